@@ -1,0 +1,41 @@
+"""The clock, and the one place where the device is synchronised.
+
+pytest-benchmark takes `now` as its timer (see pytest.ini), the whole pass reads it at the stages' boundaries. Work on
+a GPU is only queued when a call returns: a time read before the device has caught up belongs to nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+def _nothing_to_wait_for() -> None:
+    """On the CPU a call has done its work when it returns."""
+
+
+_synchronize: Callable[[], None] = _nothing_to_wait_for
+_read: Callable[[], float] = time.perf_counter
+
+
+def now() -> float:
+    """Wait until the device has done all that it was given, then return the time in seconds."""
+    _synchronize()
+    return _read()
+
+
+def use_device(device: str) -> None:
+    """Wait for `device` ("cpu", "cuda", "cuda:1") from now on."""
+    global _synchronize  # noqa: PLW0603 - pytest-benchmark takes a function, not an object
+    if device.startswith("cuda"):
+        import torch
+
+        _synchronize = lambda: torch.cuda.synchronize(device)  # noqa: E731
+    else:
+        _synchronize = _nothing_to_wait_for
+
+
+def use_reader(read: Callable[[], float] = time.perf_counter) -> None:
+    """Take the time from `read`; tests of the harness move such a clock by hand."""
+    global _read  # noqa: PLW0603 - see above
+    _read = read

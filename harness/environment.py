@@ -1,0 +1,117 @@
+"""The conditions of a run: machine, libraries, code. The stable part tells machines apart, the volatile part does not.
+
+Nothing here imports a library to learn its version: what is installed is asked of the package metadata.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "numpy",
+    "pillow",
+    "av",
+    "safetensors",
+    "tokenizers",
+    "pytest",
+    "pytest-benchmark",
+)
+
+
+def stable_environment(device: str) -> dict[str, Any]:
+    """Return what stays the same from run to run on one machine; goes into pytest-benchmark's machine_info too."""
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "cpu": cpu_name(),
+        "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "python": platform.python_version(),
+        "libraries": {name: version(name) for name in LIBRARIES},
+        "gpu": stable_gpu(device),
+    }
+
+
+def volatile_environment(device: str) -> dict[str, Any]:
+    """Return what may change between two runs on one machine, read at the start of the run."""
+    return {
+        "host": platform.node(),
+        "load_average": os.getloadavg() if hasattr(os, "getloadavg") else None,
+        "available_memory_bytes": psutil.virtual_memory().available,
+        "command": sys.argv,
+        "git": git_state(Path(__file__).parent),
+        "gpu_now": volatile_gpu(device),
+    }
+
+
+def version(library: str) -> str | None:
+    """Return the installed version, None where it is not installed."""
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def cpu_name() -> str:
+    """Return the processor's name as the kernel has it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Return commit and whether the tree differs from it; None outside a checkout or without git."""
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def stable_gpu(device: str) -> dict[str, Any] | None:
+    """Return name, identity, driver, CUDA, memory and power cap of the GPU; None on the CPU."""
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    from harness import nvidia
+
+    properties = torch.cuda.get_device_properties(device)
+    found: dict[str, Any] = {
+        "name": properties.name,
+        "uuid": f"GPU-{properties.uuid}",
+        "count": torch.cuda.device_count(),
+        "memory_bytes": properties.total_memory,
+        "compute_capability": f"{properties.major}.{properties.minor}",
+        "cuda": torch.version.cuda,
+    }
+    return found | nvidia.stable(found["uuid"])
+
+
+def volatile_gpu(device: str) -> dict[str, Any] | None:
+    """Return clocks, temperature, power and load of the GPU at this moment; None on the CPU."""
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    from harness import nvidia
+
+    return nvidia.volatile(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()  # noqa: S603

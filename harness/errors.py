@@ -1,0 +1,28 @@
+"""Everything that this room raises on bad input, as one tree.
+
+HarnessError                what was asked for cannot be done
+├── OptionError             an option has a value that it cannot have
+├── LimitsError             the limits file names something unknown, or a value that is no number
+├── ResultFileError         a journal, run record or legacy result cannot be read
+└── RunFolderError          the folder for a run's files cannot be made or written
+"""
+
+
+class HarnessError(Exception):
+    """Base of all errors of this room; its text names the culprit, what is wrong with it, and the way out."""
+
+
+class OptionError(HarnessError):
+    """An option of the command line or of pytest.ini has a value that it cannot have."""
+
+
+class LimitsError(HarnessError):
+    """The limits file cannot be used."""
+
+
+class ResultFileError(HarnessError):
+    """A file that a run wrote cannot be read as what it is said to be."""
+
+
+class RunFolderError(HarnessError):
+    """The folder for a run's files cannot be made, or not written to."""

@@ -1,0 +1,204 @@
+"""Absolute promises, and whether a run kept them. A broken one fails the test that measured it, in one sentence.
+
+In the file, tables are keyed by model set and engine; below that
+
+    speedup.<target>.{stage1,stage3,total}   at least, times
+    acceptance.<target>                      at least, share of compared positions, all tokens together
+    median_ms.<model>.<stage>                at most, milliseconds
+    host_memory_mib.<model>.<stage>          at most, MiB: peak resident set of the process
+    device_memory_mib.<model>.<stage>        at most, MiB: peak allocated on the GPU
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.errors import LimitsError
+from harness.figures import MIB, comparisons, gated_stage_1, stage_figures, stage_memory
+from harness.records import RunRecord, VerdictRecord
+from harness.stages import STAGES
+
+LOWER_BOUNDS = ("speedup", "acceptance")
+UPPER_BOUNDS = ("median_ms", "host_memory_mib", "device_memory_mib")
+SPEEDUPS = ("stage1", "stage3", "total")
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The names that a limits file may use."""
+
+    model_sets: Sequence[str]
+    engines: Sequence[str]
+    models: Sequence[str]
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """A figure that a limit can bound: what it is of, its value, how it is written, and how many it was made of."""
+
+    subject: str
+    value: float
+    form: str
+    basis: str
+
+    def written(self, value: float) -> str:
+        """Return `value` with this figure's unit."""
+        return self.form.format(value)
+
+
+def load_limits(path: Path, known: Vocabulary, model_set: str, engines: Sequence[str]) -> dict[str, float]:
+    """Return the limits of one model set by name, `<engine>.<kind>.<model>[.<what>]`; the whole file is checked.
+
+    Raises LimitsError naming the file, the key and the right ones.
+    """
+    tables = _parse(path)
+    found: dict[str, float] = {}
+    for set_name, by_engine in _tables(path, "", tables, known.model_sets):
+        for engine, by_kind in _tables(path, set_name, by_engine, known.engines):
+            limits = dict(_flatten(path, f"{set_name}.{engine}", by_kind, known))
+            if set_name == model_set and engine in engines:
+                found.update({f"{engine}.{name}": value for name, value in limits.items()})
+    return found
+
+
+def judge(limits: dict[str, float], run: RunRecord, test: str | None = None) -> list[VerdictRecord]:
+    """Return a verdict for each limit: pass or broken where the figure is there, else not run, with the reason."""
+    figures = measured(run)
+    return [_verdict(name, bound, figures.get(name), test) for name, bound in limits.items()]
+
+
+def measured(run: RunRecord) -> dict[str, Measured]:
+    """Return every figure of the run that a limit can bound, by the limit's name."""
+    found: dict[str, Measured] = {}
+    for engine in run.header.engines:
+        found.update({f"{engine}.{name}": figure for name, figure in _stage_figures(run, engine)})
+        found.update({f"{engine}.{name}": figure for name, figure in _memory_figures(run)})
+        found.update({f"{engine}.{name}": figure for name, figure in _stage_1_figures(run)})
+    for comparison in comparisons(run):
+        base, versus = comparison.engine, f"{run.header.draft} over {comparison.target}"
+        basis = f"{comparison.total.samples} samples"
+        for name, speedup in (("stage3", comparison.stages[3]), ("total", comparison.total)):
+            figure = Measured(f"{_title(name)} speedup of {versus}", speedup.factor, "{:.3g}x", basis)
+            found[f"{base}.speedup.{comparison.target}.{name}"] = figure
+        found[f"{base}.acceptance.{comparison.target}"] = Measured(
+            f"acceptance of {versus}", comparison.acceptance_token_weighted, "{:.3g}", basis
+        )
+    return found
+
+
+def _stage_figures(run: RunRecord, engine: str) -> Iterator[tuple[str, Measured]]:
+    for figure in stage_figures(run):
+        if not figure.variant and figure.engine in (None, engine):
+            subject = f"{figure.stage} of {figure.model}"
+            value = 1000 * figure.seconds.median
+            yield (
+                f"median_ms.{figure.model}.{figure.stage}",
+                Measured(subject, value, "{:.4g} ms", f"median of {figure.seconds.n}"),
+            )
+
+
+def _memory_figures(run: RunRecord) -> Iterator[tuple[str, Measured]]:
+    for (model, stage), peak in stage_memory(run).items():
+        for kind, peak_bytes in (
+            ("host_memory_mib", peak.host_bytes),
+            ("device_memory_mib", peak.device_allocated_bytes),
+        ):
+            if peak_bytes is not None:
+                subject = f"peak {kind.removesuffix('_memory_mib')} memory in {stage} of {model}"
+                yield f"{kind}.{model}.{stage}", Measured(subject, peak_bytes / MIB, "{:.0f} MiB", "memory rounds")
+
+
+def _stage_1_figures(run: RunRecord) -> Iterator[tuple[str, Measured]]:
+    for target in run.header.targets:
+        speedup = gated_stage_1(run, target)
+        if speedup:
+            subject = f"stage-1 speedup of {run.header.draft} over {target} (legacy reader)"
+            yield f"speedup.{target}.stage1", Measured(subject, speedup.factor, "{:.3g}x", f"{speedup.samples} samples")
+
+
+def _verdict(name: str, bound: float, figure: Measured | None, test: str | None) -> VerdictRecord:
+    if figure is None:
+        return VerdictRecord(limit=name, state="not run", sentence=_why_not_run(name), bound=bound)
+    kept = figure.value >= bound if _is_lower_bound(name) else figure.value <= bound
+    return VerdictRecord(
+        limit=name,
+        state="pass" if kept else "broken",
+        sentence=_sentence(name, figure, bound, kept),
+        test=test,
+        value=figure.value,
+        bound=bound,
+    )
+
+
+def _sentence(name: str, figure: Measured, bound: float, kept: bool) -> str:
+    value, limit = figure.written(figure.value), figure.written(bound)
+    promise = f"must be at least {limit}" if _is_lower_bound(name) else f"was limited to {limit}"
+    return f"{figure.subject} {promise} {'and' if kept else 'but'} was {value} ({figure.basis})"
+
+
+def _why_not_run(name: str) -> str:
+    _engine, kind, model, *what = name.split(".")
+    needs = {
+        "speedup": f"{model} and the draft measured on the same samples",
+        "acceptance": f"whole passes of {model} and the draft",
+        "median_ms": f"the test of stage {' '.join(what)} of {model}",
+        "host_memory_mib": f"memory rounds of {model} on a system that tells a process' peak resident set",
+        "device_memory_mib": f"memory rounds of {model} on a GPU",
+    }
+    return f"not measured: it takes {needs[kind]}"
+
+
+def _is_lower_bound(name: str) -> bool:
+    return name.split(".")[1] in LOWER_BOUNDS
+
+
+def _title(name: str) -> str:
+    return {"stage3": "stage-3", "total": "total"}[name]
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LimitsError(f"{path}: cannot be read ({error.strerror}); --limits names a limits file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise LimitsError(f"{path}: is not TOML: {error}") from error
+
+
+def _tables(path: Path, where: str, table: Any, right: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    if not isinstance(table, dict):
+        raise LimitsError(f"{path}: {where} must be a table with keys out of: {', '.join(right)}")
+    for key, value in table.items():
+        if key not in right:
+            place = f" in [{where}]" if where else ""
+            raise LimitsError(f"{path}: unknown key {key!r}{place}; there are: {', '.join(right)}")
+        yield key, value
+
+
+def _flatten(path: Path, where: str, table: Any, known: Vocabulary) -> Iterator[tuple[str, float]]:
+    last_keys: dict[str, Callable[[], Sequence[str]]] = {
+        "speedup": lambda: SPEEDUPS,
+        "median_ms": lambda: STAGES,
+        "host_memory_mib": lambda: STAGES,
+        "device_memory_mib": lambda: STAGES,
+    }
+    for kind, by_model in _tables(path, where, table, LOWER_BOUNDS + UPPER_BOUNDS):
+        for model, value in _tables(path, f"{where}.{kind}", by_model, known.models):
+            name = f"{kind}.{model}"
+            if kind not in last_keys:
+                yield name, _number(path, f"{where}.{name}", value)
+                continue
+            for what, bound in _tables(path, f"{where}.{name}", value, last_keys[kind]()):
+                yield f"{name}.{what}", _number(path, f"{where}.{name}.{what}", bound)
+
+
+def _number(path: Path, where: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise LimitsError(f"{path}: {where} must be a number from 0 up, not {value!r}")
+    return float(value)

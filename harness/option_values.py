@@ -1,0 +1,98 @@
+"""The words of an option, as text, to its value. Each parser raises ValueError with what it would have taken."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
+FALSE_WORDS = frozenset({"0", "false", "no", "off"})
+EMBEDDED_FORM = re.compile(r"\d+(:\d+x\d+(:\d+(\.\d+)?)?)?")
+
+
+def text(raw: str) -> str:
+    """Any text but an empty one."""
+    if not raw.strip():
+        raise ValueError("takes a text that is not empty")
+    return raw
+
+
+def path(raw: str) -> Path:
+    """A path, `~` expanded; whether it is there is for its reader to say."""
+    try:
+        return Path(text(raw)).expanduser()
+    except RuntimeError:
+        raise ValueError("takes a path; there is no home directory of that name") from None
+
+
+def switch(raw: str) -> bool:
+    """A yes or a no, in the words of an ini file."""
+    word = raw.strip().lower()
+    if word not in TRUE_WORDS | FALSE_WORDS:
+        raise ValueError("takes true or false")
+    return word in TRUE_WORDS
+
+
+def whole_number(raw: str) -> int:
+    """0, 1, 2, …"""
+    return _integer(raw, at_least=0)
+
+
+def count(raw: str) -> int:
+    """1, 2, 3, …"""
+    return _integer(raw, at_least=1)
+
+
+def temperature(raw: str) -> float:
+    """A sampling temperature: 0 is greedy."""
+    value = _number(raw)
+    if not 0 <= value <= 100:
+        raise ValueError("takes a number from 0 (greedy) to 100")
+    return value
+
+
+def share(raw: str) -> float:
+    """A share of one, above 0."""
+    value = _number(raw)
+    if not 0 < value <= 1:
+        raise ValueError("takes a number above 0 and up to 1")
+    return value
+
+
+def names(raw: str) -> tuple[str, ...]:
+    """Comma-separated names, each once, in their order."""
+    found = tuple(word.strip() for word in raw.split(","))
+    if not all(found) or len(set(found)) != len(found):
+        raise ValueError("takes comma-separated names, each once")
+    return found
+
+
+def frame_cache(raw: str) -> str:
+    """off, until there is a cache."""
+    if raw != "off":
+        raise ValueError("takes off")
+    return raw
+
+
+def embedded(raw: str) -> str:
+    """N[:WxH[:SECONDS]], kept as text: the dataset's own room gives it a meaning."""
+    if not EMBEDDED_FORM.fullmatch(raw):
+        raise ValueError("takes N[:WIDTHxHEIGHT[:SECONDS]], as in 8:640x480:1")
+    return raw
+
+
+def _integer(raw: str, at_least: int) -> int:
+    try:
+        value = int(raw)
+    except ValueError:
+        value = at_least - 1
+    if value < at_least:
+        raise ValueError(f"takes a whole number from {at_least} up") from None
+    return value
+
+
+def _number(raw: str) -> float:
+    try:
+        return float(raw)
+    except ValueError:
+        raise ValueError("takes a number") from None

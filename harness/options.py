@@ -1,0 +1,164 @@
+"""All options, each defined once: its value, default, words of help, and whether it changes figures.
+
+They are read once, from the command line or pytest.ini, into one frozen `Options`; nothing below reads pytest's
+configuration. Flags default to None there, so that the ini value is really consulted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import Field, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import option_values as values
+from harness.errors import OptionError
+
+if TYPE_CHECKING:
+    import pytest
+
+DEFAULT_QUERY = "What are the key elements in this scene?"
+
+
+def _option(
+    default: object,
+    parse: Callable[[str], object],
+    text: str,
+    *,
+    changes_figures: bool = False,
+    off_switch: str | None = None,
+) -> Any:
+    """Return one option; `changes_figures` makes it part of what must agree before figures are compared."""
+    metadata = {"parse": parse, "help": text, "changes_figures": changes_figures, "off_switch": off_switch}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the user asked for. None: not asked for, the place where it is used knows what to do."""
+
+    dataset_dir: Path | None = _option(None, values.path, "dataset folder (default: the embedded dataset)")
+    dataset_json: Path | None = _option(
+        None, values.path, "instruction JSON (default: EventGPT_Instruction_Subset.json in the dataset folder)"
+    )
+    output_json: Path | None = _option(
+        None, values.path, "path of the legacy result JSON (default: in the run's folder)"
+    )
+    max_samples: int | None = _option(
+        None, values.count, "take the first N samples of the dataset (default: all)", changes_figures=True
+    )
+    warmup_steps: int = _option(
+        1,
+        values.whole_number,
+        "samples of the whole pass whose times are discarded; they are run again",
+        changes_figures=True,
+    )
+    device: str | None = _option(
+        None, values.text, "cpu, cuda or cuda:N (default: cpu for the tiny set, else cuda)", changes_figures=True
+    )
+    query: str = _option(DEFAULT_QUERY, values.text, "the question asked of every sample", changes_figures=True)
+    temperature: float = _option(0.0, values.temperature, "sampling temperature; 0 is greedy", changes_figures=True)
+    top_p: float = _option(1.0, values.share, "nucleus sampling: share of probability kept", changes_figures=True)
+    max_new_tokens: int = _option(512, values.count, "most new tokens of an answer", changes_figures=True)
+    gamma: int = _option(5, values.count, "draft tokens a round, for the theoretical speculative speedup")
+    max_frames: int = _option(8, values.count, "frames taken from a video", changes_figures=True)
+    use_event_image: bool = _option(
+        True,
+        values.switch,
+        "EventGPT loads the event images (default); the opposite draws them from the raw events",
+        changes_figures=True,
+        off_switch="no_event_image",
+    )
+    use_video_llava: bool = _option(False, values.switch, "take Video-LLaVA as target", changes_figures=True)
+    use_llava15: bool = _option(False, values.switch, "take LLaVA-1.5 as target", changes_figures=True)
+    first_model: str | None = _option(None, values.text, "the model that is measured first", changes_figures=True)
+    eventgpt_model_path: str | None = _option(None, values.text, "EventGPT's folder or hub id", changes_figures=True)
+    llava_model_path: str | None = _option(None, values.text, "LLaVA-1.5's folder or hub id", changes_figures=True)
+    video_llava_model_path: str | None = _option(
+        None, values.text, "Video-LLaVA's folder or hub id", changes_figures=True
+    )
+    model_set: str | None = _option(
+        None, values.text, "tiny (default), full, or checkpoint (default with a model path)", changes_figures=True
+    )
+    models: tuple[str, ...] | None = _option(
+        None, values.names, "the models by key, comma-separated: egpt,videollava,llava", changes_figures=True
+    )
+    output_dir: Path | None = _option(None, values.path, "the run's folder (default: results/<date and time>)")
+    limits: Path | None = _option(None, values.path, "limits file (default: limits.toml beside pytest.ini)")
+    engine: tuple[str, ...] = _option(
+        ("eager",), values.names, "how the language model is run, comma-separated: eager", changes_figures=True
+    )
+    rounds: int = _option(5, values.count, "timed rounds of a stage test, per sample", changes_figures=True)
+    stage_samples: int = _option(8, values.count, "most samples of a stage test", changes_figures=True)
+    fixed_tokens: int | None = _option(
+        None, values.count, "tokens of a run of fixed length (default: by model and set)", changes_figures=True
+    )
+    embedded: str = _option(
+        "8:640x480:1", values.embedded, "the embedded dataset: N[:WIDTHxHEIGHT[:SECONDS]]", changes_figures=True
+    )
+    video_reader: str = _option("legacy", values.text, "how MP4 files are read: legacy", changes_figures=True)
+    frame_cache: str = _option("off", values.frame_cache, "what is kept of a read video: off", changes_figures=True)
+
+    def as_json(self) -> dict[str, Any]:
+        """Every option by name, in types that JSON has."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def option_fields() -> Iterator[Field[Any]]:
+    """Yield every option, in the order of the definition."""
+    return iter(fields(Options))
+
+
+def figure_changing_names() -> tuple[str, ...]:
+    """Names of the options that must agree between two runs whose figures are compared."""
+    return tuple(each.name for each in option_fields() if each.metadata["changes_figures"])
+
+
+def register(parser: pytest.Parser) -> None:
+    """Announce every option to pytest: as a flag, spelled with `_` and with `-`, and as a key of pytest.ini."""
+    group = parser.getgroup("event-vlm-perf", "performance of multimodal models on event-camera data")
+    for each in option_fields():
+        group.addoption(*_spellings(each.name), dest=each.name, help=each.metadata["help"], **_flag_form(each))
+        off_switch = each.metadata["off_switch"]
+        if off_switch:
+            text = f"the opposite of --{each.name}"
+            group.addoption(*_spellings(off_switch), dest=each.name, action="store_const", const="false", help=text)
+        dashed = each.name.replace("_", "-")
+        aliases = [dashed] if dashed != each.name else []
+        parser.addini(each.name, each.metadata["help"], type="string", default=None, aliases=aliases)
+
+
+def read(config: pytest.Config) -> Options:
+    """Return the options of this run; raise OptionError naming the entrance, the value and what it takes."""
+    found: dict[str, Any] = {}
+    for each in option_fields():
+        flag, ini = config.getoption(each.name), config.getini(each.name)
+        if flag is not None:
+            found[each.name] = _parsed(each, flag, f"--{each.name}")
+        elif ini:
+            found[each.name] = _parsed(each, ini, f"{each.name} in {config.inipath}")
+    return Options(**found)
+
+
+def _parsed(each: Field[Any], raw: str, entrance: str) -> object:
+    try:
+        parsed: object = each.metadata["parse"](raw)
+    except ValueError as error:
+        raise OptionError(f"{entrance} {error}, not {raw!r}") from error
+    return parsed
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((f"--{name}", "--" + name.replace("_", "-"))))
+
+
+def _flag_form(each: Field[Any]) -> dict[str, Any]:
+    if each.metadata["parse"] is values.switch:
+        return {"action": "store_const", "const": "true"}
+    return {"action": "store", "default": None, "metavar": each.name.upper()}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,143 @@
+"""The pytest plugin: hooks of a few lines each, in the order in which they fire; the work happens elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from harness import clock, options
+from harness.environment import stable_environment
+from harness.errors import HarnessError
+from harness.progress import open_terminal
+from harness.recorder import Recorder
+from harness.run_folder import planned_folder
+from harness.session import BENCHMARK_FILE_NAME, Plan, Session
+from harness.verdicts import exit_status
+
+SESSION = pytest.StashKey[Session]()
+# Options of pytest-benchmark that govern `benchmark(...)` and have no say in rounds of a stage's own input.
+WITHOUT_EFFECT = ("--benchmark-min-rounds", "--benchmark-max-time", "--benchmark-min-time", "--benchmark-warmup")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Announce our options."""
+    options.register(parser)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the options once; what they say wrong is a usage error."""
+    config.addinivalue_line("markers", "stage(name): a test that measures this stage and records what it measured")
+    try:
+        chosen = options.read(config)
+        folder = planned_folder(config.rootpath, chosen.output_dir)
+    except HarnessError as error:
+        raise pytest.UsageError(str(error)) from error
+    ours = config.stash[SESSION] = Session(chosen, folder, _measures(config), open_terminal())
+    ours.advice.extend(_advice(config))
+    config.pluginmanager.register(_OtherProcesses(ours))
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A run with a recording test in it is expected to record, even where the test is deselected later."""
+    if item.get_closest_marker("stage"):
+        item.config.stash[SESSION].expects_figures = not _forbids_measuring(item.config)
+
+
+@pytest.fixture(scope="session")
+def session(request: pytest.FixtureRequest) -> Session:
+    """Return the state of this session, options among it."""
+    return request.config.stash[SESSION]
+
+
+@pytest.fixture(scope="session")
+def set_plan(session: Session) -> Callable[[Plan], None]:
+    """Return what the suite calls once to say what it sets out to measure."""
+
+    def set_it(plan: Plan) -> None:
+        session.plan = plan
+        clock.use_device(plan.device)
+
+    return set_it
+
+
+@pytest.fixture
+def recorder(request: pytest.FixtureRequest, session: Session, benchmark: Any) -> Recorder:
+    """Return what measures the stage on the test's marker, and records it."""
+    marker = request.node.get_closest_marker("stage")
+    if marker is None or len(marker.args) != 1:
+        raise pytest.UsageError(
+            f"{request.node.nodeid}: a test that records has one mark such as @pytest.mark.stage('load')"
+        )
+    benchmark.group = marker.args[0]
+    return Recorder(session, benchmark, request.node.nodeid, marker.args[0])
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    """Add the stable conditions; drop the clock rate of the moment, which makes one machine look like two."""
+    for name in [name for name in machine_info.get("cpu", {}) if name.startswith("hz_actual")]:
+        del machine_info["cpu"][name]
+    plan = config.stash[SESSION].plan
+    machine_info["event_vlm_perf"] = stable_environment(plan.device if plan else "cpu")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[None]:
+    """Give the run its exit status and write it down, before pytest-benchmark writes its own file."""
+    ours = session.config.stash[SESSION]
+    status = exit_status(exitstatus, expects_figures=ours.expects_figures, figures=ours.figures)
+    session.exitstatus = status.code
+    ours.finish(status)
+    pytest_benchmark: Any = session.config.pluginmanager.get_plugin("pytest-benchmark")
+    if ours.run is not None and pytest_benchmark.json is None:
+        pytest_benchmark.json = ours.run.folder / BENCHMARK_FILE_NAME
+    return (yield)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was measured."""
+    ours = terminalreporter.config.stash[SESSION]
+    for advice in ours.advice:
+        terminalreporter.write_line(f"advice: {advice}")
+    if ours.record is None or ours.run is None:
+        return
+    from harness.terminal import summary
+
+    writer = terminalreporter._tw
+    terminalreporter.section("event-vlm-perf")
+    text = summary(ours.record, ours.run.folder, ours.files(), width=writer.fullwidth, color=writer.hasmarkup)
+    terminalreporter.write(text)
+
+
+class _OtherProcesses:
+    """Sees the tests that pytest-xdist runs elsewhere: none of them can measure, which must not pass for success."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """A report of a recording test means that figures were expected."""
+        if "stage" in report.keywords and hasattr(report, "node"):
+            self._session.expects_figures = True
+
+
+def _measures(config: pytest.Config) -> bool:
+    """Whether pytest-benchmark will time anything at all in this process."""
+    spread_out = config.getoption("dist", "no") != "no" or hasattr(config, "workerinput")
+    return not spread_out and not _forbids_measuring(config)
+
+
+def _forbids_measuring(config: pytest.Config) -> bool:
+    disabled = config.option.benchmark_disable and not config.option.benchmark_enable
+    return bool(disabled or config.option.collectonly)
+
+
+def _advice(config: pytest.Config) -> list[str]:
+    given = [word.partition("=")[0] for word in config.invocation_params.args]
+    return [
+        f"{name} has no effect on stage tests, whose rounds each need an input of their own; use --rounds"
+        for name in dict.fromkeys(given)
+        if name in WITHOUT_EFFECT
+    ]

@@ -1,0 +1,161 @@
+"""What a recording test holds: it measures, writes down, judges, and fails the test that deserves it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pytest
+
+from harness.figures import MIB, highest
+from harness.memory import meter_for
+from harness.progress import progress_on
+from harness.records import Failure, PassKind, PassRecord, StageRecord
+from harness.rounds import Benchmark
+from harness.session import Session
+from harness.stage_measurement import StageMeasurement, StageRun
+from harness.stages import Length, Pipeline, Sample, stage_calls
+from harness.statistics import median
+from harness.whole_pass import WholePass
+
+
+class PassTimes(msgspec.Struct, frozen=True):
+    """Of one sample's pass: the stages added up, and the time read around them, in seconds."""
+
+    parts_s: float
+    whole_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """Measures for one test; `stage` is the name on the test's marker."""
+
+    session: Session
+    benchmark: Benchmark
+    test: str
+    stage: str
+
+    def measure_stage(
+        self,
+        pipeline: Pipeline,
+        samples: Sequence[Sample],
+        *,
+        length: Length,
+        engine: str | None = None,
+        variant: str = "",
+        replacement: Callable[[Any], Any] | None = None,
+    ) -> None:
+        """Measure the marker's stage of `pipeline` on `samples`, or `replacement` in its place, under a `variant`.
+
+        Fails the test, after everything is written down, where a sample failed or a limit is broken.
+        """
+        calls = stage_calls(pipeline, length)
+        if replacement is not None:
+            calls[self.stage] = replacement
+        progress = progress_on(self.session.terminal, pipeline.key)
+        try:
+            result = StageRun(self.benchmark, calls, self.stage, meter_for(self._device()), progress).measure(
+                samples, self.session.options.rounds
+            )
+        finally:
+            progress.stop()
+        record = self._stage_record(result, pipeline.key, engine, variant)
+        self.benchmark.extra_info.update(_stage_extra_info(record))
+        self._conclude([record], result.failures, figures=bool(record.round_s))
+
+    def measure_whole_pass(
+        self,
+        pipeline: Pipeline,
+        samples: Sequence[Sample],
+        *,
+        engine: str,
+        kind: PassKind,
+        length: Length,
+        also_unsynchronised: Sequence[Sample] = (),
+    ) -> list[PassTimes]:
+        """Take every sample once through all stages of `pipeline`, and some again with no clock between the stages.
+
+        Each sample is on disk before the next one starts. Fails the test as `measure_stage` does.
+        """
+        times: dict[str, PassTimes] = {}
+
+        def on_record(record: PassRecord) -> None:
+            self.session.append(record)
+            if record.failure is None and record.kind == kind:
+                times[record.sample] = PassTimes(sum(record.stage_s.values()), record.whole_s)
+
+        progress = progress_on(self.session.terminal, pipeline.key)
+        whole = WholePass(pipeline, stage_calls(pipeline, length), engine, on_record, progress)
+        try:
+            failures = whole.measure(self.benchmark, samples, kind=kind, warmup=self.session.options.warmup_steps)
+            if self.benchmark.enabled:
+                whole.measure_unsynchronised([each for each in also_unsynchronised if each.id in times])
+        finally:
+            progress.stop()
+        self.benchmark.extra_info.update(model=pipeline.key, engine=engine, stage=self.stage, kind=kind)
+        self._conclude([], failures, figures=bool(times))
+        return list(times.values())
+
+    def _conclude(self, lines: Iterable[StageRecord], failures: Sequence[Failure], *, figures: bool) -> None:
+        broken = []
+        if self.benchmark.enabled:
+            for line in lines:
+                self.session.append(line)
+            self.session.figures += figures
+            if self.session.run is not None:
+                broken = [verdict.sentence for verdict in self.session.run.conclude_test(self.test)]
+        complaints = broken + _complaints(failures)
+        if complaints:
+            pytest.fail("\n".join(complaints), pytrace=False)
+
+    def _stage_record(self, result: StageMeasurement, model: str, engine: str | None, variant: str) -> StageRecord:
+        return StageRecord(
+            test=self.test,
+            model=model,
+            engine=engine,
+            stage=self.stage,
+            variant=variant,
+            cold_s=result.cold_s,
+            round_samples=tuple(result.round_samples),
+            round_s=tuple(result.round_s),
+            tokens=result.tokens,
+            sources=tuple(sorted(result.sources)),
+            memory=result.memory,
+            failures=tuple(result.failures),
+        )
+
+    def _device(self) -> str:
+        assert self.session.plan is not None, "the plan is made before the first pipeline"
+        return self.session.plan.device
+
+
+def _stage_extra_info(record: StageRecord) -> dict[str, Any]:
+    """Return what pytest-benchmark's file says beside the rounds: which sample each is of, cold times, memory."""
+    peak = highest(record.memory.values())
+    info = {
+        "model": record.model,
+        "engine": record.engine,
+        "stage": record.stage,
+        "variant": record.variant,
+        "samples": list(record.round_samples),
+        "cold_s": record.cold_s,
+        "sources": list(record.sources),
+        "host_peak_mib": peak.host_bytes and peak.host_bytes / MIB,
+        "device_peak_allocated_mib": peak.device_allocated_bytes and peak.device_allocated_bytes / MIB,
+    }
+    paces = [
+        1000 * seconds / record.tokens[sample]
+        for sample, seconds in zip(record.round_samples, record.round_s, strict=True)
+        if record.tokens.get(sample)
+    ]
+    return info | ({"median_ms_per_token": median(paces)} if paces else {})
+
+
+def _complaints(failures: Sequence[Failure]) -> list[str]:
+    if not failures:
+        return []
+    samples = dict.fromkeys(failure.sample for failure in failures)
+    sentences = dict.fromkeys(failure.sentence() for failure in failures)
+    return [f"{len(samples)} samples could not be measured, the others were: {', '.join(samples)}", *sentences]

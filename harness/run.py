@@ -1,0 +1,86 @@
+"""A run in progress: its journal, the files derived from it, and the limits that have been judged so far."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+
+import msgspec
+
+from harness.journal import FILE_NAME as JOURNAL_NAME
+from harness.journal import Journal, read_journal
+from harness.legacy import encode_legacy, legacy_file_name, legacy_records
+from harness.limits import judge
+from harness.records import EndRecord, Header, JournalLine, RunRecord, VerdictRecord
+from harness.run_folder import make_folder, point_latest_to, write_whole
+
+RUN_FILE_NAME = "run.json"
+
+
+class Run:
+    """Everything that this process writes down, in one folder."""
+
+    def __init__(self, folder: Path, header: Header, output_json: Path | None = None) -> None:
+        """Make the folder and write the journal's first line; raise RunFolderError where that cannot be done."""
+        make_folder(folder)
+        self.folder = folder
+        self.header = header
+        self._output_json = output_json
+        self._journal = Journal(self.folder / JOURNAL_NAME)
+        self._judged: set[str] = set()
+        self._journal.append(header)
+        point_latest_to(self.folder)
+
+    def append(self, line: JournalLine) -> None:
+        """Write one finished measurement down."""
+        self._journal.append(line)
+
+    def conclude_test(self, test: str) -> list[VerdictRecord]:
+        """Judge the limits whose figures have just become known, derive all files, and return the broken ones."""
+        verdicts = [
+            verdict
+            for verdict in judge(self.header.limits, self.read(), test)
+            if verdict.state != "not run" and verdict.limit not in self._judged
+        ]
+        for verdict in verdicts:
+            self._judged.add(verdict.limit)
+            self.append(verdict)
+        derive_files(self.folder, self.read(), self._output_json)
+        return [verdict for verdict in verdicts if verdict.state == "broken"]
+
+    def read(self) -> RunRecord:
+        """Return everything written so far."""
+        return read_journal(self._journal.path)
+
+    def finish(self, end: EndRecord) -> RunRecord:
+        """Write down the limits that could not be judged and how the run ended; return the whole record."""
+        for verdict in judge(self.header.limits, self.read()):
+            if verdict.limit not in self._judged:
+                self.append(verdict)
+        self.append(end)
+        self._journal.close()
+        record = self.read()
+        derive_files(self.folder, record, self._output_json)
+        return record
+
+
+def derive_files(folder: Path, run: RunRecord, output_json: Path | None = None) -> Path | None:
+    """Write `run.json` and the legacy result file from a run's record; return the latter, if it has records."""
+    content = msgspec.json.format(msgspec.json.encode(run), indent=1)
+    write_whole(folder / RUN_FILE_NAME, content + b"\n")
+    records = legacy_records(run)
+    if not records:
+        return None
+    path = output_json or folder / legacy_file_name(run, len(records))
+    write_whole(path, encode_legacy(records))
+    if output_json is None:
+        for earlier in _earlier_legacy_files(folder, run, path):
+            earlier.unlink()
+    return path
+
+
+def _earlier_legacy_files(folder: Path, run: RunRecord, path: Path) -> list[Path]:
+    """Files that this very run derived when fewer samples were known: the number of samples is in the name."""
+    before, _, after = legacy_file_name(run, 0).rpartition("_n0_")
+    pattern = f"{glob.escape(before)}_n*_{glob.escape(after)}"
+    return [each for each in folder.glob(pattern) if each != path]

@@ -1,0 +1,98 @@
+"""What one pytest session knows of its run: options, plan, journal, and whether it was meant to measure at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from harness.environment import stable_environment, volatile_environment
+from harness.journal import FILE_NAME as JOURNAL_NAME
+from harness.legacy import legacy_file_name, legacy_records
+from harness.options import Options
+from harness.records import FORMAT_VERSION, EndRecord, Header, JournalLine, PlannedSample, RunRecord, timestamp
+from harness.run import RUN_FILE_NAME, Run
+from harness.verdicts import Status
+
+BENCHMARK_FILE_NAME = "benchmark.json"
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What the suite sets out to measure; `limits` as `harness.limits.load_limits` returns them.
+
+    `models` in the order of measurement; `draft` is None where none takes part.
+    """
+
+    model_set: str
+    device: str
+    engines: tuple[str, ...]
+    models: tuple[str, ...]
+    draft: str | None
+    targets: tuple[str, ...]
+    dataset: Path
+    samples: Sequence[PlannedSample]
+    limits: dict[str, float]
+
+
+@dataclass(slots=True)
+class Session:
+    """State of one pytest session. `measures` is False where nothing is timed; then nothing is written either."""
+
+    options: Options
+    folder: Path
+    measures: bool
+    terminal: IO[str] | None
+    advice: list[str] = field(default_factory=list)
+    expects_figures: bool = False
+    figures: int = 0
+    plan: Plan | None = None
+    run: Run | None = None
+    record: RunRecord | None = None
+
+    def append(self, line: JournalLine) -> None:
+        """Write one measurement down; the first one makes the run's folder."""
+        if not self.measures:
+            return
+        if self.run is None:
+            self.run = Run(self.folder, self._header(), self.options.output_json)
+        self.run.append(line)
+
+    def finish(self, status: Status) -> None:
+        """Write down how the session ended, and derive all files a last time."""
+        if self.run is not None:
+            self.record = self.run.finish(
+                EndRecord(
+                    finished_at=timestamp(), exit_status=status.code, reason=status.reason, advice=tuple(self.advice)
+                )
+            )
+
+    def files(self) -> list[Path]:
+        """Return the files of the run, the most useful first."""
+        if self.run is None or self.record is None:
+            return []
+        folder = self.run.folder
+        legacy = self.options.output_json or folder / legacy_file_name(self.record, len(legacy_records(self.record)))
+        candidates = [folder / RUN_FILE_NAME, legacy, folder / BENCHMARK_FILE_NAME, folder / JOURNAL_NAME]
+        return [path for path in candidates if path.exists()]
+
+    def _header(self) -> Header:
+        assert self.plan is not None, "the suite says what it sets out to measure before it measures"
+        plan = self.plan
+        return Header(
+            format_version=FORMAT_VERSION,
+            started_at=timestamp(),
+            environment=stable_environment(plan.device) | volatile_environment(plan.device),
+            options=self.options.as_json(),
+            model_set=plan.model_set,
+            device=plan.device,
+            engines=plan.engines,
+            models=plan.models,
+            draft=plan.draft,
+            targets=plan.targets,
+            dataset=str(plan.dataset),
+            limits=plan.limits,
+            samples=tuple(plan.samples),
+        )

@@ -1,0 +1,141 @@
+"""One stage measured by itself: a cold round per sample, then the timed rounds, then the memory rounds."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness import clock
+from harness.memory import MemoryMeter, MemoryPeak
+from harness.progress import Progress
+from harness.records import Failure
+from harness.rounds import Benchmark, Holder, StageError, failure_of, round_robin, timed_rounds
+from harness.stages import STAGES, Sample
+
+
+@dataclass(slots=True)
+class StageMeasurement:
+    """What was measured so far; grows while the rounds run, so that a failure loses nothing before it."""
+
+    cold_s: dict[str, float] = field(default_factory=dict)
+    round_samples: list[str] = field(default_factory=list)
+    round_s: list[float] = field(default_factory=list)
+    tokens: dict[str, int] = field(default_factory=dict)
+    sources: set[str] = field(default_factory=set)
+    memory: dict[str, MemoryPeak] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+
+    def note(self, output: Any, sample: str) -> None:
+        """Keep what the output says of itself: how many tokens, read from what."""
+        if hasattr(output, "token_ids"):
+            self.tokens[sample] = len(output.token_ids)
+        if hasattr(output, "source"):
+            self.sources.add(output.source)
+
+
+class StageInputs:
+    """The inputs of one stage, by sample, made by the stages before it.
+
+    Made once and kept, but for decoding: it consumes the KV cache, so every round gets a fresh prefill.
+    """
+
+    def __init__(self, calls: dict[str, Callable[[Any], Any]], stage: str) -> None:
+        self._calls = calls
+        before = STAGES[: STAGES.index(stage)]
+        self._kept_stages, self._fresh_stages = (before[:-1], before[-1:]) if stage == "decode" else (before, ())
+        self._kept: dict[str, Any] = {}
+
+    def prepare(self, sample: Sample) -> Any:
+        """Return the stage's input; raise StageError naming the earlier stage that failed."""
+        if sample.id not in self._kept:
+            self._kept[sample.id] = self._through(self._kept_stages, sample)
+        return self._through(self._fresh_stages, self._kept[sample.id])
+
+    def release(self) -> None:
+        """Let go of every kept input."""
+        self._kept.clear()
+
+    def _through(self, stages: Sequence[str], value: Any) -> Any:
+        for stage in stages:
+            try:
+                value = self._calls[stage](value)
+            except Exception as error:
+                raise StageError(stage, error) from error
+        return value
+
+
+@dataclass(slots=True)
+class StageRun:
+    """One stage of one pipeline under measurement; `calls` are the pipeline's stages by name."""
+
+    benchmark: Benchmark
+    calls: dict[str, Callable[[Any], Any]]
+    stage: str
+    meter: MemoryMeter
+    progress: Progress
+    result: StageMeasurement = field(default_factory=StageMeasurement)
+
+    def measure(self, samples: Sequence[Sample], rounds: int) -> StageMeasurement:
+        """Take `samples` through all three kinds of rounds, `rounds` timed ones each.
+
+        A sample that fails is recorded and left out of what follows. With benchmarks disabled the stage runs once, on
+        the first sample, and nothing is measured.
+        """
+        inputs = StageInputs(self.calls, self.stage)
+        if not self.benchmark.enabled:
+            self._timed_rounds(inputs, samples[:1])
+            return self.result
+        self.progress.start(self.stage, len(samples) * (rounds + 2))
+        ready = [sample for sample in samples if self._cold_round(inputs, sample)]
+        if ready:
+            self._timed_rounds(inputs, list(round_robin(ready, rounds)))
+        else:
+            self.benchmark.has_error = True
+        inputs.release()
+        for sample in ready:
+            self._memory_round(inputs, sample)
+        return self.result
+
+    def _cold_round(self, inputs: StageInputs, sample: Sample) -> bool:
+        """Take a sample through the stage for the first time; return whether it came through."""
+        try:
+            given = inputs.prepare(sample)
+            start = clock.now()
+            output = self.calls[self.stage](given)
+            self.result.cold_s[sample.id] = clock.now() - start
+        except Exception as error:  # whatever a model or a file raises is a record, and the other samples go on
+            self.result.failures.append(failure_of(error, sample.id, self.stage))
+            return False
+        finally:
+            self.progress.advance()
+        self.result.note(output, sample.id)
+        return True
+
+    def _timed_rounds(self, inputs: StageInputs, plan: Sequence[Sample]) -> None:
+        def finish(holder: Holder, seconds: float) -> None:
+            if holder.failure is None:
+                self.result.round_samples.append(holder.sample.id)
+                self.result.round_s.append(seconds)
+
+        gc.collect()
+        self.result.failures += timed_rounds(
+            self.benchmark,
+            plan,
+            stage=self.stage,
+            prepare=inputs.prepare,
+            call=self.calls[self.stage],
+            finish=finish,
+            progress=self.progress,
+        )
+
+    def _memory_round(self, inputs: StageInputs, sample: Sample) -> None:
+        try:
+            given = inputs.prepare(sample)
+            self.result.memory[sample.id] = self.meter.peak_while(lambda: self.calls[self.stage](given))
+        except Exception as error:  # see the cold round
+            self.result.failures.append(failure_of(error, sample.id, self.stage))
+        finally:
+            inputs.release()
+            self.progress.advance()

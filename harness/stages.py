@@ -1,0 +1,84 @@
+"""The stages of a pipeline: their names, their order, and the harness' own view of the object that has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+STAGES = ("load", "preprocess", "vision", "prefill", "decode")
+# The names of the old result file: its stage 3 is the whole of vision, prefill and decode.
+LEGACY_STAGES = {1: ("load",), 2: ("preprocess",), 3: ("vision", "prefill", "decode")}
+
+
+class Sample(Protocol):
+    """What the harness needs to know of a sample."""
+
+    @property
+    def id(self) -> str:
+        """The sample's name, unique in its dataset."""
+
+
+class Answer(Protocol):
+    """What the harness needs to know of a generation."""
+
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        """New token ids, in order."""
+
+    @property
+    def stopped_by(self) -> str:
+        """The reason for the end: "eos" or "length"."""
+
+
+class Pipeline(Protocol):
+    """A model split at its stages: each takes what the one before it gave."""
+
+    key: str
+
+    def load(self, sample: Any) -> Any:
+        """Stage 1: file to pixels, with `source` saying what was read and how."""
+
+    def preprocess(self, clip: Any) -> Any:
+        """Stage 2: pixels and prompt to tensors."""
+
+    def encode_vision(self, inputs: Any) -> Any:
+        """Stage 3: images to embeddings."""
+
+    def prefill(self, features: Any) -> Any:
+        """Stage 4, first half; the KV cache in its result is consumed by decoding."""
+
+    def decode(self, prefilled: Any, *, max_new_tokens: int, stop_at_eos: bool = True) -> Any:
+        """Stage 4, second half: an `Answer`."""
+
+    def text(self, generation: Any) -> str:
+        """The words of an answer."""
+
+    def facts(self) -> Any:
+        """What was loaded, read back from the live model: a dataclass of plain values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How long an answer may get: up to `tokens` and no further than the end token, or exactly `tokens` if fixed."""
+
+    tokens: int
+    fixed: bool = False
+
+    @property
+    def name(self) -> str:
+        """The word for it in records: natural or fixed."""
+        return "fixed" if self.fixed else "natural"
+
+
+def stage_calls(pipeline: Pipeline, length: Length) -> dict[str, Callable[[Any], Any]]:
+    """Return the stages by name, in order, as calls of one argument each."""
+    return {
+        "load": pipeline.load,
+        "preprocess": pipeline.preprocess,
+        "vision": pipeline.encode_vision,
+        "prefill": pipeline.prefill,
+        "decode": lambda prefilled: pipeline.decode(
+            prefilled, max_new_tokens=length.tokens, stop_at_eos=not length.fixed
+        ),
+    }

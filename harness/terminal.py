@@ -1,0 +1,202 @@
+"""The summary at the end of a run, as text for a terminal. The only place where a figure gets its printed form."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.figures import (
+    MIB,
+    Comparison,
+    Speedup,
+    StageFigure,
+    comparisons,
+    gated_stage_1,
+    pass_s,
+    passes,
+    stage_figures,
+    stage_memory,
+    synchronisation_gap,
+)
+from harness.memory import MemoryPeak
+from harness.records import Failure, RunRecord, VerdictRecord
+from harness.stages import LEGACY_STAGES, STAGES
+from harness.statistics import mean
+
+STAGE_NUMBER_NAMES = {1: "1 load", 2: "2 preprocess", 3: "3 vision + LLM"}
+LONGEST_LISTS = 8
+
+
+def summary(run: RunRecord, folder: Path, files: Iterable[Path], *, width: int, color: bool) -> str:
+    """Return the whole summary: what was measured, what it means, which limits held, where the files are."""
+    stream = io.StringIO()
+    console = Console(
+        file=stream, width=max(width, 80), force_terminal=color, color_system="standard" if color else None
+    )
+    for part in _parts(run):
+        console.print(part, highlight=False, markup=False, soft_wrap=isinstance(part, str | Text))
+    console.print("files: " + str(folder), highlight=False, markup=False, soft_wrap=True)
+    for path in files:
+        name = path.relative_to(folder) if path.is_relative_to(folder) else path
+        console.print(f"  {name}", highlight=False, markup=False, soft_wrap=True)
+    return stream.getvalue()
+
+
+def milliseconds(seconds: float) -> str:
+    """Return a time in milliseconds with three or more significant digits."""
+    value = 1000 * seconds
+    digits = 0 if value >= 1000 else 1 if value >= 100 else 2 if value >= 10 else 3
+    return f"{value:.{digits}f}"
+
+
+def _parts(run: RunRecord) -> Iterator[str | Text | Table]:
+    yield _conditions(run)
+    figures = stage_figures(run)
+    if figures:
+        yield _heading("stages by themselves: median, ± half the interquartile range, first time through")
+        yield _stage_table(run, figures)
+    if any(record.kind == "whole" and record.failure is None for record in run.passes):
+        yield _heading("whole pass: mean ms a sample (sync: what waiting between the stages adds)")
+        yield _pass_table(run)
+    for comparison in comparisons(run):
+        samples = f"{comparison.engine}, {comparison.total.samples} samples"
+        yield _heading(f"{run.header.draft} beside {comparison.target} ({samples})")
+        yield _comparison_table(run, comparison)
+        yield _comparison_text(comparison)
+    if run.verdicts:
+        yield _verdict_lines(run.verdicts)
+    failures = _failures(run)
+    if failures:
+        yield _failure_text(failures)
+    if run.end:
+        yield from (f"advice: {advice}" for advice in run.end.advice)
+        yield f"\nexit status {run.end.exit_status}: {run.end.reason}"
+
+
+def _conditions(run: RunRecord) -> str:
+    environment = run.header.environment
+    libraries = environment["libraries"]
+    gpu = environment["gpu"]
+    device = gpu["name"] if gpu else f"{environment['cpu']}, {environment['usable_cores']} usable cores"
+    return (
+        f"model set {run.header.model_set} on {run.header.device} ({device}); torch {libraries['torch']}, "
+        f"transformers {libraries['transformers']}; {len(run.header.samples)} samples"
+    )
+
+
+def _stage_table(run: RunRecord, figures: list[StageFigure]) -> Table:
+    peak = "GPU MiB" if run.header.device.startswith("cuda") else "RSS MiB"
+    table = _table("model", "stage", "ms", "± %", "first ms", "rounds", "ms/token", peak)
+    memory = stage_memory(run)
+    for figure in figures:
+        peaks = memory.get((figure.model, figure.stage), MemoryPeak()) if not figure.variant else MemoryPeak()
+        table.add_row(
+            figure.model,
+            _stage_name(run, figure),
+            milliseconds(figure.seconds.median),
+            f"{100 * figure.seconds.relative_spread:.1f}",
+            milliseconds(figure.cold_s),
+            str(figure.seconds.n),
+            f"{figure.ms_per_token:.3g}" if figure.ms_per_token else "",
+            _mib(peaks.device_allocated_bytes if run.header.device.startswith("cuda") else peaks.host_bytes),
+        )
+    return table
+
+
+def _stage_name(run: RunRecord, figure: StageFigure) -> str:
+    """Stage and variant; the engine too where there are several to tell apart."""
+    engine = figure.engine if len(run.header.engines) > 1 else None
+    return " ".join(filter(None, (figure.stage, engine, f"({figure.variant})" if figure.variant else "")))
+
+
+def _pass_table(run: RunRecord) -> Table:
+    table = _table("model", *STAGES, "total", "tokens", "n", "sync %")
+    for model in run.header.models:
+        for engine in run.header.engines:
+            records = list(passes(run, "whole", model, engine).values())
+            if not records:
+                continue
+            gap = synchronisation_gap(run, model, engine)
+            table.add_row(
+                f"{model} {engine}" if len(run.header.engines) > 1 else model,
+                *(milliseconds(mean([record.stage_s[stage] for record in records])) for stage in STAGES),
+                milliseconds(mean([pass_s(record) for record in records])),
+                f"{mean([len(record.token_ids) for record in records]):.1f}",
+                str(len(records)),
+                f"{100 * gap:+.1f}" if gap is not None else "",
+            )
+    return table
+
+
+def _comparison_table(run: RunRecord, comparison: Comparison) -> Table:
+    table = _table("stage", "draft ms", "target ms", "speedup", "% of target's time", "% of time saved")
+    for stage in LEGACY_STAGES:
+        speedup, saved = comparison.stages[stage], comparison.share_of_time_saved(stage)
+        table.add_row(
+            STAGE_NUMBER_NAMES[stage],
+            *_speedup_cells(speedup),
+            f"{100 * comparison.share_of_target_time(stage):.1f}",
+            f"{100 * saved:.1f}" if saved is not None else "none saved",
+        )
+    table.add_row("total", *_speedup_cells(comparison.total), "100", "")
+    gated = gated_stage_1(run, comparison.target)
+    if gated:
+        table.add_row("1 load as gated", *_speedup_cells(gated), "", "")
+    return table
+
+
+def _speedup_cells(speedup: Speedup) -> tuple[str, str, str]:
+    return milliseconds(speedup.draft_mean_s), milliseconds(speedup.target_mean_s), f"{speedup.factor:.2f}x"
+
+
+def _comparison_text(comparison: Comparison) -> str:
+    return (
+        f"stage 3: {comparison.stages[3].factor:.2f}x = {comparison.tokens_factor:.2f}x fewer tokens "
+        f"x {comparison.pace_factor:.2f}x faster tokens\n"
+        f"position-wise acceptance: {comparison.acceptance_per_sample:.3f} (mean of the samples), "
+        f"{comparison.acceptance_token_weighted:.3f} (all tokens)\n"
+        f"c = {comparison.cost_ratio:.3f}; theoretical speculative speedup at gamma {comparison.gamma}: "
+        f"{comparison.theoretical_speedup:.2f}x"
+    )
+
+
+def _verdict_lines(verdicts: Iterable[VerdictRecord]) -> Text:
+    style = {"pass": "green", "broken": "bold red", "not run": "yellow"}
+    lines = Text("\nlimits\n", style="bold")
+    for verdict in sorted(verdicts, key=lambda each: list(style).index(each.state)):
+        lines.append(f"{verdict.state.upper():8}", style=f"not bold {style[verdict.state]}")
+        lines.append(f"{verdict.limit}: {verdict.sentence}\n", style="not bold")
+    return lines
+
+
+def _failures(run: RunRecord) -> list[tuple[str, Failure]]:
+    of_passes = [(each.model, each.failure) for each in run.passes if each.failure]
+    return of_passes + [(stage.model, failure) for stage in run.stages for failure in stage.failures]
+
+
+def _failure_text(failures: list[tuple[str, Failure]]) -> str:
+    lines = [f"  {model}: {failure.sentence()}" for model, failure in failures]
+    distinct = list(dict.fromkeys(lines))
+    more = [f"  … and {len(distinct) - LONGEST_LISTS} more"] if len(distinct) > LONGEST_LISTS else []
+    return "\n".join(["samples that failed:", *distinct[:LONGEST_LISTS], *more])
+
+
+def _mib(size: int | None) -> str:
+    return f"{size / MIB:.0f}" if size is not None else ""
+
+
+def _heading(title: str) -> Text:
+    return Text(f"\n{title}", style="bold")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for column in columns:
+        is_text = column in {"model", "stage"}
+        table.add_column(column, justify="left" if is_text else "right", overflow="fold", no_wrap=is_text)
+    return table

@@ -1,0 +1,151 @@
+"""The conftest.py of a stub suite: models of known speed on samples of nothing, under a clock moved by hand.
+
+Copied beside stub_suite_tests.py into a folder of its own by the end-to-end tests; STUB_* variables give it faults.
+"""
+
+import os
+import signal
+import sys
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness import clock
+from harness.device_slot import DeviceSlot
+from harness.loading import recorded_loaders
+from harness.records import PlannedSample
+from harness.session import Plan
+
+SECONDS = {"load": 0.5, "preprocess": 0.25, "vision": 0.125, "prefill": 1.0, "decode": 2.0}
+# The second model takes this many times as long in every stage.
+SLOWNESS = {"egpt": 1.0, "videollava": 4.0}
+ANSWERS = {"egpt": (5, 6, 7), "videollava": (5, 6, 9, 9)}
+
+
+@dataclass
+class Hand:
+    """A clock that moves when told to."""
+
+    time: float = 1000.0
+
+    def read(self):
+        return self.time
+
+
+INSTANCES = weakref.WeakSet()
+HAND = Hand()
+clock.use_reader(HAND.read)
+
+
+@dataclass(frozen=True)
+class StubSample:
+    id: str
+
+
+@dataclass(frozen=True)
+class Clip:
+    sample: StubSample
+    source: str = "nothing (stub)"
+
+
+@dataclass(frozen=True)
+class Answer:
+    token_ids: tuple[int, ...]
+    stopped_by: str = "eos"
+
+
+@dataclass(frozen=True)
+class Facts:
+    model_class: str
+    parameter_bytes: int
+
+
+class StubPipeline:
+    """Takes as long as SECONDS says; fails where STUB_FAIL says: "<stage>:<sample>[:<from which call on>] …"."""
+
+    def __init__(self, key):
+        self.key = key
+        self.others_alive = len(INSTANCES)
+        INSTANCES.add(self)
+        self.calls = {}
+        HAND.time += 8.0
+
+    def facts(self):
+        return Facts("StubPipeline", 2 * 1024 * 1024)
+
+    def _take(self, stage, sample):
+        times = self.calls[stage, sample.id] = self.calls.get((stage, sample.id), 0) + 1
+        HAND.time += SECONDS[stage] * SLOWNESS[self.key]
+        sys.stderr.write(f"worked {self.key} {stage} {sample.id}\n")
+        for fault in os.environ.get("STUB_FAIL", "").split():
+            at, which, *since = fault.split(":")
+            if (at, which) == (stage, sample.id) and times >= int(since[0] if since else 1):
+                raise ValueError(f"{stage} of {which} cannot be done")
+        if os.environ.get("STUB_KILL") == f"{self.key}:{stage}:{sample.id}:{times}":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def load(self, sample):
+        self._take("load", sample)
+        return Clip(sample)
+
+    def preprocess(self, clip):
+        self._take("preprocess", clip.sample)
+        return clip
+
+    def encode_vision(self, inputs):
+        self._take("vision", inputs.sample)
+        return inputs
+
+    def prefill(self, features):
+        self._take("prefill", features.sample)
+        return [features.sample]
+
+    def decode(self, prefilled, *, max_new_tokens, stop_at_eos=True):
+        self._take("decode", prefilled.pop())  # decoding the same state twice fails, as it would with a real cache
+        ids = ANSWERS[self.key] if stop_at_eos else (3,) * max_new_tokens
+        return Answer(ids[:max_new_tokens], "eos" if stop_at_eos else "length")
+
+    def text(self, generation):
+        return " ".join(map(str, generation.token_ids))
+
+
+@pytest.fixture(scope="session")
+def samples():
+    return [StubSample(f"s{number}") for number in range(3)]
+
+
+@pytest.fixture(scope="session")
+def device_slot(samples, session, set_plan):
+    planned = [PlannedSample(each.id, "test", "What?", f"{each.id}.npy", f"{each.id} frames") for each in samples]
+    limits = dict(word.split("=") for word in os.environ.get("STUB_LIMITS", "").split())
+    set_plan(
+        Plan(
+            model_set="stub",
+            device="cpu",
+            engines=("eager",),
+            models=tuple(SLOWNESS),
+            draft="egpt",
+            targets=("videollava",),
+            dataset=Path("Stub_Dataset.json"),
+            samples=planned,
+            limits={name: float(bound) for name, bound in limits.items()},
+        )
+    )
+    loaders = {key: lambda key=key: StubPipeline(key) for key in SLOWNESS}
+    slot = DeviceSlot(recorded_loaders(loaders, session, "cpu"))
+    yield slot
+    slot.free()
+
+
+@pytest.fixture(scope="session")
+def pipeline(request, device_slot):
+    return device_slot.hold(request.param)[0]
+
+
+def pytest_generate_tests(metafunc):
+    if "pipeline" in metafunc.fixturenames:
+        metafunc.parametrize("pipeline", tuple(SLOWNESS), indirect=True, scope="session")
+    if "engine" in metafunc.fixturenames:
+        metafunc.parametrize("engine", ("eager",), scope="session")

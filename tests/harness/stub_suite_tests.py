@@ -1,0 +1,25 @@
+"""The tests of the stub suite: the same calls as the real one."""
+
+import pytest
+
+from harness.stages import Length
+
+SIX = Length(6, fixed=True)
+
+
+@pytest.mark.stage("load")
+def test_load(pipeline, samples, recorder):
+    recorder.measure_stage(pipeline, samples, length=SIX)
+
+
+@pytest.mark.stage("decode")
+def test_decode(pipeline, engine, samples, recorder):
+    recorder.measure_stage(pipeline, samples, length=SIX, engine=engine)
+
+
+@pytest.mark.stage("whole")
+def test_whole(pipeline, engine, samples, recorder):
+    times = recorder.measure_whole_pass(
+        pipeline, samples, engine=engine, kind="whole", length=Length(100), also_unsynchronised=samples[:2]
+    )
+    assert all(each.parts_s == pytest.approx(each.whole_s) for each in times)
