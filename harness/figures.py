@@ -54,15 +54,16 @@ class Comparison(msgspec.Struct, frozen=True):
     """A target beside the draft, from the whole passes of one engine.
 
     `stages` by the number of the old result file (1 load, 2 preprocess, 3 vision + prefill + decode).
-    `tokens_factor` * `pace_factor` = stage 3's speedup: fewer tokens, times less time a token.
+    `tokens_factor` * `pace_factor` = stage 3's speedup: fewer tokens, times less time a token; None where a model
+    answered without a single token.
     """
 
     target: str
     engine: str
     total: Speedup
     stages: dict[int, Speedup]
-    tokens_factor: float
-    pace_factor: float
+    tokens_factor: float | None
+    pace_factor: float | None
     acceptance_per_sample: float
     acceptance_token_weighted: float
     agreements: dict[str, Agreement]
@@ -217,7 +218,9 @@ def _comparison(target: str, engine: str, pairs: list[tuple[PassRecord, PassReco
         for stage in LEGACY_STAGES
     }
     agreements = {mine.sample: positionwise(mine.token_ids, theirs.token_ids) for mine, theirs in pairs}
-    tokens_factor = sum(len(theirs.token_ids) for _, theirs in pairs) / sum(len(mine.token_ids) for mine, _ in pairs)
+    draft_tokens = sum(len(mine.token_ids) for mine, _ in pairs)
+    target_tokens = sum(len(theirs.token_ids) for _, theirs in pairs)
+    tokens_factor = target_tokens / draft_tokens if draft_tokens and target_tokens else None
     return Comparison(
         target=target,
         engine=engine,
@@ -226,7 +229,7 @@ def _comparison(target: str, engine: str, pairs: list[tuple[PassRecord, PassReco
         ),
         stages=stages,
         tokens_factor=tokens_factor,
-        pace_factor=stages[3].factor / tokens_factor,
+        pace_factor=stages[3].factor / tokens_factor if tokens_factor else None,
         acceptance_per_sample=mean([each.rate for each in agreements.values()]),
         acceptance_token_weighted=token_weighted(list(agreements.values())),
         agreements=agreements,

@@ -5,8 +5,8 @@ In the file, tables are keyed by model set and engine; below that
     speedup.<target>.{stage1,stage3,total}   at least, times
     acceptance.<target>                      at least, share of compared positions, all tokens together
     median_ms.<model>.<stage>                at most, milliseconds
-    host_memory_mib.<model>.<stage>          at most, MiB: peak resident set of the process
-    device_memory_mib.<model>.<stage>        at most, MiB: peak allocated on the GPU
+    host_memory_mib.<model>.<stage>          at most, MiB: peak resident set of the process, for models on the CPU
+    device_memory_mib.<model>.<stage>        at most, MiB: peak allocated on the GPU, for models there
 """
 
 from __future__ import annotations
@@ -50,6 +50,10 @@ class Measured(msgspec.Struct, frozen=True):
     def written(self, value: float) -> str:
         """Return `value` with this figure's unit."""
         return self.form.format(value)
+
+    def written_exactly(self, value: float) -> str:
+        """Return every digit of `value`, with this figure's unit."""
+        return f"{value!r}{self.form.partition('}')[2]}"
 
 
 def load_limits(path: Path, known: Vocabulary, model_set: str, engines: Sequence[str]) -> dict[str, float]:
@@ -104,14 +108,14 @@ def _stage_figures(run: RunRecord, engine: str) -> Iterator[tuple[str, Measured]
 
 
 def _memory_figures(run: RunRecord) -> Iterator[tuple[str, Measured]]:
+    """Peaks where the models are: beside a model on a GPU, the host holds CUDA's own libraries above all."""
+    on_gpu = run.header.device.startswith("cuda")
+    kind, place = ("device_memory_mib", "GPU") if on_gpu else ("host_memory_mib", "resident")
     for (model, stage), peak in stage_memory(run).items():
-        for kind, peak_bytes in (
-            ("host_memory_mib", peak.host_bytes),
-            ("device_memory_mib", peak.device_allocated_bytes),
-        ):
-            if peak_bytes is not None:
-                subject = f"peak {kind.removesuffix('_memory_mib')} memory in {stage} of {model}"
-                yield f"{kind}.{model}.{stage}", Measured(subject, peak_bytes / MIB, "{:.0f} MiB", "memory rounds")
+        size = peak.device_allocated_bytes if on_gpu else peak.host_bytes
+        if size is not None:
+            figure = Measured(f"peak {place} memory in {stage} of {model}", size / MIB, "{:.0f} MiB", "memory rounds")
+            yield f"{kind}.{model}.{stage}", figure
 
 
 def _stage_1_figures(run: RunRecord) -> Iterator[tuple[str, Measured]]:
@@ -138,6 +142,8 @@ def _verdict(name: str, bound: float, figure: Measured | None, test: str | None)
 
 def _sentence(name: str, figure: Measured, bound: float, kept: bool) -> str:
     value, limit = figure.written(figure.value), figure.written(bound)
+    if value == limit and not kept:
+        value, limit = figure.written_exactly(figure.value), figure.written_exactly(bound)
     promise = f"must be at least {limit}" if _is_lower_bound(name) else f"was limited to {limit}"
     return f"{figure.subject} {promise} {'and' if kept else 'but'} was {value} ({figure.basis})"
 
@@ -148,7 +154,7 @@ def _why_not_run(name: str) -> str:
         "speedup": f"{model} and the draft measured on the same samples",
         "acceptance": f"whole passes of {model} and the draft",
         "median_ms": f"the test of stage {' '.join(what)} of {model}",
-        "host_memory_mib": f"memory rounds of {model} on a system that tells a process' peak resident set",
+        "host_memory_mib": f"memory rounds of {model} on the CPU of a system that tells a process' peak resident set",
         "device_memory_mib": f"memory rounds of {model} on a GPU",
     }
     return f"not measured: it takes {needs[kind]}"

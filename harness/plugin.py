@@ -102,6 +102,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for advice in ours.advice:
         terminalreporter.write_line(f"advice: {advice}")
     if ours.record is None or ours.run is None:
+        if ours.status is not None and ours.expects_figures:
+            terminalreporter.write_line(f"exit status {ours.status.code}: {ours.status.reason}")
         return
     from harness.terminal import summary
 

@@ -51,6 +51,7 @@ class Session:
     plan: Plan | None = None
     run: Run | None = None
     record: RunRecord | None = None
+    status: Status | None = None
 
     def append(self, line: JournalLine) -> None:
         """Write one measurement down; the first one makes the run's folder."""
@@ -61,7 +62,8 @@ class Session:
         self.run.append(line)
 
     def finish(self, status: Status) -> None:
-        """Write down how the session ended, and derive all files a last time."""
+        """Keep how the session ended; write it down too if anything was measured, and derive all files a last time."""
+        self.status = status
         if self.run is not None:
             self.record = self.run.finish(
                 EndRecord(

@@ -155,9 +155,13 @@ def _speedup_cells(speedup: Speedup) -> tuple[str, str, str]:
 
 
 def _comparison_text(comparison: Comparison) -> str:
+    split = (
+        f" = {comparison.tokens_factor:.2f}x fewer tokens x {comparison.pace_factor:.2f}x faster tokens"
+        if comparison.tokens_factor and comparison.pace_factor
+        else ", and answers without a token"
+    )
     return (
-        f"stage 3: {comparison.stages[3].factor:.2f}x = {comparison.tokens_factor:.2f}x fewer tokens "
-        f"x {comparison.pace_factor:.2f}x faster tokens\n"
+        f"stage 3: {comparison.stages[3].factor:.2f}x{split}\n"
         f"position-wise acceptance: {comparison.acceptance_per_sample:.3f} (mean of the samples), "
         f"{comparison.acceptance_token_weighted:.3f} (all tokens)\n"
         f"c = {comparison.cost_ratio:.3f}; theoretical speculative speedup at gamma {comparison.gamma}: "

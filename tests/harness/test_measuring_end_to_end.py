@@ -313,3 +313,10 @@ def test_a_test_that_fails_lets_go_of_its_model_before_the_next_one_is_loaded(su
     result = suite.run()
     assert failed_tests(result) == {"test_fails_for_the_first[egpt]"}
     assert "1 failed, 3 passed" in result.stdout
+
+
+def test_tests_spread_over_processes_measure_nothing_and_are_exit_status_10(suite):
+    result = suite.run("-p", "xdist.plugin", "-n", "2")
+    assert result.returncode == 10, result.stdout
+    assert "no figure was recorded" in result.stdout
+    assert not (suite.folder / "out").exists()

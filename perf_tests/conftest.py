@@ -1,0 +1,210 @@
+"""Joins the two rooms: options become a selection of models and data, pipelines become parameters of the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from fixtures.dataset import Dataset, Sample
+from fixtures.devices import use_threads_for
+from fixtures.embedded import EmbeddedSpec, ensure_embedded
+from fixtures.errors import ChoiceError, DatasetError
+from fixtures.models import MODEL_KEYS, MODEL_SETS, ModelSettings, pipeline_loaders
+from fixtures.pipeline import StagedPipeline
+from fixtures.sampling import Sampling
+from fixtures.selection import ENGINES, Selection, Wishes, select
+from harness.device_slot import DeviceSlot, release_for
+from harness.errors import LimitsError
+from harness.limits import Vocabulary, load_limits
+from harness.loading import recorded_loaders
+from harness.options import Options
+from harness.plugin import SESSION
+from harness.progress import progress_on
+from harness.records import PlannedSample
+from harness.session import Plan, Session
+from harness.stages import Length
+from perf_tests.gpu_needs import reason_to_skip
+from perf_tests.order import in_order_of_measurement, leave_goals_out_unless_named
+
+SELECTION = pytest.StashKey[Selection]()
+DATASET = pytest.StashKey[Dataset]()
+LIMITS = pytest.StashKey[dict[str, float]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check what was asked for before anything is collected; a wrong wish is a usage error."""
+    config.addinivalue_line("markers", "gpu(memory_gb=0, devices=1): needs CUDA, so much memory, so many devices")
+    config.addinivalue_line("markers", "compares_with_draft: a target's test that is judged beside the draft's figures")
+    config.addinivalue_line("markers", "models(*keys): only for these of the selected models")
+    options = config.stash[SESSION].options
+    try:
+        selection = config.stash[SELECTION] = select(_wishes(options))
+        EmbeddedSpec.parse(options.embedded)
+        if options.dataset_dir is not None:
+            config.stash[DATASET] = _open(options.dataset_dir, options)
+        vocabulary = Vocabulary(MODEL_SETS, ENGINES, MODEL_KEYS)
+        limits_file = options.limits or config.rootpath / "limits.toml"
+        config.stash[LIMITS] = load_limits(limits_file, vocabulary, selection.model_set, selection.engines)
+    except (ChoiceError, DatasetError, LimitsError) as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test for every selected model, and for every engine where it takes one."""
+    selection = metafunc.config.stash[SELECTION]
+    if "pipeline" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("models")
+        models = [model for model in selection.models if marker is None or model in marker.args]
+        metafunc.parametrize("pipeline", models, indirect=True, scope="session")
+    if "engine" in metafunc.fixturenames:
+        metafunc.parametrize("engine", selection.engines, scope="session")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Group by model, in the order asked for, and put what compares two models behind both."""
+    selection = config.stash[SELECTION]
+    leave_goals_out_unless_named(config, items)
+    items[:] = in_order_of_measurement(items, selection.models, selection.draft)
+    for item in items:
+        reason = reason_to_skip(item, selection)
+        if reason:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def selection(request: pytest.FixtureRequest) -> Selection:
+    """What runs."""
+    return request.config.stash[SELECTION]
+
+
+@pytest.fixture(scope="session")
+def dataset(request: pytest.FixtureRequest, session: Session) -> Dataset:
+    """The samples: the folder that was named, or the embedded one, made now if this is its first use."""
+    named = request.config.stash.get(DATASET, None)
+    return named or _open(_embedded(session), session.options)
+
+
+@pytest.fixture(scope="session")
+def samples(dataset: Dataset) -> Sequence[Sample]:
+    """All samples of the whole pass."""
+    return dataset.samples
+
+
+@pytest.fixture(scope="session")
+def stage_samples(dataset: Dataset, session: Session) -> Sequence[Sample]:
+    """The samples of a stage test."""
+    return dataset.samples[: session.options.stage_samples]
+
+
+@pytest.fixture(scope="session")
+def device_slot(
+    request: pytest.FixtureRequest,
+    session: Session,
+    selection: Selection,
+    dataset: Dataset,
+    set_plan: Callable[[Plan], None],
+) -> Iterator[DeviceSlot[StagedPipeline]]:
+    """The one owner of the device's memory."""
+    use_threads_for(selection.model_set, selection.device)
+    set_plan(_plan(session.options, selection, dataset, request.config.stash[LIMITS]))
+    loaders = pipeline_loaders(_settings(session.options, selection), selection.models)
+    slot = DeviceSlot(recorded_loaders(loaders, session, selection.device), release_for(selection.device))
+    yield slot
+    slot.free()
+
+
+@pytest.fixture(scope="session")
+def pipeline(request: pytest.FixtureRequest, device_slot: DeviceSlot[StagedPipeline]) -> StagedPipeline:
+    """The model that the test is for, alone in memory."""
+    (held,) = device_slot.hold(request.param)
+    return held
+
+
+@pytest.fixture(autouse=True)
+def only_the_tested_model_is_live(request: pytest.FixtureRequest) -> None:
+    """A model left over from another test would take memory, and the blame would fall on this one."""
+    if "pipeline" in request.fixturenames:
+        key = request.getfixturevalue("pipeline").key
+        assert request.getfixturevalue("device_slot").live == {key}
+
+
+@pytest.fixture(scope="session")
+def fixed_length(session: Session, selection: Selection) -> Callable[[str], Length]:
+    """Return the exact number of tokens that a model decodes where lengths must be the same."""
+
+    def length_of(model: str) -> Length:
+        return Length(session.options.fixed_tokens or selection.fixed_tokens(model), fixed=True)
+
+    return length_of
+
+
+def _wishes(options: Options) -> Wishes:
+    return Wishes(
+        model_set=options.model_set,
+        dataset_dir=options.dataset_dir,
+        checkpoints={
+            "egpt": options.eventgpt_model_path,
+            "videollava": options.video_llava_model_path,
+            "llava": options.llava_model_path,
+        },
+        models=options.models,
+        use_video_llava=options.use_video_llava,
+        use_llava15=options.use_llava15,
+        first_model=options.first_model,
+        device=options.device,
+        engines=options.engine,
+        video_reader=options.video_reader,
+    )
+
+
+def _settings(options: Options, selection: Selection) -> ModelSettings:
+    return ModelSettings(
+        model_set=selection.model_set,
+        device=selection.device,
+        query=options.query,
+        max_frames=options.max_frames,
+        use_event_image=options.use_event_image,
+        video_reader=options.video_reader,
+        sampling=Sampling(temperature=options.temperature, top_p=options.top_p),
+        checkpoints=selection.checkpoints,
+    )
+
+
+def _plan(options: Options, selection: Selection, dataset: Dataset, limits: dict[str, float]) -> Plan:
+    return Plan(
+        model_set=selection.model_set,
+        device=selection.device,
+        engines=selection.engines,
+        models=selection.models,
+        draft=selection.draft,
+        targets=selection.targets,
+        dataset=dataset.json_file,
+        samples=[
+            PlannedSample(
+                id=sample.id,
+                split=sample.split,
+                query=options.query,
+                event_data=sample.raw_event_data,
+                video_data=sample.raw_video_data,
+            )
+            for sample in dataset.samples
+        ],
+        limits=limits,
+    )
+
+
+def _open(folder: Path, options: Options) -> Dataset:
+    return Dataset.open(folder, options.dataset_json, options.max_samples)
+
+
+def _embedded(session: Session) -> Path:
+    progress = progress_on(session.terminal, "embedded dataset")
+    spec = EmbeddedSpec.parse(session.options.embedded)
+    progress.start("first use: rendering scenes", spec.samples)
+    try:
+        return ensure_embedded(spec, progress=lambda _done, _total: progress.advance())
+    finally:
+        progress.stop()

@@ -1,0 +1,40 @@
+"""Which tests run, and in what order: one model after the other, and comparisons after both of their sides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+GOALS = Path(__file__).parent / "goals"
+
+
+def in_order_of_measurement(
+    items: Sequence[pytest.Item], models: Sequence[str], draft: str | None
+) -> list[pytest.Item]:
+    """Return the items grouped by model, so that each is loaded once, and within a model as the files have them.
+
+    Where a target goes before the draft, those of its tests that compare it with the draft go behind the draft's:
+    the target is loaded a second time for them.
+    """
+    return sorted(items, key=lambda item: (_turn(item, models, draft), *item.location[:2]))
+
+
+def _turn(item: pytest.Item, models: Sequence[str], draft: str | None) -> int:
+    parameters = getattr(item, "callspec", None)
+    model = parameters.params.get("pipeline") if parameters else None
+    if model not in models:
+        return -1
+    turn = models.index(model)
+    waits = item.get_closest_marker("compares_with_draft") and draft in models and turn < models.index(draft or "")
+    return turn + len(models) if waits else turn
+
+
+def leave_goals_out_unless_named(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the goal tables, which take long, unless their folder or a file in it was named."""
+    named = [(config.invocation_params.dir / argument.split("::")[0]).resolve() for argument in config.args]
+    goals = [item for item in items if GOALS in item.path.parents]
+    if goals and not any(path == GOALS or GOALS in path.parents for path in named):
+        config.hook.pytest_deselected(items=goals)
+        items[:] = [item for item in items if item not in goals]

@@ -1,0 +1,40 @@
+"""Stage 1: files to pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from fixtures.dataset import Sample
+from fixtures.frames import read_mp4
+from fixtures.pipeline import RawClip, StagedPipeline
+from harness.figures import LEGACY_READER
+from harness.recorder import Recorder
+from harness.session import Session
+from harness.stages import Length
+
+ANY_LENGTH = Length(1)
+
+
+@pytest.mark.stage("load")
+@pytest.mark.compares_with_draft
+def test_load(pipeline: StagedPipeline, stage_samples: Sequence[Sample], recorder: Recorder) -> None:
+    """Event images for EventGPT, an MP4 by the reader in use for Video-LLaVA, PNG frames for LLaVA-1.5."""
+    recorder.measure_stage(pipeline, stage_samples, length=ANY_LENGTH)
+
+
+@pytest.mark.stage("load")
+@pytest.mark.compares_with_draft
+@pytest.mark.models("videollava")
+def test_load_legacy_reader(
+    pipeline: StagedPipeline, stage_samples: Sequence[Sample], recorder: Recorder, session: Session
+) -> None:
+    """The same MP4 files as the old script read them: the yardstick of the gated stage-1 speedup."""
+
+    def load(sample: Any) -> RawClip:
+        batch = read_mp4(sample, session.options.max_frames, reader="legacy")
+        return RawClip(tuple(batch.frames), "mp4 (legacy reader)")
+
+    recorder.measure_stage(pipeline, stage_samples, length=ANY_LENGTH, variant=LEGACY_READER, replacement=load)

@@ -1,0 +1,20 @@
+"""Stage 3: images to the embeddings that the language model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from fixtures.dataset import Sample
+from fixtures.pipeline import StagedPipeline
+from harness.recorder import Recorder
+from harness.stages import Length
+
+
+@pytest.mark.stage("vision")
+def test_encode_vision(
+    pipeline: StagedPipeline, engine: str, stage_samples: Sequence[Sample], recorder: Recorder
+) -> None:
+    """CLIP, projector, and for EventGPT the adaptor and the pooling over space and time."""
+    recorder.measure_stage(pipeline, stage_samples, length=Length(1), engine=engine)

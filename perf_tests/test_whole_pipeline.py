@@ -1,0 +1,68 @@
+"""The whole way from files to an answer, every sample of the dataset once, as the old script measured it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from fixtures.dataset import Sample
+from fixtures.pipeline import StagedPipeline
+from fixtures.selection import Selection
+from harness.recorder import PassTimes, Recorder
+from harness.session import Session
+from harness.stages import Length
+
+# Between the stages there is nothing but the clock and a dictionary: what the parts leave out must be next to nothing.
+TOLERANCE = 0.02
+
+
+@pytest.mark.stage("whole")
+@pytest.mark.compares_with_draft
+def test_whole_pipeline(
+    pipeline: StagedPipeline,
+    engine: str,
+    samples: Sequence[Sample],
+    stage_samples: Sequence[Sample],
+    selection: Selection,
+    session: Session,
+    fixed_length: Callable[[str], Length],
+    recorder: Recorder,
+) -> None:
+    """Answers of natural length, up to the end token; the random weights of `full` have none, so theirs are fixed."""
+    natural = Length(session.options.max_new_tokens)
+    times = recorder.measure_whole_pass(
+        pipeline,
+        samples,
+        engine=engine,
+        kind="whole",
+        length=fixed_length(pipeline.key) if selection.model_set == "full" else natural,
+        also_unsynchronised=stage_samples,
+    )
+    assert_parts_add_up(times)
+
+
+@pytest.mark.stage("whole")
+def test_whole_pipeline_fixed(
+    pipeline: StagedPipeline,
+    engine: str,
+    stage_samples: Sequence[Sample],
+    selection: Selection,
+    fixed_length: Callable[[str], Length],
+    recorder: Recorder,
+) -> None:
+    """An exact number of tokens, so that two models or two versions do the same amount of work."""
+    if selection.model_set == "full":
+        pytest.skip("the whole pass of the full set is of fixed length itself")
+    times = recorder.measure_whole_pass(
+        pipeline, stage_samples, engine=engine, kind="fixed", length=fixed_length(pipeline.key)
+    )
+    assert_parts_add_up(times)
+
+
+def assert_parts_add_up(times: Sequence[PassTimes]) -> None:
+    """The stages, added up over all samples, are the time around them: nothing is left out, nothing counted twice."""
+    if not times:  # with benchmarks disabled nothing was timed
+        return
+    parts, whole = sum(each.parts_s for each in times), sum(each.whole_s for each in times)
+    assert parts == pytest.approx(whole, rel=TOLERANCE), f"stages add up to {parts:.4f} s of {whole:.4f} s"

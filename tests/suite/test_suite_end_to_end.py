@@ -1,0 +1,169 @@
+"""The suite from the command that a user types to the files that come out."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from tests.suite.conftest import ROOT, Suite
+
+WHOLE = ("test_whole_pipeline", "test_whole_pipeline_fixed")
+STAGE_TESTS = {
+    "test_load[egpt]", "test_load[videollava]", "test_load[llava]", "test_load_legacy_reader[videollava]",
+    *(f"test_preprocess[{model}]" for model in ("egpt", "videollava", "llava")),
+    *(
+        f"{test}[{model}-eager]"
+        for test in ("test_encode_vision", "test_prefill", "test_decode", *WHOLE)
+        for model in ("egpt", "videollava", "llava")
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(cache, tmp_path_factory):
+    """A run of everything, shared by the tests that only look at it."""
+    suite = Suite(cache, tmp_path_factory.mktemp("whole") / "out")
+    result = suite.run()
+    assert result.returncode == 0, result.stdout
+    return suite
+
+
+def test_every_stage_of_every_model_is_in_pytest_benchmarks_file(whole):
+    entries = whole.json("benchmark.json")["benchmarks"]
+    assert {entry["name"] for entry in entries} == STAGE_TESTS
+    assert all(entry["stats"]["data"] for entry in entries)
+
+
+def test_the_legacy_file_has_every_key_for_every_sample(whole):
+    records = whole.legacy()
+    assert len(records) == 2
+    for record in records:
+        assert {"id", "split", "query", "benchmark_datetime", "event_data", "video_data"} < set(record)
+        for model in ("egpt", "videollava", "llava"):
+            parts = ("stage1", "stage2", "stage3", "vision", "prefill", "decode")
+            assert all(isinstance(record[f"{model}_{part}_time"], float) for part in parts)
+            assert record[f"{model}_stage3_time"] == pytest.approx(sum(record[f"{model}_{p}_time"] for p in parts[3:]))
+            assert record[f"{model}_time"] == pytest.approx(sum(record[f"{model}_{p}_time"] for p in parts[:3]))
+            assert isinstance(record[model], str)
+            assert len(record[f"{model}_token_ids"]) == record[f"{model}_tokens"] <= 12
+        for target in ("videollava", "llava"):
+            assert 0 <= record[f"{target}_acceptance_matched"] <= record[f"{target}_acceptance_compared"]
+
+
+def test_memory_stands_in_the_first_record_only(whole):
+    first, second = whole.legacy()
+    names = {f"{model}_{what}_mb" for model in ("egpt", "videollava", "llava") for what in (
+        "memory_model", "memory_inference", "load_memory", "preprocess_memory", "vision_memory", "prefill_memory",
+        "decode_memory",
+    )}  # fmt: skip
+    assert names <= set(first)
+    assert not names & set(second)
+
+
+def test_what_was_loaded_is_read_back_from_the_live_models(whole):
+    facts = {each.model: each.facts for each in whole.record().models}
+    assert [facts[model]["model_class"] for model in ("egpt", "videollava", "llava")] == [
+        "EventChatForCausalLM", "VideoLlavaForConditionalGeneration", "LlavaForConditionalGeneration",
+    ]  # fmt: skip
+    assert all(each["attention"] == "sdpa" and each["dtype"] == "float32" for each in facts.values())
+
+
+def test_fixed_passes_have_exactly_the_tokens_asked_for(whole):
+    fixed = [each for each in whole.record().passes if each.kind == "fixed"]
+    assert len(fixed) == 6
+    assert {len(each.token_ids) for each in fixed} == {4}
+
+
+def test_each_model_is_loaded_once(whole):
+    assert [each.model for each in whole.record().models] == ["egpt", "videollava", "llava"]
+
+
+def test_one_target_and_part_of_the_stages_give_a_smaller_result(suite):
+    result = suite.run("--use_llava15", "-k", "load")
+    assert result.returncode == 0, result.stdout
+    assert all({"egpt_stage1_time", "llava_stage1_time"} < set(record) for record in suite.legacy())
+    assert not any("videollava_stage1_time" in record or "egpt_time" in record for record in suite.legacy())
+
+
+def test_disabled_benchmarks_run_every_stage_once_and_pass(suite):
+    result = suite.run("--benchmark-disable", "--models=egpt")
+    assert result.returncode == 0, result.stdout
+    assert "7 passed" in result.stdout
+    assert not suite.output.exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "model", "field"),
+    [
+        ("event_image/embedded_00/000001_3.png", "egpt", "event_image"),
+        ("mp4/embedded_00/000001.mp4", "videollava", "mp4_data"),
+    ],
+)
+def test_a_torn_file_is_blamed_on_its_sample_and_the_others_go_on(suite, dataset_folder, file, model, field):
+    path = dataset_folder / file
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    result = suite.run("--dataset_dir", str(dataset_folder), "--model-set=tiny", f"--models={model}", "-k", "test_load")
+    assert result.returncode == 1, result.stdout
+    stage = suite.record().stages[0]
+    (failure,) = stage.failures
+    assert failure.sample not in stage.round_samples
+    assert len(set(stage.round_samples)) == 1
+    assert field in failure.text
+    assert path.name in failure.text
+    assert failure.sample in result.stdout
+    assert path.name in result.stdout.replace("\n", "")
+
+
+USAGE_ERRORS = {
+    "--models=egpt,vicuna": "there is no model 'vicuna': choose among egpt, videollava, llava",
+    "--dataset_dir=nowhere --model-set=tiny": "nowhere: is not a folder",
+    "--limits=nowhere.toml": "nowhere.toml: cannot be read",
+}
+
+
+@pytest.mark.parametrize("arguments", USAGE_ERRORS)
+def test_a_wrong_wish_is_a_usage_error_that_names_the_way_out(suite, arguments):
+    result = suite.run("--collect-only", *arguments.split())
+    assert result.returncode == 4, result.stdout
+    assert USAGE_ERRORS[arguments] in result.stderr
+
+
+def test_the_first_model_goes_first_and_comparisons_wait_for_the_draft(suite):
+    result = suite.run("--collect-only", "-q", "--models=egpt,videollava", "--first_model=videollava")
+    order = [line.split("::")[1] for line in result.stdout.splitlines() if "::" in line]
+    assert order.index("test_decode[videollava-eager]") < order.index("test_load[egpt]")
+    assert order.index("test_whole_pipeline[egpt-eager]") < order.index("test_load_legacy_reader[videollava]")
+    assert order[-1] == "test_whole_pipeline[videollava-eager]"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_without_a_gpu_its_tests_are_skipped_with_the_reason_in_words(suite):
+    result = suite.run("--model-set=full", "-rs")
+    assert "finds no CUDA device here" in result.stdout
+    assert result.returncode == 10  # nothing was measured, and that must not pass for success
+
+
+def test_a_kill_in_the_middle_of_the_whole_pass_loses_no_finished_sample(suite):
+    arguments = suite.command(
+        "--output-dir", str(suite.output), "--models=egpt", "-k", "test_whole_pipeline", "--rounds=1"
+    )
+    process = subprocess.Popen(
+        [*arguments, "--max_new_tokens=400"], cwd=ROOT, env=suite.environment(), stdout=subprocess.DEVNULL
+    )
+    journal = suite.output / "journal.jsonl"
+    deadline = time.monotonic() + 120
+    while b'"record":"pass"' not in (journal.read_bytes() if journal.exists() else b""):
+        assert process.poll() is None, "the run ended before it was killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=30)
+    finished = [each.sample for each in suite.record().passes]
+    assert len(finished) >= 1
+    assert suite.record().end is None
+    merge = [sys.executable, "-m", "harness", "merge", str(suite.output)]
+    assert subprocess.run(merge, cwd=ROOT, capture_output=True, timeout=60, check=False).returncode == 0
+    assert {record["id"] for record in suite.legacy() if "egpt_time" in record} == set(finished)
