@@ -82,12 +82,15 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
 
 def stable_gpu(device: str) -> dict[str, Any] | None:
-    """Return name, identity, driver, CUDA, memory and power cap of the GPU; None on the CPU."""
+    """Return name, identity, driver, CUDA, memory and power cap of the GPU; None on the CPU or where there is none."""
     if not device.startswith("cuda"):
         return None
     import torch
 
     from harness import nvidia
+
+    if not torch.cuda.is_available():
+        return None
 
     properties = torch.cuda.get_device_properties(device)
     found: dict[str, Any] = {

@@ -194,9 +194,17 @@ def legacy_stage_s(record: PassRecord, stage: int) -> float:
     return sum(record.stage_s[name] for name in LEGACY_STAGES[stage])
 
 
+def ms_per_token(record: StageRecord) -> float | None:
+    """Return the median time of a decoding step in milliseconds; None where a stage makes no tokens.
+
+    The first token is chosen from the prompt's logits, so n tokens take n - 1 steps ("time per output token").
+    """
+    steps = [record.tokens.get(sample, 0) - 1 for sample in record.round_samples]
+    paces = [1000 * seconds / count for seconds, count in zip(record.round_s, steps, strict=True) if count > 0]
+    return median(paces) if paces else None
+
+
 def _stage_figure(record: StageRecord) -> StageFigure:
-    tokens = [record.tokens.get(sample, 0) for sample in record.round_samples]
-    paces = [1000 * seconds / count for seconds, count in zip(record.round_s, tokens, strict=True) if count]
     return StageFigure(
         model=record.model,
         engine=record.engine,
@@ -204,7 +212,7 @@ def _stage_figure(record: StageRecord) -> StageFigure:
         variant=record.variant,
         seconds=summarize(record.round_s),
         cold_s=next(iter(record.cold_s.values())),
-        ms_per_token=median(paces) if paces else None,
+        ms_per_token=ms_per_token(record),
     )
 
 

@@ -79,8 +79,7 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
     """Add the stable conditions; drop the clock rate of the moment, which makes one machine look like two."""
     for name in [name for name in machine_info.get("cpu", {}) if name.startswith("hz_actual")]:
         del machine_info["cpu"][name]
-    plan = config.stash[SESSION].plan
-    machine_info["event_vlm_perf"] = stable_environment(plan.device if plan else "cpu")
+    machine_info["event_vlm_perf"] = stable_environment(config.stash[SESSION].device)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -96,8 +95,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
     return (yield)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what was measured."""
+    """Print what was measured, below pytest-benchmark's wide tables."""
     ours = terminalreporter.config.stash[SESSION]
     for advice in ours.advice:
         terminalreporter.write_line(f"advice: {advice}")

@@ -49,8 +49,10 @@ class TerminalBar:
         self._next_drawing = 0.0
 
     def start(self, title: str, total: int) -> None:
-        """Draw an empty bar."""
+        """Draw an empty bar, on a line of its own: pytest has left the cursor behind the name of the test."""
         self.stop()
+        if self._task is None:
+            self._terminal.write("\n")
         self._bar = _new_bar(self._terminal)
         self._task = self._bar.add_task(f"{self._prefix} {title}", total=total)
         self._bar.start()

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.figures import MIB, highest
+from harness.figures import MIB, highest, ms_per_token
 from harness.memory import meter_for
 from harness.progress import progress_on
 from harness.records import Failure, PassKind, PassRecord, StageRecord
@@ -17,7 +17,6 @@ from harness.rounds import Benchmark
 from harness.session import Session
 from harness.stage_measurement import StageMeasurement, StageRun
 from harness.stages import Length, Pipeline, Sample, stage_calls
-from harness.statistics import median
 from harness.whole_pass import WholePass
 
 
@@ -134,7 +133,7 @@ class Recorder:
 def _stage_extra_info(record: StageRecord) -> dict[str, Any]:
     """Return what pytest-benchmark's file says beside the rounds: which sample each is of, cold times, memory."""
     peak = highest(record.memory.values())
-    info = {
+    return {
         "model": record.model,
         "engine": record.engine,
         "stage": record.stage,
@@ -144,13 +143,8 @@ def _stage_extra_info(record: StageRecord) -> dict[str, Any]:
         "sources": list(record.sources),
         "host_peak_mib": peak.host_bytes and peak.host_bytes / MIB,
         "device_peak_allocated_mib": peak.device_allocated_bytes and peak.device_allocated_bytes / MIB,
+        "ms_per_token": ms_per_token(record),
     }
-    paces = [
-        1000 * seconds / record.tokens[sample]
-        for sample, seconds in zip(record.round_samples, record.round_s, strict=True)
-        if record.tokens.get(sample)
-    ]
-    return info | ({"median_ms_per_token": median(paces)} if paces else {})
 
 
 def _complaints(failures: Sequence[Failure]) -> list[str]:

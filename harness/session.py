@@ -45,6 +45,8 @@ class Session:
     folder: Path
     measures: bool
     terminal: IO[str] | None
+    # Known before the plan is: pytest-benchmark asks for the machine when it starts.
+    device: str = "cpu"
     advice: list[str] = field(default_factory=list)
     expects_figures: bool = False
     figures: int = 0

@@ -41,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     options = config.stash[SESSION].options
     try:
         selection = config.stash[SELECTION] = select(_wishes(options))
+        config.stash[SESSION].device = selection.device
         EmbeddedSpec.parse(options.embedded)
         if options.dataset_dir is not None:
             config.stash[DATASET] = _open(options.dataset_dir, options)

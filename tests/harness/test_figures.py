@@ -239,7 +239,7 @@ def test_a_samples_time_is_that_of_the_engine_asked_for() -> None:
 
 def test_stage_figure_is_over_all_rounds_of_all_samples() -> None:
     record = stage_test(
-        "egpt", "decode", {"s1": [1, 2], "s2": [6]}, cold_s={"s1": 9, "s2": 0.5}, tokens={"s1": 10, "s2": 20}
+        "egpt", "decode", {"s1": [1, 2], "s2": [6]}, cold_s={"s1": 9, "s2": 0.5}, tokens={"s1": 11, "s2": 21}
     )
     (figure,) = stage_figures(run_of(record))
     assert (figure.model, figure.stage, figure.engine, figure.variant) == ("egpt", "decode", "eager", "")
