@@ -96,6 +96,19 @@ class Options:
     embedded: str = _option(
         "8:640x480:1", values.embedded, "the embedded dataset: N[:WIDTHxHEIGHT[:SECONDS]]", changes_figures=True
     )
+    dtype: str | None = _option(
+        None,
+        values.text,
+        "float32, float16 or bfloat16 (default: float32 on the CPU; else float16, and bfloat16 for the draft)",
+        changes_figures=True,
+    )
+    attn: str = _option("sdpa", values.text, "attention kernel: sdpa or eager", changes_figures=True)
+    legacy_generation: bool = _option(
+        False,
+        values.switch,
+        "as the old script: repetition penalty 1.1 for LLaVA-1.5, sampling at 0.6 for EventGPT",
+        changes_figures=True,
+    )
     video_reader: str = _option("legacy", values.text, "how MP4 files are read: legacy", changes_figures=True)
     frame_cache: str = _option("off", values.frame_cache, "what is kept of a read video: off", changes_figures=True)
 

@@ -43,6 +43,8 @@ class PlannedSample(msgspec.Struct, frozen=True):
     query: str
     event_data: str | None
     video_data: str | None
+    # The dataset's own answer, to be read beside the models'.
+    reference: str | None = None
 
 
 class Header(msgspec.Struct, frozen=True, tag_field="record", tag="header"):

@@ -30,6 +30,8 @@ from harness.statistics import mean
 
 STAGE_NUMBER_NAMES = {1: "1 load", 2: "2 preprocess", 3: "3 vision + LLM"}
 LONGEST_LISTS = 8
+SAMPLES_WITH_ANSWERS = 2
+LONGEST_ANSWER = 600
 
 
 def summary(run: RunRecord, folder: Path, files: Iterable[Path], *, width: int, color: bool) -> str:
@@ -63,6 +65,8 @@ def _parts(run: RunRecord) -> Iterator[str | Text | Table]:
     if any(record.kind == "whole" and record.failure is None for record in run.passes):
         yield _heading("whole pass: mean ms a sample (sync: what waiting between the stages adds)")
         yield _pass_table(run)
+        if run.header.model_set != "full":  # random weights have nothing to say
+            yield from _answers(run)
     for comparison in comparisons(run):
         samples = f"{comparison.engine}, {comparison.total.samples} samples"
         yield _heading(f"{run.header.draft} beside {comparison.target} ({samples})")
@@ -131,6 +135,25 @@ def _pass_table(run: RunRecord) -> Table:
                 f"{100 * gap:+.1f}" if gap is not None else "",
             )
     return table
+
+
+def _answers(run: RunRecord) -> Iterator[Text]:
+    """What the models wrote of the first samples, below what the dataset has as answer."""
+    engine = run.header.engines[0]
+    written = {model: passes(run, "whole", model, engine) for model in run.header.models}
+    for sample in run.header.samples[:SAMPLES_WITH_ANSWERS]:
+        yield _heading(f"answers to sample {sample.id}")
+        if sample.reference:
+            yield Text(f"reference: {sample.reference}")
+        for model, records in written.items():
+            if sample.id in records:
+                yield Text(
+                    f"{model} ({len(records[sample.id].token_ids)} tokens): {_shortened(records[sample.id].text)}"
+                )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_ANSWER else text[:LONGEST_ANSWER] + " …"
 
 
 def _comparison_table(run: RunRecord, comparison: Comparison) -> Table:

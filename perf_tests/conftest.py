@@ -29,6 +29,7 @@ from perf_tests.gpu_needs import reason_to_skip
 from perf_tests.order import in_order_of_measurement, leave_goals_out_unless_named
 
 SELECTION = pytest.StashKey[Selection]()
+LOADERS = pytest.StashKey[dict[str, Callable[[], StagedPipeline]]]()
 DATASET = pytest.StashKey[Dataset]()
 LIMITS = pytest.StashKey[dict[str, float]]()
 
@@ -42,6 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         selection = config.stash[SELECTION] = select(_wishes(options))
         config.stash[SESSION].device = selection.device
+        config.stash[LOADERS] = pipeline_loaders(_settings(options, selection), selection.models)
         EmbeddedSpec.parse(options.embedded)
         if options.dataset_dir is not None:
             config.stash[DATASET] = _open(options.dataset_dir, options)
@@ -111,7 +113,7 @@ def device_slot(
     """The one owner of the device's memory."""
     use_threads_for(selection.model_set, selection.device)
     set_plan(_plan(session.options, selection, dataset, request.config.stash[LIMITS]))
-    loaders = pipeline_loaders(_settings(session.options, selection), selection.models)
+    loaders = request.config.stash[LOADERS]
     slot = DeviceSlot(recorded_loaders(loaders, session, selection.device), release_for(selection.device))
     yield slot
     slot.free()
@@ -169,6 +171,9 @@ def _settings(options: Options, selection: Selection) -> ModelSettings:
         max_frames=options.max_frames,
         use_event_image=options.use_event_image,
         video_reader=options.video_reader,
+        dtype=options.dtype,
+        attention=options.attn,
+        legacy_generation=options.legacy_generation,
         sampling=Sampling(temperature=options.temperature, top_p=options.top_p),
         checkpoints=selection.checkpoints,
     )
@@ -190,6 +195,7 @@ def _plan(options: Options, selection: Selection, dataset: Dataset, limits: dict
                 query=options.query,
                 event_data=sample.raw_event_data,
                 video_data=sample.raw_video_data,
+                reference=sample.answer,
             )
             for sample in dataset.samples
         ],

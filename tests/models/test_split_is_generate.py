@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -14,9 +13,9 @@ from fixtures.architectures import MODEL_KEYS
 from fixtures.pipeline import RawClip
 from fixtures.sampling import Sampling
 from fixtures.staged import LoadedModel
+from tests.models.side_by_side import ask, assert_same_ids, by_generate, by_stages, clip, make_lively
 
 LENGTH = 12
-IMAGES = {"egpt": 5, "videollava": 8, "llava": 8}
 
 
 @pytest.fixture(scope="module", params=MODEL_KEYS)
@@ -24,58 +23,6 @@ def pipeline(request, load_tiny):
     pipeline = load_tiny(request.param)
     make_lively(pipeline.model)
     return pipeline
-
-
-def make_lively(model, seed=0):
-    """Larger random weights than the library's: a fresh model would hardly look at its pictures."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) / parameter.shape[-1] ** 0.5)
-
-
-def clip(key, seed, size=(24, 32)):
-    rng = np.random.default_rng(seed)
-    pictures = rng.integers(0, 255, (IMAGES[key], *size, 3), dtype=np.uint8)
-    return RawClip(tuple(pictures), "drawn")
-
-
-def ask(pipeline, query):
-    """The same pipeline with another question."""
-    pipeline.settings = replace(pipeline.settings, query=query)
-
-
-def by_generate(pipeline, inputs, **more):
-    """The model's own generate(): new ids, and the logits [steps, V] that each was chosen from."""
-    visual = {"egpt": "pixel_values", "videollava": "pixel_values_videos", "llava": "pixel_values"}[pipeline.key]
-    pixels = inputs.pixel_values[None] if pipeline.key == "videollava" else inputs.pixel_values
-    found = pipeline.model.generate(
-        input_ids=inputs.input_ids,
-        **{visual: pixels},
-        do_sample=False,
-        output_logits=True,
-        return_dict_in_generate=True,
-        **more,
-    )
-    ids = found.sequences[0].tolist()
-    return ids[-len(found.logits) :], torch.cat(found.logits)
-
-
-def assert_same_ids(found, wanted, logits):
-    """Equal ids; a first difference is let pass only where the two likeliest tokens are as good as equal."""
-    differing = [step for step, (a, b) in enumerate(zip(found, wanted, strict=False)) if a != b]
-    if differing:
-        likeliest = logits[differing[0]].topk(2).values
-        assert likeliest[0] - likeliest[1] < 1e-4, f"step {differing[0]}: {found} is not {wanted}"
-    else:
-        assert len(found) == len(wanted)
-
-
-def by_stages(pipeline, inputs, **more):
-    prefilled = pipeline.prefill(pipeline.encode_vision(inputs))
-    logits = prefilled.logits
-    return pipeline.decode(prefilled, **more), logits
 
 
 queries = st.text(st.characters(codec="ascii", categories=("L", "N", "P", "Zs")), max_size=40)

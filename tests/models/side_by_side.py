@@ -1,0 +1,76 @@
+"""Both ways to an answer, on the same inputs: the split stages, and the model's own generate()."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from fixtures.pipeline import RawClip
+
+IMAGES = {"egpt": 5, "videollava": 8, "llava": 8}
+# In half precision two ways of the same arithmetic may end this many units in the last place apart.
+PLACES = 2
+
+
+def make_lively(model, seed=0):
+    """Larger random weights than the library's: a fresh model would hardly look at its pictures."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                drawn = torch.randn(parameter.shape, generator=generator)
+                parameter.copy_(drawn / parameter.shape[-1] ** 0.5)
+
+
+def clip(key, seed, size=(24, 32)):
+    rng = np.random.default_rng(seed)
+    pictures = rng.integers(0, 255, (IMAGES[key], *size, 3), dtype=np.uint8)
+    return RawClip(tuple(pictures), "drawn")
+
+
+def ask(pipeline, query):
+    """The same pipeline with another question."""
+    pipeline.settings = replace(pipeline.settings, query=query)
+
+
+def by_generate(pipeline, inputs, **more):
+    """The model's own generate(): new ids, and the logits [steps, V] that each was chosen from."""
+    visual = {"egpt": "pixel_values", "videollava": "pixel_values_videos", "llava": "pixel_values"}[pipeline.key]
+    pixels = inputs.pixel_values[None] if pipeline.key == "videollava" else inputs.pixel_values
+    found = pipeline.model.generate(
+        input_ids=inputs.input_ids,
+        **{visual: pixels},
+        do_sample=False,
+        output_logits=True,
+        return_dict_in_generate=True,
+        **more,
+    )
+    ids = found.sequences[0].tolist()
+    return ids[-len(found.logits) :], torch.cat(found.logits)
+
+
+def assert_same_ids(found, wanted, logits):
+    """Equal ids; a first difference is let pass only where the two likeliest tokens are as good as equal."""
+    differing = [step for step, (a, b) in enumerate(zip(found, wanted, strict=False)) if a != b]
+    if differing:
+        likeliest = logits[differing[0]].topk(2).values
+        margin = (likeliest[0] - likeliest[1]).item()
+        assert margin <= near_tie(likeliest[0]), f"step {differing[0]}, margin {margin}: {found} is not {wanted}"
+    else:
+        assert len(found) == len(wanted)
+
+
+def near_tie(logit):
+    """How far apart two logits may be and still change places: 1e-4 in float32, two last places in half precision."""
+    if logit.dtype == torch.float32:
+        return 1e-4
+    unit = torch.finfo(logit.dtype).eps * 2 ** torch.floor(torch.log2(logit.float().abs())).item()
+    return PLACES * unit
+
+
+def by_stages(pipeline, inputs, **more):
+    prefilled = pipeline.prefill(pipeline.encode_vision(inputs))
+    logits = prefilled.logits
+    return pipeline.decode(prefilled, **more), logits
