@@ -35,6 +35,7 @@ class Hand:
 
 
 INSTANCES = weakref.WeakSet()
+CACHES = weakref.WeakSet()
 HAND = Hand()
 clock.use_reader(HAND.read)
 
@@ -48,6 +49,16 @@ class StubSample:
 class Clip:
     sample: StubSample
     source: str = "nothing (stub)"
+
+
+class Cache(list):
+    """What prefill hands to decode; on a GPU it may be a gigabyte, so only one may be alive."""
+
+    __hash__ = object.__hash__
+
+    def __init__(self, samples):
+        super().__init__(samples)
+        CACHES.add(self)
 
 
 @dataclass(frozen=True)
@@ -100,7 +111,9 @@ class StubPipeline:
 
     def prefill(self, features):
         self._take("prefill", features.sample)
-        return [features.sample]
+        if CACHES:
+            raise ValueError("the cache of an earlier round is still alive")
+        return Cache([features.sample])
 
     def decode(self, prefilled, *, max_new_tokens, stop_at_eos=True):
         self._take("decode", prefilled.pop())  # decoding the same state twice fails, as it would with a real cache
