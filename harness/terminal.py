@@ -32,6 +32,7 @@ STAGE_NUMBER_NAMES = {1: "1 load", 2: "2 preprocess", 3: "3 vision + LLM"}
 LONGEST_LISTS = 8
 SAMPLES_WITH_ANSWERS = 2
 LONGEST_ANSWER = 600
+CONTROL_CHARACTERS = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "�")
 
 
 def summary(run: RunRecord, folder: Path, files: Iterable[Path], *, width: int, color: bool) -> str:
@@ -40,7 +41,7 @@ def summary(run: RunRecord, folder: Path, files: Iterable[Path], *, width: int, 
     console = Console(
         file=stream, width=max(width, 80), force_terminal=color, color_system="standard" if color else None
     )
-    for part in _parts(run):
+    for part in map(_harmless, _parts(run)):
         console.print(part, highlight=False, markup=False, soft_wrap=isinstance(part, str | Text))
     console.print("files: " + str(folder), highlight=False, markup=False, soft_wrap=True)
     for path in files:
@@ -80,6 +81,15 @@ def _parts(run: RunRecord) -> Iterator[str | Text | Table]:
     if run.end:
         yield from (f"advice: {advice}" for advice in run.end.advice)
         yield f"\nexit status {run.end.exit_status}: {run.end.reason}"
+
+
+def _harmless(part: str | Text | Table) -> str | Text | Table:
+    """Put a mark in the place of control characters: answers and error texts must not steer the user's terminal."""
+    if isinstance(part, str):
+        return part.translate(CONTROL_CHARACTERS)
+    if isinstance(part, Text):
+        part.plain = part.plain.translate(CONTROL_CHARACTERS)
+    return part
 
 
 def _conditions(run: RunRecord) -> str:

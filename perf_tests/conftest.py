@@ -10,7 +10,7 @@ import pytest
 from fixtures.dataset import Dataset, Sample
 from fixtures.devices import use_threads_for
 from fixtures.embedded import EmbeddedSpec, ensure_embedded
-from fixtures.errors import ChoiceError, DatasetError
+from fixtures.errors import ChoiceError, DatasetError, FixtureError
 from fixtures.models import MODEL_KEYS, MODEL_SETS, ModelSettings, pipeline_loaders
 from fixtures.pipeline import StagedPipeline
 from fixtures.sampling import Sampling
@@ -121,8 +121,11 @@ def device_slot(
 
 @pytest.fixture(scope="session")
 def pipeline(request: pytest.FixtureRequest, device_slot: DeviceSlot[StagedPipeline]) -> StagedPipeline:
-    """The model that the test is for, alone in memory."""
-    (held,) = device_slot.hold(request.param)
+    """The model that the test is for, alone in memory; one that cannot be loaded fails its own tests only."""
+    try:
+        (held,) = device_slot.hold(request.param)
+    except FixtureError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
     return held
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from fixtures.errors import ChoiceError
+from fixtures.errors import CheckpointError, ChoiceError
 from fixtures.models import MODEL_KEYS, ModelSettings, pipeline_loaders, resolve_dtype, sampling_of
 from fixtures.sampling import Sampling
 
@@ -70,3 +71,19 @@ def test_importing_the_settings_imports_no_torch():
         "import sys, fixtures.models, fixtures.tiny; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("fallback", "complaint"),
+    [
+        ({"attention": "eager"}, "egpt: was asked to have attention sdpa, but the loaded model has eager"),
+        ({"dtype": "float16"}, "egpt: was asked to have dtype float32, but the loaded model has float16"),
+        ({"device": "cuda:0"}, "egpt: was asked to have device cpu, but the loaded model has cuda"),
+    ],
+)
+def test_a_model_that_is_not_what_was_asked_for_is_refused(fallback, complaint, load_tiny, monkeypatch):
+    pipeline = load_tiny("egpt")
+    facts = replace(pipeline.facts(), **fallback)
+    monkeypatch.setattr(type(pipeline), "facts", lambda self: facts)
+    with pytest.raises(CheckpointError, match=complaint):
+        load_tiny("egpt")

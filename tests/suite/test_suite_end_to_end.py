@@ -8,6 +8,7 @@ import time
 import pytest
 import torch
 
+from fixtures.tiny import write_tiny_checkpoint
 from tests.suite.conftest import ROOT, Suite
 
 WHOLE = ("test_whole_pipeline", "test_whole_pipeline_fixed")
@@ -95,26 +96,41 @@ def test_disabled_benchmarks_run_every_stage_once_and_pass(suite):
     assert not suite.output.exists()
 
 
-@pytest.mark.parametrize(
-    ("file", "model", "field"),
-    [
-        ("event_image/embedded_00/000001_3.png", "egpt", "event_image"),
-        ("mp4/embedded_00/000001.mp4", "videollava", "mp4_data"),
-    ],
-)
-def test_a_torn_file_is_blamed_on_its_sample_and_the_others_go_on(suite, dataset_folder, file, model, field):
-    path = dataset_folder / file
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    result = suite.run("--dataset_dir", str(dataset_folder), "--model-set=tiny", f"--models={model}", "-k", "test_load")
+TORN = {
+    "egpt": ("event_image/embedded_00/000001_3.png", "event_image"),
+    "videollava": ("mp4/embedded_00/000001.mp4", "mp4_data"),
+}
+
+
+def test_torn_files_are_blamed_on_their_sample_and_the_others_go_on(suite, dataset_folder):
+    for file, _ in TORN.values():
+        path = dataset_folder / file
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    where = ("--dataset_dir", str(dataset_folder), "--model-set=tiny", "--models=egpt,videollava")
+    result = suite.run(*where, "-k", "test_load and not legacy")
     assert result.returncode == 1, result.stdout
-    stage = suite.record().stages[0]
-    (failure,) = stage.failures
-    assert failure.sample not in stage.round_samples
-    assert len(set(stage.round_samples)) == 1
-    assert field in failure.text
-    assert path.name in failure.text
-    assert failure.sample in result.stdout
-    assert path.name in result.stdout.replace("\n", "")
+    for stage in suite.record().stages:
+        file, field = TORN[stage.model]
+        (failure,) = stage.failures
+        assert set(stage.round_samples) == {"embedded_00_000000"}
+        assert failure.sample == "embedded_00_000001"
+        assert field in failure.text
+        assert file in failure.text
+        assert failure.sentence().splitlines()[0] in result.stdout
+
+
+def test_a_model_that_cannot_be_loaded_fails_its_own_tests_and_the_others_go_on(suite, dataset_folder, tmp_path):
+    where = ("--dataset_dir", str(dataset_folder), "--device=cpu", "--models=egpt,videollava", "-k", "test_load")
+    (tmp_path / "empty").mkdir()
+    write_tiny_checkpoint("egpt", tmp_path / "good")
+    paths = ("--eventgpt_model_path", tmp_path / "good", "--video_llava_model_path", tmp_path / "empty")
+    result = suite.run(*where, *map(str, paths))
+    assert result.returncode == 1
+    assert "1 passed" in result.stdout
+    assert "2 errors" in result.stdout
+    assert "has no config.json. A checkpoint folder holds config.json" in result.stdout
+    assert "Traceback" not in result.stdout
+    assert [each.model for each in suite.record().stages] == ["egpt"]
 
 
 USAGE_ERRORS = {
