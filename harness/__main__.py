@@ -32,7 +32,7 @@ def merge_folder(folder: Path, output_json: Path | None = None) -> None:
     """Derive a folder's files from its journal and print which; raise ResultFileError where there is no journal."""
     run = read_journal(folder / FILE_NAME)
     legacy = derive_files(folder, run, output_json)
-    finished = sum(record.kind == "whole" for record in run.passes)
+    finished = sum(record.kind == "whole" and record.failure is None for record in run.passes)
     sys.stdout.write(f"{folder / RUN_FILE_NAME}\n")
     sys.stdout.write(f"{legacy}\n" if legacy else "no legacy result file: no sample was finished\n")
     sys.stdout.write(

@@ -14,7 +14,7 @@ from harness.progress import open_terminal
 from harness.recorder import Recorder
 from harness.run_folder import planned_folder
 from harness.session import BENCHMARK_FILE_NAME, Plan, Session
-from harness.verdicts import exit_status
+from harness.verdicts import FAILED, exit_status
 
 SESSION = pytest.StashKey[Session]()
 # Options of pytest-benchmark that govern `benchmark(...)` and have no say in rounds of a stage's own input.
@@ -88,7 +88,11 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
     ours = session.config.stash[SESSION]
     status = exit_status(exitstatus, expects_figures=ours.expects_figures, figures=ours.figures)
     session.exitstatus = status.code
-    ours.finish(status)
+    try:
+        ours.finish(status)
+    except HarnessError as error:
+        ours.advice.append(str(error))
+        session.exitstatus = FAILED
     pytest_benchmark: Any = session.config.pluginmanager.get_plugin("pytest-benchmark")
     if ours.run is not None and pytest_benchmark.json is None:
         pytest_benchmark.json = ours.run.folder / BENCHMARK_FILE_NAME

@@ -39,7 +39,7 @@ class Benchmark(Protocol):
 class StageError(Exception):
     """A stage raised: which one; the cause is the exception itself."""
 
-    def __init__(self, stage: str, cause: BaseException) -> None:
+    def __init__(self, stage: str, cause: Exception) -> None:
         super().__init__(str(cause))
         self.stage = stage
         self.cause = cause
@@ -120,8 +120,10 @@ def leave_out(benchmark: Benchmark, failed_rounds: Sequence[int]) -> None:
 def failure_of(error: Exception, sample: str, stage: str) -> Failure:
     """Return an exception as a record: no traceback, which would keep the tensors of its frames alive."""
     if isinstance(error, StageError):
-        return Failure(sample, error.stage, type(error.cause).__name__, str(error.cause))
-    return Failure(sample, stage, type(error).__name__, str(error))
+        return failure_of(error.cause, sample, error.stage)
+    # A file name that is no UTF-8 stands in the text as half a character, which no JSON file can hold.
+    text = str(error).encode("utf-8", "backslashreplace").decode("utf-8")
+    return Failure(sample, stage, type(error).__name__, text)
 
 
 def round_robin(samples: Sequence[Sample], rounds: int) -> Iterator[Sample]:

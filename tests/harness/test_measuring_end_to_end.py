@@ -321,3 +321,11 @@ def test_tests_spread_over_processes_measure_nothing_and_are_exit_status_10(suit
     assert result.returncode == 10, result.stdout
     assert "no figure was recorded" in result.stdout
     assert not (suite.folder / "out").exists()
+
+
+def test_a_file_that_cannot_be_written_at_the_end_is_named_and_fails_the_run(suite):
+    result = suite.run("-k", "load and egpt", "--output_json", "suite/test_stub.py/result.json")
+    assert result.returncode == 1
+    assert "INTERNALERROR" not in result.stdout + result.stderr
+    assert "result.json: cannot be written" in result.stdout
+    assert len(suite.record().stages) == 1

@@ -1,0 +1,269 @@
+"""Every option through both entrances, as pytest itself reads them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness import option_values as values
+from harness import options
+from harness.errors import OptionError
+from harness.options import Options
+
+ROOT = Path(__file__).parents[2]
+# A value other than the default for every option: its words, and what becomes of them.
+OTHER_VALUES: dict[str, tuple[str, object]] = {
+    "dataset_dir": ("some/set", "some/set"),
+    "dataset_json": ("some/set.json", "some/set.json"),
+    "output_json": ("some/result.json", "some/result.json"),
+    "max_samples": ("4", 4),
+    "warmup_steps": ("0", 0),
+    "device": ("cuda:1", "cuda:1"),
+    "query": ("What moves?", "What moves?"),
+    "temperature": ("0.5", 0.5),
+    "top_p": ("0.25", 0.25),
+    "max_new_tokens": ("64", 64),
+    "gamma": ("3", 3),
+    "max_frames": ("16", 16),
+    "use_event_image": ("false", False),
+    "use_video_llava": ("true", True),
+    "use_llava15": ("true", True),
+    "first_model": ("llava", "llava"),
+    "eventgpt_model_path": ("some/egpt", "some/egpt"),
+    "llava_model_path": ("some/llava", "some/llava"),
+    "video_llava_model_path": ("some/videollava", "some/videollava"),
+    "model_set": ("full", "full"),
+    "models": ("llava, egpt", ["llava", "egpt"]),
+    "output_dir": ("some/run", "some/run"),
+    "limits": ("some/limits.toml", "some/limits.toml"),
+    "engine": ("graph,eager", ["graph", "eager"]),
+    "rounds": ("20", 20),
+    "stage_samples": ("2", 2),
+    "fixed_tokens": ("48", 48),
+    "embedded": ("2:64x48:0.5", "2:64x48:0.5"),
+    "dtype": ("bfloat16", "bfloat16"),
+    "attn": ("eager", "eager"),
+    "legacy_generation": ("true", True),
+    "video_reader": ("fast", "fast"),
+    "frame_cache": ("off", "off"),
+}
+NAMES = [each.name for each in dataclasses.fields(Options)]
+EXPECTED = {name: value for name, (_, value) in OTHER_VALUES.items()}
+SWITCHES = {each.name for each in options.option_fields() if each.metadata["parse"] is values.switch}
+CONFTEST = """
+import json, pathlib
+from harness.plugin import SESSION
+
+pytest_plugins = ("harness.plugin",)
+
+def pytest_configure(config):
+    chosen = config.stash[SESSION].options
+    pathlib.Path("options.json").write_text(json.dumps(chosen.as_json()))
+"""
+
+Asked = Callable[..., dict[str, Any]]
+
+
+def dashed(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def as_flags(spell: Callable[[str], str]) -> list[str]:
+    flags = []
+    for name, (words, value) in OTHER_VALUES.items():
+        if name not in SWITCHES:
+            flags.append(f"--{spell(name)}={words}")
+        elif value is True:
+            flags.append(f"--{spell(name)}")
+        else:
+            flags.append("--" + spell("no_event_image"))
+    return flags
+
+
+def as_ini(spell: Callable[[str], str]) -> dict[str, str]:
+    return {spell(name): words for name, (words, _) in OTHER_VALUES.items()}
+
+
+@pytest.fixture
+def run_pytest(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
+    """Runs pytest with the plugin in a folder of its own, without a test."""
+
+    def run(*flags: str, ini: Mapping[str, str] | None = None) -> pytest.RunResult:
+        pytester.makeconftest(CONFTEST)
+        lines = ["[pytest]", f"pythonpath = {ROOT}", *(f"{key} = {value}" for key, value in (ini or {}).items())]
+        (pytester.path / "pytest.ini").write_text("\n".join(lines) + "\n")
+        return pytester.runpytest_inprocess("--strict-config", "-p", "no:cacheprovider", *flags)
+
+    return run
+
+
+@pytest.fixture
+def asked(run_pytest: Callable[..., pytest.RunResult], pytester: pytest.Pytester) -> Asked:
+    """Returns the options as pytest read them from flags and an ini file."""
+
+    def ask(*flags: str, ini: Mapping[str, str] | None = None) -> dict[str, Any]:
+        assert run_pytest(*flags, ini=ini).ret == pytest.ExitCode.NO_TESTS_COLLECTED
+        found: dict[str, Any] = json.loads((pytester.path / "options.json").read_text())
+        return found
+
+    return ask
+
+
+def test_every_option_has_another_value_here() -> None:
+    assert list(OTHER_VALUES) == NAMES
+    defaults = Options().as_json()
+    assert {name for name in NAMES if defaults[name] == EXPECTED[name]} == {"frame_cache"}  # which takes nothing else
+
+
+def test_without_a_flag_or_an_ini_key_every_option_has_its_default(asked: Asked) -> None:
+    assert asked() == Options().as_json()
+
+
+@pytest.mark.parametrize("spell", [str, dashed])
+def test_every_option_is_read_from_its_flag(spell: Callable[[str], str], asked: Asked) -> None:
+    assert asked(*as_flags(spell)) == EXPECTED
+
+
+@pytest.mark.parametrize("spell", [str, dashed])
+def test_every_option_is_read_from_the_ini_file(spell: Callable[[str], str], asked: Asked) -> None:
+    assert asked(ini=as_ini(spell)) == EXPECTED
+
+
+def test_every_flag_wins_over_the_ini_file(asked: Asked) -> None:
+    ini = Options().as_json()
+    written = {name: str(ini[name]) for name in ("gamma", "rounds", "max_frames", "warmup_steps", "query", "top_p")}
+    paths = {name: "other" for name in NAMES if name.endswith(("_dir", "_json", "_path")) or name == "limits"}
+    words = {
+        "dtype": "float16",
+        "attn": "sdpa",
+        "model_set": "tiny",
+        "device": "cpu",
+        "models": "egpt",
+        "engine": "eager",
+        "video_reader": "legacy",
+    }
+    counts = dict.fromkeys(("max_samples", "max_new_tokens", "stage_samples", "fixed_tokens"), "7")
+    rest = {"embedded": "9", "first_model": "egpt", "temperature": "1", "frame_cache": "off"}
+    switches = {
+        "use_event_image": "true",
+        "use_video_llava": "false",
+        "use_llava15": "false",
+        "legacy_generation": "false",
+    }
+    everything = written | paths | words | counts | rest | switches
+    assert set(everything) == set(NAMES)
+    assert asked(*as_flags(str), ini=everything) == EXPECTED
+
+
+def test_a_flag_with_the_default_value_wins_over_the_ini_file_too(asked: Asked) -> None:
+    found = asked("--rounds=5", "--use_event_image", ini={"rounds": "20", "use_event_image": "false"})
+    assert (found["rounds"], found["use_event_image"]) == (5, True)
+
+
+@pytest.mark.parametrize("off", ["--no_event_image", "--no-event-image"])
+def test_event_images_are_switched_off_by_a_flag_of_their_own_and_the_last_flag_wins(off: str, asked: Asked) -> None:
+    assert asked(off, ini={"use_event_image": "true"})["use_event_image"] is False
+    assert asked("--use_event_image", off)["use_event_image"] is False
+    assert asked(off, "--use_event_image")["use_event_image"] is True
+
+
+def test_a_wrong_flag_ends_pytest_as_a_usage_error(run_pytest: Callable[..., pytest.RunResult]) -> None:
+    result = run_pytest("--max-samples=-1")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --max_samples takes a whole number from 1 up, not '-1'"])
+    assert "Traceback" not in result.stderr.str() + result.stdout.str()
+
+
+def test_a_wrong_ini_value_ends_pytest_as_a_usage_error_that_names_the_file(
+    run_pytest: Callable[..., pytest.RunResult], pytester: pytest.Pytester
+) -> None:
+    result = run_pytest(ini={"max-samples": "many"})
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    ini = pytester.path / "pytest.ini"
+    result.stderr.fnmatch_lines([f"ERROR: max_samples in {ini} takes a whole number from 1 up, not 'many'"])
+
+
+def test_a_flag_and_an_ini_key_that_nobody_knows_are_refused(run_pytest: Callable[..., pytest.RunResult]) -> None:
+    assert run_pytest("--max-sample=1").ret == pytest.ExitCode.USAGE_ERROR
+    assert run_pytest(ini={"max_sample": "1"}).ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_help_describes_every_option_in_both_spellings(run_pytest: Callable[..., pytest.RunResult]) -> None:
+    text = run_pytest("--help").stdout.str()
+    for name in [*NAMES, "no_event_image"]:
+        assert f"--{name}" in text
+        assert f"--{dashed(name)}" in text
+
+
+class FakeConfig(SimpleNamespace):
+    """What options.read asks of pytest's configuration."""
+
+    inipath = Path("pytest.ini")
+
+    def getoption(self, name: str) -> str | None:
+        found: str | None = self.flags.get(name)
+        return found
+
+    def getini(self, name: str) -> str | None:
+        found: str | None = self.ini.get(name)
+        return found
+
+
+WRONG = {values.text: " ", values.path: " ", values.switch: "maybe", values.frame_cache: "on"}
+
+
+@pytest.mark.parametrize("entrance", ["flags", "ini"])
+@pytest.mark.parametrize("each", list(options.option_fields()), ids=lambda each: each.name)
+def test_error_names_entrance_value_and_what_is_taken(each: Any, entrance: str) -> None:
+    wrong = WRONG.get(each.metadata["parse"], ",,")
+    config: Any = FakeConfig(flags={}, ini={})
+    getattr(config, entrance)[each.name] = wrong
+    with pytest.raises(OptionError) as caught:
+        options.read(config)
+    culprit = f"--{each.name}" if entrance == "flags" else f"{each.name} in pytest.ini"
+    assert str(caught.value).startswith(f"{culprit} takes ")
+    assert str(caught.value).endswith(f", not {wrong!r}")
+
+
+def test_a_wrong_ini_value_is_not_looked_at_where_a_flag_is_given() -> None:
+    config: Any = FakeConfig(flags={"rounds": "3"}, ini={"rounds": "many"})
+    assert options.read(config).rounds == 3
+
+
+def test_an_empty_ini_value_is_none_at_all() -> None:
+    config: Any = FakeConfig(flags={}, ini={"rounds": "", "device": ""})
+    assert options.read(config) == Options()
+
+
+def test_an_empty_flag_is_a_mistake() -> None:
+    config: Any = FakeConfig(flags={"device": ""}, ini={})
+    with pytest.raises(OptionError, match=r"--device takes a text that is not empty, not ''"):
+        options.read(config)
+
+
+def test_options_cannot_be_changed_after_they_were_read() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Options().rounds = 7  # type: ignore[misc]
+
+
+def test_what_changes_no_figure_is_where_files_are_and_how_figures_are_judged() -> None:
+    assert set(NAMES) - set(options.figure_changing_names()) == {
+        "dataset_dir",
+        "dataset_json",
+        "output_json",
+        "output_dir",
+        "limits",
+        "gamma",
+    }
+
+
+def test_options_as_json_are_json() -> None:
+    chosen = Options(dataset_dir=Path("a/b"), models=("egpt", "llava"))
+    found = json.loads(json.dumps(chosen.as_json()))
+    assert (found["dataset_dir"], found["models"], list(found)) == ("a/b", ["egpt", "llava"], NAMES)
