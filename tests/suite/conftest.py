@@ -28,9 +28,11 @@ class Suite:
 
     cache: Path
     output: Path
+    limits: Path  # none: the project's own are for samples of full size and answers of natural length
 
     def command(self, *arguments):
-        return [sys.executable, "-m", "pytest", "perf_tests", *PLUGINS, *QUICK, *arguments]
+        quick = (*QUICK, "--limits", str(self.limits))
+        return [sys.executable, "-m", "pytest", "perf_tests", *PLUGINS, *quick, *arguments]
 
     def environment(self):
         return os.environ | {"XDG_CACHE_HOME": str(self.cache), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
@@ -60,9 +62,16 @@ def cache(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="session")
+def no_limits(tmp_path_factory):
+    path = tmp_path_factory.mktemp("limits") / "none.toml"
+    path.touch()
+    return path
+
+
 @pytest.fixture
-def suite(cache, tmp_path):
-    return Suite(cache, tmp_path / "out")
+def suite(cache, tmp_path, no_limits):
+    return Suite(cache, tmp_path / "out", no_limits)
 
 
 @pytest.fixture

@@ -24,9 +24,9 @@ STAGE_TESTS = {
 
 
 @pytest.fixture(scope="module")
-def whole(cache, tmp_path_factory):
+def whole(cache, no_limits, tmp_path_factory):
     """A run of everything, shared by the tests that only look at it."""
-    suite = Suite(cache, tmp_path_factory.mktemp("whole") / "out")
+    suite = Suite(cache, tmp_path_factory.mktemp("whole") / "out", no_limits)
     result = suite.run()
     assert result.returncode == 0, result.stdout
     return suite

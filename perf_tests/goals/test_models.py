@@ -1,0 +1,89 @@
+"""The three models at both sizes: times and memory of the 7B shapes, and what the small ones have learnt to say."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from fixtures.architectures import MODEL_KEYS
+from fixtures.models import ModelSettings, pipeline_loaders
+from fixtures.staged import StagedBase
+from fixtures.training_evaluation import HELD_OUT_SEED, check_captions
+from fixtures.training_recipes import draw_pictures
+from harness.figures import MIB, comparisons, highest, stage_figures, stage_memory
+from harness.journal import read_journal
+from harness.records import RunRecord
+from perf_tests.goals.goal_table import GoalRow, GoalTable
+
+ROOT = Path(__file__).parents[2]
+HELD_OUT_SCENES = 200
+CARD_GIB = 20
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[GoalTable]:
+    """All rows of this topic; written when the last test is through."""
+    import torch
+
+    rows = GoalTable("models", "cuda" if torch.cuda.is_available() else "cpu")
+    yield rows
+    rows.write()
+
+
+@pytest.mark.gpu(memory_gb=CARD_GIB)
+def test_full_models_stage_by_stage(table: GoalTable, tmp_path: Path) -> None:
+    """One run of the suite from the command line, as a user types it; its wall time includes making the models."""
+    start = time.perf_counter()
+    run = _run_suite(tmp_path / "full", "--model-set", "full")
+    table.rows.append(GoalRow("pytest perf_tests --model-set full", time.perf_counter() - start, "s", "under 180 s", 1))
+    for figure in stage_figures(run):
+        name = f"{figure.model} {figure.stage} {figure.variant}".strip()
+        table.rows.append(GoalRow(name, 1000 * figure.seconds.median, "ms", "none", figure.seconds.n))
+        if figure.ms_per_token is not None:
+            table.rows.append(GoalRow(f"{name}, a token", figure.ms_per_token, "ms", "none", figure.seconds.n))
+    for model in run.header.models:
+        peak = highest(peak for (key, _), peak in stage_memory(run).items() if key == model).device_allocated_bytes
+        assert peak is not None
+        goal = f"below {CARD_GIB * 1024} MiB"
+        table.rows.append(GoalRow(f"{model} peak allocated", peak / MIB, "MiB", goal, len(run.stages)))
+
+
+def test_tiny_models_name_what_is_there(table: GoalTable) -> None:
+    """Captions of scenes that no model was trained on, and of the scene after each as control."""
+    loaders = pipeline_loaders(ModelSettings(), MODEL_KEYS)
+    for key in MODEL_KEYS:
+        pipeline = cast("StagedBase", loaders[key]())
+        pictures = draw_pictures(
+            pipeline, HELD_OUT_SEED, HELD_OUT_SCENES, os.cpu_count() or 1, lambda _: None, full=True
+        )
+        found = check_captions(pipeline, pictures)
+        assert found.scenes == HELD_OUT_SCENES
+        what = f"{key}: objects named of those present, held-out scenes"
+        control = "the same, against another scene's objects"
+        accuracy = GoalRow(
+            what, 100 * found.own.accuracy, "%", "above 80 %", found.scenes, control, 100 * found.control.accuracy
+        )
+        table.rows.append(accuracy)
+        table.rows.append(GoalRow(f"{key}: tokens a caption", found.tokens, "tokens", "none", found.scenes))
+
+
+def test_tiny_draft_agrees_with_the_targets(table: GoalTable, tmp_path: Path) -> None:
+    """Position-wise agreement on the embedded dataset, from the suite's own whole pass."""
+    run = _run_suite(tmp_path / "tiny", "-k", "test_whole_pipeline and not fixed")
+    for comparison in comparisons(run):
+        what = f"acceptance of egpt over {comparison.target}, position-wise, all tokens"
+        row = GoalRow(what, comparison.acceptance_token_weighted, "share", "above 0", comparison.total.samples)
+        table.rows.append(row)
+
+
+def _run_suite(output: Path, *arguments: str) -> RunRecord:
+    command = [sys.executable, "-m", "pytest", "perf_tests", "--output-dir", str(output), "-q", *arguments]
+    subprocess.run(command, check=True, cwd=ROOT, timeout=540)
+    return read_journal(output / "journal.jsonl")
