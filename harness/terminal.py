@@ -203,12 +203,32 @@ def _comparison_text(comparison: Comparison) -> str:
 
 
 def _verdict_lines(verdicts: Iterable[VerdictRecord]) -> Text:
-    style = {"pass": "green", "broken": "bold red", "not run": "yellow"}
+    """Return the broken limits last, each by itself; of the others of one kind, if they are many, the nearest only."""
+    style = {"pass": "green", "not run": "yellow", "broken": "bold red"}
+    kinds: dict[tuple[str, str], list[VerdictRecord]] = {}
+    for verdict in verdicts:
+        kinds.setdefault((verdict.state, _kind_of_limit(verdict)), []).append(verdict)
     lines = Text("\nlimits\n", style="bold")
-    for verdict in sorted(verdicts, key=lambda each: list(style).index(each.state)):
-        lines.append(f"{verdict.state.upper():8}", style=f"not bold {style[verdict.state]}")
-        lines.append(f"{verdict.limit}: {verdict.sentence}\n", style="not bold")
+    for (state, kind), group in sorted(kinds.items(), key=lambda item: list(style).index(item[0][0])):
+        shown = group if state == "broken" or len(group) <= LONGEST_LISTS else [max(group, key=_nearness)]
+        for verdict in shown:
+            lines.append(f"{state.upper():8}", style=f"not bold {style[state]}")
+            lines.append(f"{verdict.limit}: {verdict.sentence}\n", style="not bold")
+        if len(shown) < len(group):
+            nearer = ", none nearer to its bound" if state == "pass" else ""
+            lines.append(f"        … and {len(group) - 1} more of {kind}{nearer}\n", style="not bold")
     return lines
+
+
+def _kind_of_limit(verdict: VerdictRecord) -> str:
+    return ".".join(verdict.limit.split(".")[:2])
+
+
+def _nearness(verdict: VerdictRecord) -> float:
+    """Return how near a figure came to its bound, from either side; 1 is there."""
+    if not verdict.value or not verdict.bound:
+        return 0.0
+    return min(verdict.value / verdict.bound, verdict.bound / verdict.value)
 
 
 def _failures(run: RunRecord) -> list[tuple[str, Failure]]:

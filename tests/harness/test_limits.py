@@ -192,7 +192,7 @@ def test_an_upper_bound_holds_at_the_figure_itself_and_breaks_just_below_it(name
         (
             "speedup.videollava.stage1",
             8.1,
-            "stage-1 speedup of egpt over videollava (legacy reader) must be at least 8.1x but was 8x (1 samples)",
+            "stage-1 speedup of egpt over videollava by the legacy reader must be at least 8.1x but was 8x (1 samples)",
         ),
         (
             "acceptance.videollava",

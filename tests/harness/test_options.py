@@ -50,7 +50,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "dtype": ("bfloat16", "bfloat16"),
     "attn": ("eager", "eager"),
     "legacy_generation": ("true", True),
-    "video_reader": ("fast", "fast"),
+    "video_reader": ("legacy", "legacy"),
     "frame_cache": ("off", "off"),
 }
 NAMES = [each.name for each in dataclasses.fields(Options)]
@@ -146,7 +146,7 @@ def test_every_flag_wins_over_the_ini_file(asked: Asked) -> None:
         "device": "cpu",
         "models": "egpt",
         "engine": "eager",
-        "video_reader": "legacy",
+        "video_reader": "fast",
     }
     counts = dict.fromkeys(("max_samples", "max_new_tokens", "stage_samples", "fixed_tokens"), "7")
     rest = {"embedded": "9", "first_model": "egpt", "temperature": "1", "frame_cache": "off"}

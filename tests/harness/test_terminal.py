@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -209,3 +209,27 @@ def test_text_cannot_steer_the_terminal(control: str) -> None:
     text = printed(hostile_run(f"before{control}after"))
     assert not set(text) & {"\x1b", "\x07", "\x9b", "\b", "\r"}
     assert text.count("before") == text.count("after") == 6
+
+
+def verdicts_of(state: Literal["pass", "broken", "not run"], count: int) -> tuple[VerdictRecord, ...]:
+    return tuple(
+        VerdictRecord(f"eager.host_memory_mib.m{n}.load", state, f"words {n}", value=float(n), bound=1000.0)
+        for n in range(1, count + 1)
+    )
+
+
+def test_of_many_limits_of_one_kind_that_held_the_nearest_is_shown() -> None:
+    text = printed(full_run(verdicts=verdicts_of("pass", LONGEST_LISTS + 1)))
+    assert f"words {LONGEST_LISTS + 1}" in text
+    assert "words 1\n" not in text
+    assert f"… and {LONGEST_LISTS} more of eager.host_memory_mib, none nearer to its bound" in text
+
+
+def test_a_few_limits_of_one_kind_are_all_shown() -> None:
+    text = printed(full_run(verdicts=verdicts_of("pass", LONGEST_LISTS)))
+    assert all(f"words {n}\n" in text for n in range(1, LONGEST_LISTS + 1))
+
+
+def test_broken_limits_are_all_shown_however_many() -> None:
+    text = printed(full_run(verdicts=verdicts_of("broken", LONGEST_LISTS + 5)))
+    assert all(f"words {n}\n" in text for n in range(1, LONGEST_LISTS + 6))
