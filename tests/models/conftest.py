@@ -11,7 +11,7 @@ import torch
 
 from fixtures.architectures import MODEL_KEYS
 from fixtures.models import ModelSettings, pipeline_loaders
-from fixtures.tiny import ensure_tiny
+from fixtures.tiny import write_tiny_checkpoint
 from tests.models.literal_eventgpt import (
     TOWER,
     Shape,
@@ -41,8 +41,11 @@ def published(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_folders(tmp_path_factory):
-    root = tmp_path_factory.mktemp("cache")
-    return {key: ensure_tiny(key, root) for key in MODEL_KEYS}
+    """Small models with random weights: unlike the trained ones, they end an answer only by chance."""
+    root = tmp_path_factory.mktemp("tiny")
+    for key in MODEL_KEYS:
+        write_tiny_checkpoint(key, root / key)
+    return {key: root / key for key in MODEL_KEYS}
 
 
 @pytest.fixture(scope="session")

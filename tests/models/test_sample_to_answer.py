@@ -39,8 +39,8 @@ def test_stages_write_what_generate_writes_for_every_embedded_sample(load_tiny, 
     [
         ("egpt", {}, 5, "event images"),
         ("egpt", {"use_event_image": False}, 5, "raw events"),
-        ("videollava", {}, 8, "mp4 (legacy reader)"),
-        ("videollava", {"max_frames": 4}, 4, "mp4 (legacy reader)"),
+        ("videollava", {}, 8, "mp4 (fast reader)"),
+        ("videollava", {"max_frames": 4}, 4, "mp4 (fast reader)"),
         ("llava", {}, 8, "frames (png)"),
     ],
 )
