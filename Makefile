@@ -61,6 +61,6 @@ clean:  ## Remove the environments and all caches; results stay
 define DEPENDENCIES
 import tomllib; \
 project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-extras = project["optional-dependencies"].values(); \
-print(*project["dependencies"], *sum(extras, []), sep="\n")
+extras = project["optional-dependencies"]; \
+print(*project["dependencies"], *extras["gpu"], *extras["test"], sep="\n")
 endef

@@ -109,7 +109,9 @@ class Options:
         "as the old script: repetition penalty 1.1 for LLaVA-1.5, sampling at 0.6 for EventGPT",
         changes_figures=True,
     )
-    video_reader: str = _option("legacy", values.text, "how MP4 files are read: legacy", changes_figures=True)
+    video_reader: str = _option(
+        "fast", values.text, "how MP4 files are read: fast, legacy or torchcodec", changes_figures=True
+    )
     frame_cache: str = _option("off", values.frame_cache, "what is kept of a read video: off", changes_figures=True)
 
     def as_json(self) -> dict[str, Any]:
