@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -30,9 +31,13 @@ def clip(key, seed, size=(24, 32)):
     return RawClip(tuple(pictures), "drawn")
 
 
-def ask(pipeline, query):
-    """The same pipeline with another question."""
-    pipeline.settings = replace(pipeline.settings, query=query)
+@contextmanager
+def asked(pipeline, query):
+    """Give the pipeline another question, and its own back: what a test draws must not reach the next one."""
+    before = pipeline.settings
+    pipeline.settings = replace(before, query=query)
+    yield
+    pipeline.settings = before
 
 
 def by_generate(pipeline, inputs, **more):

@@ -13,7 +13,7 @@ from fixtures.architectures import MODEL_KEYS
 from fixtures.pipeline import RawClip
 from fixtures.sampling import Sampling
 from fixtures.staged import LoadedModel
-from tests.models.side_by_side import ask, assert_same_ids, by_generate, by_stages, clip, make_lively
+from tests.models.side_by_side import asked, assert_same_ids, by_generate, by_stages, clip, make_lively
 
 LENGTH = 12
 
@@ -31,8 +31,8 @@ queries = st.text(st.characters(codec="ascii", categories=("L", "N", "P", "Zs"))
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(query=queries, seed=st.integers(0, 2**31))
 def test_stages_and_generate_write_the_same_ids_at_a_fixed_length(pipeline, query, seed):
-    ask(pipeline, query)
-    inputs = pipeline.preprocess(clip(pipeline.key, seed))
+    with asked(pipeline, query):
+        inputs = pipeline.preprocess(clip(pipeline.key, seed))
     found, logits = by_stages(pipeline, inputs, max_new_tokens=LENGTH, stop_at_eos=False)
     wanted, wanted_logits = by_generate(
         pipeline, inputs, max_new_tokens=LENGTH, min_new_tokens=LENGTH, eos_token_id=None
@@ -66,6 +66,7 @@ def test_repetition_penalty_counts_what_generate_counts(pipeline, monkeypatch):
     inputs = pipeline.preprocess(clip(pipeline.key, 3))
     begin = 1  # an id of the prompt, which the model shall now like best
     likeliest = by_stages(pipeline, inputs, max_new_tokens=1)[0].token_ids[0]
+    assert likeliest not in inputs.input_ids, "it must not be penalised itself"
     rows = pipeline.model.lm_head.weight.detach().clone()
     rows[begin] = 1.01 * rows[likeliest]
     monkeypatch.setattr(pipeline.model.lm_head.weight, "data", rows)
