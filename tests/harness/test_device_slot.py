@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sys
 import weakref
+from types import SimpleNamespace
 
 import pytest
 
@@ -128,5 +130,11 @@ def test_free_leaves_nothing_and_may_be_called_twice(slot: DeviceSlot[Model], wo
     assert len(workshop.released_beside) == 1
 
 
-def test_on_the_cpu_there_is_nothing_to_give_back() -> None:
+def test_on_the_cpu_there_is_nothing_to_give_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    emptied: list[str] = []
+    cuda = SimpleNamespace(empty_cache=lambda: emptied.append("cache"))
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
     release_for("cpu")()
+    assert emptied == []
+    release_for("cuda")()
+    assert emptied == ["cache"]
