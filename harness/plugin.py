@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from harness.verdicts import FAILED, exit_status
 SESSION = pytest.StashKey[Session]()
 # Options of pytest-benchmark that govern `benchmark(...)` and have no say in rounds of a stage's own input.
 WITHOUT_EFFECT = ("--benchmark-min-rounds", "--benchmark-max-time", "--benchmark-min-time", "--benchmark-warmup")
+# Up to 5.2 its file is opened by whoever names it, from 5.3 on by itself.
+_WANTS_OPEN_FILES = metadata.version("pytest-benchmark").startswith("5.2.")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -94,8 +97,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
         ours.advice.append(str(error))
         session.exitstatus = FAILED
     pytest_benchmark: Any = session.config.pluginmanager.get_plugin("pytest-benchmark")
-    if ours.run is not None and pytest_benchmark.json is None:
-        pytest_benchmark.json = ours.run.folder / BENCHMARK_FILE_NAME
+    if ours.run is not None and pytest_benchmark.json is None and pytest_benchmark.benchmarks:
+        file = ours.run.folder / BENCHMARK_FILE_NAME
+        pytest_benchmark.json = file.open("wb") if _WANTS_OPEN_FILES else file
     return (yield)
 
 
