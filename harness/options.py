@@ -89,12 +89,17 @@ class Options:
         ("eager",), values.names, "how the language model is run, comma-separated: eager", changes_figures=True
     )
     rounds: int = _option(5, values.count, "timed rounds of a stage test, per sample", changes_figures=True)
-    stage_samples: int = _option(8, values.count, "most samples of a stage test", changes_figures=True)
+    stage_samples: int | None = _option(
+        None, values.count, "most samples of a stage test (default: 8; 2 of the set full)", changes_figures=True
+    )
     fixed_tokens: int | None = _option(
         None, values.count, "tokens of a run of fixed length (default: by model and set)", changes_figures=True
     )
-    embedded: str = _option(
-        "8:640x480:1", values.embedded, "the embedded dataset: N[:WIDTHxHEIGHT[:SECONDS]]", changes_figures=True
+    embedded: str | None = _option(
+        None,
+        values.embedded,
+        "the embedded dataset: N[:WIDTHxHEIGHT[:SECONDS]] (default: 8:640x480:1; 4 samples for the set full)",
+        changes_figures=True,
     )
     dtype: str | None = _option(
         None,

@@ -31,6 +31,7 @@ from perf_tests.order import in_order_of_measurement, leave_goals_out_unless_nam
 SELECTION = pytest.StashKey[Selection]()
 LOADERS = pytest.StashKey[dict[str, Callable[[], StagedPipeline]]]()
 DATASET = pytest.StashKey[Dataset]()
+EMBEDDED = pytest.StashKey[EmbeddedSpec]()
 LIMITS = pytest.StashKey[dict[str, float]]()
 
 
@@ -44,7 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
         selection = config.stash[SELECTION] = select(_wishes(options))
         config.stash[SESSION].device = selection.device
         config.stash[LOADERS] = pipeline_loaders(_settings(options, selection), selection.models)
-        EmbeddedSpec.parse(options.embedded)
+        config.stash[EMBEDDED] = EmbeddedSpec.parse(options.embedded or selection.embedded)
         if options.dataset_dir is not None:
             config.stash[DATASET] = _open(options.dataset_dir, options)
         vocabulary = Vocabulary(MODEL_SETS, ENGINES, MODEL_KEYS)
@@ -87,7 +88,7 @@ def selection(request: pytest.FixtureRequest) -> Selection:
 def dataset(request: pytest.FixtureRequest, session: Session) -> Dataset:
     """The samples: the folder that was named, or the embedded one, made now if this is its first use."""
     named = request.config.stash.get(DATASET, None)
-    return named or _open(_embedded(session), session.options)
+    return named or _open(_embedded(session, request.config.stash[EMBEDDED]), session.options)
 
 
 @pytest.fixture(scope="session")
@@ -97,9 +98,9 @@ def samples(dataset: Dataset) -> Sequence[Sample]:
 
 
 @pytest.fixture(scope="session")
-def stage_samples(dataset: Dataset, session: Session) -> Sequence[Sample]:
+def stage_samples(dataset: Dataset, session: Session, selection: Selection) -> Sequence[Sample]:
     """The samples of a stage test."""
-    return dataset.samples[: session.options.stage_samples]
+    return dataset.samples[: session.options.stage_samples or selection.stage_samples]
 
 
 @pytest.fixture(scope="session")
@@ -210,9 +211,8 @@ def _open(folder: Path, options: Options) -> Dataset:
     return Dataset.open(folder, options.dataset_json, options.max_samples)
 
 
-def _embedded(session: Session) -> Path:
+def _embedded(session: Session, spec: EmbeddedSpec) -> Path:
     progress = progress_on(session.terminal, "embedded dataset")
-    spec = EmbeddedSpec.parse(session.options.embedded)
     progress.start("first use: rendering scenes", spec.samples)
     try:
         return ensure_embedded(spec, progress=lambda _done, _total: progress.advance())

@@ -7,15 +7,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 from fixtures.architectures import MODEL_KEYS
+from fixtures.devices import use_threads_for
 from fixtures.models import ModelSettings, pipeline_loaders
 from fixtures.staged import StagedBase
-from fixtures.training_evaluation import HELD_OUT_SEED, check_captions
+from fixtures.training_evaluation import HELD_OUT_SEED, Captioning, check_captions
 from fixtures.training_recipes import draw_pictures
 from harness.figures import MIB, comparisons, highest, stage_figures, stage_memory
 from harness.journal import read_journal
@@ -57,13 +60,9 @@ def test_full_models_stage_by_stage(table: GoalTable, tmp_path: Path) -> None:
 
 def test_tiny_models_name_what_is_there(table: GoalTable) -> None:
     """Captions of scenes that no model was trained on, and of the scene after each as control."""
-    loaders = pipeline_loaders(ModelSettings(), MODEL_KEYS)
-    for key in MODEL_KEYS:
-        pipeline = cast("StagedBase", loaders[key]())
-        pictures = draw_pictures(
-            pipeline, HELD_OUT_SEED, HELD_OUT_SCENES, os.cpu_count() or 1, lambda _: None, full=True
-        )
-        found = check_captions(pipeline, pictures)
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        captionings = list(pool.map(_captions_of_held_out_scenes, MODEL_KEYS))
+    for key, found in zip(MODEL_KEYS, captionings, strict=True):
         assert found.scenes == HELD_OUT_SCENES
         what = f"{key}: objects named of those present, held-out scenes"
         control = "the same, against another scene's objects"
@@ -81,6 +80,13 @@ def test_tiny_draft_agrees_with_the_targets(table: GoalTable, tmp_path: Path) ->
         what = f"acceptance of egpt over {comparison.target}, position-wise, all tokens"
         row = GoalRow(what, comparison.acceptance_token_weighted, "share", "above 0", comparison.total.samples)
         table.rows.append(row)
+
+
+def _captions_of_held_out_scenes(key: str) -> Captioning:
+    use_threads_for("tiny", "cpu")
+    pipeline = cast("StagedBase", pipeline_loaders(ModelSettings(), [key])[key]())
+    workers = os.cpu_count() or 1
+    return check_captions(pipeline, draw_pictures(pipeline, HELD_OUT_SEED, HELD_OUT_SCENES, workers, full=True))
 
 
 def _run_suite(output: Path, *arguments: str) -> RunRecord:
