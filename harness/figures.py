@@ -12,7 +12,7 @@ import msgspec
 
 from harness.acceptance import Agreement, positionwise, theoretical_speedup, token_weighted
 from harness.memory import MemoryPeak
-from harness.records import PassKind, PassRecord, RunRecord, StageRecord
+from harness.records import PassKind, PassRecord, RunRecord, SideBySideRecord, StageRecord
 from harness.stages import LEGACY_STAGES
 from harness.statistics import Summary, mean, median, summarize
 
@@ -187,6 +187,11 @@ def synchronisation_gap(run: RunRecord, model: str, engine: str) -> float | None
 def pass_s(record: PassRecord) -> float:
     """Return the time of a pass as the sum of its stages, as the old script has it."""
     return sum(record.stage_s.values())
+
+
+def times_faster(record: SideBySideRecord) -> float:
+    """Return how many times faster the way was than its reference: the median over the pairs of rounds."""
+    return median([theirs / ours for ours, theirs in zip(record.way_s, record.reference_s, strict=True)])
 
 
 def legacy_stage_s(record: PassRecord, stage: int) -> float:

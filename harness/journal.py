@@ -19,6 +19,7 @@ from harness.records import (
     ModelRecord,
     PassRecord,
     RunRecord,
+    SideBySideRecord,
     StageRecord,
     VerdictRecord,
 )
@@ -114,6 +115,7 @@ def _sorted_by_kind(header: Header, lines: list[JournalLine]) -> RunRecord:
         models=tuple(line for line in lines if isinstance(line, ModelRecord)),
         stages=tuple(line for line in lines if isinstance(line, StageRecord)),
         passes=tuple(line for line in lines if isinstance(line, PassRecord)),
+        side_by_side=tuple(line for line in lines if isinstance(line, SideBySideRecord)),
         verdicts=tuple(line for line in lines if isinstance(line, VerdictRecord)),
         end=ends[-1] if ends else None,
     )

@@ -9,12 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.figures import MIB, highest, ms_per_token
+from harness.figures import MIB, highest, ms_per_token, times_faster
 from harness.memory import meter_for
 from harness.progress import progress_on
-from harness.records import Failure, PassKind, PassRecord, StageRecord
+from harness.records import Failure, PassKind, PassRecord, SideBySideRecord, StageRecord
 from harness.rounds import Benchmark
 from harness.session import Session
+from harness.side_by_side import timed_pairs
 from harness.stage_measurement import StageMeasurement, StageRun
 from harness.stages import Length, Pipeline, Sample, stage_calls
 from harness.whole_pass import WholePass
@@ -97,7 +98,30 @@ class Recorder:
         self._conclude([], failures, figures=bool(times))
         return list(times.values())
 
-    def _conclude(self, lines: Iterable[StageRecord], failures: Sequence[Failure], *, figures: bool) -> None:
+    def measure_side_by_side(
+        self,
+        what: str,
+        way: tuple[str, Callable[[], object]],
+        reference: tuple[str, Callable[[], object]],
+        *,
+        conditions: dict[str, str],
+        rounds: int,
+    ) -> None:
+        """Time a named way of doing `what` beside a named reference, in turn; the ratio goes into the extra info."""
+        pairs = timed_pairs(self.benchmark, way[1], reference[1], rounds)
+        if not self.benchmark.enabled:
+            return
+        record = SideBySideRecord(
+            self.test, what, way[0], reference[0], tuple(pairs.way_s), tuple(pairs.reference_s), conditions
+        )
+        self.benchmark.extra_info.update(
+            what=what, way=way[0], reference=reference[0], times_faster=times_faster(record), **conditions
+        )
+        self._conclude([record], [], figures=True)
+
+    def _conclude(
+        self, lines: Iterable[StageRecord | SideBySideRecord], failures: Sequence[Failure], *, figures: bool
+    ) -> None:
         broken = []
         if self.benchmark.enabled:
             for line in lines:

@@ -121,6 +121,21 @@ class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
     failure: Failure | None = None
 
 
+class SideBySideRecord(msgspec.Struct, frozen=True, tag_field="record", tag="side_by_side"):
+    """Two ways of doing one thing, timed in turn on the same input: `way_s[i]` right after `reference_s[i]`.
+
+    `what` names the work in words, with the sizes that matter; `conditions` what a reader of the figures must know.
+    """
+
+    test: str
+    what: str
+    way: str
+    reference: str
+    way_s: tuple[float, ...]
+    reference_s: tuple[float, ...]
+    conditions: dict[str, str]
+
+
 class VerdictRecord(msgspec.Struct, frozen=True, tag_field="record", tag="verdict"):
     """What came of one limit, in words; `test` is the one that measured it and fails where it is broken."""
 
@@ -141,7 +156,7 @@ class EndRecord(msgspec.Struct, frozen=True, tag_field="record", tag="end"):
     advice: tuple[str, ...] = ()
 
 
-JournalLine = Header | ModelRecord | StageRecord | PassRecord | VerdictRecord | EndRecord
+JournalLine = Header | ModelRecord | StageRecord | PassRecord | SideBySideRecord | VerdictRecord | EndRecord
 
 
 class RunRecord(msgspec.Struct, frozen=True):
@@ -154,6 +169,7 @@ class RunRecord(msgspec.Struct, frozen=True):
     models: tuple[ModelRecord, ...] = ()
     stages: tuple[StageRecord, ...] = ()
     passes: tuple[PassRecord, ...] = ()
+    side_by_side: tuple[SideBySideRecord, ...] = ()
     verdicts: tuple[VerdictRecord, ...] = ()
     end: EndRecord | None = None
 

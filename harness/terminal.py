@@ -22,11 +22,12 @@ from harness.figures import (
     stage_figures,
     stage_memory,
     synchronisation_gap,
+    times_faster,
 )
 from harness.memory import MemoryPeak
 from harness.records import Failure, RunRecord, VerdictRecord
 from harness.stages import LEGACY_STAGES, STAGES
-from harness.statistics import mean
+from harness.statistics import mean, median
 
 STAGE_NUMBER_NAMES = {1: "1 load", 2: "2 preprocess", 3: "3 vision + LLM"}
 LONGEST_LISTS = 8
@@ -63,6 +64,9 @@ def _parts(run: RunRecord) -> Iterator[str | Text | Table]:
     if figures:
         yield _heading("stages by themselves: median, ± half the interquartile range, first time through")
         yield _stage_table(run, figures)
+    if run.side_by_side:
+        yield _heading("side by side: median ms, and times faster, the median over pairs of rounds")
+        yield _side_by_side_table(run)
     if any(record.kind == "whole" and record.failure is None for record in run.passes):
         yield _heading("whole pass: mean ms a sample (sync: what waiting between the stages adds)")
         yield _pass_table(run)
@@ -126,6 +130,21 @@ def _stage_name(run: RunRecord, figure: StageFigure) -> str:
     """Stage and variant; the engine too where there are several to tell apart."""
     engine = figure.engine if len(run.header.engines) > 1 else None
     return " ".join(filter(None, (figure.stage, engine, f"({figure.variant})" if figure.variant else "")))
+
+
+def _side_by_side_table(run: RunRecord) -> Table:
+    table = _table("what", "way", "ms", "reference", "ms", "faster", "pairs")
+    for record in run.side_by_side:
+        table.add_row(
+            record.what,
+            record.way,
+            milliseconds(median(record.way_s)),
+            record.reference,
+            milliseconds(median(record.reference_s)),
+            f"{times_faster(record):.2f}x",
+            str(len(record.way_s)),
+        )
+    return table
 
 
 def _pass_table(run: RunRecord) -> Table:
@@ -254,6 +273,6 @@ def _heading(title: str) -> Text:
 def _table(*columns: str) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0))
     for column in columns:
-        is_text = column in {"model", "stage"}
+        is_text = column in {"model", "stage", "what", "way", "reference"}
         table.add_column(column, justify="left" if is_text else "right", overflow="fold", no_wrap=is_text)
     return table

@@ -104,16 +104,24 @@ def stage_samples(dataset: Dataset, session: Session, selection: Selection) -> S
 
 
 @pytest.fixture(scope="session")
-def device_slot(
+def plan(
     request: pytest.FixtureRequest,
     session: Session,
     selection: Selection,
     dataset: Dataset,
     set_plan: Callable[[Plan], None],
+) -> None:
+    """Say what this run sets out to measure, before anything is."""
+    set_plan(_plan(session.options, selection, dataset, request.config.stash[LIMITS]))
+
+
+@pytest.fixture(scope="session")
+def device_slot(
+    request: pytest.FixtureRequest, session: Session, selection: Selection
 ) -> Iterator[DeviceSlot[StagedPipeline]]:
     """The one owner of the device's memory."""
+    request.getfixturevalue("plan")
     use_threads_for(selection.model_set, selection.device)
-    set_plan(_plan(session.options, selection, dataset, request.config.stash[LIMITS]))
     loaders = request.config.stash[LOADERS]
     slot = DeviceSlot(recorded_loaders(loaders, session, selection.device), release_for(selection.device))
     yield slot

@@ -16,7 +16,10 @@ MEASURED = Path(__file__).parents[2] / "docs" / "measured"
 
 
 class GoalRow(msgspec.Struct, frozen=True):
-    """One figure beside its goal, and beside a reference measured in the same run where there is one."""
+    """One figure beside its goal, and beside a reference measured in the same run where there is one.
+
+    `ratio`: how they compare, where that is more than the one divided by the other.
+    """
 
     what: str
     value: float
@@ -25,12 +28,14 @@ class GoalRow(msgspec.Struct, frozen=True):
     n: int
     reference: str | None = None
     reference_value: float | None = None
+    ratio: float | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the row with the ratio of the value to its reference."""
-        ratio = self.value / self.reference_value if self.reference_value else None
+        """Return the row, with the value divided by its reference where nothing else was said."""
         row: dict[str, Any] = msgspec.to_builtins(self)
-        return row | {"ratio": ratio}
+        if self.ratio is None and self.reference_value:
+            row["ratio"] = self.value / self.reference_value
+        return row
 
 
 @dataclass(slots=True)
@@ -51,5 +56,6 @@ class GoalTable:
         }
         write_whole(path, msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
         for row in self.rows:
-            sys.stdout.write(f"{row.what}: {row.value:.4g} {row.unit} (goal: {row.goal}; n = {row.n})\n")
+            ratio = f", {row.ratio:.2f}x beside {row.reference}" if row.ratio is not None else ""
+            sys.stdout.write(f"{row.what}: {row.value:.4g} {row.unit}{ratio} (goal: {row.goal}; n = {row.n})\n")
         return path

@@ -16,6 +16,7 @@ from harness.records import (
     PassRecord,
     PlannedSample,
     RunRecord,
+    SideBySideRecord,
     StageRecord,
     VerdictRecord,
 )
@@ -99,6 +100,10 @@ def stage_test(model: str, stage: str, seconds: dict[str, list[float]], **change
         "failures": (),
     }
     return StageRecord(**fields | changes)
+
+
+def side_by_side(way_s: tuple[float, ...], reference_s: tuple[float, ...]) -> SideBySideRecord:
+    return SideBySideRecord("test_read[fast]", "8 frames", "fast", "legacy", way_s, reference_s, {"slices": "1"})
 
 
 def host_peak(mebibytes: float) -> MemoryPeak:
@@ -203,5 +208,8 @@ JOURNAL_LINES = st.one_of(
     stage_records(),
     pass_records(),
     st.builds(failed_pass, NAMES, NAMES, st.sampled_from(STAGES), TEXTS),
+    st.lists(st.tuples(SECONDS, SECONDS), min_size=1, max_size=3).map(
+        lambda pairs: side_by_side(tuple(way for way, _ in pairs), tuple(reference for _, reference in pairs))
+    ),
     st.builds(VerdictRecord, NAMES, st.sampled_from(["pass", "broken", "not run"]), TEXTS, TEXTS, SECONDS, SECONDS),
 )

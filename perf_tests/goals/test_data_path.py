@@ -1,0 +1,144 @@
+"""Stages 1 and 2 against what came before and against the best peer: readers, cache, events, processing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from fixtures.embedded_sample import FRAMES_PER_SECOND, write_mp4
+from fixtures.frames import read_frames, uniform_indices
+from fixtures.h264 import slices_per_picture
+from fixtures.readers import fast, plain, torchcodec
+from fixtures.readers.clip import opened
+from fixtures.readers.packets import read_index
+from fixtures.scene import Scene
+from harness.memory import HostMemory
+from harness.statistics import median
+from perf_tests.goals.goal_table import GoalRow, GoalTable
+from perf_tests.goals.in_turn import seconds_in_turn, times_faster
+
+COUNT = 8
+SIZES = {"1440x1080": (1440, 1080), "640x480": (640, 480)}
+SECONDS = (1, 5, 20)
+TURNS = {1: 25, 5: 15, 20: 7}
+AGAINST_LEGACY = {"1440x1080": {1: 2.2, 5: 2.4, 20: 2.7}, "640x480": {1: 2.0, 5: 2.0, 20: 2.3}}
+PEER_THREADS = (1, 2, 4)
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[GoalTable]:
+    """All rows of this topic; written when the last test is through."""
+    rows = GoalTable("data_path")
+    yield rows
+    rows.write()
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], Path]:
+    """MP4 files of textured moving scenes, as the embedded dataset has them, by size and seconds."""
+    folder = tmp_path_factory.mktemp("clips")
+    made = {}
+    for size, (width, height) in SIZES.items():
+        for seconds in SECONDS:
+            scene = Scene.random(7, width, height, seconds)
+            frames = [scene.render(number / FRAMES_PER_SECOND) for number in range(seconds * FRAMES_PER_SECOND)]
+            path = made[size, seconds] = folder / f"{size}_{seconds}s.mp4"
+            write_mp4(path, frames)
+            assert slices_per_picture(path) == 1
+    return made
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("seconds", SECONDS)
+def test_fast_reader_beside_the_old_one(
+    size: str, seconds: int, clips: dict[tuple[str, int], Path], table: GoalTable
+) -> None:
+    """The same frames, and how many times faster they come."""
+    path = clips[size, seconds]
+    batches = {reader: read_frames(path, COUNT, reader=reader) for reader in ("legacy", "fast")}
+    assert np.array_equal(batches["fast"].frames, batches["legacy"].frames)
+    assert batches["fast"].fallback is None
+    ways = {reader: partial(read_frames, path, COUNT, reader=reader) for reader in batches}
+    found = seconds_in_turn(ways, TURNS[seconds])
+    name = f"fast reader against legacy, {size}, {seconds * FRAMES_PER_SECOND} frames"
+    goal = f"at least {AGAINST_LEGACY[size][seconds]}x"
+    table.rows.append(_ratio_row(name, goal, "legacy reader", found["fast"], found["legacy"]))
+
+
+def test_fast_reader_beside_torchcodec_at_its_best(clips: dict[tuple[str, int], Path], table: GoalTable) -> None:
+    """Torchcodec by itself, without anything of ours around it, on as many threads as suit each clip best."""
+    reason = torchcodec.missing()
+    if reason:
+        pytest.skip(reason)
+    factors = []
+    for (size, seconds), path in clips.items():
+        ways: dict[str, Callable[[], Any]] = {f"{each}": partial(_by_torchcodec, path, each) for each in PEER_THREADS}
+        assert np.array_equal(ways["1"](), read_frames(path, COUNT).frames)
+        found = seconds_in_turn(ways | {"fast": partial(read_frames, path, COUNT)}, TURNS[seconds])
+        best = min(ways, key=lambda threads: median(found[threads]))
+        name = f"fast reader against torchcodec, {size}, {seconds * FRAMES_PER_SECOND} frames"
+        row = _ratio_row(name, "at least 1.45x", f"torchcodec on {best} threads", found["fast"], found[best])
+        table.rows.append(row)
+        factors.append(times_faster(found["fast"], found[best]))
+    mean = math.exp(math.fsum(map(math.log, factors)) / len(factors))
+    goal = "at least 1.55x"
+    table.rows.append(
+        GoalRow("fast reader against torchcodec, geometric mean of the six", mean, "x", goal, len(factors))
+    )
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_fast_reader_beside_merely_decoding(size: str, clips: dict[tuple[str, int], Path], table: GoalTable) -> None:
+    """What finding the packets, converting to RGB and copying cost, on top of decoding what must be decoded."""
+    path = clips[size, 20]
+    with opened(path, try_decoding=False) as container:
+        index = read_index(container)
+    plan = index.plan(set(map(int, uniform_indices(len(index.pts), COUNT))))
+
+    def merely_decode() -> None:
+        with opened(path, try_decoding=False) as container:
+            plain.use_threads(container)
+            for _ in fast.shown(container, plan):
+                pass
+
+    found = seconds_in_turn({"fast": partial(read_frames, path, COUNT), "decoding": merely_decode}, 15)
+    name = f"fast reader, of merely decoding the needed packets, {size}, 400 frames"
+    ours, theirs = found["fast"], found["decoding"]
+    longer = 1 / times_faster(ours, theirs)
+    goal, reference = "at most 1.12x as long", "decoding alone"
+    table.rows.append(GoalRow(name, 1000 * median(ours), "ms", goal, 15, reference, 1000 * median(theirs), longer))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_memory_while_reading(size: str, clips: dict[tuple[str, int], Path], table: GoalTable) -> None:
+    """How far resident memory rises while 8 of 400 frames are read, in frames."""
+    read_frames(clips[size, 20], COUNT)
+    before = psutil.Process().memory_info().rss
+    peak = HostMemory().peak_while(lambda: read_frames(clips[size, 20], COUNT)).host_bytes
+    if peak is None:
+        pytest.skip("this system does not tell a process' peak resident set")
+    width, height = SIZES[size]
+    name = f"memory while reading, above the start, {size}, 400 frames"
+    frames = (peak - before) / (width * height * 3)
+    table.rows.append(GoalRow(name, frames, "frames' bytes", "under 12 frames", 1))
+
+
+def _by_torchcodec(path: Path, threads: int) -> Any:
+    decoders: Any = import_module("torchcodec.decoders")
+    decoder = decoders.VideoDecoder(str(path), dimension_order="NHWC", num_ffmpeg_threads=threads)
+    indices = uniform_indices(decoder.metadata.num_frames, COUNT)
+    return decoder.get_frames_at(indices=indices.tolist()).data.numpy()
+
+
+def _ratio_row(what: str, goal: str, reference: str, ours: list[float], theirs: list[float]) -> GoalRow:
+    """Both medians, and how many times faster ours is: the median over the turns."""
+    factor = times_faster(ours, theirs)
+    return GoalRow(what, 1000 * median(ours), "ms", goal, len(ours), reference, 1000 * median(theirs), factor)
