@@ -8,7 +8,10 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.journal import FILE_NAME, read_journal
+from harness.option_values import count
+from harness.replay import described, replay
 from harness.run import RUN_FILE_NAME, derive_files
+from harness.token_pairs import read_token_pairs
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,6 +22,10 @@ def main(arguments: list[str] | None = None) -> int:
     merge.add_argument("folder", type=Path, help="the run's folder, as results/latest")
     merge.add_argument("--output_json", "--output-json", type=Path, help="path of the legacy result file")
     merge.set_defaults(work=lambda chosen: merge_folder(chosen.folder, chosen.output_json))
+    replayed = commands.add_parser("acceptance", help="what the answers in a result file say of agreement")
+    replayed.add_argument("file", type=Path, help="a result file, of ours or of an older format")
+    replayed.add_argument("--gamma", type=count, default=5, help="tokens of a first block (%(default)s)")
+    replayed.set_defaults(work=lambda chosen: replay_file(chosen.file, chosen.gamma))
     chosen = parser.parse_args(arguments)
     try:
         chosen.work(chosen)
@@ -38,6 +45,12 @@ def merge_folder(folder: Path, output_json: Path | None = None) -> None:
     sys.stdout.write(
         f"{finished} passes of {len(run.header.samples)} planned samples x {len(run.header.models)} models\n"
     )
+
+
+def replay_file(path: Path, gamma: int) -> None:
+    """Print how far the recorded answers of draft and targets agree; raise ResultFileError for what is no answer."""
+    for target, pairs in read_token_pairs(path).items():
+        sys.stdout.write(described(target, replay(pairs, gamma)) + "\n")
 
 
 if __name__ == "__main__":
