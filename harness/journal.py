@@ -13,6 +13,7 @@ import msgspec
 from harness.errors import ResultFileError, RunFolderError
 from harness.records import (
     FORMAT_VERSION,
+    AgreementRecord,
     EndRecord,
     Header,
     JournalLine,
@@ -20,6 +21,7 @@ from harness.records import (
     PassRecord,
     RunRecord,
     SideBySideRecord,
+    SpeculationRecord,
     StageRecord,
     VerdictRecord,
 )
@@ -116,6 +118,8 @@ def _sorted_by_kind(header: Header, lines: list[JournalLine]) -> RunRecord:
         stages=tuple(line for line in lines if isinstance(line, StageRecord)),
         passes=tuple(line for line in lines if isinstance(line, PassRecord)),
         side_by_side=tuple(line for line in lines if isinstance(line, SideBySideRecord)),
+        agreements=tuple(line for line in lines if isinstance(line, AgreementRecord)),
+        speculations=tuple(line for line in lines if isinstance(line, SpeculationRecord)),
         verdicts=tuple(line for line in lines if isinstance(line, VerdictRecord)),
         end=ends[-1] if ends else None,
     )

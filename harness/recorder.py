@@ -12,10 +12,20 @@ import pytest
 from harness.figures import MIB, highest, ms_per_token, times_faster
 from harness.memory import meter_for
 from harness.progress import progress_on
-from harness.records import Failure, PassKind, PassRecord, SideBySideRecord, StageRecord
+from harness.records import (
+    AgreementRecord,
+    Failure,
+    PassKind,
+    PassRecord,
+    SideBySideRecord,
+    SpeculationRecord,
+    StageRecord,
+)
 from harness.rounds import Benchmark
 from harness.session import Session
 from harness.side_by_side import timed_pairs
+from harness.speculation import views
+from harness.speculation_run import Pair, SpeculationRun
 from harness.stage_measurement import StageMeasurement, StageRun
 from harness.stages import Length, Pipeline, Sample, stage_calls
 from harness.whole_pass import WholePass
@@ -119,8 +129,38 @@ class Recorder:
         )
         self._conclude([record], [], figures=True)
 
+    def measure_speculation(self, pair: Pair, samples: Sequence[Sample], *, target: str, engine: str) -> list[str]:
+        """Answer every sample by the target alone and by the pair; return the samples whose answers differ.
+
+        Fails the test as `measure_stage` does.
+        """
+        requests: list[SpeculationRecord] = []
+
+        def on_record(record: SpeculationRecord) -> None:
+            self.session.append(record)
+            requests.append(record)
+
+        progress = progress_on(self.session.terminal, target)
+        try:
+            agreements, failures = SpeculationRun(self.benchmark, pair, self.test, target, engine, progress).measure(
+                samples, on_record
+            )
+        finally:
+            progress.stop()
+        rounds = [each for request in requests for each in request.rounds]
+        if rounds:
+            self.benchmark.extra_info.update(
+                target=target, engine=engine, gamma=pair.gamma, **msgspec.to_builtins(views(rounds))
+            )
+        self._conclude(agreements, failures, figures=bool(requests))
+        return [request.sample for request in requests if not request.identical]
+
     def _conclude(
-        self, lines: Iterable[StageRecord | SideBySideRecord], failures: Sequence[Failure], *, figures: bool
+        self,
+        lines: Iterable[StageRecord | SideBySideRecord | AgreementRecord],
+        failures: Sequence[Failure],
+        *,
+        figures: bool,
     ) -> None:
         broken = []
         if self.benchmark.enabled:

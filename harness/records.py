@@ -136,6 +136,55 @@ class SideBySideRecord(msgspec.Struct, frozen=True, tag_field="record", tag="sid
     conditions: dict[str, str]
 
 
+class RoundLog(msgspec.Struct, frozen=True):
+    """One speculative round: `accepted` of `drafted` ids were the target's own, `emitted` were written.
+
+    `emitted` is `accepted` and the target's own next id, less what lay behind the end of the text. Seconds.
+    """
+
+    drafted: int
+    accepted: int
+    emitted: int
+    draft_s: float
+    verify_s: float
+
+
+class AgreementRecord(msgspec.Struct, frozen=True, tag_field="record", tag="agreement"):
+    """Whether the draft would say what the target said, place by place, given all that the target said before.
+
+    `agrees` by what the draft was shown: "own" pictures, "shuffled", "blind"; "template": no draft but the other
+    answers; "self": the target in its place. The first place is the target's own and never proposed.
+    """
+
+    test: str
+    sample: str
+    target: str
+    engine: str
+    agrees: dict[str, tuple[bool, ...]]
+
+
+class SpeculationRecord(msgspec.Struct, frozen=True, tag_field="record", tag="speculation"):
+    """One request answered by the target alone and, right after it, with the draft's help.
+
+    `alone_s`, `pair_s`: from the files to the answer, both models' files, pictures and prompts in `pair_s`;
+    `alone_decode_s` of them went into `alone_steps` decoding steps, `loop_s` into the speculative rounds.
+    """
+
+    test: str
+    sample: str
+    target: str
+    engine: str
+    gamma: int
+    rounds: tuple[RoundLog, ...]
+    token_ids: tuple[int, ...]
+    identical: bool
+    alone_s: float
+    alone_decode_s: float
+    alone_steps: int
+    pair_s: float
+    loop_s: float
+
+
 class VerdictRecord(msgspec.Struct, frozen=True, tag_field="record", tag="verdict"):
     """What came of one limit, in words; `test` is the one that measured it and fails where it is broken."""
 
@@ -156,7 +205,17 @@ class EndRecord(msgspec.Struct, frozen=True, tag_field="record", tag="end"):
     advice: tuple[str, ...] = ()
 
 
-JournalLine = Header | ModelRecord | StageRecord | PassRecord | SideBySideRecord | VerdictRecord | EndRecord
+JournalLine = (
+    Header
+    | ModelRecord
+    | StageRecord
+    | PassRecord
+    | SideBySideRecord
+    | AgreementRecord
+    | SpeculationRecord
+    | VerdictRecord
+    | EndRecord
+)
 
 
 class RunRecord(msgspec.Struct, frozen=True):
@@ -170,6 +229,8 @@ class RunRecord(msgspec.Struct, frozen=True):
     stages: tuple[StageRecord, ...] = ()
     passes: tuple[PassRecord, ...] = ()
     side_by_side: tuple[SideBySideRecord, ...] = ()
+    agreements: tuple[AgreementRecord, ...] = ()
+    speculations: tuple[SpeculationRecord, ...] = ()
     verdicts: tuple[VerdictRecord, ...] = ()
     end: EndRecord | None = None
 

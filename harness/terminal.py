@@ -26,6 +26,8 @@ from harness.figures import (
 )
 from harness.memory import MemoryPeak
 from harness.records import Failure, RunRecord, VerdictRecord
+from harness.speculation import speculation_figures
+from harness.speculation_text import text, title
 from harness.stages import LEGACY_STAGES, STAGES
 from harness.statistics import mean, median
 
@@ -77,6 +79,9 @@ def _parts(run: RunRecord) -> Iterator[str | Text | Table]:
         yield _heading(f"{run.header.draft} beside {comparison.target} ({samples})")
         yield _comparison_table(run, comparison)
         yield _comparison_text(comparison)
+    for speculation in speculation_figures(run):
+        yield _heading(title(speculation))
+        yield text(speculation)
     if run.verdicts:
         yield _verdict_lines(run.verdicts)
     failures = _failures(run)

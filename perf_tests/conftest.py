@@ -39,6 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Check what was asked for before anything is collected; a wrong wish is a usage error."""
     config.addinivalue_line("markers", "gpu(memory_gb=0, devices=1): needs CUDA, so much memory, so many devices")
     config.addinivalue_line("markers", "compares_with_draft: a target's test that is judged beside the draft's figures")
+    config.addinivalue_line("markers", "holds_two_models: the draft and a target at the same time")
     config.addinivalue_line("markers", "models(*keys): only for these of the selected models")
     options = config.stash[SESSION].options
     try:
@@ -62,6 +63,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         marker = metafunc.definition.get_closest_marker("models")
         models = [model for model in selection.models if marker is None or model in marker.args]
         metafunc.parametrize("pipeline", models, indirect=True, scope="session")
+    if "target" in metafunc.fixturenames:
+        metafunc.parametrize("target", selection.targets if selection.draft else (), scope="session")
     if "engine" in metafunc.fixturenames:
         metafunc.parametrize("engine", selection.engines, scope="session")
 

@@ -18,9 +18,9 @@ def reason_to_skip(item: pytest.Item, selection: Selection) -> str | None:
     if marker is None and not on_gpu:
         return None
     needs = marker.kwargs if marker else {}
-    return _missing(
-        float(needs.get("memory_gb", SET_NEEDS_GB[selection.model_set])), int(needs.get("devices", 1)), selection.device
-    )
+    models = 2 if item.get_closest_marker("holds_two_models") else 1
+    memory_gb = float(needs.get("memory_gb", models * SET_NEEDS_GB[selection.model_set]))
+    return _missing(memory_gb, int(needs.get("devices", 1)), selection.device)
 
 
 def _missing(memory_gb: float, devices: int, device: str) -> str | None:

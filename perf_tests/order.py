@@ -15,6 +15,8 @@ def in_order_of_measurement(
 ) -> list[pytest.Item]:
     """Return the items grouped by model, so that each is loaded once, and within a model as the files have them.
 
+    Tests that hold two models come last.
+
     Where a target goes before the draft, those of its tests that compare it with the draft go behind the draft's:
     the target is loaded a second time for them.
     """
@@ -23,7 +25,10 @@ def in_order_of_measurement(
 
 def _turn(item: pytest.Item, models: Sequence[str], draft: str | None) -> int:
     parameters = getattr(item, "callspec", None)
-    model = parameters.params.get("pipeline") if parameters else None
+    chosen = parameters.params if parameters else {}
+    if "target" in chosen:
+        return 2 * len(models)  # the draft and a target together, behind all that hold one model
+    model = chosen.get("pipeline")
     if model not in models:
         return -1
     turn = models.index(model)

@@ -1,0 +1,48 @@
+"""EventGPT drafts, the target verifies: what would be accepted, what it is made of, and what it saves or costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from fixtures.dataset import Sample
+from fixtures.errors import FixtureError
+from fixtures.pipeline import StagedPipeline
+from fixtures.selection import Selection
+from fixtures.speculative_pair import SpeculativePair
+from harness.device_slot import DeviceSlot
+from harness.recorder import Recorder
+from harness.session import Session
+from harness.stages import Length
+
+
+@pytest.mark.stage("speculative")
+@pytest.mark.holds_two_models
+def test_speculative(
+    target: str,
+    engine: str,
+    stage_samples: Sequence[Sample],
+    selection: Selection,
+    session: Session,
+    fixed_length: Callable[[str], Length],
+    device_slot: DeviceSlot[StagedPipeline],
+    recorder: Recorder,
+) -> None:
+    """Request by request, the target alone and then the pair; where numbers are exact, answers must be the same."""
+    assert selection.draft is not None
+    natural = selection.model_set != "full"
+    try:
+        draft, verifier = device_slot.hold(selection.draft, target)
+        pair = SpeculativePair(
+            draft,
+            verifier,
+            gamma=session.options.gamma,
+            max_new_tokens=session.options.max_new_tokens if natural else fixed_length(target).tokens,
+            stop_at_eos=natural,
+        )
+    except FixtureError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
+    differing = recorder.measure_speculation(pair, stage_samples, target=target, engine=engine)
+    if verifier.facts().dtype == "float32":
+        assert not differing, f"answers that are not the target's own: {', '.join(differing)}"
