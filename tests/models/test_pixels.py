@@ -124,6 +124,17 @@ def test_threads_are_no_more_than_cores_and_no_more_than_a_clip_has_frames(monke
         assert len(processor._workers._threads) <= threads
 
 
+def test_threads_end_with_the_processor_that_they_work_for():
+    processor = kind()
+    processor.resized(drawn(sizes=[(40, 40)] * 4))
+    threads = list(processor._workers._threads)
+    assert threads
+    del processor
+    for thread in threads:
+        thread.join(timeout=20)
+    assert not any(thread.is_alive() for thread in threads)
+
+
 def test_the_threads_of_torch_itself_are_left_alone():
     torch.set_num_threads(3)
     processor = kind()
