@@ -117,6 +117,12 @@ class Options:
     video_reader: str = _option(
         "fast", values.text, "how MP4 files are read: fast, legacy or torchcodec", changes_figures=True
     )
+    processor: str = _option(
+        "torch",
+        values.text,
+        "images to pixels as torchvision computes it, or as Pillow does: torch or pil",
+        changes_figures=True,
+    )
     frame_cache: str = _option("off", values.frame_cache, "what is kept of a read video: off", changes_figures=True)
 
     def as_json(self) -> dict[str, Any]:

@@ -186,6 +186,7 @@ def _settings(options: Options, selection: Selection) -> ModelSettings:
         max_frames=options.max_frames,
         use_event_image=options.use_event_image,
         video_reader=options.video_reader,
+        processor=options.processor,
         dtype=options.dtype,
         attention=options.attn,
         legacy_generation=options.legacy_generation,
