@@ -17,6 +17,8 @@ from harness.stages import LEGACY_STAGES
 from harness.statistics import Summary, mean, median, summarize
 
 LEGACY_READER = "legacy reader"
+LITERAL_LOOP = "literal loop"
+YARDSTICKS = (LEGACY_READER, LITERAL_LOOP)
 MIB = 1024 * 1024
 
 
@@ -48,6 +50,17 @@ class Speedup(msgspec.Struct, frozen=True):
     def saved_s(self) -> float:
         """Seconds a sample that the draft saves."""
         return self.target_mean_s - self.draft_mean_s
+
+
+class VariantRatio(msgspec.Struct, frozen=True):
+    """How many times as fast as a yardstick a stage is in another variant: mean over mean of the samples of both."""
+
+    model: str
+    stage: str
+    variant: str
+    yardstick: str
+    factor: float
+    samples: int
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -133,6 +146,21 @@ def gated_stage_1(run: RunRecord, target: str) -> Speedup | None:
     if not both:
         return None
     return Speedup(mean([target_s[each] for each in both]), mean([draft[each] for each in both]), len(both))
+
+
+def variant_ratios(run: RunRecord) -> list[VariantRatio]:
+    """Return, for every stage that was measured by a yardstick too, each of its other variants beside that."""
+    found = []
+    for slow in (record for record in run.stages if record.variant in YARDSTICKS):
+        others = {each.variant for each in run.stages if (each.model, each.stage) == (slow.model, slow.stage)}
+        slow_s = seconds_by_sample(run, slow.model, slow.stage, slow.variant)
+        for variant in sorted(others - {slow.variant}):
+            fast_s = seconds_by_sample(run, slow.model, slow.stage, variant)
+            both = [sample for sample in slow_s if sample in fast_s]
+            if both:
+                factor = mean([slow_s[each] for each in both]) / mean([fast_s[each] for each in both])
+                found.append(VariantRatio(slow.model, slow.stage, variant, slow.variant, factor, len(both)))
+    return found
 
 
 def seconds_by_sample(

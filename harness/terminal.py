@@ -22,6 +22,7 @@ from harness.figures import (
     stage_figures,
     stage_memory,
     synchronisation_gap,
+    variant_ratios,
 )
 from harness.memory import MemoryPeak
 from harness.records import Failure, RunRecord, VerdictRecord
@@ -63,6 +64,7 @@ def _parts(run: RunRecord) -> Iterator[str | Text | Table]:
     if figures:
         yield _heading("stages by themselves: median, ± half the interquartile range, first time through")
         yield _stage_table(run, figures)
+        yield from _ratio_lines(run)
     if any(record.kind == "whole" and record.failure is None for record in run.passes):
         yield _heading("whole pass: mean ms a sample (sync: what waiting between the stages adds)")
         yield _pass_table(run)
@@ -126,6 +128,12 @@ def _stage_name(run: RunRecord, figure: StageFigure) -> str:
     """Stage and variant; the engine too where there are several to tell apart."""
     engine = figure.engine if len(run.header.engines) > 1 else None
     return " ".join(filter(None, (figure.stage, engine, f"({figure.variant})" if figure.variant else "")))
+
+
+def _ratio_lines(run: RunRecord) -> Iterator[str]:
+    for ratio in variant_ratios(run):
+        name = f"{ratio.stage} of {ratio.model}" + (f" ({ratio.variant})" if ratio.variant else "")
+        yield f"{name}: {ratio.factor:.3g} times as fast as by the {ratio.yardstick} (n = {ratio.samples})"
 
 
 def _pass_table(run: RunRecord) -> Table:
