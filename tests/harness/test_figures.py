@@ -6,6 +6,7 @@ import pytest
 from harness.acceptance import Agreement
 from harness.figures import (
     LEGACY_READER,
+    LITERAL_LOOP,
     Comparison,
     comparisons,
     gated_stage_1,
@@ -16,6 +17,7 @@ from harness.figures import (
     stage_figures,
     stage_memory,
     synchronisation_gap,
+    variant_ratios,
 )
 from harness.memory import MemoryPeak
 from harness.records import PassRecord, RunRecord, StageRecord
@@ -287,3 +289,22 @@ def test_synchronisation_gap_is_over_the_samples_that_went_both_ways() -> None:
     )
     assert synchronisation_gap(run, "egpt", "eager") == pytest.approx(0.1)
     assert synchronisation_gap(run, "videollava", "eager") is None
+
+
+class TestVariantsBesideTheirYardstick:
+    loop = stage_test("egpt", "load", {"s1": [30.0, 40.0, 50.0]}, variant=LITERAL_LOOP)
+    raw = stage_test("egpt", "load", {"s1": [2.0], "s2": [100.0]}, variant="raw events")
+
+    def test_are_compared_on_the_samples_of_both(self) -> None:
+        (ratio,) = variant_ratios(run_of(self.loop, self.raw))
+        assert (ratio.variant, ratio.yardstick, ratio.factor, ratio.samples) == ("raw events", LITERAL_LOOP, 20.0, 1)
+
+    def test_are_those_of_the_same_stage_and_model_and_the_usual_way_is_one_of_them(self) -> None:
+        usual = stage_test("egpt", "load", {"s1": [8.0]})
+        others = stage_test("llava", "load", {"s1": [1.0]}), stage_test("egpt", "preprocess", {"s1": [1.0]})
+        found = variant_ratios(run_of(self.loop, self.raw, usual, *others))
+        assert [(ratio.variant, ratio.factor) for ratio in found] == [("", 5.0), ("raw events", 20.0)]
+
+    def test_are_nothing_without_a_yardstick_or_a_sample_in_common(self) -> None:
+        assert variant_ratios(run_of(self.raw)) == []
+        assert variant_ratios(run_of(self.loop, stage_test("egpt", "load", {"s2": [1.0]}))) == []

@@ -82,6 +82,10 @@ def test_whole_passes_have_means_tokens_and_number_of_samples() -> None:
     assert ["egpt", "300.0", "20.00", "100.0", "200.0", "700.0", "1320", "3.0", "2"] in rows(printed(full_run()))
 
 
+def test_a_yardstick_is_said_in_words() -> None:
+    assert "load of videollava: 1.47 times as fast as by the legacy reader (n = 2)" in printed(full_run(), width=200)
+
+
 def test_every_target_is_compared_with_the_draft() -> None:
     run = full_run()
     text = printed(run)
