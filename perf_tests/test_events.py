@@ -31,7 +31,7 @@ LOOPED_SAMPLES = 1
 
 
 @pytest.mark.stage("load")
-def test_load_literal_loop(
+def test_literal_loop(
     pipeline: StagedPipeline, stage_samples: Sequence[Sample], recorder: Recorder, session: Session
 ) -> None:
     """Events drawn one by one: the yardstick."""
@@ -46,7 +46,7 @@ def test_load_literal_loop(
 
 
 @pytest.mark.stage("load")
-def test_load_raw_events(
+def test_raw_events(
     pipeline: StagedPipeline, stage_samples: Sequence[Sample], recorder: Recorder, session: Session
 ) -> None:
     """What `--no_event_image` does."""
@@ -57,7 +57,7 @@ def test_load_raw_events(
 
 
 @pytest.mark.stage("load")
-def test_load_event_images(
+def test_event_images(
     pipeline: StagedPipeline, stage_samples: Sequence[Sample], recorder: Recorder, session: Session
 ) -> None:
     """What `--use_event_image` does."""

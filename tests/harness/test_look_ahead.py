@@ -81,6 +81,22 @@ def test_a_load_that_fails_says_so_at_its_turn_and_the_others_come():
     assert found == [(12, "120"), (13, "no such file"), (14, "140"), (15, "150")]
 
 
+def test_what_waits_for_its_turn_when_the_block_ends_never_begins():
+    gate = threading.Event()
+    loads = Loads(gate)
+    with pytest.raises(KeyboardInterrupt):
+        end_while_two_are_at_work(loads, gate)
+    assert loads.begun == [0, 1]
+
+
+def end_while_two_are_at_work(loads, gate):
+    with loaded_ahead(loads, range(100), 2) as loadings:
+        next(loadings)
+        settle(loads, 2)
+        threading.Timer(0.02, gate.set).start()
+        raise KeyboardInterrupt
+
+
 def take_one_and_end(loads, ending):
     with loaded_ahead(loads, range(100), 2) as loadings:
         next(loadings)

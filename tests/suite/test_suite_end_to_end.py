@@ -14,7 +14,7 @@ from tests.suite.conftest import ROOT, Suite
 WHOLE = ("test_whole_pipeline", "test_whole_pipeline_fixed")
 STAGE_TESTS = {
     "test_load[egpt]", "test_load[videollava]", "test_load[llava]", "test_load_legacy_reader[videollava]",
-    *(f"test_load_{how}[egpt]" for how in ("literal_loop", "raw_events", "event_images")),
+    "test_literal_loop[egpt]", "test_raw_events[egpt]", "test_event_images[egpt]",
     *(f"test_preprocess[{model}]" for model in ("egpt", "videollava", "llava")),
     *(
         f"{test}[{model}-eager]"
