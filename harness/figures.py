@@ -184,6 +184,23 @@ def synchronisation_gap(run: RunRecord, model: str, engine: str) -> float | None
     return sum(with_boundaries[each].whole_s for each in both) / sum(without[each].whole_s for each in both) - 1
 
 
+def throughput(run: RunRecord, model: str, engine: str) -> float | None:
+    """Return the samples per second with files loaded ahead; None where that was not measured."""
+    return samples_per_second(
+        each for each in run.passes if (each.kind, each.model, each.engine) == ("throughput", model, engine)
+    )
+
+
+def samples_per_second(records: Iterable[PassRecord]) -> float | None:
+    """Return how many samples a second came through one pass; those that failed took time and do not count.
+
+    None where none came through.
+    """
+    known = list(records)
+    through = sum(each.failure is None for each in known)
+    return through / sum(each.whole_s for each in known) if through else None
+
+
 def pass_s(record: PassRecord) -> float:
     """Return the time of a pass as the sum of its stages, as the old script has it."""
     return sum(record.stage_s.values())

@@ -125,6 +125,13 @@ class Options:
     )
     frame_cache: str = _option("off", values.frame_cache, "what is kept of a read video: off", changes_figures=True)
 
+    throughput: bool = _option(
+        False, values.switch, "measure samples per second too, in a pass whose files are loaded ahead of the model"
+    )
+    loader_workers: int = _option(
+        2, values.count, "threads that load files side by side under --throughput", changes_figures=True
+    )
+
     def as_json(self) -> dict[str, Any]:
         """Every option by name, in types that JSON has."""
         return {name: _plain(value) for name, value in asdict(self).items()}

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.figures import MIB, highest, ms_per_token, times_faster
+from harness.figures import MIB, highest, ms_per_token, samples_per_second, times_faster
 from harness.memory import meter_for
 from harness.progress import progress_on
 from harness.records import (
@@ -107,6 +107,34 @@ class Recorder:
         self.benchmark.extra_info.update(model=pipeline.key, engine=engine, stage=self.stage, kind=kind)
         self._conclude([], failures, figures=bool(times))
         return list(times.values())
+
+    def measure_throughput(self, pipeline: Pipeline, samples: Sequence[Sample], *, engine: str, length: Length) -> None:
+        """Take every sample once through `pipeline`, its files loaded ahead; all are written down at the end.
+
+        Fails the test as `measure_stage` does.
+        """
+        options = self.session.options
+        progress = progress_on(self.session.terminal, pipeline.key)
+        whole = WholePass(pipeline, stage_calls(pipeline, length), engine, self.session.append, progress)
+        try:
+            records = whole.measure_throughput(
+                self.benchmark, samples, workers=options.loader_workers, warmup=options.warmup_steps
+            )
+        finally:
+            progress.stop()
+        if self.benchmark.enabled:
+            for record in records:
+                self.session.append(record)
+        self.benchmark.extra_info.update(
+            model=pipeline.key,
+            engine=engine,
+            stage=self.stage,
+            kind="throughput",
+            loader_workers=options.loader_workers,
+            samples_per_second=samples_per_second(records),
+        )
+        failures = [record.failure for record in records if record.failure]
+        self._conclude([], failures, figures=len(failures) < len(records))
 
     def measure_side_by_side(
         self,

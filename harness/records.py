@@ -18,7 +18,7 @@ from harness.memory import MemoryPeak
 
 FORMAT_VERSION = 1
 
-PassKind = Literal["whole", "fixed", "unsynchronised"]
+PassKind = Literal["whole", "fixed", "unsynchronised", "throughput"]
 VerdictState = Literal["pass", "broken", "not run"]
 
 
@@ -103,7 +103,8 @@ class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
     """One sample once through one model.
 
     kind "whole": the pass over the dataset, synchronised at the stages' boundaries; "fixed": the same with an exact
-    number of new tokens; "unsynchronised": clock read at both ends only, so `stage_s` is empty. `whole_s` is read
+    number of new tokens; "unsynchronised": clock read at both ends only, so `stage_s` is empty; "throughput": files
+    loaded ahead of the model, `whole_s` from the answer before to this one, failures included. Else `whole_s` is read
     around the stages, not added up from them. Where `failure` is set, `stage_s` has the stages before it.
     """
 

@@ -19,9 +19,11 @@ from harness.figures import (
     gated_stage_1,
     pass_s,
     passes,
+    samples_per_second,
     stage_figures,
     stage_memory,
     synchronisation_gap,
+    throughput,
     times_faster,
 )
 from harness.memory import MemoryPeak
@@ -74,6 +76,7 @@ def _parts(run: RunRecord) -> Iterator[str | Text | Table]:
         yield _pass_table(run)
         if run.header.model_set != "full":  # random weights have nothing to say
             yield from _answers(run)
+    yield from _throughput_lines(run)
     for comparison in comparisons(run):
         samples = f"{comparison.engine}, {comparison.total.samples} samples"
         yield _heading(f"{run.header.draft} beside {comparison.target} ({samples})")
@@ -169,6 +172,17 @@ def _pass_table(run: RunRecord) -> Table:
                 f"{100 * gap:+.1f}" if gap is not None else "",
             )
     return table
+
+
+def _throughput_lines(run: RunRecord) -> Iterator[str]:
+    for model in run.header.models:
+        for engine in run.header.engines:
+            rate = throughput(run, model, engine)
+            if rate is not None:
+                alone = samples_per_second(passes(run, "whole", model, engine).values())
+                beside = f"; {alone:.3g} in the whole pass, one after the other" if alone else ""
+                ahead = f"files loaded ahead by {run.header.options['loader_workers']} threads"
+                yield f"throughput of {model} {engine}: {rate:.3g} samples/s, {ahead}{beside}"
 
 
 def _answers(run: RunRecord) -> Iterator[Text]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
 from harness import clock
+from harness.look_ahead import loaded_ahead
 from harness.progress import Progress
 from harness.records import Failure, PassKind, PassRecord, timestamp
-from harness.rounds import Benchmark, Holder, StageError, timed_rounds
+from harness.rounds import Benchmark, Holder, StageError, failure_of, timed_rounds
 from harness.stages import Answer, Pipeline, Sample
 
 Calls = dict[str, Callable[[Any], Any]]
@@ -75,6 +77,49 @@ class WholePass:
             trace.answer = value  # type: ignore[assignment]  # the last stage's value is the answer
             self.on_record(self._record(trace, "unsynchronised", seconds, None))
             self.progress.advance()
+
+    def measure_throughput(
+        self, benchmark: Benchmark, samples: Sequence[Sample], *, workers: int, warmup: int
+    ) -> list[PassRecord]:
+        """Time one pass over `samples`, in one round, with files loaded ahead of the model by so many threads.
+
+        Nothing but the bar runs between two samples: a pause would be a present to the loading threads.
+        """
+        samples = samples if benchmark.enabled else samples[:1]
+        warmup = min(warmup, len(samples)) if benchmark.enabled else 0
+        self.progress.start("throughput", warmup + len(samples))
+        for sample in samples[:warmup]:
+            self._warm_up(sample)
+            self.progress.advance()
+        passed: list[tuple[Trace, float, Failure | None]] = []
+
+        def pass_over_all() -> None:
+            before = clock.now()
+            with loaded_ahead(self.calls["load"], samples, workers) as loadings:
+                for sample, loading in loadings:
+                    trace = Trace(sample)
+                    failure = self._from_loaded(trace, loading)
+                    after = clock.now()
+                    passed.append((trace, after - before, failure))
+                    before = after
+                    self.progress.advance()
+
+        benchmark.pedantic(pass_over_all, setup=lambda: None, teardown=lambda: None, rounds=1)
+        if all(failure for _, _, failure in passed):
+            benchmark.has_error = True
+        return [self._record(trace, "throughput", seconds, failure) for trace, seconds, failure in passed]
+
+    def _from_loaded(self, trace: Trace, loading: Future[Any]) -> Failure | None:
+        """Take a sample whose file is being loaded through the stages after that; return how it failed, if it did."""
+        value: Any = None
+        for stage, call in self.calls.items():
+            try:
+                value = loading.result() if stage == "load" else call(value)
+            except Exception as error:  # whatever a model or a file raises is a record, and the other samples go on
+                return failure_of(error, trace.sample.id, stage)
+            trace.source = trace.source or getattr(value, "source", "")
+        trace.answer = value
+        return None
 
     def _warm_up(self, sample: Sample) -> None:
         try:

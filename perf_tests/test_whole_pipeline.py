@@ -60,6 +60,24 @@ def test_whole_pipeline_fixed(
     assert_parts_add_up(times)
 
 
+@pytest.mark.stage("throughput")
+def test_throughput(
+    pipeline: StagedPipeline,
+    engine: str,
+    samples: Sequence[Sample],
+    selection: Selection,
+    session: Session,
+    fixed_length: Callable[[str], Length],
+    recorder: Recorder,
+) -> None:
+    """Samples per second of the same work with files loaded ahead of the model; never mixed with the times above."""
+    if not session.options.throughput:
+        pytest.skip("measured where --throughput is given")
+    natural = Length(session.options.max_new_tokens)
+    length = fixed_length(pipeline.key) if selection.model_set == "full" else natural
+    recorder.measure_throughput(pipeline, samples, engine=engine, length=length)
+
+
 def assert_parts_add_up(times: Sequence[PassTimes]) -> None:
     """The stages, added up over all samples, are the time around them: nothing is left out, nothing counted twice."""
     if not times:  # with benchmarks disabled nothing was timed

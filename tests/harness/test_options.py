@@ -53,6 +53,8 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "video_reader": ("legacy", "legacy"),
     "processor": ("pil", "pil"),
     "frame_cache": ("off", "off"),
+    "throughput": ("true", True),
+    "loader_workers": ("4", 4),
 }
 NAMES = [each.name for each in dataclasses.fields(Options)]
 EXPECTED = {name: value for name, (_, value) in OTHER_VALUES.items()}
@@ -150,13 +152,14 @@ def test_every_flag_wins_over_the_ini_file(asked: Asked) -> None:
         "video_reader": "fast",
         "processor": "torch",
     }
-    counts = dict.fromkeys(("max_samples", "max_new_tokens", "stage_samples", "fixed_tokens"), "7")
+    counts = dict.fromkeys(("max_samples", "max_new_tokens", "stage_samples", "fixed_tokens", "loader_workers"), "7")
     rest = {"embedded": "9", "first_model": "egpt", "temperature": "1", "frame_cache": "off"}
     switches = {
         "use_event_image": "true",
         "use_video_llava": "false",
         "use_llava15": "false",
         "legacy_generation": "false",
+        "throughput": "false",
     }
     everything = written | paths | words | counts | rest | switches
     assert set(everything) == set(NAMES)
@@ -262,6 +265,7 @@ def test_what_changes_no_figure_is_where_files_are_and_how_figures_are_judged() 
         "output_dir",
         "limits",
         "gamma",
+        "throughput",
     }
 
 

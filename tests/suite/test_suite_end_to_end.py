@@ -14,6 +14,8 @@ from tests.suite.conftest import ROOT, Suite
 WHOLE = ("test_whole_pipeline", "test_whole_pipeline_fixed")
 STAGE_TESTS = {
     "test_load[egpt]", "test_load[videollava]", "test_load[llava]", "test_load_legacy_reader[videollava]",
+    "test_read_mp4[fast]", "test_draw_events", "test_load_raw_events",
+    *(f"test_speculative[{target}-eager]" for target in ("videollava", "llava")),
     *(f"test_preprocess[{model}]" for model in ("egpt", "videollava", "llava")),
     *(
         f"{test}[{model}-eager]"
@@ -92,7 +94,7 @@ def test_one_target_and_part_of_the_stages_give_a_smaller_result(suite):
 def test_disabled_benchmarks_run_every_stage_once_and_pass(suite):
     result = suite.run("--benchmark-disable", "--models=egpt")
     assert result.returncode == 0, result.stdout
-    assert "7 passed" in result.stdout
+    assert "11 passed" in result.stdout
     assert not suite.output.exists()
 
 

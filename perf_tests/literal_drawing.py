@@ -1,0 +1,30 @@
+"""Event images as EventGPT's published preprocessing draws them, event by event: the yardstick of time and pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fixtures.events import EventStream
+
+
+def draw_one_by_one(events: EventStream, count: int) -> tuple[NDArray[np.uint8], ...]:
+    """The stream as `count` pictures uint8 [H, W, 3], each loop as it was published."""
+    size = len(events) // count
+    pictures = []
+    for part in range(count):
+        start = part * size
+        end = len(events) if part == count - 1 else start + size
+        pictures.append(_draw(events.x[start:end], events.y[start:end], events.p[start:end]))
+    return tuple(pictures)
+
+
+def _draw(x: NDArray[np.uint16], y: NDArray[np.uint16], p: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = y.max() + 1, x.max() + 1
+    picture = np.ones((height, width, 3), dtype=np.uint8) * 255
+    for x_, y_, p_ in zip(x, y, p, strict=True):
+        if p_ == 0:
+            picture[y_, x_] = np.array([0, 0, 255])
+        else:
+            picture[y_, x_] = np.array([255, 0, 0])
+    return picture
