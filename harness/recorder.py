@@ -123,6 +123,8 @@ class Recorder:
             sources=tuple(sorted(result.sources)),
             memory=result.memory,
             failures=tuple(result.failures),
+            cold_states=result.cold_states if any(result.cold_states.values()) else {},
+            round_states=tuple(result.round_states) if any(result.round_states) else (),
         )
 
     def _device(self) -> str:
@@ -141,6 +143,8 @@ def _stage_extra_info(record: StageRecord) -> dict[str, Any]:
         "samples": list(record.round_samples),
         "cold_s": record.cold_s,
         "sources": list(record.sources),
+        "states": list(record.round_states),
+        "cold_states": record.cold_states,
         "host_peak_mib": peak.host_bytes and peak.host_bytes / MIB,
         "device_peak_allocated_mib": peak.device_allocated_bytes and peak.device_allocated_bytes / MIB,
         "ms_per_token": ms_per_token(record),

@@ -4,7 +4,7 @@ Raw rounds are kept; medians and speedups are derived by whoever needs them (see
 all sizes bytes.
 
 History of the format:
-    1   first version
+    1   first version; later on the states of stages and passes, which old files lack
 """
 
 from __future__ import annotations
@@ -83,6 +83,8 @@ class StageRecord(msgspec.Struct, frozen=True, tag_field="record", tag="stage"):
 
     `round_s[i]` belongs to sample `round_samples[i]`. `cold_s`: each sample's first time through the stage.
     `variant` tells two measurements of one stage apart ("legacy reader"); `tokens` only for decoding.
+    `round_states[i]`: where stage 1 found the file in that round ("cold", "warm page cache", "cache hit"), likewise
+    `cold_states`; empty for other stages. `sources`: all that was read in either kind of round.
     """
 
     test: str
@@ -97,6 +99,8 @@ class StageRecord(msgspec.Struct, frozen=True, tag_field="record", tag="stage"):
     sources: tuple[str, ...]
     memory: dict[str, MemoryPeak]
     failures: tuple[Failure, ...]
+    cold_states: dict[str, str] = {}
+    round_states: tuple[str, ...] = ()
 
 
 class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
@@ -104,7 +108,8 @@ class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
 
     kind "whole": the pass over the dataset, synchronised at the stages' boundaries; "fixed": the same with an exact
     number of new tokens; "unsynchronised": clock read at both ends only, so `stage_s` is empty. `whole_s` is read
-    around the stages, not added up from them. Where `failure` is set, `stage_s` has the stages before it.
+    around the stages, not added up from them. Where `failure` is set, `stage_s` has the stages before it. `source`: what
+    stage 1 read and how; its `state`, where it found the file, stands at the end and once more by itself.
     """
 
     sample: str
@@ -119,6 +124,7 @@ class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
     stopped_by: str
     finished_at: str
     failure: Failure | None = None
+    state: str = ""
 
 
 class VerdictRecord(msgspec.Struct, frozen=True, tag_field="record", tag="verdict"):

@@ -58,6 +58,17 @@ class Pipeline(Protocol):
         """What was loaded, read back from the live model: a dataclass of plain values."""
 
 
+def state_of(output: Any) -> str:
+    """Return where stage 1 found its file, as its result says ("cold", "cache hit"); empty where it says nothing."""
+    state: str = getattr(output, "state", "")
+    return state
+
+
+def source_of(output: Any) -> str:
+    """Return what stage 1 read, how, and where it found it, as its result says; empty for every other stage."""
+    return ", ".join(filter(None, (getattr(output, "source", ""), state_of(output))))
+
+
 @dataclass(frozen=True, slots=True)
 class Length:
     """How long an answer may get: up to `tokens` and no further than the end token, or exactly `tokens` if fixed."""
