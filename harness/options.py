@@ -127,6 +127,12 @@ class Options:
     video_reader: str = _option(
         "fast", values.text, "how MP4 files are read: fast, legacy or torchcodec", changes_figures=True
     )
+    processor: str = _option(
+        "torch",
+        values.text,
+        "images to pixels as torchvision computes it, or as Pillow does: torch or pil",
+        changes_figures=True,
+    )
     frame_cache: str = _option(
         "off", values.text, "what is kept on disk of a video that was read: off, frames or pixels", changes_figures=True
     )

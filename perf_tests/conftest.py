@@ -182,6 +182,7 @@ def _settings(options: Options, selection: Selection, cache: FrameCache) -> Mode
         use_event_image=options.use_event_image,
         video_reader=options.video_reader,
         frame_cache=cache,
+        processor=options.processor,
         dtype=options.dtype,
         attention=options.attn,
         legacy_generation=options.legacy_generation,

@@ -51,6 +51,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "attn": ("eager", "eager"),
     "legacy_generation": ("true", True),
     "video_reader": ("legacy", "legacy"),
+    "processor": ("pil", "pil"),
     "frame_cache": ("pixels", "pixels"),
     "cache_dir": ("some/cache", "some/cache"),
     "cache_size": ("3MiB", 3 * 1024 * 1024),
@@ -150,6 +151,7 @@ def test_every_flag_wins_over_the_ini_file(asked: Asked) -> None:
         "models": "egpt",
         "engine": "eager",
         "video_reader": "fast",
+        "processor": "torch",
     }
     counts = dict.fromkeys(("max_samples", "max_new_tokens", "stage_samples", "fixed_tokens"), "7")
     rest = {"embedded": "9", "first_model": "egpt", "temperature": "1", "frame_cache": "off", "cache_size": "1GB"}

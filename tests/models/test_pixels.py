@@ -9,9 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.llava import paste_grid
-from fixtures.pixels import clip_processor, pixel_values
+from fixtures.pixel_settings import clip_settings
+from fixtures.pixels import PixelProcessor
 
 CPU = torch.device("cpu")
+
+
+def pixels(side, pictures, dtype):
+    processor = PixelProcessor(clip_settings(side), "torch", CPU, dtype)
+    return processor.normalised(processor.resized(pictures))
 
 
 @settings(deadline=None)
@@ -34,12 +40,12 @@ def test_eight_frames_make_two_rows_of_four():
 @pytest.mark.parametrize("size", [(480, 640), (100, 50), (336, 336)])
 def test_pictures_of_any_size_become_squares(size):
     pictures = [np.zeros((*size, 3), dtype=np.uint8)] * 3
-    assert pixel_values(clip_processor(336), pictures, CPU, torch.float16).shape == (3, 3, 336, 336)
+    assert pixels(336, pictures, torch.float16).shape == (3, 3, 336, 336)
 
 
 def test_pixels_are_normalised_by_clip_s_published_mean_and_deviation():
     grey = np.full((224, 224, 3), 128, dtype=np.uint8)
-    found = pixel_values(clip_processor(224), [grey], CPU, torch.float32)[0, :, 0, 0]
+    found = pixels(224, [grey], torch.float32)[0, :, 0, 0]
     mean, deviation = (
         torch.tensor([0.48145466, 0.4578275, 0.40821073]),
         torch.tensor([0.26862954, 0.26130258, 0.27577711]),
@@ -49,12 +55,12 @@ def test_pixels_are_normalised_by_clip_s_published_mean_and_deviation():
 
 def test_pictures_of_different_sizes_go_into_one_batch():
     pictures = [np.zeros((40, 60, 3), dtype=np.uint8), np.zeros((50, 30, 3), dtype=np.uint8)]
-    assert pixel_values(clip_processor(32), pictures, CPU, torch.float32).shape == (2, 3, 32, 32)
+    assert pixels(32, pictures, torch.float32).shape == (2, 3, 32, 32)
 
 
 @pytest.mark.parametrize("height", [1, 3])
 def test_a_very_small_picture_is_not_taken_for_channels_first(height):
     picture = np.zeros((height, 3, 3), dtype=np.uint8)
     picture[..., 0] = 255
-    found = pixel_values(clip_processor(8), [picture], CPU, torch.float32)[0]
+    found = pixels(8, [picture], torch.float32)[0]
     assert (found[0] > found[2]).all()

@@ -57,7 +57,7 @@ def test_stages_and_generate_stop_at_the_same_end_id(pipeline, seed):
 
 
 def _loaded(pipeline):
-    return LoadedModel(pipeline.model, pipeline.tokenizer, pipeline._image_processor, "as before")
+    return LoadedModel(pipeline.model, pipeline.tokenizer, pipeline.image_processor, "as before")
 
 
 # The library says so itself where the prompt went in as embeddings, as EventGPT's does; our stages do the same.

@@ -9,6 +9,7 @@ import torch
 from fixtures.architectures import MODEL_KEYS
 from fixtures.event_camera import simulate_events
 from fixtures.events import draw_event_images
+from fixtures.pixels import PixelProcessor
 from fixtures.scene import CLASSES, Scene
 from fixtures.training import normalised
 from fixtures.training_pictures import CHEAP, FULL, Quality, draw_picture_set, squeezed
@@ -43,9 +44,10 @@ def test_pixels_are_those_of_the_checkpoint_s_own_image_processor(key, new):
     pipeline = new(key)
     picture = Scene.random(7, CHEAP.width, CHEAP.height).render(0.0)
     side = pipeline.model.config.vision_config.image_size
-    wanted = pipeline._image_processor(images=[picture], return_tensors="pt", input_data_format="channels_last")
+    processor = PixelProcessor(pipeline.image_processor.settings, "pil", torch.device("cpu"), torch.float32)
+    wanted = processor.normalised(processor.resized([picture]))
     found = normalised(torch.from_numpy(squeezed(picture, side).copy()))
-    torch.testing.assert_close(found, wanted.pixel_values[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found, wanted[0], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("key", MODEL_KEYS)
