@@ -5,15 +5,15 @@ Pure: a `RunRecord` goes in, numbers come out; the terminal, the limits and the 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from harness.acceptance import Agreement, positionwise, theoretical_speedup, token_weighted
 from harness.memory import MemoryPeak
 from harness.records import PassKind, PassRecord, RunRecord, StageRecord
-from harness.stages import LEGACY_STAGES
+from harness.stages import LEGACY_STAGES, prevailing_state
 from harness.statistics import Summary, mean, median, summarize
 
 LEGACY_READER = "legacy reader"
@@ -91,18 +91,16 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 def stage_figures(run: RunRecord) -> list[StageFigure]:
-    """Return a figure for every stage measurement that has at least one timed round.
+    """Return a figure for every stage measurement and every state in which it had a timed round.
 
-    Rounds that found their file in different states, in the page cache and out of our own cache, say, do not compare:
-    each state gets a figure.
+    Times of a file that came from the disk, out of the page cache, or out of a cache of ours do not compare.
     """
-    return [_stage_figure(record, state) for record in run.stages for state in _states(record)]
+    return [_stage_figure(record, state) for record in run.stages for state in dict.fromkeys(_states(record))]
 
 
 def comparable_rounds(record: StageRecord) -> list[tuple[str, float]]:
     """Return sample and seconds of the timed rounds in the state in which most of them were."""
-    states = _states(record)
-    return _rounds(record, max(states, key=states.__getitem__)) if states else []
+    return _rounds(record, prevailing_state(_states(record))) if record.round_s else []
 
 
 def passes(run: RunRecord, kind: PassKind, model: str, engine: str) -> dict[str, PassRecord]:
@@ -224,14 +222,13 @@ def ms_per_token(record: StageRecord) -> float | None:
     return median(paces) if paces else None
 
 
-def _states(record: StageRecord) -> Counter[str]:
-    """How many timed rounds were in each state; older records do not say, nor do stages after the first."""
-    return Counter(record.round_states or [""] * len(record.round_s))
+def _states(record: StageRecord) -> Sequence[str]:
+    """The state of each timed round; older records do not say, nor do stages after the first."""
+    return record.round_states or [""] * len(record.round_s)
 
 
 def _rounds(record: StageRecord, state: str) -> list[tuple[str, float]]:
-    states = record.round_states or [""] * len(record.round_s)
-    rounds = zip(record.round_samples, record.round_s, states, strict=True)
+    rounds = zip(record.round_samples, record.round_s, _states(record), strict=True)
     return [(sample, seconds) for sample, seconds, found in rounds if found == state]
 
 

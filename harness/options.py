@@ -142,9 +142,7 @@ class Options:
         "folder of the frame cache (default: event-vlm-perf/frames in the user's cache folder)",
         ini_key="frame_cache_dir",
     )
-    cache_size: int | None = _option(
-        None, values.size, "most bytes of the frame cache, as in 500MiB (default: 20GiB)"
-    )
+    cache_size: int | None = _option(None, values.size, "most bytes of the frame cache, as in 500MiB (default: 20GiB)")
 
     def as_json(self) -> dict[str, Any]:
         """Every option by name, in types that JSON has."""

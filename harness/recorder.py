@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.figures import MIB, highest, ms_per_token
+from harness.figures import MIB, comparable_rounds, highest, ms_per_token
 from harness.memory import meter_for
 from harness.progress import progress_on
 from harness.records import Failure, PassKind, PassRecord, StageRecord
 from harness.rounds import Benchmark
 from harness.session import Session
 from harness.stage_measurement import StageMeasurement, StageRun
-from harness.stages import Length, Pipeline, Sample, stage_calls
+from harness.stages import Length, Pipeline, Sample, prevailing_state, stage_calls
 from harness.whole_pass import WholePass
 
 
@@ -140,10 +140,10 @@ def _stage_extra_info(record: StageRecord) -> dict[str, Any]:
         "engine": record.engine,
         "stage": record.stage,
         "variant": record.variant,
-        "samples": list(record.round_samples),
+        "samples": [sample for sample, _ in comparable_rounds(record)],
         "cold_s": record.cold_s,
         "sources": list(record.sources),
-        "states": list(record.round_states),
+        "state": prevailing_state(record.round_states) if record.round_states else "",
         "cold_states": record.cold_states,
         "host_peak_mib": peak.host_bytes and peak.host_bytes / MIB,
         "device_peak_allocated_mib": peak.device_allocated_bytes and peak.device_allocated_bytes / MIB,

@@ -108,8 +108,8 @@ class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
 
     kind "whole": the pass over the dataset, synchronised at the stages' boundaries; "fixed": the same with an exact
     number of new tokens; "unsynchronised": clock read at both ends only, so `stage_s` is empty. `whole_s` is read
-    around the stages, not added up from them. Where `failure` is set, `stage_s` has the stages before it. `source`: what
-    stage 1 read and how; its `state`, where it found the file, stands at the end and once more by itself.
+    around the stages, not added up from them. Where `failure` is set, `stage_s` has the stages before it. `source` is
+    what stage 1 read, how, and where it found it; `state` is this last part by itself.
     """
 
     sample: str

@@ -11,8 +11,8 @@ from harness import clock
 from harness.memory import MemoryMeter, MemoryPeak
 from harness.progress import Progress
 from harness.records import Failure
-from harness.rounds import Benchmark, Holder, StageError, failure_of, round_robin, timed_rounds
-from harness.stages import STAGES, Sample, source_of, state_of
+from harness.rounds import Benchmark, Holder, StageError, failure_of, leave_out, round_robin, timed_rounds
+from harness.stages import STAGES, Sample, prevailing_state, source_of, state_of
 
 
 @dataclass(slots=True)
@@ -135,6 +135,14 @@ class StageRun:
             finish=finish,
             progress=self.progress,
         )
+        self._leave_other_states_out()
+
+    def _leave_other_states_out(self) -> None:
+        """Of rounds in several states, pytest-benchmark's statistics have the most frequent one; the record has all."""
+        states = self.result.round_states
+        if len(set(states)) > 1:
+            kept = prevailing_state(states)
+            leave_out(self.benchmark, [index for index, state in enumerate(states) if state != kept])
 
     def _memory_round(self, inputs: StageInputs, sample: Sample) -> None:
         try:

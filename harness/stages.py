@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -67,6 +68,12 @@ def state_of(output: Any) -> str:
 def source_of(output: Any) -> str:
     """Return what stage 1 read, how, and where it found it, as its result says; empty for every other stage."""
     return ", ".join(filter(None, (getattr(output, "source", ""), state_of(output))))
+
+
+def prevailing_state(states: Iterable[str]) -> str:
+    """Return the state of most rounds, of two the earlier: only rounds in one state make a figure together."""
+    counted = Counter(states)
+    return max(counted, key=counted.__getitem__)
 
 
 @dataclass(frozen=True, slots=True)

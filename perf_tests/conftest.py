@@ -46,9 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         selection = config.stash[SELECTION] = select(_wishes(options))
         config.stash[SESSION].device = selection.device
-        cache = config.stash[FRAME_CACHE] = open_frame_cache(
-            options.frame_cache, options.cache_dir, options.cache_size
-        )
+        cache = config.stash[FRAME_CACHE] = open_frame_cache(options.frame_cache, options.cache_dir, options.cache_size)
         config.stash[LOADERS] = pipeline_loaders(_settings(options, selection, cache), selection.models)
         config.stash[EMBEDDED] = EmbeddedSpec.parse(options.embedded or selection.embedded)
         if options.dataset_dir is not None:

@@ -264,6 +264,8 @@ def test_what_changes_no_figure_is_where_files_are_and_how_figures_are_judged() 
         "output_json",
         "output_dir",
         "limits",
+        "cache_dir",
+        "cache_size",
         "gamma",
     }
 
