@@ -14,6 +14,7 @@ from tests.suite.conftest import ROOT, Suite
 WHOLE = ("test_whole_pipeline", "test_whole_pipeline_fixed")
 STAGE_TESTS = {
     "test_load[egpt]", "test_load[videollava]", "test_load[llava]", "test_load_legacy_reader[videollava]",
+    *(f"test_frame_cache[videollava-{mode}]" for mode in ("off", "frames", "pixels")),
     *(f"test_preprocess[{model}]" for model in ("egpt", "videollava", "llava")),
     *(
         f"{test}[{model}-eager]"
@@ -82,6 +83,26 @@ def test_each_model_is_loaded_once(whole):
     assert [each.model for each in whole.record().models] == ["egpt", "videollava", "llava"]
 
 
+def test_the_cold_round_fills_the_frame_cache_and_the_timed_rounds_take_from_it(suite, tmp_path):
+    result = suite.run("--frame-cache=pixels", f"--cache-dir={tmp_path}", "--models=videollava", "-k", "test_load")
+    assert result.returncode == 0, result.stdout
+    in_use, legacy = suite.record().stages
+    assert all(state.endswith(", cache miss") for state in in_use.cold_states.values())
+    assert in_use.round_states == ("cache hit",) * 2
+    assert in_use.sources[0] == "mp4 (fast reader), cache hit"
+    assert not any("cache hit" in state for state in (*legacy.cold_states.values(), *legacy.round_states))
+    assert "load (cache hit)" in result.stdout
+
+
+def test_the_frame_cache_is_measured_beside_no_cache(whole):
+    entries = {entry["name"]: entry["extra_info"] for entry in whole.json("benchmark.json")["benchmarks"]}
+    for mode in ("frames", "pixels"):
+        info = entries[f"test_frame_cache[videollava-{mode}]"]
+        assert info["variant"] == f"with preprocess, frame cache {mode}"
+        assert info["state"].startswith("cache hit")
+        assert info["speedup_over_off"] > 0
+
+
 def test_one_target_and_part_of_the_stages_give_a_smaller_result(suite):
     result = suite.run("--use_llava15", "-k", "load")
     assert result.returncode == 0, result.stdout
@@ -137,6 +158,8 @@ USAGE_ERRORS = {
     "--models=egpt,vicuna": "there is no model 'vicuna': choose among egpt, videollava, llava",
     "--dataset_dir=nowhere --model-set=tiny": "nowhere: is not a folder",
     "--limits=nowhere.toml": "nowhere.toml: cannot be read",
+    "--frame-cache=maybe": "there is no frame cache 'maybe': choose among off, frames, pixels",
+    "--frame-cache=frames --cache-dir=/dev/null/x": "/dev/null/x: cannot be used as a cache folder (Not a directory)",
 }
 
 
