@@ -83,15 +83,18 @@ def test_each_model_is_loaded_once(whole):
     assert [each.model for each in whole.record().models] == ["egpt", "videollava", "llava"]
 
 
-def test_the_cold_round_fills_the_frame_cache_and_the_timed_rounds_take_from_it(suite, tmp_path):
-    result = suite.run("--frame-cache=pixels", f"--cache-dir={tmp_path}", "--models=videollava", "-k", "test_load")
+def test_the_cold_round_fills_the_frame_cache_the_timed_rounds_take_from_it_and_trouble_is_told(suite, tmp_path):
+    room = ("--frame-cache=pixels", f"--cache-dir={tmp_path}", "--cache-size=0.2MB")  # for LLaVA's one picture
+    result = suite.run(*room, "--models=videollava,llava", "--stage_samples=1", "--rounds=2", "-k", "test_load")
     assert result.returncode == 0, result.stdout
-    in_use, legacy = suite.record().stages
-    assert all(state.endswith(", cache miss") for state in in_use.cold_states.values())
-    assert in_use.round_states == ("cache hit",) * 2
-    assert in_use.sources[0] == "mp4 (fast reader), cache hit"
-    assert not any("cache hit" in state for state in (*legacy.cold_states.values(), *legacy.round_states))
+    too_large, legacy, kept = suite.record().stages
+    assert all(state.endswith(", cache miss") for each in (too_large, kept) for state in each.cold_states.values())
+    assert all(state.endswith(", cache miss") for state in too_large.round_states)
+    assert not any("cache miss" in state for state in (*legacy.cold_states.values(), *legacy.round_states))
+    assert kept.round_states == ("cache hit",) * 2
+    assert kept.sources[0] == "frames (png), cache hit"
     assert "load (cache hit)" in result.stdout
+    assert f"advice: {tmp_path}: an entry of 305152 bytes is above the cache's limit" in result.stdout
 
 
 def test_the_frame_cache_is_measured_beside_no_cache(whole):
