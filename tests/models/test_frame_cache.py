@@ -82,6 +82,14 @@ def test_entries_outlive_the_process(load_tiny, samples, opened):
     assert states(second, samples[0], 2) == [FIRST_HIT, HIT]
 
 
+def test_an_entry_that_is_not_in_memory_is_told_apart(load_tiny, samples, opened, monkeypatch):
+    pipeline = load_tiny("videollava", frame_cache=opened("frames"))
+    pipeline.load(samples[0])
+    for answer, state in ((False, "cache hit, from disk"), (True, HIT), (None, HIT)):
+        monkeypatch.setattr(array_store, "is_resident", lambda *_, answer=answer: answer)
+        assert states(pipeline, samples[0], 1) == [state]
+
+
 OTHER_WAYS = {
     "mode": ({"mode": "frames"}, {"mode": "pixels"}),
     "frames": ({}, {"max_frames": 4}),
