@@ -6,14 +6,14 @@ Pure: a `RunRecord` goes in, numbers come out; the terminal, the limits and the 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from harness.acceptance import Agreement, positionwise, theoretical_speedup, token_weighted
 from harness.memory import MemoryPeak
 from harness.records import PassKind, PassRecord, RunRecord, SideBySideRecord, StageRecord
-from harness.stages import LEGACY_STAGES
+from harness.stages import LEGACY_STAGES, prevailing_state
 from harness.statistics import Summary, mean, median, summarize
 
 LEGACY_READER = "legacy reader"
@@ -21,12 +21,13 @@ MIB = 1024 * 1024
 
 
 class StageFigure(msgspec.Struct, frozen=True):
-    """Time of one stage of one model: over all timed rounds, and the very first time through it."""
+    """Time of one stage of one model: over the timed rounds in one state, and the very first time through it."""
 
     model: str
     engine: str | None
     stage: str
     variant: str
+    state: str
     seconds: Summary
     cold_s: float
     ms_per_token: float | None
@@ -55,7 +56,7 @@ class Comparison(msgspec.Struct, frozen=True):
 
     `stages` by the number of the old result file (1 load, 2 preprocess, 3 vision + prefill + decode).
     `tokens_factor` * `pace_factor` = stage 3's speedup: fewer tokens, times less time a token; None where a model
-    answered without a single token.
+    answered without a single token. `load_is_mixed`: of one model, some files were read in another state than others.
     """
 
     target: str
@@ -68,6 +69,7 @@ class Comparison(msgspec.Struct, frozen=True):
     acceptance_token_weighted: float
     agreements: dict[str, Agreement]
     gamma: int
+    load_is_mixed: bool
 
     @property
     def cost_ratio(self) -> float:
@@ -89,8 +91,16 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 def stage_figures(run: RunRecord) -> list[StageFigure]:
-    """Return a figure for every stage measurement that has at least one timed round."""
-    return [_stage_figure(record) for record in run.stages if record.round_s]
+    """Return a figure for every stage measurement and every state in which it had a timed round.
+
+    Times of a file that came from the disk, out of the page cache, or out of a cache of ours do not compare.
+    """
+    return [_stage_figure(record, state) for record in run.stages for state in dict.fromkeys(_states(record))]
+
+
+def comparable_rounds(record: StageRecord) -> list[tuple[str, float]]:
+    """Return sample and seconds of the timed rounds in the state in which most of them were."""
+    return _rounds(record, prevailing_state(_states(record))) if record.round_s else []
 
 
 def passes(run: RunRecord, kind: PassKind, model: str, engine: str) -> dict[str, PassRecord]:
@@ -138,12 +148,12 @@ def gated_stage_1(run: RunRecord, target: str) -> Speedup | None:
 def seconds_by_sample(
     run: RunRecord, model: str, stage: str, variant: str, engine: str | None = None
 ) -> dict[str, float]:
-    """Return each sample's median over its timed rounds, by one engine where the stage has several."""
+    """Return each sample's median over its comparable timed rounds, by one engine where the stage has several."""
     rounds: dict[str, list[float]] = defaultdict(list)
     for record in run.stages:
         is_asked_for = (record.model, record.stage, record.variant) == (model, stage, variant)
         if is_asked_for and record.engine in {None, engine}:
-            for sample, seconds in zip(record.round_samples, record.round_s, strict=True):
+            for sample, seconds in comparable_rounds(record):
                 rounds[sample].append(seconds)
     return {sample: median(values) for sample, values in rounds.items()}
 
@@ -201,6 +211,14 @@ def samples_per_second(records: Iterable[PassRecord]) -> float | None:
     return through / sum(each.whole_s for each in known) if through else None
 
 
+def load_s_by_state(records: Iterable[PassRecord]) -> dict[str, list[float]]:
+    """Return the times of stage 1 by the state in which it found its file: only those of one state have a mean."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for record in records:
+        found[record.state].append(record.stage_s["load"])
+    return found
+
+
 def pass_s(record: PassRecord) -> float:
     """Return the time of a pass as the sum of its stages, as the old script has it."""
     return sum(record.stage_s.values())
@@ -226,13 +244,24 @@ def ms_per_token(record: StageRecord) -> float | None:
     return median(paces) if paces else None
 
 
-def _stage_figure(record: StageRecord) -> StageFigure:
+def _states(record: StageRecord) -> Sequence[str]:
+    """The state of each timed round; older records do not say, nor do stages after the first."""
+    return record.round_states or [""] * len(record.round_s)
+
+
+def _rounds(record: StageRecord, state: str) -> list[tuple[str, float]]:
+    rounds = zip(record.round_samples, record.round_s, _states(record), strict=True)
+    return [(sample, seconds) for sample, seconds, found in rounds if found == state]
+
+
+def _stage_figure(record: StageRecord, state: str) -> StageFigure:
     return StageFigure(
         model=record.model,
         engine=record.engine,
         stage=record.stage,
         variant=record.variant,
-        seconds=summarize(record.round_s),
+        state=state,
+        seconds=summarize([seconds for _, seconds in _rounds(record, state)]),
         cold_s=next(iter(record.cold_s.values())),
         ms_per_token=ms_per_token(record),
     )
@@ -264,6 +293,7 @@ def _comparison(target: str, engine: str, pairs: list[tuple[PassRecord, PassReco
         acceptance_token_weighted=token_weighted(list(agreements.values())),
         agreements=agreements,
         gamma=gamma,
+        load_is_mixed=any(len(load_s_by_state(side)) > 1 for side in zip(*pairs, strict=True)),
     )
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off"})
+UNITS = {"B": 1, "MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+SIZE_FORM = re.compile(rf"([0-9]{{1,12}}(?:\.[0-9]+)?) ?({'|'.join(UNITS)})")
 EMBEDDED_FORM = re.compile(r"\d+(:\d+x\d+(:\d+(\.\d+)?)?)?")
 
 
@@ -67,11 +69,13 @@ def names(raw: str) -> tuple[str, ...]:
     return found
 
 
-def frame_cache(raw: str) -> str:
-    """off, until there is a cache."""
-    if raw != "off":
-        raise ValueError("takes off")
-    return raw
+def size(raw: str) -> int:
+    """Bytes: a number above 0 with a unit."""
+    form = SIZE_FORM.fullmatch(raw.strip())
+    value = float(form[1]) * UNITS[form[2]] if form else 0
+    if value < 1:
+        raise ValueError("takes a size above 0 with its unit (B, MB, GB, MiB, GiB or TiB), as in 20GiB")
+    return int(value)
 
 
 def embedded(raw: str) -> str:

@@ -27,9 +27,19 @@ def _option(
     *,
     changes_figures: bool = False,
     off_switch: str | None = None,
+    ini_key: str | None = None,
 ) -> Any:
-    """Return one option; `changes_figures` makes it part of what must agree before figures are compared."""
-    metadata = {"parse": parse, "help": text, "changes_figures": changes_figures, "off_switch": off_switch}
+    """Return one option; `changes_figures` makes it part of what must agree before figures are compared.
+
+    `ini_key`: its key of pytest.ini where its own name is taken by pytest.
+    """
+    metadata = {
+        "parse": parse,
+        "help": text,
+        "changes_figures": changes_figures,
+        "off_switch": off_switch,
+        "ini_key": ini_key,
+    }
     return field(default=default, metadata=metadata)
 
 
@@ -123,7 +133,16 @@ class Options:
         "images to pixels as torchvision computes it, or as Pillow does: torch or pil",
         changes_figures=True,
     )
-    frame_cache: str = _option("off", values.frame_cache, "what is kept of a read video: off", changes_figures=True)
+    frame_cache: str = _option(
+        "off", values.text, "what is kept on disk of a video that was read: off, frames or pixels", changes_figures=True
+    )
+    cache_dir: Path | None = _option(
+        None,
+        values.path,
+        "folder of the frame cache (default: event-vlm-perf/frames in the user's cache folder)",
+        ini_key="frame_cache_dir",
+    )
+    cache_size: int | None = _option(None, values.size, "most bytes of the frame cache, as in 500MiB (default: 20GiB)")
 
     throughput: bool = _option(
         False, values.switch, "measure samples per second too, in a pass whose files are loaded ahead of the model"
@@ -156,21 +175,28 @@ def register(parser: pytest.Parser) -> None:
         if off_switch:
             text = f"the opposite of --{each.name}"
             group.addoption(*_spellings(off_switch), dest=each.name, action="store_const", const="false", help=text)
-        dashed = each.name.replace("_", "-")
-        aliases = [dashed] if dashed != each.name else []
-        parser.addini(each.name, each.metadata["help"], type="string", default=None, aliases=aliases)
+        key = ini_key(each)
+        dashed = key.replace("_", "-")
+        aliases = [dashed] if dashed != key else []
+        parser.addini(key, each.metadata["help"], type="string", default=None, aliases=aliases)
 
 
 def read(config: pytest.Config) -> Options:
     """Return the options of this run; raise OptionError naming the entrance, the value and what it takes."""
     found: dict[str, Any] = {}
     for each in option_fields():
-        flag, ini = config.getoption(each.name), config.getini(each.name)
+        flag, ini = config.getoption(each.name), config.getini(ini_key(each))
         if flag is not None:
             found[each.name] = _parsed(each, flag, f"--{each.name}")
         elif ini:
-            found[each.name] = _parsed(each, ini, f"{each.name} in {config.inipath}")
+            found[each.name] = _parsed(each, ini, f"{ini_key(each)} in {config.inipath}")
     return Options(**found)
+
+
+def ini_key(each: Field[Any]) -> str:
+    """Return the option's key of pytest.ini."""
+    key: str = each.metadata["ini_key"] or each.name
+    return key
 
 
 def _parsed(each: Field[Any], raw: str, entrance: str) -> object:

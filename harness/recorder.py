@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.figures import MIB, highest, ms_per_token, samples_per_second, times_faster
+from harness.figures import MIB, comparable_rounds, highest, ms_per_token, samples_per_second, times_faster
 from harness.memory import meter_for
 from harness.progress import progress_on
 from harness.records import (
@@ -27,7 +27,7 @@ from harness.side_by_side import timed_pairs
 from harness.speculation import views
 from harness.speculation_run import Pair, SpeculationRun
 from harness.stage_measurement import StageMeasurement, StageRun
-from harness.stages import Length, Pipeline, Sample, stage_calls
+from harness.stages import Length, Pipeline, Sample, prevailing_state, stage_calls
 from harness.whole_pass import WholePass
 
 
@@ -215,6 +215,8 @@ class Recorder:
             sources=tuple(sorted(result.sources)),
             memory=result.memory,
             failures=tuple(result.failures),
+            cold_states=result.cold_states if any(result.cold_states.values()) else {},
+            round_states=tuple(result.round_states) if any(result.round_states) else (),
         )
 
     def _device(self) -> str:
@@ -230,9 +232,11 @@ def _stage_extra_info(record: StageRecord) -> dict[str, Any]:
         "engine": record.engine,
         "stage": record.stage,
         "variant": record.variant,
-        "samples": list(record.round_samples),
+        "samples": [sample for sample, _ in comparable_rounds(record)],
         "cold_s": record.cold_s,
         "sources": list(record.sources),
+        "state": prevailing_state(record.round_states) if record.round_states else "",
+        "cold_states": record.cold_states,
         "host_peak_mib": peak.host_bytes and peak.host_bytes / MIB,
         "device_peak_allocated_mib": peak.device_allocated_bytes and peak.device_allocated_bytes / MIB,
         "ms_per_token": ms_per_token(record),

@@ -4,7 +4,7 @@ Raw rounds are kept; medians and speedups are derived by whoever needs them (see
 all sizes bytes.
 
 History of the format:
-    1   first version
+    1   first version; later on the states of stages and passes, which old files lack
 """
 
 from __future__ import annotations
@@ -83,6 +83,8 @@ class StageRecord(msgspec.Struct, frozen=True, tag_field="record", tag="stage"):
 
     `round_s[i]` belongs to sample `round_samples[i]`. `cold_s`: each sample's first time through the stage.
     `variant` tells two measurements of one stage apart ("legacy reader"); `tokens` only for decoding.
+    `round_states[i]`: where stage 1 found the file in that round ("cold", "warm page cache", "cache hit"), likewise
+    `cold_states`; empty for other stages. `sources`: all that was read in either kind of round.
     """
 
     test: str
@@ -97,6 +99,8 @@ class StageRecord(msgspec.Struct, frozen=True, tag_field="record", tag="stage"):
     sources: tuple[str, ...]
     memory: dict[str, MemoryPeak]
     failures: tuple[Failure, ...]
+    cold_states: dict[str, str] = {}
+    round_states: tuple[str, ...] = ()
 
 
 class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
@@ -105,7 +109,8 @@ class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
     kind "whole": the pass over the dataset, synchronised at the stages' boundaries; "fixed": the same with an exact
     number of new tokens; "unsynchronised": clock read at both ends only, so `stage_s` is empty; "throughput": files
     loaded ahead of the model, `whole_s` from the answer before to this one, failures included. Else `whole_s` is read
-    around the stages, not added up from them. Where `failure` is set, `stage_s` has the stages before it.
+    around the stages, not added up from them. Where `failure` is set, `stage_s` has the stages before it. `source` is
+    what stage 1 read, how, and where it found it; `state` is this last part by itself.
     """
 
     sample: str
@@ -120,6 +125,7 @@ class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
     stopped_by: str
     finished_at: str
     failure: Failure | None = None
+    state: str = ""
 
 
 class SideBySideRecord(msgspec.Struct, frozen=True, tag_field="record", tag="side_by_side"):

@@ -108,10 +108,10 @@ def timed_rounds(
     return failures
 
 
-def leave_out(benchmark: Benchmark, failed_rounds: Sequence[int]) -> None:
-    """Take failed rounds out of pytest-benchmark's statistics, or the whole test where nothing is left."""
+def leave_out(benchmark: Benchmark, rounds: Sequence[int]) -> None:
+    """Take these rounds out of pytest-benchmark's statistics, or the whole test where nothing is left."""
     seconds = benchmark.stats.stats.data
-    for index in reversed(failed_rounds):
+    for index in reversed(rounds):
         del seconds[index]
     if not seconds:
         benchmark.has_error = True

@@ -11,8 +11,8 @@ from harness import clock
 from harness.memory import MemoryMeter, MemoryPeak
 from harness.progress import Progress
 from harness.records import Failure
-from harness.rounds import Benchmark, Holder, StageError, failure_of, round_robin, timed_rounds
-from harness.stages import STAGES, Sample
+from harness.rounds import Benchmark, Holder, StageError, failure_of, leave_out, round_robin, timed_rounds
+from harness.stages import STAGES, Sample, prevailing_state, source_of, state_of
 
 
 @dataclass(slots=True)
@@ -20,8 +20,10 @@ class StageMeasurement:
     """What was measured so far; grows while the rounds run, so that a failure loses nothing before it."""
 
     cold_s: dict[str, float] = field(default_factory=dict)
+    cold_states: dict[str, str] = field(default_factory=dict)
     round_samples: list[str] = field(default_factory=list)
     round_s: list[float] = field(default_factory=list)
+    round_states: list[str] = field(default_factory=list)
     tokens: dict[str, int] = field(default_factory=dict)
     sources: set[str] = field(default_factory=set)
     memory: dict[str, MemoryPeak] = field(default_factory=dict)
@@ -31,8 +33,9 @@ class StageMeasurement:
         """Keep what the output says of itself: how many tokens, read from what."""
         if hasattr(output, "token_ids"):
             self.tokens[sample] = len(output.token_ids)
-        if hasattr(output, "source"):
-            self.sources.add(output.source)
+        source = source_of(output)
+        if source:
+            self.sources.add(source)
 
 
 class StageInputs:
@@ -111,6 +114,7 @@ class StageRun:
         finally:
             self.progress.advance()
         self.result.note(output, sample.id)
+        self.result.cold_states[sample.id] = state_of(output)
         return True
 
     def _timed_rounds(self, inputs: StageInputs, plan: Sequence[Sample]) -> None:
@@ -118,6 +122,8 @@ class StageRun:
             if holder.failure is None:
                 self.result.round_samples.append(holder.sample.id)
                 self.result.round_s.append(seconds)
+                self.result.round_states.append(state_of(holder.output))
+                self.result.note(holder.output, holder.sample.id)
 
         gc.collect()
         self.result.failures += timed_rounds(
@@ -129,6 +135,14 @@ class StageRun:
             finish=finish,
             progress=self.progress,
         )
+        self._leave_other_states_out()
+
+    def _leave_other_states_out(self) -> None:
+        """Of rounds in several states, pytest-benchmark's statistics have the most frequent one; the record has all."""
+        states = self.result.round_states
+        if len(set(states)) > 1:
+            kept = prevailing_state(states)
+            leave_out(self.benchmark, [index for index, state in enumerate(states) if state != kept])
 
     def _memory_round(self, inputs: StageInputs, sample: Sample) -> None:
         try:

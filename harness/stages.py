@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -56,6 +57,23 @@ class Pipeline(Protocol):
 
     def facts(self) -> Any:
         """What was loaded, read back from the live model: a dataclass of plain values."""
+
+
+def state_of(output: Any) -> str:
+    """Return where stage 1 found its file, as its result says ("cold", "cache hit"); empty where it says nothing."""
+    state: str = getattr(output, "state", "")
+    return state
+
+
+def source_of(output: Any) -> str:
+    """Return what stage 1 read, how, and where it found it, as its result says; empty for every other stage."""
+    return ", ".join(filter(None, (getattr(output, "source", ""), state_of(output))))
+
+
+def prevailing_state(states: Iterable[str]) -> str:
+    """Return the state of most rounds, of two the earlier: only rounds in one state make a figure together."""
+    counted = Counter(states)
+    return max(counted, key=counted.__getitem__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from harness.figures import (
     StageFigure,
     comparisons,
     gated_stage_1,
+    load_s_by_state,
     pass_s,
     passes,
     samples_per_second,
@@ -27,7 +28,7 @@ from harness.figures import (
     times_faster,
 )
 from harness.memory import MemoryPeak
-from harness.records import Failure, RunRecord, VerdictRecord
+from harness.records import Failure, PassRecord, RunRecord, VerdictRecord
 from harness.speculation import speculation_figures
 from harness.speculation_text import text, title
 from harness.stages import LEGACY_STAGES, STAGES
@@ -74,6 +75,7 @@ def _parts(run: RunRecord) -> Iterator[str | Text | Table]:
     if any(record.kind == "whole" and record.failure is None for record in run.passes):
         yield _heading("whole pass: mean ms a sample (sync: what waiting between the stages adds)")
         yield _pass_table(run)
+        yield from _load_lines(run)
         if run.header.model_set != "full":  # random weights have nothing to say
             yield from _answers(run)
     yield from _throughput_lines(run)
@@ -135,9 +137,10 @@ def _stage_table(run: RunRecord, figures: list[StageFigure]) -> Table:
 
 
 def _stage_name(run: RunRecord, figure: StageFigure) -> str:
-    """Stage and variant; the engine too where there are several to tell apart."""
+    """Stage, variant, and where stage 1 found its file; the engine too where there are several to tell apart."""
     engine = figure.engine if len(run.header.engines) > 1 else None
-    return " ".join(filter(None, (figure.stage, engine, f"({figure.variant})" if figure.variant else "")))
+    kind = ", ".join(filter(None, (figure.variant, figure.state)))
+    return " ".join(filter(None, (figure.stage, engine, f"({kind})" if kind else "")))
 
 
 def _side_by_side_table(run: RunRecord) -> Table:
@@ -165,7 +168,7 @@ def _pass_table(run: RunRecord) -> Table:
             gap = synchronisation_gap(run, model, engine)
             table.add_row(
                 f"{model} {engine}" if len(run.header.engines) > 1 else model,
-                *(milliseconds(mean([record.stage_s[stage] for record in records])) for stage in STAGES),
+                *(_pass_cell(records, stage) for stage in STAGES),
                 milliseconds(mean([pass_s(record) for record in records])),
                 f"{mean([len(record.token_ids) for record in records]):.1f}",
                 str(len(records)),
@@ -183,6 +186,23 @@ def _throughput_lines(run: RunRecord) -> Iterator[str]:
                 beside = f"; {alone:.3g} in the whole pass, one after the other" if alone else ""
                 ahead = f"files loaded ahead by {run.header.options['loader_workers']} threads"
                 yield f"throughput of {model} {engine}: {rate:.3g} samples/s, {ahead}{beside}"
+
+
+def _pass_cell(records: list[PassRecord], stage: str) -> str:
+    """The mean of a stage; of stage 1 only where it found all files in the same state."""
+    if stage == "load" and len(load_s_by_state(records)) > 1:
+        return "see below"
+    return milliseconds(mean([record.stage_s[stage] for record in records]))
+
+
+def _load_lines(run: RunRecord) -> Iterator[str]:
+    """Stage 1 by state, for the models that found some files in one state and some in another."""
+    for model in run.header.models:
+        for engine in run.header.engines:
+            states = load_s_by_state(passes(run, "whole", model, engine).values())
+            if len(states) > 1:
+                means = (f"{milliseconds(mean(times))} {state} (n = {len(times)})" for state, times in states.items())
+                yield f"load of {model} {engine}, which the totals mix: {', '.join(means)}"
 
 
 def _answers(run: RunRecord) -> Iterator[Text]:
@@ -209,7 +229,7 @@ def _comparison_table(run: RunRecord, comparison: Comparison) -> Table:
     for stage in LEGACY_STAGES:
         speedup, saved = comparison.stages[stage], comparison.share_of_time_saved(stage)
         table.add_row(
-            STAGE_NUMBER_NAMES[stage],
+            STAGE_NUMBER_NAMES[stage] + (" (mixed)" if stage == 1 and comparison.load_is_mixed else ""),
             *_speedup_cells(speedup),
             f"{100 * comparison.share_of_target_time(stage):.1f}",
             f"{100 * saved:.1f}" if saved is not None else "none saved",

@@ -12,7 +12,7 @@ from harness.look_ahead import loaded_ahead
 from harness.progress import Progress
 from harness.records import Failure, PassKind, PassRecord, timestamp
 from harness.rounds import Benchmark, Holder, StageError, failure_of, timed_rounds
-from harness.stages import Answer, Pipeline, Sample
+from harness.stages import Answer, Pipeline, Sample, source_of, state_of
 
 Calls = dict[str, Callable[[Any], Any]]
 
@@ -20,12 +20,12 @@ Calls = dict[str, Callable[[Any], Any]]
 class Trace:
     """One sample's way through the stages; filled as it goes, so that a failing stage leaves the times before it."""
 
-    __slots__ = ("answer", "sample", "source", "stage_s")
+    __slots__ = ("answer", "sample", "source", "stage_s", "state")
 
     def __init__(self, sample: Sample) -> None:
         self.sample = sample
         self.stage_s: dict[str, float] = {}
-        self.source = ""
+        self.source = self.state = ""
         self.answer: Answer | None = None
 
 
@@ -117,7 +117,7 @@ class WholePass:
                 value = loading.result() if stage == "load" else call(value)
             except Exception as error:  # whatever a model or a file raises is a record, and the other samples go on
                 return failure_of(error, trace.sample.id, stage)
-            trace.source = trace.source or getattr(value, "source", "")
+            trace.source, trace.state = trace.source or source_of(value), trace.state or state_of(value)
         trace.answer = value
         return None
 
@@ -137,7 +137,7 @@ class WholePass:
                 raise StageError(stage, error) from error
             after = clock.now()
             trace.stage_s[stage] = after - before
-            trace.source = trace.source or getattr(value, "source", "")
+            trace.source, trace.state = trace.source or source_of(value), trace.state or state_of(value)
             before = after
         trace.answer = value
 
@@ -156,4 +156,5 @@ class WholePass:
             stopped_by=answer.stopped_by if answer else "",
             finished_at=timestamp(),
             failure=failure,
+            state=trace.state,
         )

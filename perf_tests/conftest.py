@@ -11,6 +11,7 @@ from fixtures.dataset import Dataset, Sample
 from fixtures.devices import use_threads_for
 from fixtures.embedded import EmbeddedSpec, ensure_embedded
 from fixtures.errors import ChoiceError, DatasetError, FixtureError
+from fixtures.frame_cache import FrameCache, open_frame_cache
 from fixtures.models import MODEL_KEYS, MODEL_SETS, ModelSettings, pipeline_loaders
 from fixtures.pipeline import StagedPipeline
 from fixtures.sampling import Sampling
@@ -29,6 +30,7 @@ from perf_tests.gpu_needs import reason_to_skip
 from perf_tests.order import in_order_of_measurement, leave_goals_out_unless_named
 
 SELECTION = pytest.StashKey[Selection]()
+FRAME_CACHE = pytest.StashKey[FrameCache]()
 LOADERS = pytest.StashKey[dict[str, Callable[[], StagedPipeline]]]()
 DATASET = pytest.StashKey[Dataset]()
 EMBEDDED = pytest.StashKey[EmbeddedSpec]()
@@ -45,7 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         selection = config.stash[SELECTION] = select(_wishes(options))
         config.stash[SESSION].device = selection.device
-        config.stash[LOADERS] = pipeline_loaders(_settings(options, selection), selection.models)
+        cache = config.stash[FRAME_CACHE] = open_frame_cache(options.frame_cache, options.cache_dir, options.cache_size)
+        config.stash[LOADERS] = pipeline_loaders(_settings(options, selection, cache), selection.models)
         config.stash[EMBEDDED] = EmbeddedSpec.parse(options.embedded or selection.embedded)
         if options.dataset_dir is not None:
             config.stash[DATASET] = _open(options.dataset_dir, options)
@@ -129,6 +132,7 @@ def device_slot(
     slot = DeviceSlot(recorded_loaders(loaders, session, selection.device), release_for(selection.device))
     yield slot
     slot.free()
+    session.advice.extend(request.config.stash[FRAME_CACHE].troubles)
 
 
 @pytest.fixture(scope="session")
@@ -178,7 +182,7 @@ def _wishes(options: Options) -> Wishes:
     )
 
 
-def _settings(options: Options, selection: Selection) -> ModelSettings:
+def _settings(options: Options, selection: Selection, cache: FrameCache) -> ModelSettings:
     return ModelSettings(
         model_set=selection.model_set,
         device=selection.device,
@@ -186,6 +190,7 @@ def _settings(options: Options, selection: Selection) -> ModelSettings:
         max_frames=options.max_frames,
         use_event_image=options.use_event_image,
         video_reader=options.video_reader,
+        frame_cache=cache,
         processor=options.processor,
         dtype=options.dtype,
         attention=options.attn,

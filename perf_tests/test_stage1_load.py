@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from fixtures.clip_files import load_clip, mp4_clip
 from fixtures.dataset import Sample
-from fixtures.frames import read_mp4
 from fixtures.pipeline import RawClip, StagedPipeline
 from harness.figures import LEGACY_READER
 from harness.recorder import Recorder
@@ -34,7 +34,6 @@ def test_load_legacy_reader(
     """The same MP4 files as the old script read them: the yardstick of the gated stage-1 speedup."""
 
     def load(sample: Any) -> RawClip:
-        batch = read_mp4(sample, session.options.max_frames, reader="legacy")
-        return RawClip(tuple(batch.frames), "mp4 (legacy reader)")
+        return load_clip(mp4_clip(sample, session.options.max_frames, "legacy"))
 
     recorder.measure_stage(pipeline, stage_samples, length=ANY_LENGTH, variant=LEGACY_READER, replacement=load)

@@ -49,6 +49,7 @@ class StubSample:
 class Clip:
     sample: StubSample
     source: str = "nothing (stub)"
+    state: str = ""
 
 
 class Cache(list):
@@ -99,7 +100,8 @@ class StubPipeline:
 
     def load(self, sample):
         self._take("load", sample)
-        return Clip(sample)
+        states = os.environ.get("STUB_STATES", "").split()  # one a call and sample, the last for all further ones
+        return Clip(sample, state=states[min(self.calls["load", sample.id], len(states)) - 1] if states else "")
 
     def preprocess(self, clip):
         self._take("preprocess", clip.sample)

@@ -7,6 +7,8 @@ from harness.acceptance import Agreement
 from harness.figures import (
     LEGACY_READER,
     Comparison,
+    Speedup,
+    comparable_rounds,
     comparisons,
     gated_stage_1,
     highest,
@@ -245,6 +247,40 @@ def test_stage_figure_is_over_all_rounds_of_all_samples() -> None:
     assert (figure.model, figure.stage, figure.engine, figure.variant) == ("egpt", "decode", "eager", "")
     assert (figure.seconds.n, figure.seconds.median) == (3, 2)
     assert figure.ms_per_token == 200  # the median of 100, 200 and 300
+
+
+IN_TWO_STATES = stage_test(
+    "egpt", "load", {"s1": [9, 1, 3], "s2": [8, 8]}, round_states=("cold", "hit", "hit", "hit", "cold")
+)
+
+
+def test_rounds_in_different_states_are_figures_of_their_own() -> None:
+    cold, hit = stage_figures(run_of(IN_TWO_STATES))
+    assert (cold.state, cold.seconds.n, cold.seconds.median) == ("cold", 2, 8.5)
+    assert (hit.state, hit.seconds.n, hit.seconds.median) == ("hit", 3, 3)
+
+
+def test_a_sample_s_median_is_over_rounds_in_the_state_of_most() -> None:
+    assert comparable_rounds(IN_TWO_STATES) == [("s1", 1), ("s1", 3), ("s2", 8)]
+    assert seconds_by_sample(run_of(IN_TWO_STATES), "egpt", "load", "") == {"s1": 2, "s2": 8}
+
+
+def test_a_sample_without_a_round_in_that_state_is_left_out_of_the_gated_figure() -> None:
+    draft = stage_test("egpt", "load", {"s1": [1, 1], "s2": [5]}, round_states=("warm", "warm", "cold"))
+    gated = gated_stage_1(run_of(draft, stage_test("llava", "load", {"s1": [4], "s2": [40]})), "llava")
+    assert gated == Speedup(4, 1, 1)
+
+
+@pytest.mark.parametrize(("target_states", "mixed"), [(("warm", "warm"), False), (("warm", "cold"), True)])
+def test_a_comparison_says_whether_files_were_found_in_different_states(
+    target_states: tuple[str, ...], mixed: bool
+) -> None:
+    drafts = [whole_pass("egpt", sample, state="hit") for sample in ("s1", "s2")]
+    targets = [
+        whole_pass("videollava", sample, state=state) for sample, state in zip(("s1", "s2"), target_states, strict=True)
+    ]
+    (comparison,) = comparisons(run_of(*drafts, *targets))
+    assert comparison.load_is_mixed is mixed
 
 
 def test_cold_figure_is_the_very_first_time_through_the_stage() -> None:

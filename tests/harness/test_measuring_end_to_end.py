@@ -192,6 +192,32 @@ def test_a_sample_that_fails_in_the_whole_pass_keeps_the_times_of_the_stages_bef
     assert len(suite.json("benchmark.json")["benchmarks"][0]["stats"]["data"]) == 2
 
 
+def test_rounds_in_different_states_are_kept_apart(suite):
+    result = suite.run("-k", "load and egpt", STUB_STATES="cold cold hit")
+    (load,) = suite.record().stages
+    assert load.cold_states == {"s0": "cold", "s1": "cold", "s2": "cold"}
+    assert load.round_states == ("cold",) * 3 + ("hit",) * 9
+    assert load.sources == ("nothing (stub), cold", "nothing (stub), hit")
+    (entry,) = suite.json("benchmark.json")["benchmarks"]
+    assert len(entry["stats"]["data"]) == len(entry["extra_info"]["samples"]) == 9
+    assert entry["extra_info"]["state"] == "hit"
+    assert all(f"load ({state})" in result.stdout for state in ("cold", "hit"))
+
+
+def test_stages_after_the_first_and_old_records_have_no_states(whole):
+    assert all(record.round_states == () and record.cold_states == {} for record in whole.record().stages)
+
+
+def test_a_whole_pass_says_in_which_state_each_file_was(suite):
+    result = suite.run("-k", "whole and egpt", STUB_STATES="cold hit")
+    assert [(each.sample, each.source, each.state) for each in suite.record().passes if each.kind == "whole"] == [
+        ("s0", "nothing (stub), hit", "hit"),
+        ("s1", "nothing (stub), cold", "cold"),
+        ("s2", "nothing (stub), cold", "cold"),
+    ]
+    assert "load of egpt eager, which the totals mix: 500.0 hit (n = 1), 500.0 cold (n = 2)" in result.stdout
+
+
 def test_part_of_the_suite_gives_a_smaller_legacy_file(suite):
     assert suite.run("-k", "load").returncode == 0
     first = suite.legacy()[0]

@@ -41,7 +41,9 @@ def test_names_keep_their_order_whatever_blanks_stand_around_them(names: list[st
         (values.share, "1", 1.0),
         (values.share, "1e-9", 1e-9),
         (values.names, "egpt", ("egpt",)),
-        (values.frame_cache, "off", "off"),
+        (values.size, "1B", 1),
+        (values.size, "0.5 GiB", 2**29),
+        (values.size, "20MB", 20 * 10**6),
         (values.embedded, "8", "8"),
         (values.embedded, "8:640x480", "8:640x480"),
         (values.embedded, "600:1440x1080:20.5", "600:1440x1080:20.5"),
@@ -68,7 +70,10 @@ def test_right_words_have_their_value(parse: Parser, raw: str, value: object) ->
         *((values.share, raw, "a number above 0 and up to 1") for raw in ("0", "1.0001", "-0.5", "nan")),
         (values.share, "all", "a number"),
         *((values.names, raw, "comma-separated names, each once") for raw in ("", ",", "a,", "a,,b", "a,a", "a, a ")),
-        *((values.frame_cache, raw, "off") for raw in ("on", "", "Off")),
+        *(
+            (values.size, raw, "a size above 0 with its unit (B, MB, GB, MiB, GiB or TiB), as in 20GiB")
+            for raw in ("", "20", "0GiB", "0.5B", "-1GB", "1gb", "GiB", "9" * 5000 + "GB", "1e3MB")
+        ),
         *(
             (values.embedded, raw, "N[:WIDTHxHEIGHT[:SECONDS]], as in 8:640x480:1")
             for raw in (

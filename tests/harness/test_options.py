@@ -52,11 +52,14 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "legacy_generation": ("true", True),
     "video_reader": ("legacy", "legacy"),
     "processor": ("pil", "pil"),
-    "frame_cache": ("off", "off"),
+    "frame_cache": ("pixels", "pixels"),
+    "cache_dir": ("some/cache", "some/cache"),
+    "cache_size": ("3MiB", 3 * 1024 * 1024),
     "throughput": ("true", True),
     "loader_workers": ("4", 4),
 }
 NAMES = [each.name for each in dataclasses.fields(Options)]
+INI_KEYS = {each.name: options.ini_key(each) for each in options.option_fields()}
 EXPECTED = {name: value for name, (_, value) in OTHER_VALUES.items()}
 SWITCHES = {each.name for each in options.option_fields() if each.metadata["parse"] is values.switch}
 CONFTEST = """
@@ -90,7 +93,7 @@ def as_flags(spell: Callable[[str], str]) -> list[str]:
 
 
 def as_ini(spell: Callable[[str], str]) -> dict[str, str]:
-    return {spell(name): words for name, (words, _) in OTHER_VALUES.items()}
+    return {spell(INI_KEYS[name]): words for name, (words, _) in OTHER_VALUES.items()}
 
 
 @pytest.fixture
@@ -121,7 +124,7 @@ def asked(run_pytest: Callable[..., pytest.RunResult], pytester: pytest.Pytester
 def test_every_option_has_another_value_here() -> None:
     assert list(OTHER_VALUES) == NAMES
     defaults = Options().as_json()
-    assert {name for name in NAMES if defaults[name] == EXPECTED[name]} == {"frame_cache"}  # which takes nothing else
+    assert not {name for name in NAMES if defaults[name] == EXPECTED[name]}
 
 
 def test_without_a_flag_or_an_ini_key_every_option_has_its_default(asked: Asked) -> None:
@@ -153,7 +156,7 @@ def test_every_flag_wins_over_the_ini_file(asked: Asked) -> None:
         "processor": "torch",
     }
     counts = dict.fromkeys(("max_samples", "max_new_tokens", "stage_samples", "fixed_tokens", "loader_workers"), "7")
-    rest = {"embedded": "9", "first_model": "egpt", "temperature": "1", "frame_cache": "off"}
+    rest = {"embedded": "9", "first_model": "egpt", "temperature": "1", "frame_cache": "off", "cache_size": "1GB"}
     switches = {
         "use_event_image": "true",
         "use_video_llava": "false",
@@ -163,7 +166,7 @@ def test_every_flag_wins_over_the_ini_file(asked: Asked) -> None:
     }
     everything = written | paths | words | counts | rest | switches
     assert set(everything) == set(NAMES)
-    assert asked(*as_flags(str), ini=everything) == EXPECTED
+    assert asked(*as_flags(str), ini={INI_KEYS[name]: value for name, value in everything.items()}) == EXPECTED
 
 
 def test_a_flag_with_the_default_value_wins_over_the_ini_file_too(asked: Asked) -> None:
@@ -220,7 +223,7 @@ class FakeConfig(SimpleNamespace):
         return found
 
 
-WRONG = {values.text: " ", values.path: " ", values.switch: "maybe", values.frame_cache: "on"}
+WRONG = {values.text: " ", values.path: " ", values.switch: "maybe"}
 
 
 @pytest.mark.parametrize("entrance", ["flags", "ini"])
@@ -228,10 +231,10 @@ WRONG = {values.text: " ", values.path: " ", values.switch: "maybe", values.fram
 def test_error_names_entrance_value_and_what_is_taken(each: Any, entrance: str) -> None:
     wrong = WRONG.get(each.metadata["parse"], ",,")
     config: Any = FakeConfig(flags={}, ini={})
-    getattr(config, entrance)[each.name] = wrong
+    getattr(config, entrance)[each.name if entrance == "flags" else INI_KEYS[each.name]] = wrong
     with pytest.raises(OptionError) as caught:
         options.read(config)
-    culprit = f"--{each.name}" if entrance == "flags" else f"{each.name} in pytest.ini"
+    culprit = f"--{each.name}" if entrance == "flags" else f"{INI_KEYS[each.name]} in pytest.ini"
     assert str(caught.value).startswith(f"{culprit} takes ")
     assert str(caught.value).endswith(f", not {wrong!r}")
 
@@ -264,6 +267,8 @@ def test_what_changes_no_figure_is_where_files_are_and_how_figures_are_judged() 
         "output_json",
         "output_dir",
         "limits",
+        "cache_dir",
+        "cache_size",
         "gamma",
         "throughput",
     }

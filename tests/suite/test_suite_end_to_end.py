@@ -15,6 +15,7 @@ WHOLE = ("test_whole_pipeline", "test_whole_pipeline_fixed")
 STAGE_TESTS = {
     "test_load[egpt]", "test_load[videollava]", "test_load[llava]", "test_load_legacy_reader[videollava]",
     "test_read_mp4[fast]", "test_draw_events", "test_load_raw_events",
+    *(f"test_frame_cache[videollava-{mode}]" for mode in ("frames", "pixels")),
     *(f"test_speculative[{target}-eager]" for target in ("videollava", "llava")),
     *(f"test_preprocess[{model}]" for model in ("egpt", "videollava", "llava")),
     *(
@@ -84,6 +85,29 @@ def test_each_model_is_loaded_once(whole):
     assert [each.model for each in whole.record().models] == ["egpt", "videollava", "llava"]
 
 
+def test_the_cold_round_fills_the_frame_cache_the_timed_rounds_take_from_it_and_trouble_is_told(suite, tmp_path):
+    room = ("--frame-cache=pixels", f"--cache-dir={tmp_path}", "--cache-size=0.2MB")  # for LLaVA's one picture
+    result = suite.run(*room, "--models=videollava,llava", "--stage_samples=1", "--rounds=2", "-k", "test_load")
+    assert result.returncode == 0, result.stdout
+    too_large, legacy, kept = suite.record().stages
+    assert all(state.endswith(", cache miss") for each in (too_large, kept) for state in each.cold_states.values())
+    assert all(state.endswith(", cache miss") for state in too_large.round_states)
+    assert not any("cache miss" in state for state in (*legacy.cold_states.values(), *legacy.round_states))
+    assert kept.round_states == ("cache hit",) * 2
+    assert kept.sources[0] == "frames (png), cache hit"
+    assert "load (cache hit)" in result.stdout
+    assert f"advice: {tmp_path}: an entry of 305152 bytes is above the cache's limit" in result.stdout
+
+
+def test_the_frame_cache_is_measured_beside_no_cache(whole):
+    entries = {entry["name"]: entry["extra_info"] for entry in whole.json("benchmark.json")["benchmarks"]}
+    for mode in ("frames", "pixels"):
+        info = entries[f"test_frame_cache[videollava-{mode}]"]
+        assert info["variant"] == f"with preprocess, frame cache {mode}"
+        assert info["state"].startswith("cache hit")
+        assert info["speedup_over_off"] > 0
+
+
 def test_one_target_and_part_of_the_stages_give_a_smaller_result(suite):
     result = suite.run("--use_llava15", "-k", "load")
     assert result.returncode == 0, result.stdout
@@ -139,6 +163,8 @@ USAGE_ERRORS = {
     "--models=egpt,vicuna": "there is no model 'vicuna': choose among egpt, videollava, llava",
     "--dataset_dir=nowhere --model-set=tiny": "nowhere: is not a folder",
     "--limits=nowhere.toml": "nowhere.toml: cannot be read",
+    "--frame-cache=maybe": "there is no frame cache 'maybe': choose among off, frames, pixels",
+    "--frame-cache=frames --cache-dir=/dev/null/x": "/dev/null/x: cannot be used as a cache folder (Not a directory)",
 }
 
 

@@ -1,0 +1,96 @@
+"""What the frame cache costs and saves, on one clip."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fixtures.clip_files import load_clip, mp4_clip
+from fixtures.dataset import Sample
+from fixtures.devices import use_threads_for
+from fixtures.frame_cache import open_frame_cache
+from fixtures.models import ModelSettings, pipeline_loaders
+from fixtures.pipeline import StagedPipeline
+from fixtures.staged import StagedBase
+from harness.statistics import median
+from perf_tests.goals.goal_table import GoalRow
+
+FRAMES = 8
+ROUNDS, LEGACY_ROUNDS = 60, 5
+
+
+def cache_rows(sample: Sample, folder: Path) -> list[GoalRow]:
+    """Hits of frames beside a copy of their bytes, and of pixels beside the old way through stages 1 and 2.
+
+    `sample`: with a clip of 1440x1080 and 5 s; `folder`: an empty one, for the cache. Exactness is asserted.
+    """
+    return [*_frame_rows(sample, folder / "frames"), *_pixel_rows(sample, folder / "pixels")]
+
+
+def _frame_rows(sample: Sample, folder: Path) -> list[GoalRow]:
+    cache = open_frame_cache("frames", folder, None)
+    pipeline = _videollava(ModelSettings())
+
+    def hit() -> tuple[NDArray[np.uint8], ...]:
+        return cache.load(mp4_clip(sample, FRAMES, "fast"), pipeline).images
+
+    def hit_and_copy() -> NDArray[np.uint8]:
+        return np.stack(hit())
+
+    frames = np.stack(hit())
+    assert np.array_equal(hit(), frames)
+    (hit_s,) = _side_by_side(hit, rounds=ROUNDS)
+    copy_s, hit_and_copy_s = _side_by_side(frames.copy, hit_and_copy, rounds=ROUNDS)
+    what = f"frame-cache hit, 8 frames of {frames.shape[2]}x{frames.shape[1]}"
+    copying = "copying those bytes to fresh memory"
+    return [
+        GoalRow(f"{what}, memory-mapped", 1000 * hit_s, "ms", "under 0.5 ms", ROUNDS, copying, 1000 * copy_s),
+        GoalRow(
+            f"{what}, copied", 1000 * hit_and_copy_s, "ms", "within 1.3x of the copy", ROUNDS, copying, 1000 * copy_s
+        ),
+    ]
+
+
+def _pixel_rows(sample: Sample, folder: Path) -> list[GoalRow]:
+    cache = open_frame_cache("pixels", folder, None)
+    plain = _videollava(ModelSettings())
+    pipeline = _videollava(ModelSettings(frame_cache=cache))
+    old = _videollava(ModelSettings(processor="pil"))
+
+    def by_cache() -> torch.Tensor:
+        return pipeline.preprocess(pipeline.load(sample)).pixel_values
+
+    def legacy() -> torch.Tensor:
+        return old.preprocess(load_clip(mp4_clip(sample, FRAMES, "legacy"))).pixel_values
+
+    use_threads_for("tiny", "cpu")
+    wanted = plain.preprocess(plain.load(sample)).pixel_values
+    assert torch.equal(by_cache(), wanted)
+    assert torch.equal(by_cache(), wanted)
+    (legacy_s,) = _side_by_side(legacy, rounds=LEGACY_ROUNDS)
+    (hit_s,) = _side_by_side(by_cache, rounds=ROUNDS)
+    what = "stages 1 + 2 on a pixel-cache hit"
+    goal = "under 1.5 ms, at least 300x legacy on the 5 s clip"
+    return [GoalRow(what, 1000 * hit_s, "ms", goal, ROUNDS, "legacy reader and PIL processor", 1000 * legacy_s)]
+
+
+def _videollava(settings: ModelSettings) -> StagedBase:
+    pipeline: StagedPipeline = pipeline_loaders(settings, ["videollava"])["videollava"]()
+    assert isinstance(pipeline, StagedBase)
+    return pipeline
+
+
+def _side_by_side(*calls: Callable[[], object], rounds: int) -> list[float]:
+    """The median time of each call, the calls taking turns so that a slow moment meets all of them."""
+    seconds: list[list[float]] = [[] for _ in calls]
+    for _ in range(rounds):
+        for call, times in zip(calls, seconds, strict=True):
+            start = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - start)
+    return [median(times) for times in seconds]

@@ -1,0 +1,53 @@
+"""Stages 1 and 2 with what the frame cache keeps, beside the same without it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from fixtures.clip_files import load_clip, mp4_clip
+from fixtures.dataset import Sample
+from fixtures.frame_cache import FRAME_CACHES, open_frame_cache
+from fixtures.pipeline import StagedPipeline
+from fixtures.staged import StagedBase
+from harness.recorder import Recorder
+from harness.session import Session
+
+PAIRS_PER_ROUND = 4  # a pair takes some hundredths of a second, and a single clip is read
+
+
+@pytest.mark.stage("frame cache")
+@pytest.mark.models("videollava")
+@pytest.mark.parametrize("mode", [name for name in FRAME_CACHES if name != "off"])
+def test_frame_cache(
+    pipeline: StagedPipeline,
+    mode: str,
+    stage_samples: Sequence[Sample],
+    recorder: Recorder,
+    session: Session,
+    tmp_path: Path,
+) -> None:
+    """A cache of its own, filled before the first pair; what stage 1 leaves to stage 2 differs, so both are timed."""
+    assert isinstance(pipeline, StagedBase)
+    options, sample = session.options, stage_samples[0]
+    cache = open_frame_cache(mode, tmp_path, options.cache_size)
+
+    def cached() -> torch.Tensor:
+        return pipeline.pixels(cache.load(mp4_clip(sample, options.max_frames, options.video_reader), pipeline))
+
+    def plain() -> torch.Tensor:
+        return pipeline.pixels(load_clip(mp4_clip(sample, options.max_frames, options.video_reader)))
+
+    cached()
+    same = torch.equal(cached(), plain())
+    recorder.measure_side_by_side(
+        f"stages 1 and 2, {options.max_frames} frames of an MP4",
+        (f"{mode} in the cache", cached),
+        ("no cache", plain),
+        conditions={"sample": sample.id},
+        rounds=options.rounds * PAIRS_PER_ROUND,
+    )
+    assert same, f"the cache of {mode} gives other pixels"
