@@ -52,8 +52,9 @@ def test_frame_cache(
         pipeline.preprocess(clip)
         return clip
 
-    variant = f"with preprocess, frame cache {mode}"
+    variant = f"1+2, {mode}"
     recorder.measure_stage(pipeline, samples, length=Length(1), variant=variant, replacement=load_and_preprocess)
+    recorder.benchmark.extra_info["frame_cache"] = mode
     for sample in samples:
         plain = load_clip(mp4_clip(sample, options.max_frames, options.video_reader))
         assert torch.equal(pipeline.pixels(load(sample)), pipeline.pixels(plain)), f"{mode}: other pixels"
