@@ -21,13 +21,17 @@ MIB = 1024 * 1024
 
 
 class StageFigure(msgspec.Struct, frozen=True):
-    """Time of one stage of one model: over the timed rounds in one state, and the very first time through it."""
+    """Time of one stage of one model: over the timed rounds in one state, and the very first time through it.
+
+    `prevails`: most rounds of this measurement were in that state.
+    """
 
     model: str
     engine: str | None
     stage: str
     variant: str
     state: str
+    prevails: bool
     seconds: Summary
     cold_s: float
     ms_per_token: float | None
@@ -132,15 +136,17 @@ def paired(draft: Mapping[str, PassRecord], target: Mapping[str, PassRecord]) ->
 
 
 def gated_stage_1(run: RunRecord, target: str) -> Speedup | None:
-    """Return stage 1's speedup from the stage tests, or None where one side was not measured.
+    """Return stage 1's speedup from the stage tests, or None where one side was not measured, or in another state.
 
     The target's MP4 files are read by the legacy reader, the yardstick: a better reader must not look like a loss.
-    A target that reads no MP4 has no such variant and is taken as it is.
+    A target that reads no MP4 has no such variant and is taken as it is, unless it was taken out of a cache.
     """
     draft = seconds_by_sample(run, run.header.draft or "", "load", "")
-    target_s = seconds_by_sample(run, target, "load", LEGACY_READER) or _without_mp4(run, target)
+    by_legacy = seconds_by_sample(run, target, "load", LEGACY_READER)
+    target_s = by_legacy or _without_mp4(run, target)
     both = [sample for sample in draft if sample in target_s]
-    if not both:
+    variant = LEGACY_READER if by_legacy else ""
+    if not both or _load_states(run, run.header.draft or "", "") != _load_states(run, target, variant):
         return None
     return Speedup(mean([target_s[each] for each in both]), mean([draft[each] for each in both]), len(both))
 
@@ -254,6 +260,15 @@ def _rounds(record: StageRecord, state: str) -> list[tuple[str, float]]:
     return [(sample, seconds) for sample, seconds, found in rounds if found == state]
 
 
+def _load_states(run: RunRecord, model: str, variant: str) -> set[str]:
+    """The states in which most files of a model were found, by measurement of stage 1."""
+    return {
+        prevailing_state(_states(record))
+        for record in run.stages
+        if (record.model, record.stage, record.variant) == (model, "load", variant) and record.round_s
+    }
+
+
 def _stage_figure(record: StageRecord, state: str) -> StageFigure:
     return StageFigure(
         model=record.model,
@@ -261,6 +276,7 @@ def _stage_figure(record: StageRecord, state: str) -> StageFigure:
         stage=record.stage,
         variant=record.variant,
         state=state,
+        prevails=state == prevailing_state(_states(record)),
         seconds=summarize([seconds for _, seconds in _rounds(record, state)]),
         cold_s=next(iter(record.cold_s.values())),
         ms_per_token=ms_per_token(record),

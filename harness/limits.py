@@ -98,7 +98,7 @@ def measured(run: RunRecord) -> dict[str, Measured]:
 
 def _stage_figures(run: RunRecord, engine: str) -> Iterator[tuple[str, Measured]]:
     for figure in stage_figures(run):
-        if not figure.variant and figure.engine in (None, engine):
+        if not figure.variant and figure.prevails and figure.engine in (None, engine):
             subject = f"{figure.stage} of {figure.model}"
             value = 1000 * figure.seconds.median
             yield (
@@ -153,7 +153,8 @@ def _sentence(name: str, figure: Measured, bound: float, kept: bool) -> str:
 def _why_not_run(name: str) -> str:
     _engine, kind, model, *what = name.split(".")
     needs = {
-        "speedup": f"{model} and the draft measured on the same samples",
+        "speedup": f"{model} and the draft measured on the same samples"
+        + (", the files of both found in the same state" if what == ["stage1"] else ""),
         "acceptance": f"whole passes of {model} and the draft",
         "median_ms": f"the test of stage {' '.join(what)} of {model}",
         "host_memory_mib": f"memory rounds of {model} on the CPU of a system that tells a process' peak resident set",

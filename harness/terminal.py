@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from string import ascii_lowercase
 
 from rich.console import Console
 from rich.table import Table
@@ -69,6 +70,7 @@ def _parts(run: RunRecord) -> Iterator[str | Text | Table]:
     if figures:
         yield _heading("stages by themselves: median, ± half the interquartile range, first time through")
         yield _stage_table(run, figures)
+        yield from (f"{mark} {state}" for state, mark in _state_marks(figures).items())
     if run.side_by_side:
         yield _heading("side by side: median ms, and times faster, the median over pairs of rounds")
         yield _side_by_side_table(run)
@@ -120,12 +122,12 @@ def _conditions(run: RunRecord) -> str:
 def _stage_table(run: RunRecord, figures: list[StageFigure]) -> Table:
     peak = "GPU MiB" if run.header.device.startswith("cuda") else "RSS MiB"
     table = _table("model", "stage", "ms", "± %", "first ms", "rounds", "ms/token", peak)
-    memory = stage_memory(run)
+    memory, marks = stage_memory(run), _state_marks(figures)
     for figure in figures:
         peaks = memory.get((figure.model, figure.stage), MemoryPeak()) if not figure.variant else MemoryPeak()
         table.add_row(
             figure.model,
-            _stage_name(run, figure),
+            " ".join(filter(None, (_stage_name(run, figure), marks.get(figure.state)))),
             milliseconds(figure.seconds.median),
             f"{100 * figure.seconds.relative_spread:.1f}",
             milliseconds(figure.cold_s),
@@ -137,10 +139,15 @@ def _stage_table(run: RunRecord, figures: list[StageFigure]) -> Table:
 
 
 def _stage_name(run: RunRecord, figure: StageFigure) -> str:
-    """Stage, variant, and where stage 1 found its file; the engine too where there are several to tell apart."""
+    """Stage and variant; the engine too where there are several to tell apart."""
     engine = figure.engine if len(run.header.engines) > 1 else None
-    kind = ", ".join(filter(None, (figure.variant, figure.state)))
-    return " ".join(filter(None, (figure.stage, engine, f"({kind})" if kind else "")))
+    return " ".join(filter(None, (figure.stage, engine, f"({figure.variant})" if figure.variant else "")))
+
+
+def _state_marks(figures: Iterable[StageFigure]) -> dict[str, str]:
+    """A letter for each state in which stage 1 found its files: the words would not fit beside the figures."""
+    states = dict.fromkeys(figure.state for figure in figures if figure.state)
+    return {state: f"[{letter}]" for state, letter in zip(states, ascii_lowercase, strict=False)}
 
 
 def _side_by_side_table(run: RunRecord) -> Table:

@@ -256,8 +256,8 @@ IN_TWO_STATES = stage_test(
 
 def test_rounds_in_different_states_are_figures_of_their_own() -> None:
     cold, hit = stage_figures(run_of(IN_TWO_STATES))
-    assert (cold.state, cold.seconds.n, cold.seconds.median) == ("cold", 2, 8.5)
-    assert (hit.state, hit.seconds.n, hit.seconds.median) == ("hit", 3, 3)
+    assert (cold.state, cold.prevails, cold.seconds.n, cold.seconds.median) == ("cold", False, 2, 8.5)
+    assert (hit.state, hit.prevails, hit.seconds.n, hit.seconds.median) == ("hit", True, 3, 3)
 
 
 def test_a_sample_s_median_is_over_rounds_in_the_state_of_most() -> None:
@@ -267,8 +267,16 @@ def test_a_sample_s_median_is_over_rounds_in_the_state_of_most() -> None:
 
 def test_a_sample_without_a_round_in_that_state_is_left_out_of_the_gated_figure() -> None:
     draft = stage_test("egpt", "load", {"s1": [1, 1], "s2": [5]}, round_states=("warm", "warm", "cold"))
-    gated = gated_stage_1(run_of(draft, stage_test("llava", "load", {"s1": [4], "s2": [40]})), "llava")
+    target = stage_test("llava", "load", {"s1": [4], "s2": [40]}, round_states=("warm", "warm"))
+    gated = gated_stage_1(run_of(draft, target), "llava")
     assert gated == Speedup(4, 1, 1)
+
+
+@pytest.mark.parametrize(("state", "is_compared"), [("warm", True), ("cache hit", False), ("", False)])
+def test_the_gated_figure_compares_files_that_were_found_in_the_same_state(state: str, is_compared: bool) -> None:
+    draft = stage_test("egpt", "load", {"s1": [1, 1]}, round_states=("warm", "warm"))
+    target = stage_test("llava", "load", {"s1": [4, 4]}, round_states=(state, state))
+    assert (gated_stage_1(run_of(draft, target), "llava") is not None) is is_compared
 
 
 @pytest.mark.parametrize(("target_states", "mixed"), [(("warm", "warm"), False), (("warm", "cold"), True)])

@@ -201,7 +201,7 @@ def test_rounds_in_different_states_are_kept_apart(suite):
     (entry,) = suite.json("benchmark.json")["benchmarks"]
     assert len(entry["stats"]["data"]) == len(entry["extra_info"]["samples"]) == 9
     assert entry["extra_info"]["state"] == "hit"
-    assert all(f"load ({state})" in result.stdout for state in ("cold", "hit"))
+    assert all(words in result.stdout for words in ("load [a]", "load [b]", "[a] cold", "[b] hit"))
 
 
 def test_stages_after_the_first_and_old_records_have_no_states(whole):

@@ -95,7 +95,7 @@ def test_the_cold_round_fills_the_frame_cache_the_timed_rounds_take_from_it_and_
     assert not any("cache miss" in state for state in (*legacy.cold_states.values(), *legacy.round_states))
     assert kept.round_states == ("cache hit",) * 2
     assert kept.sources[0] == "frames (png), cache hit"
-    assert "load (cache hit)" in result.stdout
+    assert "] cache hit" in result.stdout
     assert f"advice: {tmp_path}: an entry of 305152 bytes is above the cache's limit" in result.stdout
 
 
@@ -103,7 +103,7 @@ def test_the_frame_cache_is_measured_beside_no_cache(whole):
     entries = {entry["name"]: entry["extra_info"] for entry in whole.json("benchmark.json")["benchmarks"]}
     for mode in ("frames", "pixels"):
         info = entries[f"test_frame_cache[videollava-{mode}]"]
-        assert info["variant"] == f"with preprocess, frame cache {mode}"
+        assert info["variant"] == f"1+2, {mode}"
         assert info["state"].startswith("cache hit")
         assert info["speedup_over_off"] > 0
 
