@@ -105,6 +105,7 @@ class Recorder:
             self.session.figures += figures
             if self.session.run is not None:
                 broken = [verdict.sentence for verdict in self.session.run.conclude_test(self.test)]
+                broken += self.session.gate_complaints(self.test)
         complaints = broken + _complaints(failures)
         if complaints:
             pytest.fail("\n".join(complaints), pytrace=False)

@@ -11,11 +11,14 @@ from harness.records import (
     FORMAT_VERSION,
     EndRecord,
     Failure,
+    GateRecord,
     Header,
     ModelRecord,
+    OutcomeRecord,
     PassRecord,
     PlannedSample,
     RunRecord,
+    SentinelRecord,
     StageRecord,
     VerdictRecord,
 )
@@ -203,5 +206,10 @@ JOURNAL_LINES = st.one_of(
     stage_records(),
     pass_records(),
     st.builds(failed_pass, NAMES, NAMES, st.sampled_from(STAGES), TEXTS),
+    st.builds(
+        SentinelRecord, st.sampled_from(["start", "end"]), st.just((0.1, 0.2)), st.just((0.3,)), st.none(), SIZES
+    ),
+    st.builds(OutcomeRecord, NAMES, st.sampled_from(["failed", "skipped", "deselected"]), TEXTS),
+    st.builds(GateRecord, NAMES, st.sampled_from(["pass", "flagged"]), TEXTS, st.just(("test",)), st.none() | SECONDS),
     st.builds(VerdictRecord, NAMES, st.sampled_from(["pass", "broken", "not run"]), TEXTS, TEXTS, SECONDS, SECONDS),
 )

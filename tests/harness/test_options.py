@@ -52,6 +52,9 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "legacy_generation": ("true", True),
     "video_reader": ("legacy", "legacy"),
     "frame_cache": ("off", "off"),
+    "gate": ("true", True),
+    "baselines": ("some/baselines", "some/baselines"),
+    "confirm": ("some/run", "some/run"),
 }
 NAMES = [each.name for each in dataclasses.fields(Options)]
 EXPECTED = {name: value for name, (_, value) in OTHER_VALUES.items()}
