@@ -10,11 +10,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
-from harness import baseline_command
-from harness.baselines import DEFAULT_FOLDER
 from harness.errors import HarnessError
-from harness.gate_command import gate
 from harness.journal import FILE_NAME, read_journal
 from harness.option_values import count
 from harness.run import RUN_FILE_NAME, derive_files
@@ -30,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     merge.add_argument("--output_json", "--output-json", type=Path, help="path of the legacy result file")
     merge.set_defaults(work=lambda chosen: merge_folder(chosen.folder, chosen.output_json))
     judging = commands.add_parser("gate", help="measure, compare with the baseline, confirm: gate -- PYTEST ARGUMENTS")
-    judging.set_defaults(work=lambda _chosen: gate(pytests))
+    judging.set_defaults(work=lambda _chosen: _gate(pytests))
     _add_baseline_commands(commands.add_parser("baseline", help="record, add, replace, retire, list sessions"), pytests)
     chosen = parser.parse_args(ours)
     try:
@@ -48,28 +46,38 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return words[:here], words[here + 1 :]
 
 
+def _gate(pytests: Sequence[str]) -> int:
+    from harness.gate_command import gate  # numpy: a merge is done without it
+
+    return gate(pytests)
+
+
 def _add_baseline_commands(parser: argparse.ArgumentParser, pytests: list[str]) -> None:
-    parser.add_argument(
-        "--baselines", type=Path, default=Path(DEFAULT_FOLDER), help="their folder (default: %(default)s)"
-    )
+    parser.add_argument("--baselines", type=Path, default=Path("baselines"), help="their folder (default: %(default)s)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     record = commands.add_parser("record", help="measure in fresh processes: record --sessions 10 -- PYTEST ARGUMENTS")
     record.add_argument(
         "--sessions", type=count, default=10, help="sessions that the baseline is to have (%(default)s)"
     )
-    record.set_defaults(work=lambda on: baseline_command.record(on.baselines, pytests, on.sessions))
+    record.set_defaults(work=lambda on: _baselines().record(on.baselines, pytests, on.sessions))
     add = commands.add_parser("add", help="add runs that are there already")
     add.add_argument("folders", type=Path, nargs="+", help="folders of runs, as results/latest")
-    add.set_defaults(work=lambda on: baseline_command.add(on.baselines, on.folders))
+    add.set_defaults(work=lambda on: _baselines().add(on.baselines, on.folders))
     replace = commands.add_parser("replace", help="put a run in the place of a session")
     replace.add_argument("session", help="<readable name>/NNNN")
     replace.add_argument("folder", type=Path, help="a run's folder")
-    replace.set_defaults(work=lambda on: baseline_command.replace(on.baselines, on.session, on.folder))
+    replace.set_defaults(work=lambda on: _baselines().replace(on.baselines, on.session, on.folder))
     retire = commands.add_parser("retire", help="remove sessions")
     retire.add_argument("sessions", nargs="+", help="<readable name>/NNNN")
-    retire.set_defaults(work=lambda on: baseline_command.retire(on.baselines, on.sessions))
+    retire.set_defaults(work=lambda on: _baselines().retire(on.baselines, on.sessions))
     listing = commands.add_parser("list", help="print all baselines and their sessions")
-    listing.set_defaults(work=lambda on: baseline_command.list_all(on.baselines))
+    listing.set_defaults(work=lambda on: _baselines().list_all(on.baselines))
+
+
+def _baselines() -> ModuleType:
+    from harness import baseline_command  # numpy: see above
+
+    return baseline_command
 
 
 def merge_folder(folder: Path, output_json: Path | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 from harness.baselines import find_baseline, read_sessions, why_none
@@ -15,18 +16,19 @@ class Gatekeeper:
     """Judges one session by the baselines in a folder; with `confirms`, only what was flagged in that run's folder."""
 
     def __init__(self, baselines: Path, confirms: Path | None = None) -> None:
-        """Read what has to be confirmed; raise ResultFileError where there is no such run."""
+        """Read the baselines before anything is measured; raise BaselineError naming a file that is none."""
         self._folder = baselines
         self._stored = read_sessions(baselines)
         self._baseline: Baseline | None = None
-        first = flagged(read_journal(confirms / JOURNAL_NAME).gates) if confirms else []
-        self._first = {record.metric: record for record in first}
-        self._confirms = confirms is not None
+        self._confirms = confirms
         self._concluded: set[str] = set()
 
     def wants(self, test: str) -> bool:
-        """Whether a test is to be run: any, or in a confirming session those that a flagged figure is made of."""
-        return not self._confirms or any(test in record.tests for record in self._first.values())
+        """Whether a test is to be run: any, or in a confirming session those that a flagged figure is made of.
+
+        Raises ResultFileError where there is nothing to confirm.
+        """
+        return self._confirms is None or any(test in record.tests for record in self._first.values())
 
     def complaints(self, run: RunRecord, test: str) -> list[str]:
         """Return a sentence for each figure that `test` has completed and that is worse in both sessions."""
@@ -51,7 +53,13 @@ class Gatekeeper:
         baseline = self._find(run)
         if baseline is None:
             return missing_baseline(why_none(self._stored, run, self._folder))
-        return [gate for gate in judge_session(run, baseline) if not self._confirms or gate.metric in self._first]
+        return [gate for gate in judge_session(run, baseline) if self._confirms is None or gate.metric in self._first]
+
+    @cached_property
+    def _first(self) -> dict[str, GateRecord]:
+        """What was flagged in the session that this one confirms, by metric."""
+        gates = read_journal(self._confirms / JOURNAL_NAME).gates if self._confirms else ()
+        return {record.metric: record for record in flagged(gates)}
 
     def _find(self, run: RunRecord) -> Baseline | None:
         self._baseline = self._baseline or find_baseline(self._stored, run)

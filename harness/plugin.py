@@ -60,7 +60,10 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """In a confirming session, leave the tests out that have nothing to confirm."""
     keeper = config.stash[SESSION].gatekeeper
-    others = [item for item in items if keeper and not keeper.wants(item.nodeid)]
+    try:
+        others = [item for item in items if keeper and not keeper.wants(item.nodeid)]
+    except HarnessError as error:
+        raise pytest.UsageError(f"--confirm: {error}") from error
     if others:
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if item not in others]
