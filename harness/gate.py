@@ -103,10 +103,10 @@ def _judge_trusting(
         return _without_figure(metric, "missing baseline", f"{has}, {FEWEST_SESSIONS} or more are needed (better 10)")
     too_few = _fewer_rounds(run, metric, known)
     if of_session or too_few:
-        return _without_figure(metric, "invalid", "; ".join([*of_session, *too_few]))
+        return _without_figure(metric, "invalid", "; ".join(of_session or too_few))
     values = [each.value for each in known]
     prediction = predict(values, metric.minimum_effect)
-    unstable = [*of_baseline, *_instability(metric, values, prediction)]
+    unstable = of_baseline or _instability(metric, values, prediction)
     if unstable:
         advice = "look for what differs between its sessions, and retire those that stand apart or record it anew"
         return _without_figure(metric, "unstable", f"{'; '.join(unstable)}: {advice}")

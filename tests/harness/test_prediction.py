@@ -114,7 +114,7 @@ def share_of_alarms_under_two_clocks(noise: float, slower: float, often: float, 
     prediction, of_sentinel = predict(stage[:, :10], GPU_STAGE), predict(sentinel[:, :10], GPU_STAGE)
     judged = ~(falls_into_two(stage[:, :10], GPU_STAGE) | spreads_too_wide(prediction))
     if watched:
-        judged &= ~(falls_into_two(sentinel[:, :10], GPU_STAGE) | spreads_too_wide(of_sentinel))
+        judged &= ~falls_into_two(sentinel[:, :10], GPU_STAGE)
         for session in (10, 11):
             judged &= ~is_beyond(of_sentinel, np.abs(sentinel[:, session] - of_sentinel.centre))
     loss = stage[:, 10:] - prediction.centre[:, None]

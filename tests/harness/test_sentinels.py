@@ -35,7 +35,7 @@ def test_every_round_of_each_workload_is_timed_after_a_warm_up(monkeypatch: pyte
         clock.use_reader()
     rounds = sentinels.WARM_UP + sentinels.ROUNDS
     assert worked == ["product"] * rounds + ["copy"] * rounds
-    assert record == SentinelRecord("start", (1.0,) * 9, (1.0,) * 9)
+    assert record == SentinelRecord("start", (1.0,) * sentinels.ROUNDS, (1.0,) * sentinels.ROUNDS)
 
 
 def test_real_workloads_do_something_that_takes_time() -> None:
@@ -91,3 +91,7 @@ def test_a_baseline_of_two_speeds_is_doubted() -> None:
     sessions = [run(observed("start", product=1.08 if number == 3 else 1 + number / 1000)) for number in range(10)]
     (doubt,) = sentinels.baseline_doubts(sessions)
     assert "matrix product at the start" in doubt
+
+
+def test_a_baseline_that_merely_scatters_is_not() -> None:
+    assert sentinels.baseline_doubts([run(observed("start", copy=1 + number / 20)) for number in range(10)]) == []
