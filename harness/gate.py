@@ -23,6 +23,8 @@ from harness.prediction import FEWEST_SESSIONS, Prediction, falls_into_two, is_b
 from harness.records import GateRecord, GateState, RunRecord
 
 EVERYTHING = "everything"
+# What a model's facts say, under `extra`, where the goal tables have slowed it down on purpose.
+INJECTED_WORK = "injected work"
 
 
 @dataclass(slots=True)
@@ -44,7 +46,7 @@ class Baseline:
 def judge_session(run: RunRecord, baseline: Baseline) -> list[GateRecord]:
     """Return a verdict on every figure that the session or the baseline has."""
     found = session_metrics(run)
-    of_session = sentinels.doubts(run, baseline.sessions)
+    of_session = [*injections(run), *sentinels.doubts(run, baseline.sessions)]
     of_baseline = sentinels.baseline_doubts(baseline.sessions)
     names = [*baseline.metrics, *(name for name in found if name not in baseline.metrics)]
     return [
@@ -111,6 +113,12 @@ def _judge_trusting(
         advice = "look for what differs between its sessions, and retire those that stand apart or record it anew"
         return _without_figure(metric, "unstable", f"{'; '.join(unstable)}: {advice}")
     return _beside(run, metric, known, prediction)
+
+
+def injections(run: RunRecord) -> list[str]:
+    """Return in words what was done to slow a session down on purpose."""
+    found = {record.facts.get("extra", {}).get(INJECTED_WORK) for record in run.models} - {None}
+    return [f"work was injected for a goal table: {words}" for words in sorted(found)]
 
 
 def _beside(run: RunRecord, metric: Metric, known: Sequence[Metric], prediction: Prediction) -> GateRecord:
