@@ -1,10 +1,16 @@
-"""Work on results: `python -m harness merge FOLDER` derives a run's files from its journal, after a kill too."""
+"""Work on results, baselines and gates; pytest arguments come behind `--`.
+
+merge FOLDER derives a run's files from its journal, after a kill too; gate measures and compares with a baseline, which
+baseline records.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 from harness.errors import HarnessError
 from harness.journal import FILE_NAME, read_journal
@@ -14,8 +20,9 @@ from harness.run import RUN_FILE_NAME, derive_files
 from harness.token_pairs import read_token_pairs
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command; return the exit status, 2 where what was named cannot be used."""
+    ours, pytests = _split(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(prog="python -m harness", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     merge = commands.add_parser("merge", help="derive run.json and the legacy result file from a run's journal")
@@ -26,13 +33,57 @@ def main(arguments: list[str] | None = None) -> int:
     replayed.add_argument("file", type=Path, help="a result file, of ours or of an older format")
     replayed.add_argument("--gamma", type=count, default=5, help="tokens of a first block (%(default)s)")
     replayed.set_defaults(work=lambda chosen: replay_file(chosen.file, chosen.gamma))
-    chosen = parser.parse_args(arguments)
+    judging = commands.add_parser("gate", help="measure, compare with the baseline, confirm: gate -- PYTEST ARGUMENTS")
+    judging.set_defaults(work=lambda _chosen: _gate(pytests))
+    _add_baseline_commands(commands.add_parser("baseline", help="record, add, replace, retire, list sessions"), pytests)
+    chosen = parser.parse_args(ours)
     try:
-        chosen.work(chosen)
+        status: int | None = chosen.work(chosen)
     except HarnessError as error:
         sys.stderr.write(f"python -m harness: {error}\n")
         return 2
-    return 0
+    return status or 0
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return what is before and what is behind the first `--`."""
+    words = list(arguments)
+    here = words.index("--") if "--" in words else len(words)
+    return words[:here], words[here + 1 :]
+
+
+def _gate(pytests: Sequence[str]) -> int:
+    from harness.gate_command import gate  # numpy: a merge is done without it
+
+    return gate(pytests)
+
+
+def _add_baseline_commands(parser: argparse.ArgumentParser, pytests: list[str]) -> None:
+    parser.add_argument("--baselines", type=Path, default=Path("baselines"), help="their folder (default: %(default)s)")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    record = commands.add_parser("record", help="measure in fresh processes: record --sessions 10 -- PYTEST ARGUMENTS")
+    record.add_argument(
+        "--sessions", type=count, default=10, help="sessions that the baseline is to have (%(default)s)"
+    )
+    record.set_defaults(work=lambda on: _baselines().record(on.baselines, pytests, on.sessions))
+    add = commands.add_parser("add", help="add runs that are there already")
+    add.add_argument("folders", type=Path, nargs="+", help="folders of runs, as results/latest")
+    add.set_defaults(work=lambda on: _baselines().add(on.baselines, on.folders))
+    replace = commands.add_parser("replace", help="put a run in the place of a session")
+    replace.add_argument("session", help="<readable name>/NNNN")
+    replace.add_argument("folder", type=Path, help="a run's folder")
+    replace.set_defaults(work=lambda on: _baselines().replace(on.baselines, on.session, on.folder))
+    retire = commands.add_parser("retire", help="remove sessions")
+    retire.add_argument("sessions", nargs="+", help="<readable name>/NNNN")
+    retire.set_defaults(work=lambda on: _baselines().retire(on.baselines, on.sessions))
+    listing = commands.add_parser("list", help="print all baselines and their sessions")
+    listing.set_defaults(work=lambda on: _baselines().list_all(on.baselines))
+
+
+def _baselines() -> ModuleType:
+    from harness import baseline_command  # numpy: see above
+
+    return baseline_command
 
 
 def merge_folder(folder: Path, output_json: Path | None = None) -> None:

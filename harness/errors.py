@@ -3,6 +3,7 @@
 HarnessError                what was asked for cannot be done
 ├── OptionError             an option has a value that it cannot have
 ├── LimitsError             the limits file names something unknown, or a value that is no number
+├── BaselineError           a baseline, or a session that is to become part of one, cannot be used
 ├── ResultFileError         a journal, run record or legacy result cannot be read
 └── RunFolderError          the folder for a run's files cannot be made or written
 """
@@ -18,6 +19,10 @@ class OptionError(HarnessError):
 
 class LimitsError(HarnessError):
     """The limits file cannot be used."""
+
+
+class BaselineError(HarnessError):
+    """A baseline cannot be read, or a session cannot become part of it."""
 
 
 class ResultFileError(HarnessError):

@@ -15,11 +15,14 @@ from harness.records import (
     FORMAT_VERSION,
     AgreementRecord,
     EndRecord,
+    GateRecord,
     Header,
     JournalLine,
     ModelRecord,
+    OutcomeRecord,
     PassRecord,
     RunRecord,
+    SentinelRecord,
     SideBySideRecord,
     SpeculationRecord,
     StageRecord,
@@ -33,11 +36,11 @@ _decode = msgspec.json.Decoder(JournalLine).decode
 
 
 class Journal:
-    """An open journal, append only."""
+    """An open journal, append only: a new one, or with `reopen` that of a run that has come to its end."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, reopen: bool = False) -> None:
         self.path = path
-        self._file = path.open("xb")
+        self._file = path.open("ab" if reopen else "xb")
 
     def append(self, line: JournalLine) -> None:
         """Write one line and wait until the disk has it; raise RunFolderError where it cannot be written."""
@@ -122,4 +125,7 @@ def _sorted_by_kind(header: Header, lines: list[JournalLine]) -> RunRecord:
         speculations=tuple(line for line in lines if isinstance(line, SpeculationRecord)),
         verdicts=tuple(line for line in lines if isinstance(line, VerdictRecord)),
         end=ends[-1] if ends else None,
+        sentinels=tuple(line for line in lines if isinstance(line, SentinelRecord)),
+        outcomes=tuple(line for line in lines if isinstance(line, OutcomeRecord)),
+        gates=tuple({line.metric: line for line in lines if isinstance(line, GateRecord)}.values()),
     )

@@ -16,6 +16,35 @@ def volatile(uuid: str) -> dict[str, Any]:
     return _ask(uuid, _volatile_readings)
 
 
+def disturbances(uuid: str) -> tuple[tuple[str, ...] | None, int | None]:
+    """Return why the card is throttled, and how many other processes use it; None for what the driver does not tell.
+
+    A process counts as ours if it is the only one: inside a container its number is another.
+    """
+    found = _ask(
+        uuid, lambda nvml, card: {"why": _throttle_reasons(nvml, card), "others": _other_processes(nvml, card)}
+    )
+    return found.get("why"), found.get("others")
+
+
+def _throttle_reasons(nvml: Any, card: Any) -> tuple[str, ...] | None:
+    """Reasons that slow a card down; that it idles, or keeps to its power cap under load, is its normal work."""
+    names = {"HwSlowdown": "hardware slowdown", "SwThermalSlowdown": "too hot (driver)"}
+    names |= {"HwThermalSlowdown": "too hot (hardware)", "HwPowerBrakeSlowdown": "power brake"}
+    try:
+        bits = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(card)
+    except nvml.NVMLError:
+        return None
+    return tuple(words for name, words in names.items() if bits & getattr(nvml, f"nvmlClocksThrottleReason{name}", 0))
+
+
+def _other_processes(nvml: Any, card: Any) -> int | None:
+    try:
+        return max(0, len(nvml.nvmlDeviceGetComputeRunningProcesses(card)) - 1)
+    except nvml.NVMLError:
+        return None
+
+
 def _ask(uuid: str, readings: Callable[[Any, Any], dict[str, Any]]) -> dict[str, Any]:
     try:
         import pynvml

@@ -17,6 +17,7 @@ from harness.errors import OptionError
 if TYPE_CHECKING:
     import pytest
 
+GATED_ROUNDS = 20
 DEFAULT_QUERY = "What are the key elements in this scene?"
 
 
@@ -98,7 +99,9 @@ class Options:
     engine: tuple[str, ...] = _option(
         ("eager",), values.names, "how the language model is run, comma-separated: eager", changes_figures=True
     )
-    rounds: int = _option(5, values.count, "timed rounds of a stage test, per sample", changes_figures=True)
+    rounds: int = _option(
+        5, values.count, "timed rounds of a stage test, per sample (20 under a gate)", changes_figures=True
+    )
     stage_samples: int | None = _option(
         None, values.count, "most samples of a stage test (default: 8; 2 of the set full)", changes_figures=True
     )
@@ -151,6 +154,16 @@ class Options:
         2, values.count, "threads that load files side by side under --throughput", changes_figures=True
     )
 
+    gate: bool = _option(
+        False, values.switch, "compare with the baseline and flag what is worse; `python -m harness gate` also decides"
+    )
+    baselines: Path | None = _option(
+        None, values.path, "folder of the baselines (default: baselines beside pytest.ini)"
+    )
+    confirm: Path | None = _option(
+        None, values.path, "a run's folder: measure again what was flagged there; `python -m harness gate` sets it"
+    )
+
     def as_json(self) -> dict[str, Any]:
         """Every option by name, in types that JSON has."""
         return {name: _plain(value) for name, value in asdict(self).items()}
@@ -190,6 +203,8 @@ def read(config: pytest.Config) -> Options:
             found[each.name] = _parsed(each, flag, f"--{each.name}")
         elif ini:
             found[each.name] = _parsed(each, ini, f"{ini_key(each)} in {config.inipath}")
+    if found.get("gate"):
+        found.setdefault("rounds", GATED_ROUNDS)
     return Options(**found)
 
 

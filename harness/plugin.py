@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from typing import Any
 
 import pytest
 
 from harness import clock, options
+from harness.baselines import BENCHMARK_FILE_NAME, DEFAULT_FOLDER
 from harness.environment import stable_environment
-from harness.errors import HarnessError
+from harness.errors import HarnessError, OptionError
+from harness.gatekeeper import Gatekeeper
 from harness.progress import open_terminal
 from harness.recorder import Recorder
+from harness.records import OutcomeRecord
 from harness.run_folder import planned_folder
-from harness.session import BENCHMARK_FILE_NAME, Plan, Session
-from harness.verdicts import FAILED, exit_status
+from harness.session import Plan, Session
+from harness.verdicts import FAILED, PYTESTS_OWN, exit_status
 
 SESSION = pytest.StashKey[Session]()
 # Options of pytest-benchmark that govern `benchmark(...)` and have no say in rounds of a stage's own input.
@@ -36,17 +39,34 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         chosen = options.read(config)
         folder = planned_folder(config.rootpath, chosen.output_dir)
+        ours = config.stash[SESSION] = Session(chosen, folder, _measures(config), open_terminal())
+        if chosen.gate:
+            _require_measuring(config)
+            ours.gatekeeper = Gatekeeper(chosen.baselines or config.rootpath / DEFAULT_FOLDER, chosen.confirm)
+            ours.expects_figures = True
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from error
-    ours = config.stash[SESSION] = Session(chosen, folder, _measures(config), open_terminal())
     ours.advice.extend(_advice(config))
-    config.pluginmanager.register(_OtherProcesses(ours))
+    config.pluginmanager.register(_Outcomes(ours))
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """A run with a recording test in it is expected to record, even where the test is deselected later."""
     if item.get_closest_marker("stage"):
         item.config.stash[SESSION].expects_figures = not _forbids_measuring(item.config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In a confirming session, leave the tests out that have nothing to confirm."""
+    keeper = config.stash[SESSION].gatekeeper
+    try:
+        others = [item for item in items if keeper and not keeper.wants(item.nodeid)]
+    except HarnessError as error:
+        raise pytest.UsageError(f"--confirm: {error}") from error
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
 
 
 @pytest.fixture(scope="session")
@@ -60,8 +80,8 @@ def set_plan(session: Session) -> Callable[[Plan], None]:
     """Return what the suite calls once to say what it sets out to measure."""
 
     def set_it(plan: Plan) -> None:
-        session.plan = plan
         clock.use_device(plan.device)
+        session.begin(plan)
 
     return set_it
 
@@ -89,9 +109,11 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[None]:
     """Give the run its exit status and write it down, before pytest-benchmark writes its own file."""
     ours = session.config.stash[SESSION]
-    status = exit_status(exitstatus, expects_figures=ours.expects_figures, figures=ours.figures)
-    session.exitstatus = status.code
     try:
+        if exitstatus not in PYTESTS_OWN:
+            ours.conclude()
+        status = exit_status(exitstatus, expects_figures=ours.expects_figures, figures=ours.figures, gates=ours.gates)
+        session.exitstatus = status.code
         ours.finish(status)
     except HarnessError as error:
         ours.advice.append(str(error))
@@ -121,22 +143,41 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write(text)
 
 
-class _OtherProcesses:
-    """Sees the tests that pytest-xdist runs elsewhere: none of them can measure, which must not pass for success."""
+class _Outcomes:
+    """Sees what became of the recording tests, those too that pytest-xdist runs elsewhere, where none can measure."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        """A test that was deselected has no figure."""
+        for item in items:
+            if item.get_closest_marker("stage"):
+                self._session.note(OutcomeRecord(item.nodeid, "deselected", "by the command line"))
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """A report of a recording test means that figures were expected."""
-        if "stage" in report.keywords and hasattr(report, "node"):
+        """Keep skips and failures with their reasons; a report from elsewhere means that figures were expected."""
+        if "stage" not in report.keywords:
+            return
+        if hasattr(report, "node"):
             self._session.expects_figures = True
+        if report.skipped:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            self._session.note(OutcomeRecord(report.nodeid, "skipped", reason.removeprefix("Skipped: ")))
+        elif report.failed:
+            last = (report.longreprtext.strip().splitlines() or [""])[-1]
+            self._session.note(OutcomeRecord(report.nodeid, "failed", f"{report.when}: {last}"))
 
 
 def _measures(config: pytest.Config) -> bool:
     """Whether pytest-benchmark will time anything at all in this process."""
     spread_out = config.getoption("dist", "no") != "no" or hasattr(config, "workerinput")
     return not spread_out and not _forbids_measuring(config)
+
+
+def _require_measuring(config: pytest.Config) -> None:
+    if _forbids_measuring(config):
+        raise OptionError("--gate judges what was measured: leave out --collect-only and --benchmark-disable")
 
 
 def _forbids_measuring(config: pytest.Config) -> bool:

@@ -97,7 +97,7 @@ class Recorder:
                 times[record.sample] = PassTimes(sum(record.stage_s.values()), record.whole_s)
 
         progress = progress_on(self.session.terminal, pipeline.key)
-        whole = WholePass(pipeline, stage_calls(pipeline, length), engine, on_record, progress)
+        whole = WholePass(pipeline, stage_calls(pipeline, length), engine, on_record, progress, self.test)
         try:
             failures = whole.measure(self.benchmark, samples, kind=kind, warmup=self.session.options.warmup_steps)
             if self.benchmark.enabled:
@@ -197,6 +197,7 @@ class Recorder:
             self.session.figures += figures
             if self.session.run is not None:
                 broken = [verdict.sentence for verdict in self.session.run.conclude_test(self.test)]
+                broken += self.session.gate_complaints(self.test)
         complaints = broken + _complaints(failures)
         if complaints:
             pytest.fail("\n".join(complaints), pytrace=False)

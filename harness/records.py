@@ -20,6 +20,9 @@ FORMAT_VERSION = 1
 
 PassKind = Literal["whole", "fixed", "unsynchronised", "throughput"]
 VerdictState = Literal["pass", "broken", "not run"]
+Moment = Literal["start", "end"]
+Outcome = Literal["failed", "skipped", "deselected"]
+GateState = Literal["pass", "regressed", "improved", "unstable", "invalid", "missing baseline", "flagged", "not run"]
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -67,6 +70,8 @@ class Header(msgspec.Struct, frozen=True, tag_field="record", tag="header"):
     dataset: str
     limits: dict[str, float]
     samples: tuple[PlannedSample, ...]
+    # What tells the files of the samples from others of the same names; None in older files.
+    dataset_identity: str | None = None
 
 
 class ModelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="model"):
@@ -111,6 +116,7 @@ class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
     loaded ahead of the model, `whole_s` from the answer before to this one, failures included. Else `whole_s` is read
     around the stages, not added up from them. Where `failure` is set, `stage_s` has the stages before it. `source` is
     what stage 1 read, how, and where it found it; `state` is this last part by itself.
+    `test` is empty in files from before it was written down.
     """
 
     sample: str
@@ -126,6 +132,7 @@ class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
     finished_at: str
     failure: Failure | None = None
     state: str = ""
+    test: str = ""
 
 
 class SideBySideRecord(msgspec.Struct, frozen=True, tag_field="record", tag="side_by_side"):
@@ -203,6 +210,48 @@ class VerdictRecord(msgspec.Struct, frozen=True, tag_field="record", tag="verdic
     bound: float | None = None
 
 
+class SentinelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="sentinel"):
+    """How fast the machine itself was at one end of the run: seconds of a fixed matrix product and a fixed copy.
+
+    `throttled`: why the GPU is running slower than it could, in its driver's words; `other_processes`: those that
+    use the GPU beside this one. Both None on the CPU, and where the driver does not tell.
+    """
+
+    moment: Moment
+    product_s: tuple[float, ...]
+    copy_s: tuple[float, ...]
+    throttled: tuple[str, ...] | None = None
+    other_processes: int | None = None
+
+
+class OutcomeRecord(msgspec.Struct, frozen=True, tag_field="record", tag="outcome"):
+    """A recording test that did not pass: why there is no figure of it, or only a part."""
+
+    test: str
+    outcome: Outcome
+    reason: str
+
+
+class GateRecord(msgspec.Struct, frozen=True, tag_field="record", tag="gate"):
+    """What came of comparing one figure with the baseline, in words; of two of one metric, the later holds.
+
+    Numbers are on the scale of harness.metrics: `value` was measured, `centre` is the baseline's, `loss` the change for
+    the worse, `limit` how large it may be (`limit_of_mean`: of two sessions), `smallest_effect` what could be found.
+    """
+
+    metric: str
+    state: GateState
+    sentence: str
+    tests: tuple[str, ...] = ()
+    value: float | None = None
+    centre: float | None = None
+    loss: float | None = None
+    limit: float | None = None
+    limit_of_mean: float | None = None
+    smallest_effect: float | None = None
+    sessions: int = 0
+
+
 class EndRecord(msgspec.Struct, frozen=True, tag_field="record", tag="end"):
     """Last line of a run that came to its end: the exit status that pytest was given, and why."""
 
@@ -221,6 +270,9 @@ JournalLine = (
     | AgreementRecord
     | SpeculationRecord
     | VerdictRecord
+    | SentinelRecord
+    | OutcomeRecord
+    | GateRecord
     | EndRecord
 )
 
@@ -240,6 +292,9 @@ class RunRecord(msgspec.Struct, frozen=True):
     speculations: tuple[SpeculationRecord, ...] = ()
     verdicts: tuple[VerdictRecord, ...] = ()
     end: EndRecord | None = None
+    sentinels: tuple[SentinelRecord, ...] = ()
+    outcomes: tuple[OutcomeRecord, ...] = ()
+    gates: tuple[GateRecord, ...] = ()
 
 
 def timestamp() -> str:

@@ -9,15 +9,27 @@ from typing import IO
 
 import msgspec
 
+from harness import sentinels
+from harness.baselines import BENCHMARK_FILE_NAME
 from harness.environment import stable_environment, volatile_environment
+from harness.gatekeeper import Gatekeeper
 from harness.journal import FILE_NAME as JOURNAL_NAME
 from harness.legacy import legacy_file_name, legacy_records
 from harness.options import Options
-from harness.records import FORMAT_VERSION, EndRecord, Header, JournalLine, PlannedSample, RunRecord, timestamp
+from harness.records import (
+    FORMAT_VERSION,
+    EndRecord,
+    GateState,
+    Header,
+    JournalLine,
+    OutcomeRecord,
+    PlannedSample,
+    RunRecord,
+    SentinelRecord,
+    timestamp,
+)
 from harness.run import RUN_FILE_NAME, Run
 from harness.verdicts import Status
-
-BENCHMARK_FILE_NAME = "benchmark.json"
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -35,6 +47,7 @@ class Plan(msgspec.Struct, frozen=True):
     dataset: Path
     samples: Sequence[PlannedSample]
     limits: dict[str, float]
+    dataset_identity: str | None = None
 
 
 @dataclass(slots=True)
@@ -51,9 +64,21 @@ class Session:
     expects_figures: bool = False
     figures: int = 0
     plan: Plan | None = None
+    # Under a gate only.
+    gatekeeper: Gatekeeper | None = None
+    gates: set[GateState] = field(default_factory=set)
+    # By test: of a test that failed twice, in its body and after it, the first word counts.
+    outcomes: dict[str, OutcomeRecord] = field(default_factory=dict)
+    first_sentinel: SentinelRecord | None = None
     run: Run | None = None
     record: RunRecord | None = None
     status: Status | None = None
+
+    def begin(self, plan: Plan) -> None:
+        """Take the suite's plan, and the first reading of the machine's own speed."""
+        self.plan = plan
+        if self.measures:
+            self.first_sentinel = sentinels.observe("start", plan.device)
 
     def append(self, line: JournalLine) -> None:
         """Write one measurement down; the first one makes the run's folder."""
@@ -61,7 +86,32 @@ class Session:
             return
         if self.run is None:
             self.run = Run(self.folder, self._header(), self.options.output_json)
+            if self.first_sentinel is not None:
+                self.run.append(self.first_sentinel)
         self.run.append(line)
+
+    def note(self, outcome: OutcomeRecord) -> None:
+        """Keep why a recording test gave no figure."""
+        self.outcomes.setdefault(outcome.test, outcome)
+
+    def gate_complaints(self, test: str) -> list[str]:
+        """Return what a confirming session holds against a test that has just been measured."""
+        if self.gatekeeper is None or self.run is None:
+            return []
+        return self.gatekeeper.complaints(self.run.read(), test)
+
+    def conclude(self) -> None:
+        """Write down what was not measured and how fast the machine is now; under a gate, judge the session."""
+        if self.run is None:
+            return
+        for outcome in self.outcomes.values():
+            self.append(outcome)
+        self.append(sentinels.observe("end", self.run.header.device))
+        if self.gatekeeper is not None:
+            verdicts = self.gatekeeper.verdicts(self.run.read())
+            self.gates = {verdict.state for verdict in verdicts}
+            for verdict in verdicts:
+                self.append(verdict)
 
     def finish(self, status: Status) -> None:
         """Keep how the session ended; write it down too if anything was measured, and derive all files a last time."""
@@ -99,4 +149,5 @@ class Session:
             dataset=str(plan.dataset),
             limits=plan.limits,
             samples=tuple(plan.samples),
+            dataset_identity=plan.dataset_identity,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from string import ascii_lowercase
 
@@ -29,7 +29,7 @@ from harness.figures import (
     times_faster,
 )
 from harness.memory import MemoryPeak
-from harness.records import Failure, PassRecord, RunRecord, VerdictRecord
+from harness.records import Failure, GateRecord, GateState, PassRecord, RunRecord, VerdictRecord
 from harness.speculation import speculation_figures
 from harness.speculation_text import text, title
 from harness.stages import LEGACY_STAGES, STAGES
@@ -39,6 +39,16 @@ STAGE_NUMBER_NAMES = {1: "1 load", 2: "2 preprocess", 3: "3 vision + LLM"}
 LONGEST_LISTS = 8
 SAMPLES_WITH_ANSWERS = 2
 LONGEST_ANSWER = 600
+GATE_STYLES: dict[GateState, str] = {
+    "pass": "green",
+    "improved": "bold green",
+    "missing baseline": "yellow",
+    "unstable": "yellow",
+    "invalid": "yellow",
+    "not run": "yellow",
+    "flagged": "bold yellow",
+    "regressed": "bold red",
+}
 CONTROL_CHARACTERS = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "�")
 
 
@@ -55,6 +65,11 @@ def summary(run: RunRecord, folder: Path, files: Iterable[Path], *, width: int, 
         name = path.relative_to(folder) if path.is_relative_to(folder) else path
         console.print(f"  {name}", highlight=False, markup=False, soft_wrap=True)
     return stream.getvalue()
+
+
+def gate_lines(gates: Iterable[GateRecord]) -> str:
+    """Return the verdicts as text, the worst last; of those that passed, the nearest to its limit alone."""
+    return _gate_text(list(gates)).plain.translate(CONTROL_CHARACTERS)
 
 
 def milliseconds(seconds: float) -> str:
@@ -91,6 +106,8 @@ def _parts(run: RunRecord) -> Iterator[str | Text | Table]:
         yield text(speculation)
     if run.verdicts:
         yield _verdict_lines(run.verdicts)
+    if run.gates:
+        yield _gate_text(run.gates)
     failures = _failures(run)
     if failures:
         yield _failure_text(failures)
@@ -282,6 +299,24 @@ def _verdict_lines(verdicts: Iterable[VerdictRecord]) -> Text:
         if len(shown) < len(group):
             nearer = ", none nearer to its bound" if state == "pass" else ""
             lines.append(f"        … and {len(group) - 1} more of {kind}{nearer}\n", style="not bold")
+    return lines
+
+
+def _gate_text(gates: Sequence[GateRecord]) -> Text:
+    """Return the verdicts by state; what is the same for many figures is said once, with their number."""
+    lines = Text("\ngates\n", style="bold")
+    for state, style in GATE_STYLES.items():
+        groups: dict[str, list[GateRecord]] = {}
+        for gate in gates:
+            if gate.state == state:
+                groups.setdefault("" if state == "pass" else gate.sentence, []).append(gate)
+        for group in groups.values():
+            shown = max(group, key=lambda gate: (gate.loss or 0) / (gate.limit or 1))
+            lines.append(f"{state.upper():17}", style=f"not bold {style}")
+            lines.append(f"{shown.metric}: {shown.sentence}\n", style="not bold")
+            if len(group) > 1:
+                nearer = ", none nearer to its limit" if state == "pass" else ""
+                lines.append(f"{'':17}… and {len(group) - 1} more{nearer}\n", style="not bold")
     return lines
 
 

@@ -38,6 +38,7 @@ class WholePass:
     engine: str
     on_record: Callable[[PassRecord], None]
     progress: Progress
+    test: str = ""
 
     def measure(self, benchmark: Benchmark, samples: Sequence[Sample], *, kind: PassKind, warmup: int) -> list[Failure]:
         """Warm up on the first `warmup` samples, discarding their times, then time each sample once."""
@@ -157,4 +158,5 @@ class WholePass:
             finished_at=timestamp(),
             failure=failure,
             state=trace.state,
+            test=self.test,
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.dataset import Dataset, Sample
+from fixtures.dataset_identity import dataset_identity
 from fixtures.devices import use_threads_for
 from fixtures.embedded import EmbeddedSpec, ensure_embedded
 from fixtures.errors import ChoiceError, DatasetError, FixtureError
@@ -118,7 +119,9 @@ def plan(
     set_plan: Callable[[Plan], None],
 ) -> None:
     """Say what this run sets out to measure, before anything is."""
-    set_plan(_plan(session.options, selection, dataset, request.config.stash[LIMITS]))
+    embedded = request.config.stash[EMBEDDED] if session.options.dataset_dir is None else None
+    identity = dataset_identity(dataset, embedded)
+    set_plan(_plan(session.options, selection, dataset, identity, request.config.stash[LIMITS]))
 
 
 @pytest.fixture(scope="session")
@@ -200,7 +203,7 @@ def _settings(options: Options, selection: Selection, cache: FrameCache) -> Mode
     )
 
 
-def _plan(options: Options, selection: Selection, dataset: Dataset, limits: dict[str, float]) -> Plan:
+def _plan(options: Options, selection: Selection, dataset: Dataset, identity: str, limits: dict[str, float]) -> Plan:
     return Plan(
         model_set=selection.model_set,
         device=selection.device,
@@ -221,6 +224,7 @@ def _plan(options: Options, selection: Selection, dataset: Dataset, limits: dict
             for sample in dataset.samples
         ],
         limits=limits,
+        dataset_identity=identity,
     )
 
 

@@ -40,20 +40,27 @@ class GoalRow(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class GoalTable:
-    """Rows of one topic; `write` replaces the topic's file by them."""
+    """Rows of one topic; `write` replaces the topic's file by them.
+
+    `file`: another name than the topic's, where it is measured on several machines; `unfinished`: rows are to come.
+    """
 
     topic: str
     device: str = "cpu"
+    file: str = ""
+    unfinished: bool = False
     rows: list[GoalRow] = field(default_factory=list)
 
     def write(self) -> Path:
         """Write conditions, command and rows, and print the rows."""
-        path = MEASURED / f"{self.topic}.json"
+        path = MEASURED / f"{self.file or self.topic}.json"
         content = {
             "conditions": stable_environment(self.device),
             "command": f"make measured TOPIC={self.topic}",
             "rows": [row.as_json() for row in self.rows],
         }
+        if self.unfinished:
+            content["unfinished"] = "the same command goes on where this table ends"
         write_whole(path, msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
         for row in self.rows:
             ratio = f", {row.ratio:.2f}x beside {row.reference}" if row.ratio is not None else ""

@@ -11,11 +11,14 @@ from harness.records import (
     FORMAT_VERSION,
     EndRecord,
     Failure,
+    GateRecord,
     Header,
     ModelRecord,
+    OutcomeRecord,
     PassRecord,
     PlannedSample,
     RunRecord,
+    SentinelRecord,
     SideBySideRecord,
     StageRecord,
     VerdictRecord,
@@ -211,5 +214,10 @@ JOURNAL_LINES = st.one_of(
     st.lists(st.tuples(SECONDS, SECONDS), min_size=1, max_size=3).map(
         lambda pairs: side_by_side(tuple(way for way, _ in pairs), tuple(reference for _, reference in pairs))
     ),
+    st.builds(
+        SentinelRecord, st.sampled_from(["start", "end"]), st.just((0.1, 0.2)), st.just((0.3,)), st.none(), SIZES
+    ),
+    st.builds(OutcomeRecord, NAMES, st.sampled_from(["failed", "skipped", "deselected"]), TEXTS),
+    st.builds(GateRecord, NAMES, st.sampled_from(["pass", "flagged"]), TEXTS, st.just(("test",)), st.none() | SECONDS),
     st.builds(VerdictRecord, NAMES, st.sampled_from(["pass", "broken", "not run"]), TEXTS, TEXTS, SECONDS, SECONDS),
 )

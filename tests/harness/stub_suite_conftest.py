@@ -3,6 +3,7 @@
 Copied beside stub_suite_tests.py into a folder of its own by the end-to-end tests; STUB_* variables give it faults.
 """
 
+import math
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import clock
+from harness import clock, memory, sentinels
 from harness.device_slot import DeviceSlot
 from harness.loading import recorded_loaders
 from harness.records import PlannedSample
@@ -21,6 +22,9 @@ from harness.session import Plan
 SECONDS = {"load": 0.5, "preprocess": 0.25, "vision": 0.125, "prefill": 1.0, "decode": 2.0}
 # The second model takes this many times as long in every stage.
 SLOWNESS = {"egpt": 1.0, "videollava": 4.0}
+# "<model>:<stage or *>:<factor> …": what has got slower, and in a session that confirms another, what still is.
+CONFIRMS = any(word.startswith("--confirm") for word in sys.argv)
+SLOWER = os.environ.get("STUB_SLOWER_AGAIN" if CONFIRMS and "STUB_SLOWER_AGAIN" in os.environ else "STUB_SLOWER", "")
 ANSWERS = {"egpt": (5, 6, 7), "videollava": (5, 6, 9, 9)}
 
 
@@ -38,6 +42,19 @@ INSTANCES = weakref.WeakSet()
 CACHES = weakref.WeakSet()
 HAND = Hand()
 clock.use_reader(HAND.read)
+memory.read_host_peak = lambda: 100 << 20
+
+
+def sentinel():
+    HAND.time += 0.01 * float(os.environ.get("STUB_MACHINE", "1"))
+
+
+sentinels.workloads = lambda device: {"matrix product": sentinel, "copy": sentinel}
+
+
+def slowness(model, stage):
+    known = [each.split(":") for each in SLOWER.split()]
+    return math.prod(float(factor) for key, at, factor in known if key == model and at in {stage, "*"})
 
 
 @dataclass(frozen=True)
@@ -89,7 +106,7 @@ class StubPipeline:
 
     def _take(self, stage, sample):
         times = self.calls[stage, sample.id] = self.calls.get((stage, sample.id), 0) + 1
-        HAND.time += SECONDS[stage] * SLOWNESS[self.key]
+        HAND.time += SECONDS[stage] * SLOWNESS[self.key] * slowness(self.key, stage)
         sys.stderr.write(f"worked {self.key} {stage} {sample.id}\n")
         for fault in os.environ.get("STUB_FAIL", "").split():
             at, which, *since = fault.split(":")

@@ -15,6 +15,7 @@ from harness import option_values as values
 from harness import options
 from harness.errors import OptionError
 from harness.options import Options
+from harness.verdicts import NO_FIGURE
 
 ROOT = Path(__file__).parents[2]
 # A value other than the default for every option: its words, and what becomes of them.
@@ -57,6 +58,9 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "cache_size": ("3MiB", 3 * 1024 * 1024),
     "throughput": ("true", True),
     "loader_workers": ("4", 4),
+    "gate": ("true", True),
+    "baselines": ("some/baselines", "some/baselines"),
+    "confirm": ("some/run", "some/run"),
 }
 NAMES = [each.name for each in dataclasses.fields(Options)]
 INI_KEYS = {each.name: options.ini_key(each) for each in options.option_fields()}
@@ -114,7 +118,8 @@ def asked(run_pytest: Callable[..., pytest.RunResult], pytester: pytest.Pytester
     """Returns the options as pytest read them from flags and an ini file."""
 
     def ask(*flags: str, ini: Mapping[str, str] | None = None) -> dict[str, Any]:
-        assert run_pytest(*flags, ini=ini).ret == pytest.ExitCode.NO_TESTS_COLLECTED
+        # Under a gate, no test at all is no figure.
+        assert run_pytest(*flags, ini=ini).ret in {pytest.ExitCode.NO_TESTS_COLLECTED, NO_FIGURE}
         found: dict[str, Any] = json.loads((pytester.path / "options.json").read_text())
         return found
 
@@ -144,7 +149,11 @@ def test_every_option_is_read_from_the_ini_file(spell: Callable[[str], str], ask
 def test_every_flag_wins_over_the_ini_file(asked: Asked) -> None:
     ini = Options().as_json()
     written = {name: str(ini[name]) for name in ("gamma", "rounds", "max_frames", "warmup_steps", "query", "top_p")}
-    paths = {name: "other" for name in NAMES if name.endswith(("_dir", "_json", "_path")) or name == "limits"}
+    paths = {
+        name: "other"
+        for name in NAMES
+        if name.endswith(("_dir", "_json", "_path")) or name in {"limits", "baselines", "confirm"}
+    }
     words = {
         "dtype": "float16",
         "attn": "sdpa",
@@ -163,6 +172,7 @@ def test_every_flag_wins_over_the_ini_file(asked: Asked) -> None:
         "use_llava15": "false",
         "legacy_generation": "false",
         "throughput": "false",
+        "gate": "false",
     }
     everything = written | paths | words | counts | rest | switches
     assert set(everything) == set(NAMES)
@@ -271,7 +281,16 @@ def test_what_changes_no_figure_is_where_files_are_and_how_figures_are_judged() 
         "cache_size",
         "gamma",
         "throughput",
+        "gate",
+        "baselines",
+        "confirm",
     }
+
+
+@pytest.mark.parametrize(("flags", "rounds"), [({"gate": "true"}, 20), ({"gate": "true", "rounds": "7"}, 7), ({}, 5)])
+def test_a_gate_takes_more_rounds_unless_their_number_was_given(flags: dict[str, str], rounds: int) -> None:
+    config: Any = FakeConfig(flags=flags, ini={})
+    assert options.read(config).rounds == rounds
 
 
 def test_options_as_json_are_json() -> None:

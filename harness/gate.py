@@ -1,0 +1,216 @@
+"""Gates: every figure of a session beside the same figure of a baseline, and what came of it. Pure.
+
+pass               within the limit
+flagged            worse than the limit, in one session; a second one decides
+regressed          worse in both sessions, and so is their mean
+improved           better than the limit: time for a new baseline; or a speedup fell since only its target got faster
+unstable           the baseline itself cannot tell
+invalid            the session cannot be trusted
+missing baseline   fewer than five sessions to compare with
+not run            the baseline has it and the session has not
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from harness import sentinels
+from harness.metrics import Metric, session_metrics
+from harness.prediction import FEWEST_SESSIONS, Prediction, falls_into_two, is_beyond, predict, spreads_too_wide
+from harness.records import GateRecord, GateState, RunRecord
+
+EVERYTHING = "everything"
+# What a model's facts say, under `extra`, where the goal tables have slowed it down on purpose.
+INJECTED_WORK = "injected work"
+
+
+@dataclass(slots=True)
+class Baseline:
+    """Sessions of one fingerprint, with their figures, which are computed once."""
+
+    name: str
+    sessions: Sequence[RunRecord]
+    metrics: dict[str, list[Metric]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Gather each figure over the sessions that have it."""
+        self.metrics = {}
+        for session in self.sessions:
+            for name, metric in session_metrics(session).items():
+                self.metrics.setdefault(name, []).append(metric)
+
+
+def judge_session(run: RunRecord, baseline: Baseline) -> list[GateRecord]:
+    """Return a verdict on every figure that the session or the baseline has."""
+    found = session_metrics(run)
+    of_session = [*injections(run), *sentinels.doubts(run, baseline.sessions)]
+    of_baseline = sentinels.baseline_doubts(baseline.sessions)
+    names = [*baseline.metrics, *(name for name in found if name not in baseline.metrics)]
+    return [
+        _judge_trusting(run, found.get(name), baseline.metrics.get(name, []), of_session, of_baseline) for name in names
+    ]
+
+
+def judge_metric(run: RunRecord, name: str, baseline: Baseline) -> GateRecord | None:
+    """Return the verdict on one figure, of a session that is still going on; None where it is not there."""
+    metric = session_metrics(run).get(name)
+    known = baseline.metrics.get(name, [])
+    return _judge_trusting(run, metric, known, [], []) if metric and len(known) >= FEWEST_SESSIONS else None
+
+
+def missing_baseline(sentence: str) -> list[GateRecord]:
+    """Return the verdict on all figures at once, where there is nothing to compare them with."""
+    return [GateRecord(EVERYTHING, "missing baseline", sentence)]
+
+
+def merged(first: Iterable[GateRecord], second: Iterable[GateRecord]) -> list[GateRecord]:
+    """Return the verdicts of a session, the flagged ones decided by those of a second one."""
+    again = {record.metric: record for record in second}
+    return [_decided(record, again.get(record.metric)) if record.state == "flagged" else record for record in first]
+
+
+def is_worse_in_both(first: GateRecord, second: GateRecord) -> bool:
+    """Return whether two sessions make a regression: each is flagged, and their mean is beyond its own limit."""
+    assert first.loss is not None, "a flagged figure has a loss"
+    if second.state != "flagged" or second.loss is None or second.limit_of_mean is None:
+        return False
+    return (first.loss + second.loss) / 2 > second.limit_of_mean
+
+
+def states(gates: Iterable[GateRecord]) -> set[GateState]:
+    """Return the states that occur."""
+    return {gate.state for gate in gates}
+
+
+def flagged(gates: Iterable[GateRecord]) -> list[GateRecord]:
+    """Return the verdicts that a second session has to decide."""
+    return [gate for gate in gates if gate.state == "flagged"]
+
+
+def _judge_trusting(
+    run: RunRecord,
+    metric: Metric | None,
+    known: Sequence[Metric],
+    of_session: Collection[str],
+    of_baseline: Collection[str],
+) -> GateRecord:
+    """Judge one figure; the first reason not to holds."""
+    if metric is None:
+        return _without_figure(known[0], "not run", f"not run: {_why_not_run(run, known[0])}")
+    if len(known) < FEWEST_SESSIONS:
+        has = f"the baseline has {len(known)} sessions of it" if known else "the baseline has not got it"
+        return _without_figure(metric, "missing baseline", f"{has}, {FEWEST_SESSIONS} or more are needed (better 10)")
+    too_few = _fewer_rounds(run, metric, known)
+    if of_session or too_few:
+        return _without_figure(metric, "invalid", "; ".join(of_session or too_few))
+    values = [each.value for each in known]
+    prediction = predict(values, metric.minimum_effect)
+    unstable = of_baseline or _instability(metric, values, prediction)
+    if unstable:
+        advice = "look for what differs between its sessions, and retire those that stand apart or record it anew"
+        return _without_figure(metric, "unstable", f"{'; '.join(unstable)}: {advice}")
+    return _beside(run, metric, known, prediction)
+
+
+def injections(run: RunRecord) -> list[str]:
+    """Return in words what was done to slow a session down on purpose."""
+    found = {record.facts.get("extra", {}).get(INJECTED_WORK) for record in run.models} - {None}
+    return [f"work was injected for a goal table: {words}" for words in sorted(found)]
+
+
+def _beside(run: RunRecord, metric: Metric, known: Sequence[Metric], prediction: Prediction) -> GateRecord:
+    """Judge a figure that can be trusted beside a baseline that can."""
+    change = metric.value - float(prediction.centre)
+    loss = change if metric.lower_is_better else -change
+    state: GateState = "pass"
+    sentence = _sentence(metric, change, prediction)
+    moved = _target_alone(run, metric, known, slower=loss < 0)
+    if is_beyond(prediction, loss):
+        state, sentence = ("improved", f"{sentence}; {moved}") if moved else ("flagged", sentence)
+    elif is_beyond(prediction, -loss) and moved:
+        sentence = f"{sentence}; {moved}"
+    elif is_beyond(prediction, -loss):
+        state, sentence = "improved", f"{sentence}; if that is to stay, replace the baseline"
+    return GateRecord(
+        metric=metric.name,
+        state=state,
+        sentence=sentence,
+        tests=metric.tests,
+        value=metric.value,
+        centre=float(prediction.centre),
+        loss=loss,
+        limit=float(prediction.limit),
+        limit_of_mean=float(prediction.limit_of_mean),
+        smallest_effect=float(prediction.smallest_effect),
+        sessions=prediction.sessions,
+    )
+
+
+def _sentence(metric: Metric, change: float, prediction: Prediction) -> str:
+    sign = 1 if metric.lower_is_better else -1
+    return (
+        f"{metric.written(metric.value)}, baseline {metric.written(float(prediction.centre))} "
+        f"({metric.written_change(change)}; limit {metric.written_change(sign * float(prediction.limit))}, "
+        f"would have found {metric.written_change(sign * float(prediction.smallest_effect))}; "
+        f"{prediction.sessions} sessions)"
+    )
+
+
+def _target_alone(run: RunRecord, metric: Metric, known: Sequence[Metric], *, slower: bool) -> str:
+    """Say so where a speedup changed because its target got slower, or faster, and the draft had no part in it."""
+    of_baseline = [each.sides for each in known if each.sides is not None]
+    if metric.sides is None or len(of_baseline) < FEWEST_SESSIONS:
+        return ""
+    of_target, of_draft = (predict(side, metric.minimum_effect) for side in zip(*of_baseline, strict=True))
+    target, draft = metric.sides[0] - float(of_target.centre), metric.sides[1] - float(of_draft.centre)
+    sign = 1 if slower else -1
+    if not is_beyond(of_target, sign * target) or is_beyond(of_draft, -sign * draft):
+        return ""
+    change, word = metric.written_change(target), "slower" if slower else "faster"
+    return f"only {metric.name.split('.')[2]} got {word} ({change}), {run.header.draft} is what it was"
+
+
+def _instability(metric: Metric, values: Sequence[float], prediction: Prediction) -> list[str]:
+    found = []
+    if spreads_too_wide(prediction):
+        found.append(f"the baseline's sessions spread by {metric.written_change(float(prediction.spread))}")
+    if falls_into_two(values, metric.minimum_effect):
+        low, high = metric.written(min(values)), metric.written(max(values))
+        found.append(f"the baseline's sessions stand in two groups, from {low} to {high}")
+    return found
+
+
+def _fewer_rounds(run: RunRecord, metric: Metric, known: Sequence[Metric]) -> list[str]:
+    """Complain of fewer rounds than were planned, or than the baseline has."""
+    planned = max(each.rounds for each in known)
+    if metric.rounds < planned:
+        return [f"measured in {metric.rounds} rounds, the baseline in {planned}"]
+    failed = [record for record in run.stages if record.test in metric.tests and record.failures]
+    return [f"{len(record.failures)} rounds of {record.test} failed" for record in failed]
+
+
+def _why_not_run(run: RunRecord, metric: Metric) -> str:
+    outcomes = {record.test: record for record in run.outcomes}
+    known = [outcomes[test] for test in metric.tests if test in outcomes]
+    if known:
+        return "; ".join(f"{each.test} was {each.outcome} ({each.reason})" for each in known)
+    return f"{' and '.join(metric.tests) or 'its test'} was not reached, or is not there any more"
+
+
+def _without_figure(metric: Metric, state: GateState, sentence: str) -> GateRecord:
+    return GateRecord(metric=metric.name, state=state, sentence=sentence, tests=metric.tests)
+
+
+def _decided(first: GateRecord, second: GateRecord | None) -> GateRecord:
+    if second is None or second.state in {"not run", "missing baseline", "unstable"}:
+        why = second.sentence if second else "it was not measured again"
+        return msgspec.structs.replace(first, sentence=f"{first.sentence}; not decided: {why}")
+    if second.state == "invalid":
+        sentence = f"{first.sentence}; the second session is invalid: {second.sentence}"
+        return msgspec.structs.replace(first, state="invalid", sentence=sentence)
+    both = f"{first.sentence}; again: {second.sentence}"
+    worse = is_worse_in_both(first, second)
+    return msgspec.structs.replace(first, state="regressed" if worse else "pass", sentence=both)

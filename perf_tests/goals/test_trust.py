@@ -1,0 +1,172 @@
+"""How far gates can be trusted: false alarms where nothing changed, and what is found where real work was added.
+
+Takes hours on the whole and is done in pieces of less than nine minutes: `make measured TOPIC=trust`, again and again.
+What has been measured stays in results/trust-…, and each piece writes the table from all that is there. The options of
+the set and device go to the sessions: ARGS="--model-set full --models egpt".
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from fixtures.selection import Selection
+from harness.baselines import find_baseline, read_sessions
+from harness.child_session import PytestArguments
+from harness.gate import INJECTED_WORK, flagged, judge_session, merged
+from harness.journal import FILE_NAME as JOURNAL_NAME
+from harness.journal import read_journal
+from harness.records import GateRecord, ModelRecord, RunRecord
+from perf_tests.goals.goal_table import GoalRow, GoalTable
+from perf_tests.goals.injected_work import SHARE
+
+ROOT = Path(__file__).parents[2]
+PIECE_S = 500.0
+BASELINE_SESSIONS = 10
+# Sessions of each kind; on a GPU as the goals say, on a CPU as many as give 300 concluded evaluations.
+SAME_ON_CPU, SAME_ON_GPU, INJECTED = 20, 10, 7
+SHARES = (0.10, 0.05)
+INJECTED_STAGES = ("vision", "prefill", "decode")
+CONCLUDED = {"pass", "improved", "regressed"}
+
+
+class PieceIsOverError(Exception):
+    """This piece is over; the next one goes on."""
+
+
+@dataclass(slots=True)
+class Campaign:
+    """Sessions of one configuration, in one folder, made as far as the time of this piece goes."""
+
+    folder: Path
+    arguments: tuple[str, ...]
+    ends_at: float = field(default_factory=lambda: time.monotonic() + PIECE_S)
+    longest_s: float = 0.0
+
+    @property
+    def baselines(self) -> Path:
+        """Where the baseline of this campaign is."""
+        return self.folder / "baselines"
+
+    def record_baseline(self) -> None:
+        """Add sessions until the baseline has as many as it takes."""
+        for count in range(1, BASELINE_SESSIONS + 1):
+            if len(read_sessions(self.baselines)) < count:
+                command = ["baseline", f"--baselines={self.baselines}", "record", f"--sessions={count}", "--"]
+                self._run([sys.executable, "-m", "harness", *command, *self.arguments])
+
+    def gate(self, name: str) -> RunRecord:
+        """Return a session judged by the command that a user types, both of its processes included."""
+        folder = self.folder / name
+        if not self._is_complete(folder):
+            words = [*self.arguments, f"--baselines={self.baselines}", f"--output-dir={folder}"]
+            self._run([sys.executable, "-m", "harness", "gate", "--", *words])
+        return read_journal(folder / JOURNAL_NAME)
+
+    def injected(self, name: str, share: float) -> RunRecord:
+        """Return a session with extra work in it, as if it were none."""
+        folder = self.folder / name
+        if not self._is_complete(folder):
+            words = PytestArguments.parse(self.arguments).command(folder, "-p", "perf_tests.goals.injected_work")
+            self._run(words, {SHARE: str(share)})
+        run = read_journal(folder / JOURNAL_NAME)
+        assert all(INJECTED_WORK in model.facts["extra"] for model in run.models), "work was injected, and recorded"
+        return msgspec.structs.replace(run, models=tuple(map(_without_note, run.models)))
+
+    def _is_complete(self, folder: Path) -> bool:
+        journal = folder / JOURNAL_NAME
+        if journal.exists() and read_journal(journal).end is None:
+            folder.rename(folder.with_name(f"{folder.name}-broken-{time.time_ns()}"))
+        return journal.exists()
+
+    def _run(self, command: Sequence[str], more: dict[str, str] | None = None) -> None:
+        start = time.monotonic()
+        if start + self.longest_s > self.ends_at:
+            raise PieceIsOverError
+        subprocess.run(command, cwd=ROOT, env=os.environ | (more or {}), stdout=subprocess.DEVNULL, check=False)
+        self.longest_s = max(self.longest_s, time.monotonic() - start)
+
+
+@pytest.fixture(scope="module")
+def table(selection: Selection) -> Iterator[GoalTable]:
+    """The rows of this configuration; a GPU has a file of its own."""
+    file = "trust" if selection.device == "cpu" else f"trust_{selection.model_set}"
+    rows = GoalTable("trust", selection.device, file=file)
+    yield rows
+    rows.write()
+
+
+@pytest.fixture(scope="module")
+def campaign(selection: Selection) -> Campaign:
+    """Short sessions of the stage tests: few samples, the rounds of a gate."""
+    models = ",".join(selection.models if selection.model_set == "tiny" else selection.models[:1])
+    size = ("--max_samples=2", "--stage-samples=2") if selection.model_set == "tiny" else ("--stage-samples=1",)
+    rounds = () if selection.model_set == "tiny" else ("--rounds=6",)
+    words = ("perf_tests", "-k", "not whole", f"--model-set={selection.model_set}", f"--device={selection.device}")
+    folder = ROOT / "results" / f"trust-{selection.model_set}-{selection.device.replace(':', '-')}"
+    return Campaign(folder, (*words, f"--models={models}", *size, *rounds))
+
+
+def test_the_same_program_raises_no_alarm(campaign: Campaign, table: GoalTable, selection: Selection) -> None:
+    """A/A: the very program that the baseline is of, judged again and again; every figure is an evaluation."""
+    sessions = SAME_ON_CPU if selection.device == "cpu" else SAME_ON_GPU
+    gates: list[GateRecord] = []
+    try:
+        campaign.record_baseline()
+        for number in range(sessions):
+            gates += campaign.gate(f"same-{number:02}").gates
+    except PieceIsOverError:
+        table.unfinished = True
+    concluded = [gate for gate in gates if gate.state in CONCLUDED]
+    alarms = sum(gate.state == "regressed" for gate in gates)
+    goal = "at most 1 of 300 or more" if selection.device == "cpu" else "0"
+    table.rows.append(GoalRow("A/A, false alarms", alarms, "evaluations", goal, len(concluded)))
+    if gates:
+        goal = "60 % or more" if selection.device == "cpu" else "90 % or more"
+        share = 100 * len(concluded) / len(gates)
+        table.rows.append(GoalRow("A/A, evaluations that conclude", share, "%", goal, len(gates)))
+
+
+@pytest.mark.parametrize("share", SHARES)
+def test_added_work_is_found(share: float, campaign: Campaign, table: GoalTable) -> None:
+    """Extra work in vision, prefill and decode together; each stage of each session is an evaluation."""
+    found = evaluations = 0
+    try:
+        campaign.record_baseline()
+        for number in range(INJECTED):
+            verdicts = _verdicts(campaign, f"injected-{round(100 * share)}-{number:02}", share)
+            evaluations += len(verdicts)
+            found += sum(verdict.state == "regressed" for verdict in verdicts)
+    except PieceIsOverError:
+        table.unfinished = True
+    goal = "21 of 21" if share == max(SHARES) else "17 of 21 or more"
+    table.rows.append(GoalRow(f"+{100 * share:.0f} % of work, found", found, "evaluations", goal, evaluations))
+
+
+def _verdicts(campaign: Campaign, name: str, share: float) -> list[GateRecord]:
+    """Return the verdicts on the stages that got slower, after a second session where the first one flags any."""
+    first = campaign.injected(name, share)
+    baseline = find_baseline(read_sessions(campaign.baselines), first)
+    assert baseline is not None, "the baseline of this campaign is of the same conditions"
+    gates = [gate for gate in judge_session(first, baseline) if _is_injected(gate)]
+    if flagged(gates):
+        gates = merged(gates, judge_session(campaign.injected(f"{name}-again", share), baseline))
+    return gates
+
+
+def _is_injected(gate: GateRecord) -> bool:
+    kind, stage, *_ = gate.metric.split(".")
+    return kind == "time" and stage in INJECTED_STAGES
+
+
+def _without_note(model: ModelRecord) -> ModelRecord:
+    extra = {name: value for name, value in model.facts["extra"].items() if name != INJECTED_WORK}
+    return msgspec.structs.replace(model, facts=model.facts | {"extra": extra})

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from harness.gate import Baseline, judge_metric, judge_session, merged, states
+from harness.records import GateRecord, ModelRecord, OutcomeRecord, RunRecord, SentinelRecord
+from harness.terminal import gate_lines
+from harness.verdicts import exit_status
+from tests.harness.made_runs import failed_pass, header, stage_test, whole_pass
+
+QUIET = (SentinelRecord("start", (1.0,), (1.0,)), SentinelRecord("end", (1.0,), (1.0,)))
+
+
+def session(seconds: float = 1.0, **changes: Any) -> RunRecord:
+    """One model's vision stage, two samples in two rounds each."""
+    stages = (stage_test("egpt", "vision", {"s1": [seconds] * 2, "s2": [seconds] * 2}, test="test_vision"),)
+    return RunRecord(**{"header": header(), "stages": stages, "sentinels": QUIET} | changes)
+
+
+def baseline(*sessions: RunRecord, count: int = 10) -> Baseline:
+    return Baseline("known", sessions or [session()] * count)
+
+
+def verdict(run: RunRecord, known: Baseline, metric: str = "time.vision.egpt") -> GateRecord:
+    return {each.metric: each for each in judge_session(run, known)}[metric]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "state"), [(1.0, "pass"), (1.049, "pass"), (1.051, "flagged"), (0.953, "pass"), (0.952, "improved")]
+)
+def test_each_side_of_each_limit(seconds: float, state: str) -> None:
+    assert verdict(session(seconds), baseline()).state == state
+
+
+def test_a_noisy_baseline_widens_the_limit_and_tells_what_it_could_have_found() -> None:
+    known = baseline(*(session(math.exp((number - 4.5) / 100)) for number in range(10)))
+    found = verdict(session(1.07), known)
+    assert found.state == "pass"
+    assert found.limit == pytest.approx(2.39844 * 0.0302765 * math.sqrt(1.1), rel=1e-4)
+    assert found.smallest_effect is not None
+    assert f"would have found +{100 * math.expm1(found.smallest_effect):.1f} %" in found.sentence
+
+
+@pytest.mark.parametrize(("count", "state"), [(4, "missing baseline"), (5, "pass")])
+def test_five_sessions_are_a_baseline(count: int, state: str) -> None:
+    assert verdict(session(), baseline(count=count)).state == state
+
+
+def test_a_baseline_that_spreads_by_more_than_five_percent_is_unstable() -> None:
+    known = baseline(*(session(math.exp(0.06 * (-1) ** number)) for number in range(10)))
+    found = verdict(session(), known)
+    assert (found.state, "retire those that stand apart" in found.sentence) == ("unstable", True)
+
+
+def test_a_baseline_on_a_machine_of_two_speeds_is_unstable_in_every_figure() -> None:
+    slow = (SentinelRecord("start", (1.2,), (1.0,)), SentinelRecord("end", (1.0,), (1.0,)))
+    known = baseline(*[session()] * 5, *[session(sentinels=slow)] * 5)
+    assert states(judge_session(session(), known)) == {"unstable"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sentinels": (QUIET[0], SentinelRecord("end", (1.1,), (1.0,)))},
+        {"sentinels": (QUIET[0], SentinelRecord("end", (1.0,), (1.0,), throttled=("too hot",)))},
+        {"sentinels": (QUIET[0], SentinelRecord("end", (1.0,), (1.0,), other_processes=1))},
+        {"sentinels": QUIET[:1]},
+        {"stages": (stage_test("egpt", "vision", {"s1": [9.0] * 2, "s2": [9.0]}, test="test_vision"),)},
+        {"models": (ModelRecord("egpt", 1.0, 1, {"extra": {"injected work": "10 % in vision"}}),)},
+    ],
+)
+def test_a_session_that_cannot_be_trusted_is_invalid_however_slow(changes: dict[str, Any]) -> None:
+    assert verdict(session(9.0, **changes), baseline()).state == "invalid"
+
+
+@pytest.mark.parametrize("outcome", ["skipped", "deselected", "failed"])
+def test_a_figure_that_is_missing_is_not_run_with_its_reason(outcome: Any) -> None:
+    run = session(stages=(), outcomes=(OutcomeRecord("test_vision", outcome, "for a reason"),))
+    found = verdict(run, baseline())
+    assert (found.state, found.sentence) == ("not run", f"not run: test_vision was {outcome} (for a reason)")
+
+
+def test_a_figure_that_only_the_run_has_has_no_baseline() -> None:
+    found = verdict(session(), baseline(*[session(stages=())] * 10))
+    assert (found.state, "the baseline has not got it" in found.sentence) == ("missing baseline", True)
+
+
+# --- speedups
+
+
+def compared(draft_s: float, target_s: float) -> RunRecord:
+    passes = (whole_pass("egpt", "s1", (draft_s,) * 5), whole_pass("videollava", "s1", (target_s,) * 5))
+    return session(passes=passes)
+
+
+@pytest.mark.parametrize(
+    ("draft_s", "target_s", "state", "words"),
+    [
+        (1.0, 4.0, "pass", ""),
+        (1.2, 4.0, "flagged", ""),
+        (1.0, 3.0, "improved", "only videollava got faster (-25.0 %)"),
+        (0.9, 2.0, "improved", "only videollava got faster"),
+        (0.8, 4.0, "improved", "replace the baseline"),
+        (1.0, 6.0, "pass", "only videollava got slower (+50.0 %)"),
+        (1.2, 3.0, "flagged", ""),
+    ],
+)
+def test_a_speedup_is_judged_by_the_side_that_moved(draft_s: float, target_s: float, state: str, words: str) -> None:
+    found = verdict(compared(draft_s, target_s), baseline(*[compared(1.0, 4.0)] * 10), "speedup.total.videollava.eager")
+    assert found.state == state
+    assert words in found.sentence
+
+
+def test_a_speedup_over_fewer_samples_than_the_baselines_is_invalid() -> None:
+    passes = tuple(whole_pass(model, sample) for model in ("egpt", "videollava") for sample in ("s1", "s2"))
+    fewer = (*passes[:3], failed_pass("videollava", "s2"))
+    known = baseline(*[session(passes=passes)] * 10)
+    found = verdict(session(passes=fewer), known, "speedup.total.videollava.eager")
+    assert (found.state, found.sentence) == ("invalid", "measured in 1 rounds, the baseline in 2")
+
+
+def test_acceptance_is_judged_in_points() -> None:
+    same = session(passes=(whole_pass("egpt"), whole_pass("videollava")))
+    other = session(passes=(whole_pass("egpt"), whole_pass("videollava", token_ids=(1, 2, 9))))
+    found = verdict(other, baseline(*[same] * 10), "acceptance.videollava.eager")
+    assert found.state == "flagged"
+    assert "0.667, baseline 1 (-33.3 points" in found.sentence
+
+
+# --- the second session
+
+
+def decided(first: float, second: RunRecord, known: Baseline | None = None) -> GateRecord:
+    known = known or baseline()
+    both = merged(judge_session(session(first), known), judge_session(second, known))
+    return next(each for each in both if each.metric == "time.vision.egpt")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "state"),
+    [(1.06, 1.06, "regressed"), (1.06, 1.04, "pass"), (1.06, 0.8, "pass"), (1.04, 1.06, "pass")],
+)
+def test_both_sessions_decide(first: float, second: float, state: str) -> None:
+    assert decided(first, session(second)).state == state
+
+
+def test_the_mean_of_both_must_be_beyond_its_own_limit() -> None:
+    noisy = baseline(*(session(math.exp(0.02 * (-1) ** number)) for number in range(10)))
+    found = verdict(session(1.2), noisy)
+    assert found.limit is not None
+    assert found.limit_of_mean is not None
+    assert found.limit_of_mean > found.limit  # with ten sessions of this spread
+    barely = math.exp(found.limit * 1.001)
+    assert decided(barely, session(barely), noisy).state == "pass"
+    clearly = math.exp(found.limit_of_mean * 1.001)
+    assert decided(clearly, session(clearly), noisy).state == "regressed"
+
+
+def test_a_second_session_that_cannot_be_trusted_decides_nothing() -> None:
+    hot = (QUIET[0], SentinelRecord("end", (1.0,), (1.0,), throttled=("too hot",)))
+    found = decided(1.2, session(1.2, sentinels=hot))
+    assert (found.state, "the second session is invalid" in found.sentence) == ("invalid", True)
+
+
+def test_what_is_not_measured_again_stays_flagged() -> None:
+    known = baseline()
+    assert decided(1.2, session(stages=())).state == "flagged"
+    (flagged, *_) = merged(judge_session(session(1.2), known), [])
+    assert (flagged.state, "was not measured again" in flagged.sentence) == ("flagged", True)
+
+
+def test_a_figure_of_a_session_still_going_on_is_judged_by_itself() -> None:
+    running = session(1.2, sentinels=())
+    assert judge_metric(running, "time.vision.egpt", baseline()) is not None
+    assert judge_metric(running, "time.load.egpt", baseline()) is None
+
+
+# --- statuses
+
+
+@pytest.mark.parametrize(
+    ("gates", "pytests", "code"),
+    [
+        ({"pass", "improved"}, 0, 0),
+        ({"pass", "missing baseline"}, 0, 12),
+        ({"flagged", "missing baseline"}, 0, 11),
+        ({"unstable", "pass"}, 0, 11),
+        ({"invalid"}, 0, 11),
+        ({"not run", "invalid", "missing baseline"}, 0, 10),
+        ({"regressed", "not run", "flagged"}, 0, 1),
+        ({"pass"}, 1, 1),
+        ({"regressed"}, 2, 2),
+    ],
+)
+def test_the_first_state_that_holds_gives_the_status(gates: Any, pytests: int, code: int) -> None:
+    assert exit_status(pytests, expects_figures=True, figures=1, gates=gates).code == code
+
+
+def test_what_is_the_same_for_many_figures_is_said_once() -> None:
+    gates = [GateRecord(f"figure {number}", "invalid", "too hot") for number in range(5)]
+    text = gate_lines([*gates, GateRecord("another", "pass", "fine", loss=0.01, limit=0.05)])
+    assert text.count("too hot") == 1
+    assert "… and 4 more" in text
+    assert text.index("another") < text.index("too hot")

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import math
+from itertools import count
+from typing import Any
+
+import pytest
+
+from harness import clock, sentinels
+from harness.records import RunRecord, SentinelRecord
+from tests.harness.made_runs import header
+
+PRODUCT_S, COPY_S = 0.004, 0.010
+
+
+def observed(moment: Any, product: float = 1.0, copy: float = 1.0, **changes: Any) -> SentinelRecord:
+    return SentinelRecord(moment, (PRODUCT_S * product,) * 9, (COPY_S * copy,) * 9, **changes)
+
+
+def run(start: SentinelRecord | None = None, end: SentinelRecord | None = None, device: str = "cpu") -> RunRecord:
+    return RunRecord(header(device=device), sentinels=(start or observed("start"), end or observed("end")))
+
+
+QUIET = [run() for _ in range(10)]
+
+
+def test_every_round_of_each_workload_is_timed_after_a_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks, worked = count(), []
+    clock.use_reader(lambda: float(next(ticks)))
+    works = {"matrix product": lambda: worked.append("product"), "copy": lambda: worked.append("copy")}
+    monkeypatch.setattr(sentinels, "workloads", lambda _device: works)
+    try:
+        record = sentinels.observe("start", "cpu")
+    finally:
+        clock.use_reader()
+    rounds = sentinels.WARM_UP + sentinels.ROUNDS
+    assert worked == ["product"] * rounds + ["copy"] * rounds
+    assert record == SentinelRecord("start", (1.0,) * sentinels.ROUNDS, (1.0,) * sentinels.ROUNDS)
+
+
+def test_real_workloads_do_something_that_takes_time() -> None:
+    record = sentinels.observe("end", "cpu")
+    assert min(record.product_s + record.copy_s) > 0
+
+
+def test_a_machine_as_fast_as_ever_raises_no_doubt() -> None:
+    assert sentinels.doubts(run(), QUIET) == []
+    assert sentinels.baseline_doubts(QUIET) == []
+
+
+@pytest.mark.parametrize("moment", ["start", "end"])
+@pytest.mark.parametrize("work", ["product", "copy"])
+@pytest.mark.parametrize("factor", [1.06, 1 / 1.06])
+def test_a_machine_of_another_speed_is_doubted_on_both_sides(moment: str, work: str, factor: float) -> None:
+    now = run(**{moment: observed(moment, **{work: factor})})
+    (doubt,) = sentinels.doubts(now, QUIET)
+    assert f"at the {moment}" in doubt
+    assert sentinels.doubts(run(**{moment: observed(moment, **{work: 1 + (factor - 1) / 2})}), QUIET) == []
+
+
+def test_a_gpu_is_held_to_less() -> None:
+    baseline = [run(device="cuda") for _ in range(10)]
+    slower = observed("start", product=1.04)
+    assert sentinels.doubts(run(slower), QUIET) == []
+    assert sentinels.doubts(run(slower, device="cuda"), baseline) != []
+
+
+def test_a_noisy_baseline_widens_the_limit() -> None:
+    noisy = [run(observed("start", copy=math.exp(0.03 * (-1) ** number))) for number in range(10)]
+    assert sentinels.doubts(run(observed("start", copy=1.08)), noisy) == []
+
+
+def test_sentinels_that_are_missing_are_a_doubt() -> None:
+    (doubt, *_) = sentinels.doubts(RunRecord(header()), QUIET)
+    assert "is missing that the baseline has" in doubt
+
+
+@pytest.mark.parametrize(
+    ("disturbance", "words"),
+    [
+        ({"throttled": ("too hot (driver)",)}, "throttled at the end of the run: too hot"),
+        ({"other_processes": 2}, "2 other"),
+    ],
+)
+def test_a_disturbed_gpu_is_doubted_whatever_the_baseline(disturbance: dict[str, Any], words: str) -> None:
+    (doubt,) = sentinels.doubts(run(end=observed("end", **disturbance)), [])
+    assert words in doubt
+
+
+def test_a_baseline_of_two_speeds_is_doubted() -> None:
+    sessions = [run(observed("start", product=1.08 if number == 3 else 1 + number / 1000)) for number in range(10)]
+    (doubt,) = sentinels.baseline_doubts(sessions)
+    assert "matrix product at the start" in doubt
+
+
+def test_a_baseline_that_merely_scatters_is_not() -> None:
+    assert sentinels.baseline_doubts([run(observed("start", copy=1 + number / 20)) for number in range(10)]) == []
