@@ -174,6 +174,13 @@ def test_an_upper_bound_holds_at_the_figure_itself_and_breaks_just_below_it(name
     assert (broken.state, broken.value, broken.test) == ("broken", figure, "the_test")
 
 
+def test_a_median_is_judged_in_the_state_of_most_rounds() -> None:
+    for states in (("hit", "hit", "cold"), ("cold", "hit", "hit")):
+        rounds = [0.5 if state == "hit" else 9 for state in states]
+        run = RunRecord(header(), stages=(stage_test("egpt", "load", {"s1": rounds}, round_states=states),))
+        assert measured(run)["eager.median_ms.egpt.load"].value == 500
+
+
 @pytest.mark.parametrize(
     ("name", "bound", "sentence"),
     [

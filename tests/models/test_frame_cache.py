@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures import array_store, clip_files, egpt
+from fixtures import array_store, clip_files, egpt, frame_cache
 from fixtures.clip_files import load_clip, mp4_clip
 from fixtures.dataset import Dataset
 from fixtures.embedded import EmbeddedSpec, ensure_embedded
 from fixtures.errors import ChoiceError, SampleError
 from fixtures.frame_cache import FrameCache, open_frame_cache
-from fixtures.page_cache import WARM
+from fixtures.page_cache import COLD, WARM
 
 MODES, TARGETS = ("frames", "pixels"), ("videollava", "llava")
 HIT, FIRST_HIT, MISS = "cache hit", "cache hit, checksum verified", f"{WARM}, cache miss"
@@ -82,6 +82,21 @@ def test_entries_outlive_the_process(load_tiny, samples, opened):
     assert states(second, samples[0], 2) == [FIRST_HIT, HIT]
 
 
+def test_a_hit_that_had_to_look_at_a_file_on_the_disk_is_told_apart(load_tiny, samples, opened, monkeypatch):
+    pipeline = load_tiny("videollava", frame_cache=opened("frames"))
+    pipeline.load(samples[0])
+    monkeypatch.setattr(clip_files, "state_of", lambda _: COLD)
+    assert states(pipeline, samples[0], 1) == ["cache hit, from disk"]
+
+
+def test_the_page_cache_is_asked_before_the_key_is_made_of_the_files(load_tiny, samples, opened, monkeypatch):
+    order = []
+    for module, name in ((clip_files, "state_of"), (frame_cache, "content_key")):
+        monkeypatch.setattr(module, name, lambda *_, name=name: order.append(name) or name)
+    load_tiny("videollava", frame_cache=opened("frames")).load(samples[0])
+    assert order == ["state_of", "content_key"]
+
+
 def test_an_entry_that_is_not_in_memory_is_told_apart(load_tiny, samples, opened, monkeypatch):
     pipeline = load_tiny("videollava", frame_cache=opened("frames"))
     pipeline.load(samples[0])
@@ -113,6 +128,13 @@ def test_what_another_version_of_the_readers_made_is_not_served(load_tiny, sampl
     monkeypatch.setattr(clip_files, "implementation_hash", lambda *_: "another text")
     assert states(pipeline, samples[0], 1) == [MISS]
     clip_files._reader_version.cache_clear()
+
+
+def test_what_another_version_of_the_cache_wrote_is_not_served(load_tiny, samples, opened, monkeypatch):
+    pipeline = load_tiny("videollava", frame_cache=opened("frames"))
+    pipeline.load(samples[0])
+    monkeypatch.setattr(frame_cache, "implementation_hash", lambda *_: "another text")
+    assert states(pipeline, samples[0], 2) == [MISS, HIT]
 
 
 def test_a_clip_that_was_replaced_is_read_anew(load_tiny, samples, opened):
