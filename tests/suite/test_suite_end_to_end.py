@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from fixtures.tiny import write_tiny_checkpoint
+from harness.fingerprint import fingerprint
+from harness.gate import Baseline, judge_session
 from tests.suite.conftest import ROOT, Suite
 
 WHOLE = ("test_whole_pipeline", "test_whole_pipeline_fixed")
@@ -80,6 +82,21 @@ def test_fixed_passes_have_exactly_the_tokens_asked_for(whole):
 
 def test_each_model_is_loaded_once(whole):
     assert [each.model for each in whole.record().models] == ["egpt", "videollava", "llava"]
+
+
+def test_a_run_says_all_that_a_gate_needs(whole):
+    run = whole.record()
+    conditions = fingerprint(run)
+    assert conditions["dataset"] == "embedded-v1-2x160x120-1s"
+    assert all(conditions[f"model {model}: weights"] for model in ("egpt", "videollava", "llava"))
+    assert [each.moment for each in run.sentinels] == ["start", "end"]
+    verdicts = judge_session(run, Baseline("itself", [run] * 5))
+    assert {verdict.state for verdict in verdicts} == {"pass"}
+    assert all(verdict.tests for verdict in verdicts)
+    total = next(verdict for verdict in verdicts if verdict.metric == "speedup.total.llava.eager")
+    assert [test.split("::")[1] for test in total.tests] == [
+        f"test_whole_pipeline[{key}-eager]" for key in ("egpt", "llava")
+    ]
 
 
 def test_one_target_and_part_of_the_stages_give_a_smaller_result(suite):
