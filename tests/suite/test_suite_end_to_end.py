@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from fixtures.tiny import write_tiny_checkpoint
+from harness.fingerprint import fingerprint
+from harness.gate import Baseline, judge_session
 from tests.suite.conftest import ROOT, Suite
 
 WHOLE = ("test_whole_pipeline", "test_whole_pipeline_fixed")
@@ -81,8 +83,8 @@ def test_fixed_passes_have_exactly_the_tokens_asked_for(whole):
     assert {len(each.token_ids) for each in fixed} == {4}
 
 
-def test_each_model_is_loaded_once(whole):
-    assert [each.model for each in whole.record().models] == ["egpt", "videollava", "llava"]
+def test_each_model_is_loaded_once_by_itself_and_once_for_the_pairs(whole):
+    assert [each.model for each in whole.record().models] == ["egpt", "videollava", "llava"] * 2
 
 
 def test_the_cold_round_fills_the_frame_cache_the_timed_rounds_take_from_it_and_trouble_is_told(suite, tmp_path):
@@ -103,9 +105,23 @@ def test_the_frame_cache_is_measured_beside_no_cache(whole):
     entries = {entry["name"]: entry["extra_info"] for entry in whole.json("benchmark.json")["benchmarks"]}
     for mode in ("frames", "pixels"):
         info = entries[f"test_frame_cache[videollava-{mode}]"]
-        assert info["variant"] == f"1+2, {mode}"
-        assert info["state"].startswith("cache hit")
-        assert info["speedup_over_off"] > 0
+        assert (info["way"], info["reference"]) == (f"{mode} in the cache", "no cache")
+        assert info["times_faster"] > 0
+
+
+def test_a_run_says_all_that_a_gate_needs(whole):
+    run = whole.record()
+    conditions = fingerprint(run)
+    assert conditions["dataset"] == "embedded-v1-2x160x120-1s"
+    assert all(conditions[f"model {model}: weights"] for model in ("egpt", "videollava", "llava"))
+    assert [each.moment for each in run.sentinels] == ["start", "end"]
+    verdicts = judge_session(run, Baseline("itself", [run] * 5))
+    assert {verdict.state for verdict in verdicts} == {"pass"}
+    assert all(verdict.tests for verdict in verdicts)
+    total = next(verdict for verdict in verdicts if verdict.metric == "speedup.total.llava.eager")
+    assert [test.split("::")[1] for test in total.tests] == [
+        f"test_whole_pipeline[{key}-eager]" for key in ("egpt", "llava")
+    ]
 
 
 def test_one_target_and_part_of_the_stages_give_a_smaller_result(suite):
