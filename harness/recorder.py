@@ -86,7 +86,7 @@ class Recorder:
                 times[record.sample] = PassTimes(sum(record.stage_s.values()), record.whole_s)
 
         progress = progress_on(self.session.terminal, pipeline.key)
-        whole = WholePass(pipeline, stage_calls(pipeline, length), engine, on_record, progress)
+        whole = WholePass(pipeline, stage_calls(pipeline, length), engine, on_record, progress, self.test)
         try:
             failures = whole.measure(self.benchmark, samples, kind=kind, warmup=self.session.options.warmup_steps)
             if self.benchmark.enabled:

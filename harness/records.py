@@ -104,7 +104,8 @@ class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
 
     kind "whole": the pass over the dataset, synchronised at the stages' boundaries; "fixed": the same with an exact
     number of new tokens; "unsynchronised": clock read at both ends only, so `stage_s` is empty. `whole_s` is read
-    around the stages, not added up from them. Where `failure` is set, `stage_s` has the stages before it.
+    around the stages, not added up from them. Where `failure` is set, `stage_s` has the stages before it. `test` is
+    empty in files from before it was written down.
     """
 
     sample: str
@@ -119,6 +120,7 @@ class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
     stopped_by: str
     finished_at: str
     failure: Failure | None = None
+    test: str = ""
 
 
 class VerdictRecord(msgspec.Struct, frozen=True, tag_field="record", tag="verdict"):

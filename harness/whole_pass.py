@@ -36,6 +36,7 @@ class WholePass:
     engine: str
     on_record: Callable[[PassRecord], None]
     progress: Progress
+    test: str = ""
 
     def measure(self, benchmark: Benchmark, samples: Sequence[Sample], *, kind: PassKind, warmup: int) -> list[Failure]:
         """Warm up on the first `warmup` samples, discarding their times, then time each sample once."""
@@ -111,4 +112,5 @@ class WholePass:
             stopped_by=answer.stopped_by if answer else "",
             finished_at=timestamp(),
             failure=failure,
+            test=self.test,
         )

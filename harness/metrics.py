@@ -1,0 +1,219 @@
+"""The gated figures of one session: what two sessions, or two revisions, are compared by.
+
+`session_metrics(run)` gives each figure by name, as a single number on the scale on which it is compared:
+
+    a, b = session_metrics(one_run), session_metrics(another)
+    for name in a.keys() & b.keys():
+        change = b[name].value - a[name].value      # one number a session: rounds are no independent samples
+        slower = change > a[name].minimum_effect    # the same scale, so a difference is compared with it as it is
+        a[name].written(b[name].value)              # "12.5 ms", for people
+
+Times, memory and speedups are natural logarithms (`is_log`), so that a difference is a ratio and `expm1(change)` a
+share; acceptance is the plain share, since it may be 0. `lower_is_better` says which sign is a loss. Names:
+
+    time.<stage>.<model>[.<engine>][.<variant>]      seconds
+    ms_per_token.<model>.<engine>[.<variant>]        milliseconds a decoding step
+    memory.<stage>.<model>[.<engine>][.<variant>]    bytes: allocated on the GPU, else the resident set of the process
+    acceptance.<target>.<engine>                     share of compared positions, all tokens together
+    speedup.stage1.<target>                          by the legacy reader, on the stage samples
+    speedup.{stage3,total}.<target>.<engine>         from the whole passes
+
+How samples are pooled: the median over the logarithms of a sample's own rounds, then the mean over the samples. So
+each sample has one voice, whatever its size, and what slows only some of them down is still seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from harness.figures import LEGACY_READER, MIB, comparisons, gated_stage_1, highest
+from harness.memory import MemoryPeak
+from harness.records import RunRecord, StageRecord
+from harness.statistics import mean, median
+
+MetricKind = Literal["time", "memory", "acceptance", "speedup"]
+
+# The smallest change that a gate may call one, as a share of the figure, however quiet the baseline was. Stages on a
+# GPU repeat within 1 %, files come through a page cache, and Python's share of preprocessing moves with its version.
+MODEL_STAGE_ON_GPU = 0.03
+# A CPU's clock follows load and temperature, and its caches are shared with whatever else runs.
+MODEL_STAGE_ON_CPU = 0.05
+PREPROCESS = 0.08
+LOAD = 0.10
+# The allocator counts exactly; a resident set moves with what the libraries map.
+DEVICE_MEMORY = 0.01
+HOST_MEMORY = 0.05
+# Of the share itself: one answer of a hundred tokens that is worded differently moves it by less.
+ACCEPTANCE = 0.02
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """One figure of one session.
+
+    `value` and `minimum_effect` are on the same scale (see `is_log`); `unit` is that of the figure itself, before any
+    logarithm. `rounds`: timed rounds, memory rounds or samples that it was made of; `tests`: those that measured it.
+    """
+
+    name: str
+    kind: MetricKind
+    value: float
+    unit: str
+    lower_is_better: bool
+    rounds: int
+    minimum_effect: float
+    tests: tuple[str, ...] = ()
+
+    @property
+    def is_log(self) -> bool:
+        """Whether `value` is a natural logarithm."""
+        return self.kind != "acceptance"
+
+    def written(self, value: float) -> str:
+        """Return a value on this metric's scale as people write it, with its unit."""
+        figure = math.exp(value) if self.is_log else value
+        forms = {"s": f"{1000 * figure:.4g} ms", "ms": f"{figure:.4g} ms", "bytes": f"{figure / MIB:.0f} MiB"}
+        return forms.get(self.unit, f"{figure:.3g}{'x' if self.unit == 'times' else ''}")
+
+
+def session_metrics(run: RunRecord) -> dict[str, Metric]:
+    """Return every gated figure of a session by name; what was not measured is not there."""
+    groups: dict[tuple[str, ...], list[StageRecord]] = defaultdict(list)
+    for record in run.stages:
+        groups[record.stage, record.model, record.engine or "", record.variant].append(record)
+    on_gpu = run.header.device.startswith("cuda")
+    found: list[Metric] = []
+    for place, records in groups.items():
+        found += _times(place, records, on_gpu)
+        found += _paces(place, records, on_gpu)
+        found += _memory(place, records, on_gpu)
+    found += _stage_1_speedups(run)
+    found += _whole_pass_figures(run, on_gpu)
+    return {metric.name: metric for metric in found}
+
+
+def minimum_effect_of_time(stage: str, *, on_gpu: bool) -> float:
+    """Return the smallest change of a stage's time that counts, as a logarithm."""
+    of_model = MODEL_STAGE_ON_GPU if on_gpu else MODEL_STAGE_ON_CPU
+    return math.log1p({"load": LOAD, "preprocess": PREPROCESS}.get(stage, of_model))
+
+
+def pooled(values: Mapping[str, Sequence[float]]) -> float:
+    """Return the mean over the samples of the median over each sample's logarithms."""
+    return mean([median([math.log(each) for each in of_sample]) for of_sample in values.values()])
+
+
+def _times(place: tuple[str, ...], records: Sequence[StageRecord], on_gpu: bool) -> Iterator[Metric]:
+    rounds: dict[str, list[float]] = defaultdict(list)
+    for sample, seconds, _steps in _rounds(records):
+        rounds[sample].append(seconds)
+    if rounds:
+        effect = minimum_effect_of_time(place[0], on_gpu=on_gpu)
+        yield _time(_name("time", *place), "s", rounds, effect, records)
+
+
+def _paces(place: tuple[str, ...], records: Sequence[StageRecord], on_gpu: bool) -> Iterator[Metric]:
+    rounds: dict[str, list[float]] = defaultdict(list)
+    for sample, seconds, steps in _rounds(records):
+        if steps > 0:
+            rounds[sample].append(1000 * seconds / steps)
+    if rounds:
+        effect = minimum_effect_of_time(place[0], on_gpu=on_gpu)
+        yield _time(_name("ms_per_token", *place[1:]), "ms", rounds, effect, records)
+
+
+def _rounds(records: Iterable[StageRecord]) -> Iterator[tuple[str, float, int]]:
+    """Yield sample, seconds and decoding steps of every timed round; n tokens take n - 1 steps."""
+    for record in records:
+        for sample, seconds in zip(record.round_samples, record.round_s, strict=True):
+            yield sample, seconds, record.tokens.get(sample, 0) - 1
+
+
+def _time(
+    name: str, unit: str, rounds: Mapping[str, Sequence[float]], effect: float, records: Sequence[StageRecord]
+) -> Metric:
+    return Metric(
+        name=name,
+        kind="time",
+        value=pooled(rounds),
+        unit=unit,
+        lower_is_better=True,
+        rounds=sum(map(len, rounds.values())),
+        minimum_effect=effect,
+        tests=_tests(records),
+    )
+
+
+def _memory(place: tuple[str, ...], records: Sequence[StageRecord], on_gpu: bool) -> Iterator[Metric]:
+    peaks = [peak for record in records for peak in record.memory.values()]
+    size = _size(highest(peaks), on_gpu)
+    if size:
+        yield Metric(
+            name=_name("memory", *place),
+            kind="memory",
+            value=math.log(size),
+            unit="bytes",
+            lower_is_better=True,
+            rounds=len(peaks),
+            minimum_effect=math.log1p(DEVICE_MEMORY if on_gpu else HOST_MEMORY),
+            tests=_tests(records),
+        )
+
+
+def _size(peak: MemoryPeak, on_gpu: bool) -> int | None:
+    return peak.device_allocated_bytes if on_gpu else peak.host_bytes
+
+
+def _stage_1_speedups(run: RunRecord) -> Iterator[Metric]:
+    for target in run.header.targets:
+        speedup = gated_stage_1(run, target)
+        if speedup:
+            loads = [record for record in run.stages if record.stage == "load"]
+            variants = {record.variant for record in loads if record.model == target}
+            yardstick = (target, LEGACY_READER if LEGACY_READER in variants else "")
+            sides = [each for each in loads if (each.model, each.variant) in {(run.header.draft, ""), yardstick}]
+            yield Metric(
+                name=_name("speedup", "stage1", target),
+                kind="speedup",
+                value=math.log(speedup.factor),
+                unit="times",
+                lower_is_better=False,
+                rounds=speedup.samples,
+                minimum_effect=math.log1p(LOAD),
+                tests=_tests(sides),
+            )
+
+
+def _whole_pass_figures(run: RunRecord, on_gpu: bool) -> Iterator[Metric]:
+    for comparison in comparisons(run):
+        place = (comparison.target, comparison.engine)
+        samples = comparison.total.samples
+        # The total has files and preprocessing in it, stage 3 the models alone.
+        effects = {"stage3": minimum_effect_of_time("decode", on_gpu=on_gpu), "total": math.log1p(PREPROCESS)}
+        for what, speedup in (("stage3", comparison.stages[3]), ("total", comparison.total)):
+            value = math.log(speedup.factor)
+            name = _name("speedup", what, *place)
+            yield Metric(name, "speedup", value, "times", False, samples, effects[what], _pass_tests(run, *place))
+        if run.header.model_set != "full":  # its random weights agree by chance alone
+            rate = comparison.acceptance_token_weighted
+            name = _name("acceptance", *place)
+            yield Metric(name, "acceptance", rate, "share", False, samples, ACCEPTANCE, _pass_tests(run, *place))
+
+
+def _pass_tests(run: RunRecord, target: str, engine: str) -> tuple[str, ...]:
+    """Return the tests whose whole passes a comparison is made of."""
+    sides = {run.header.draft, target}
+    passes = [each for each in run.passes if each.kind == "whole" and each.engine == engine and each.model in sides]
+    return tuple(dict.fromkeys(each.test for each in passes if each.test))
+
+
+def _tests(records: Iterable[StageRecord]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(record.test for record in records))
+
+
+def _name(*parts: str) -> str:
+    return ".".join(part for part in parts if part)
