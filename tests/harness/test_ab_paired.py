@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.paired import Interval, PairedVerdict, interval, is_decided, looks, missed_by_each, order, verdict
+from harness.ab.paired import Interval, PairedVerdict, interval, is_decided, looks, missed_by_each, order, verdict
 
 METRICS = 20
 MOST_PAIRS = 12
