@@ -15,6 +15,27 @@ CONFTEST = Path("suite") / "conftest.py"
 QUICKLY = ("-p", "pytest_benchmark.plugin", "-p", "no:cacheprovider")
 
 
+AUTHOR = ("-c", "user.name=A Person", "-c", "user.email=person@example.org", "-c", "commit.gpgsign=false")
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *AUTHOR, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def new_repository(folder: Path, files: dict[str, str], tag: str | None = None) -> Path:
+    """Write the files and commit them, in a new repository or on top of one, whose last commit `tag` then names."""
+    if tag:
+        git(folder, "tag", tag)
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message=Some files")
+    return folder
+
+
 class SuiteInGit:
     """A repository with one commit; `slower` adds another in which every stage of one model takes longer."""
 
@@ -31,9 +52,7 @@ class SuiteInGit:
         self.commit("The suite as it was")
 
     def git(self, *arguments: str) -> str:
-        author = ("-c", "user.name=A Person", "-c", "user.email=person@example.org", "-c", "commit.gpgsign=false")
-        command = ["git", "-C", str(self.folder), *author, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return git(self.folder, *arguments)
 
     def commit(self, subject: str) -> str:
         self.git("add", "--all")
