@@ -1,0 +1,107 @@
+"""How far a new session may lie from a baseline of sessions before it is called a change.
+
+The unit is a session: one number out of a fresh process. Rounds of one process are no independent samples, for what
+differs between two processes (where memory lies, what the clock does) is the same for all of their rounds. Everything
+here works along the last axis, so that a whole simulation is one call. Values are on the scale of harness.metrics.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.student import t_quantile
+
+Array = npt.NDArray[np.float64]
+
+FEWEST_SESSIONS = 5
+# Of one session, each side; a change has to show in two sessions, whose mean has a level of its own.
+PROBABILITY = 0.98
+PROBABILITY_OF_MEAN = 0.997
+# A baseline that spreads wider than this cannot tell a change that anybody cares for.
+LARGEST_SPREAD = math.log(1.05)
+# Ten sessions of one normal distribution leave a gap so wide, in units of their spread beside it, one time in five
+# hundred; and a gap below a metric's minimum effect does no harm.
+GAP_IN_SPREADS = 6.0
+# The smallest effect that is told with a verdict is one that would have been found four times out of five.
+POWER = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a baseline says of the next session: `centre` ± `limit`; of two sessions' mean: `centre` ± `limit_of_mean`.
+
+    `spread` is the sessions' standard deviation, `smallest_effect` the least change that is found in four of five
+    cases. All have the shape of the baseline without its last axis.
+    """
+
+    sessions: int
+    centre: Any
+    spread: Any
+    limit: Any
+    limit_of_mean: Any
+    smallest_effect: Any
+
+
+def predict(baseline: npt.ArrayLike, minimum_effect: float, probability: float = PROBABILITY) -> Prediction:
+    """Return the prediction from `baseline`, [..., K] values of K sessions, two or more.
+
+    limit = max(minimum_effect, t(probability, K - 1) * s * sqrt(1 + 1/K)): the prediction limit of one further draw
+    from a normal distribution whose mean and spread are only known from K draws.
+    """
+    values: Array = np.asarray(baseline, dtype=np.float64)
+    count = values.shape[-1]
+    spread = values.std(axis=-1, ddof=1)
+    limit = np.maximum(minimum_effect, t_quantile(probability, count - 1) * spread * math.sqrt(1 + 1 / count))
+    of_mean = t_quantile(PROBABILITY_OF_MEAN, count - 1) * spread * math.sqrt(1 / 2 + 1 / count)
+    found_in_one = t_quantile(math.sqrt(POWER), count - 1) * spread
+    return Prediction(
+        sessions=count,
+        centre=values.mean(axis=-1),
+        spread=spread,
+        limit=limit,
+        limit_of_mean=np.maximum(minimum_effect, of_mean),
+        smallest_effect=np.maximum(limit + found_in_one, of_mean),
+    )
+
+
+def is_beyond(prediction: Prediction, loss: Any) -> Any:
+    """Return whether one session is flagged; `loss` is its change from the centre, positive where it is worse."""
+    return loss > prediction.limit
+
+
+def is_confirmed(prediction: Prediction, first: Any, second: Any) -> Any:
+    """Return whether two sessions make a change: both are beyond the limit, and so is their mean beyond its own."""
+    both = is_beyond(prediction, first) & is_beyond(prediction, second)
+    return both & ((first + second) / 2 > prediction.limit_of_mean)
+
+
+def spreads_too_wide(prediction: Prediction) -> Any:
+    """Return whether the sessions differ so much that only a change of more than ten percent could be found."""
+    return prediction.spread > LARGEST_SPREAD
+
+
+def falls_into_two(baseline: npt.ArrayLike, minimum_effect: float) -> Any:
+    """Return whether the sessions stand in two groups, as they do where a clock or a cache has two states.
+
+    A group may be a single session. The gap between them has to be wider than the minimum effect, and than
+    GAP_IN_SPREADS times the spread within the groups.
+    """
+    ordered: Array = np.sort(np.asarray(baseline, dtype=np.float64), axis=-1)
+    count = ordered.shape[-1]
+    found = np.zeros(ordered.shape[:-1], dtype=bool)
+    for split in range(1, count):
+        low, high = ordered[..., :split], ordered[..., split:]
+        gap = high[..., 0] - low[..., -1]
+        within = np.sqrt((_squares(low) + _squares(high)) / max(count - 2, 1))
+        found |= (gap > minimum_effect) & (gap > GAP_IN_SPREADS * within)
+    return found
+
+
+def _squares(values: Array) -> Array:
+    squares: Array = ((values - values.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1)
+    return squares

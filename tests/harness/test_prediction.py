@@ -1,0 +1,158 @@
+"""The gate's promises, simulated: how often it is wrong, and what it finds."""
+
+import math
+
+import numpy as np
+import pytest
+
+from harness.prediction import (
+    LARGEST_SPREAD,
+    POWER,
+    falls_into_two,
+    is_beyond,
+    is_confirmed,
+    predict,
+    spreads_too_wide,
+)
+from harness.student import t_cumulative, t_quantile
+
+RUNS = 100_000
+GPU_STAGE = math.log(1.03)
+AT_MOST = 0.001
+
+
+# --- Student's t, against printed tables
+
+
+@pytest.mark.parametrize(
+    ("probability", "degrees", "printed"),
+    [(0.975, 1, 12.7062), (0.975, 2, 4.3027), (0.98, 9, 2.3984), (0.99, 4, 3.7469), (0.95, 30, 1.6973)],
+)
+def test_quantiles_are_those_of_the_printed_tables(probability: float, degrees: int, printed: float) -> None:
+    assert t_quantile(probability, degrees) == pytest.approx(printed, abs=5e-5)
+    assert t_cumulative(printed, degrees) == pytest.approx(probability, abs=1e-5)
+    assert t_cumulative(-printed, degrees) == pytest.approx(1 - probability, abs=1e-5)
+
+
+@pytest.mark.parametrize(("probability", "degrees"), [(1.0, 9), (0.2, 9), (0.9, 0)])
+def test_what_has_no_quantile_is_refused(probability: float, degrees: int) -> None:
+    with pytest.raises(ValueError, match=r"probability|degrees"):
+        t_quantile(probability, degrees)
+
+
+# --- the limit
+
+
+def test_a_quiet_baseline_leaves_the_minimum_effect_as_the_limit() -> None:
+    prediction = predict([0.0] * 10, GPU_STAGE)
+    assert prediction.limit == GPU_STAGE
+    assert not is_beyond(prediction, GPU_STAGE)
+    assert is_beyond(prediction, GPU_STAGE * 1.001)
+
+
+def test_a_noisy_baseline_widens_the_limit_by_the_published_formula() -> None:
+    baseline = np.linspace(-0.03, 0.03, 10)
+    expected = 2.39844 * baseline.std(ddof=1) * math.sqrt(1.1)
+    assert predict(baseline, GPU_STAGE).limit == pytest.approx(expected, rel=1e-5)
+
+
+def test_two_sessions_must_both_be_beyond_the_limit() -> None:
+    prediction = predict([0.0] * 10, GPU_STAGE)
+    assert is_confirmed(prediction, 0.05, 0.04)
+    assert not is_confirmed(prediction, 0.50, 0.02)
+    assert not is_confirmed(prediction, 0.02, 0.50)
+
+
+# --- simulated sessions
+
+
+def sessions(noise: float, count: int = 10, seed: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Baselines of `count` sessions each, and the two sessions of a gate, all of one machine."""
+    drawn = np.random.default_rng(seed).normal(0, noise, (RUNS, count + 2))
+    return drawn[:, :count], drawn[:, count], drawn[:, count + 1]
+
+
+def share_that_fails(noise: float, effect: float = 0.0, count: int = 10) -> float:
+    baseline, first, second = sessions(noise, count)
+    prediction = predict(baseline, GPU_STAGE)
+    judged = ~(spreads_too_wide(prediction) | falls_into_two(baseline, GPU_STAGE))
+    slower = math.log1p(effect) - prediction.centre
+    return float((judged & is_confirmed(prediction, first + slower, second + slower)).mean())
+
+
+@pytest.mark.parametrize("noise", [0.005, 0.01, 0.02])
+def test_a_gate_is_wrong_at_most_once_in_a_thousand_runs(noise: float) -> None:
+    assert share_that_fails(noise) <= AT_MOST
+
+
+@pytest.mark.parametrize(("noise", "effect", "found"), [(0.005, 0.05, 0.99), (0.01, 0.05, 0.915), (0.02, 0.10, 0.94)])
+def test_a_gate_finds_what_it_promises_to_find(noise: float, effect: float, found: float) -> None:
+    assert share_that_fails(noise, effect) >= found
+
+
+def test_three_sessions_would_find_less_than_half() -> None:
+    assert share_that_fails(0.01, 0.05, count=3) < 0.5
+
+
+@pytest.mark.parametrize("noise", [0.01, 0.02])
+def test_the_smallest_effect_that_is_told_is_found_as_often_as_is_said(noise: float) -> None:
+    baseline, first, second = sessions(noise)
+    prediction = predict(baseline, GPU_STAGE)
+    slower = prediction.smallest_effect - prediction.centre
+    found = is_confirmed(prediction, first + slower, second + slower).mean()
+    assert found == pytest.approx(POWER, abs=0.05)
+
+
+# --- a clock with two states
+
+
+def share_of_alarms_under_two_clocks(noise: float, slower: float, often: float, *, watched: bool) -> float:
+    """Each session runs at one of two clocks; the sentinel workloads of the same session run at it too."""
+    draw = np.random.default_rng(7)
+    clock = slower * (draw.random((RUNS // 2, 12)) < often)
+    stage, sentinel = clock + draw.normal(0, noise, clock.shape), clock + draw.normal(0, 0.003, clock.shape)
+    prediction, of_sentinel = predict(stage[:, :10], GPU_STAGE), predict(sentinel[:, :10], GPU_STAGE)
+    judged = ~(falls_into_two(stage[:, :10], GPU_STAGE) | spreads_too_wide(prediction))
+    if watched:
+        judged &= ~(falls_into_two(sentinel[:, :10], GPU_STAGE) | spreads_too_wide(of_sentinel))
+        for session in (10, 11):
+            judged &= ~is_beyond(of_sentinel, np.abs(sentinel[:, session] - of_sentinel.centre))
+    loss = stage[:, 10:] - prediction.centre[:, None]
+    return float((judged & is_confirmed(prediction, loss[:, 0], loss[:, 1])).mean())
+
+
+@pytest.mark.parametrize("often", [0.1, 0.5])
+@pytest.mark.parametrize("slower", [0.04, 0.08, 0.15])
+@pytest.mark.parametrize("noise", [0.005, 0.01, 0.02])
+def test_a_clock_with_two_states_raises_no_alarm(noise: float, slower: float, often: float) -> None:
+    assert share_of_alarms_under_two_clocks(noise, slower, often, watched=True) <= AT_MOST
+
+
+def test_without_sentinels_a_clock_with_a_rare_second_state_would_raise_them() -> None:
+    assert share_of_alarms_under_two_clocks(0.01, 0.08, 0.1, watched=False) > 2 * AT_MOST
+
+
+@pytest.mark.parametrize(
+    ("baseline", "two"),
+    [
+        ([0, 0.001, 0.002, 0.001, 0.08, 0.081, 0.08, 0.079], True),
+        ([0, 0.001, 0.002, 0.001, 0, 0.001, 0.002, 0.09], True),  # a single session that stands apart
+        ([0, 0.001, 0.002, 0.001, 0.02, 0.021, 0.02, 0.019], False),  # apart, but by less than anything that counts
+        ([0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07], False),  # a drift, no two groups
+        ([0.5] * 8, False),
+    ],
+)
+def test_two_groups_of_sessions_are_told_from_one(baseline: list[float], two: bool) -> None:
+    assert bool(falls_into_two(baseline, GPU_STAGE)) is two
+
+
+@pytest.mark.parametrize(("noise", "at_most"), [(0.01, 0.005), (0.02, 0.03)])
+def test_sessions_of_one_kind_are_rarely_taken_for_two(noise: float, at_most: float) -> None:
+    baseline, _, _ = sessions(noise)
+    assert falls_into_two(baseline, GPU_STAGE).mean() <= at_most
+
+
+def test_a_spread_of_more_than_five_percent_is_too_wide() -> None:
+    edge = np.array([-1.0, 1.0]) / math.sqrt(2) * LARGEST_SPREAD
+    assert not spreads_too_wide(predict(edge * 0.999, GPU_STAGE))
+    assert spreads_too_wide(predict(edge * 1.001, GPU_STAGE))
