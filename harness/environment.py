@@ -38,6 +38,7 @@ def stable_environment(device: str) -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "python": platform.python_version(),
         "libraries": {name: version(name) for name in LIBRARIES},
+        "ranks_per_node": int(os.environ.get("LOCAL_WORLD_SIZE", "1")),  # as torchrun says it
         "gpu": stable_gpu(device),
     }
 

@@ -67,6 +67,8 @@ class Header(msgspec.Struct, frozen=True, tag_field="record", tag="header"):
     dataset: str
     limits: dict[str, float]
     samples: tuple[PlannedSample, ...]
+    # What tells the files of the samples from others of the same names; None in older files.
+    dataset_identity: str | None = None
 
 
 class ModelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="model"):

@@ -35,6 +35,7 @@ class Plan(msgspec.Struct, frozen=True):
     dataset: Path
     samples: Sequence[PlannedSample]
     limits: dict[str, float]
+    dataset_identity: str | None = None
 
 
 @dataclass(slots=True)
@@ -99,4 +100,5 @@ class Session:
             dataset=str(plan.dataset),
             limits=plan.limits,
             samples=tuple(plan.samples),
+            dataset_identity=plan.dataset_identity,
         )

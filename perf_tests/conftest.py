@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.dataset import Dataset, Sample
+from fixtures.dataset_identity import dataset_identity
 from fixtures.devices import use_threads_for
 from fixtures.embedded import EmbeddedSpec, ensure_embedded
 from fixtures.errors import ChoiceError, DatasetError, FixtureError
@@ -113,7 +114,9 @@ def device_slot(
 ) -> Iterator[DeviceSlot[StagedPipeline]]:
     """The one owner of the device's memory."""
     use_threads_for(selection.model_set, selection.device)
-    set_plan(_plan(session.options, selection, dataset, request.config.stash[LIMITS]))
+    embedded = request.config.stash[EMBEDDED] if session.options.dataset_dir is None else None
+    identity = dataset_identity(dataset, embedded)
+    set_plan(_plan(session.options, selection, dataset, identity, request.config.stash[LIMITS]))
     loaders = request.config.stash[LOADERS]
     slot = DeviceSlot(recorded_loaders(loaders, session, selection.device), release_for(selection.device))
     yield slot
@@ -183,7 +186,7 @@ def _settings(options: Options, selection: Selection) -> ModelSettings:
     )
 
 
-def _plan(options: Options, selection: Selection, dataset: Dataset, limits: dict[str, float]) -> Plan:
+def _plan(options: Options, selection: Selection, dataset: Dataset, identity: str, limits: dict[str, float]) -> Plan:
     return Plan(
         model_set=selection.model_set,
         device=selection.device,
@@ -204,6 +207,7 @@ def _plan(options: Options, selection: Selection, dataset: Dataset, limits: dict
             for sample in dataset.samples
         ],
         limits=limits,
+        dataset_identity=identity,
     )
 
 
