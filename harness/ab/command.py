@@ -46,7 +46,7 @@ def run(chosen: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
         with _ended_by_signals():
             found = _measured(checkout, folder, found.plan, _whole_pairs(folder, found.sessions))
     except BaseException:
-        _say(f"what was measured is in {folder}; python -m harness ab --resume {folder} goes on with it")
+        sys.stderr.write(f"what was measured is in {folder}; python -m harness ab --resume {folder} goes on with it\n")
         raise
     sys.stdout.write(table(found, folder, width=shutil.get_terminal_size().columns, color=sys.stdout.isatty()))
     assert found.outcome is not None, "a comparison that was measured to its end has an outcome"
@@ -79,9 +79,11 @@ def _measured(checkout: Checkout, folder: Path, plan: Plan, sessions: list[Sessi
         while found.pairs < plan.pairs and not found.is_decided:
             pair = found.pairs + 1
             for name in order(pair):
+                start = time.monotonic()
                 sessions.append(_session(folder, plan, trees[name], pair, name))
                 found = results.compare(plan, sessions)
                 results.write(folder, found)
+                _say(_progress(sessions[-1], plan, time.monotonic() - start))
             if not common_names(sessions):
                 break  # more pairs would have as little in common
             if pair in looks(plan.pairs):
@@ -93,10 +95,14 @@ def _measured(checkout: Checkout, folder: Path, plan: Plan, sessions: list[Sessi
 
 def _session(folder: Path, plan: Plan, tree: Path, pair: int, name: str) -> SessionFigures:
     place = folder / f"{2 * pair - 1 + order(pair).index(name):02}_{name}"
-    start = time.monotonic()
     status = measure(plan.side(name), plan.arguments, tree, place)
-    _say(f"pair {pair} of at most {plan.pairs}: {name.upper()} took {time.monotonic() - start:.0f} s ({place.name})")
     return read_session(pair, name, plan.side(name), place, status)
+
+
+def _progress(session: SessionFigures, plan: Plan, seconds: float) -> str:
+    return (
+        f"pair {session.pair} of at most {plan.pairs}: {session.side.upper()} took {seconds:.0f} s ({session.folder})"
+    )
 
 
 def _look(found: Comparison) -> str:

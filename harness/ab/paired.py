@@ -21,7 +21,7 @@ from typing import Literal
 import msgspec
 
 from harness.statistics import mean
-from harness.student_t import two_sided_bound
+from harness.student import t_quantile
 
 PairedVerdict = Literal["regressed", "improved", "same", "no worse", "undecided"]
 
@@ -60,7 +60,7 @@ def interval(differences: Sequence[float], missed: float) -> Interval:
     pairs = len(differences)
     average = mean(differences)
     variance = math.fsum((each - average) ** 2 for each in differences) / (pairs - 1)
-    half_width = two_sided_bound(missed, pairs - 1) * math.sqrt(variance / pairs)
+    half_width = t_quantile(1 - missed / 2, pairs - 1) * math.sqrt(variance / pairs)
     return Interval(pairs, average, average - half_width, average + half_width)
 
 

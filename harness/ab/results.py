@@ -15,6 +15,7 @@ from harness.ab.paired import Interval, PairedVerdict, interval, is_decided, loo
 from harness.ab.plan import Plan
 from harness.ab.sessions import SessionFigures
 from harness.errors import ResultFileError, SessionError
+from harness.fingerprint import differences
 from harness.metrics import Metric
 from harness.run_folder import write_whole
 from harness.statistics import mean
@@ -169,17 +170,12 @@ def _metrics(
 def _require_same_conditions(sessions: Sequence[SessionFigures]) -> None:
     measured = [session for session in sessions if session.conditions]
     for session in measured[1:]:
-        for name, then, now in _differences(measured[0].conditions, session.conditions):
+        changed = differences(measured[0].conditions, session.conditions)
+        if changed:
             raise SessionError(
-                f"session {session.folder} ran under other conditions than {measured[0].folder}: {name} is {now}, and "
-                f"was {then}. Figures are compared under equal conditions only; begin a new comparison"
+                f"session {session.folder} ran under other conditions than {measured[0].folder}: {'; '.join(changed)}. "
+                "Figures are compared under equal conditions only; begin a new comparison"
             )
-
-
-def _differences(first: Mapping[str, object], second: Mapping[str, object]) -> Iterator[tuple[str, object, object]]:
-    for name in first.keys() & second.keys():
-        if first[name] != second[name]:
-            yield name, first[name], second[name]
 
 
 def _notes(sessions: Sequence[SessionFigures], compared: Mapping[str, Sequence[object]], look: int) -> Iterator[str]:
@@ -200,12 +196,8 @@ def _notes(sessions: Sequence[SessionFigures], compared: Mapping[str, Sequence[o
 
 
 def _notes_on_conditions(sessions: Sequence[SessionFigures]) -> Iterator[str]:
-    of = {
-        side: next((each.conditions for each in sessions if each.side == side and each.conditions), {}) for side in "ab"
-    }
-    for name, in_a, in_b in sorted(_differences(of["a"], of["b"])):
-        yield f"{name} is {in_a} in A and {in_b} in B"
-    for side, other in (("a", "b"), ("b", "a")):
-        unknown = sorted(of[side].keys() - of[other].keys())
-        if unknown and of[other]:
-            yield f"only {side.upper()} knows: " + ", ".join(f"{name} ({of[side][name]})" for name in unknown)
+    a, b = (
+        next((each.conditions for each in sessions if each.side == side and each.conditions), None) for side in "ab"
+    )
+    if a and b:
+        yield from (f"from A to B, {difference}" for difference in differences(a, b))

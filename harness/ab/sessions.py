@@ -6,29 +6,25 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from harness.ab.plan import Side
 from harness.ab.revisions import environment_of_any_checkout
 from harness.errors import SessionError
+from harness.fingerprint import Fingerprint, fingerprint
 from harness.journal import FILE_NAME as JOURNAL_NAME
 from harness.journal import read_journal
 from harness.metrics import Metric, session_metrics
-from harness.options import figure_changing_names
-from harness.records import Header
 from harness.verdicts import PYTESTS_OWN
 
 LAST_LINES = 15
-# What a run notes of its environment and may well be different in the next one on the same machine.
-VOLATILE = {"host", "load_average", "available_memory_bytes", "command", "git", "gpu_now"}
 
 
 class SessionFigures(msgspec.Struct, frozen=True):
-    """What one session measured. `conditions` by name: the options that change figures, machine and libraries."""
+    """What one session measured. `conditions`: its fingerprint."""
 
     pair: int
     side: str
@@ -37,7 +33,7 @@ class SessionFigures(msgspec.Struct, frozen=True):
     reason: str
     engines: tuple[str, ...] = ()
     metrics: dict[str, Metric] = {}
-    conditions: dict[str, Any] = {}
+    conditions: Fingerprint = {}
 
 
 def measure(side: Side, arguments: Sequence[str], tree: Path, folder: Path) -> int:
@@ -73,15 +69,8 @@ def read_session(pair: int, name: str, side: Side, folder: Path, status: int) ->
         reason=run.end.reason if run.end else "",
         engines=run.header.engines,
         metrics=session_metrics(run),
-        conditions=conditions(run.header),
+        conditions=fingerprint(run),
     )
-
-
-def conditions(header: Header) -> dict[str, Any]:
-    """Return what must agree for figures to be comparable, as far as the run knew of it, by name."""
-    options = {f"--{name}": header.options[name] for name in figure_changing_names() if name in header.options}
-    stable = {name: value for name, value in header.environment.items() if name not in VOLATILE}
-    return options | dict(_flat(stable))
 
 
 def located(arguments: Sequence[str], here: Path, tree: Path) -> list[str]:
@@ -123,10 +112,3 @@ def _run(command: list[str], tree: Path, log: Path) -> int:
 def _last_lines(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return "\n".join(f"    {line}" for line in lines[-LAST_LINES:])
-
-
-def _flat(tree: Mapping[str, Any], above: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for name, value in tree.items():
-        found += _flat(value, f"{above}{name} ") if isinstance(value, Mapping) else [(f"{above}{name}", value)]
-    return found

@@ -154,8 +154,8 @@ def test_options_and_conditions_that_differ_between_the_sides_are_listed(
     sessions.changes = lambda name: {"options": {"gamma": 5} | options[name[-1]]}
     assert main(["ab", "HEAD"]) == 0
     end = capsys.readouterr().out
-    assert "note: --rounds is 5 in A and 20 in B" in end
-    assert "note: only B knows: --video_reader (fast)" in end
+    assert "note: from A to B, option rounds was 5, is 20" in end
+    assert "note: from A to B, option video_reader was not there, is fast" in end
 
 
 def test_tests_that_fail_in_b_alone_are_exit_status_1(folder: Path, sessions: Sessions) -> None:
@@ -261,7 +261,7 @@ def test_an_interrupted_comparison_goes_on_after_its_last_whole_pair(
         main(["ab", "HEAD"])
     assert ended.value.code == 130
     (results,) = (folder / "results").iterdir()
-    assert f"ab --resume {results} goes on" in capsys.readouterr().out
+    assert f"ab --resume {results} goes on" in capsys.readouterr().err
     assert len(written(folder)["sessions"]) == 3
     assert written(folder)["outcome"] is None
     assert not list(results.glob("tree_*"))
@@ -291,7 +291,7 @@ def test_a_comparison_is_not_gone_on_with_on_another_machine(
     (results,) = (folder / "results").iterdir()
     assert main(["ab", "--resume", str(results)]) == 2
     error = capsys.readouterr().err
-    assert "session 03_b ran under other conditions than 02_b: cpu is another processor, and was a processor" in error
+    assert "session 03_b ran under other conditions than 02_b: CPU was a processor, is another processor" in error
 
 
 def test_a_session_of_other_code_than_was_asked_for_is_refused(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -51,22 +51,23 @@ def test_a_session_that_ends_too_early_is_shown_and_the_comparison_can_be_gone_o
     assert done.returncode == 2
     assert "session 02_b of HEAD (" in done.stderr
     assert "No module named 'nothing_of_that_name'" in done.stderr
-    assert f"ab --resume {repository.results()} goes on" in done.stdout
+    assert f"ab --resume {repository.results()} goes on" in done.stderr
     assert repository.worktrees() == []
     assert (repository.results() / "01_a" / "run.json").exists()
 
 
 def test_a_comparison_that_was_ended_cleans_up_and_is_resumed_where_whole_pairs_end(repository: SuiteInGit) -> None:
     command = repository.command("HEAD", "--a-args=--gamma=5", "--b-args=--gamma=6", "--pairs=2", *PART)
-    process = subprocess.Popen(
-        command, cwd=repository.folder, env=repository.environment(), stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "(02_b)" in line:
-            break
-    os.kill(process.pid, signal.SIGTERM)
-    assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    variables = repository.environment()
+    with subprocess.Popen(command, cwd=repository.folder, env=variables, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert any("(02_b)" in line for line in process.stdout)
+        while not (repository.results() / "03_b.txt").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.terminate()
+        process.stdout.read()
+    assert process.returncode == 128 + signal.SIGTERM
     assert repository.worktrees() == []
 
     kept = (repository.results() / "01_a" / "run.json").stat().st_mtime_ns

@@ -53,8 +53,7 @@ def test_large_files_that_git_does_not_know_are_refused(checkout: Checkout, monk
 def test_a_tree_goes_on_every_path(checkout: Checkout, tmp_path: Path) -> None:
     commit = git(checkout.root, "rev-parse", "HEAD")
     with pytest.raises(ZeroDivisionError), checkout.tree(commit, tmp_path / "tree") as tree:
-        (tree / "left_behind.py").write_text("")
-        raise ZeroDivisionError
+        (tree / "left_behind.py").write_text(str(1 / 0))
     assert not (tmp_path / "tree").exists()
     assert len(git(checkout.root, "worktree", "list").splitlines()) == 1
 
