@@ -77,4 +77,4 @@ def test_a_comparison_that_was_ended_cleans_up_and_is_resumed_where_whole_pairs_
     assert "(03_b)" in done.stdout
     assert "exit status 0" in done.stdout
     assert (repository.results() / "01_a" / "run.json").stat().st_mtime_ns == kept
-    assert any(path.name.endswith("03_b") for path in (repository.results() / "interrupted").iterdir())
+    assert any("03_b" in path.name for path in (repository.results() / "interrupted").iterdir())
