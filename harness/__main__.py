@@ -1,13 +1,13 @@
-"""Work on results and on runs as a whole.
+"""Work on results, and compare revisions; pytest arguments come behind `--`.
 
-merge FOLDER               derives a run's files from its journal, after a kill too
-ab REVISION [REVISION]     compares two revisions, or two sets of options, on this machine
+merge FOLDER derives a run's files from its journal, after a kill too; ab compares two revisions or two sets of options.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.ab import command as ab
@@ -16,36 +16,35 @@ from harness.journal import FILE_NAME, read_journal
 from harness.run import RUN_FILE_NAME, derive_files
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one sub-command; return the exit status, 2 where what was named cannot be used.
-
-    What follows `--` is for pytest.
-    """
-    words = sys.argv[1:] if arguments is None else arguments
-    cut = words.index("--") if "--" in words else len(words)
-    parser = argparse.ArgumentParser(
-        prog="python -m harness", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one sub-command; return the exit status, 2 where what was named cannot be used."""
+    ours, pytests = _split(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(prog="python -m harness", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
     merge = commands.add_parser("merge", help="derive run.json and the legacy result file from a run's journal")
     merge.add_argument("folder", type=Path, help="the run's folder, as results/latest")
     merge.add_argument("--output_json", "--output-json", type=Path, help="path of the legacy result file")
     merge.set_defaults(work=lambda chosen: merge_folder(chosen.folder, chosen.output_json))
     two = commands.add_parser("ab", help=ab.HELP, usage=ab.USAGE)
     ab.add_arguments(two)
-    two.set_defaults(work=lambda chosen: ab.run(chosen, words[cut + 1 :]))
-    chosen = parser.parse_args(words[:cut])
-    if words[cut + 1 :] and chosen.command != "ab":
-        parser.error(f"{chosen.command} runs no pytest and takes no arguments for it")
+    two.set_defaults(work=lambda chosen: ab.run(chosen, pytests))
+    chosen = parser.parse_args(ours)
     try:
-        status: int = chosen.work(chosen)
+        status: int | None = chosen.work(chosen)
     except HarnessError as error:
         sys.stderr.write(f"python -m harness: {error}\n")
         return 2
-    return status
+    return status or 0
 
 
-def merge_folder(folder: Path, output_json: Path | None = None) -> int:
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return what is before and what is behind the first `--`."""
+    words = list(arguments)
+    here = words.index("--") if "--" in words else len(words)
+    return words[:here], words[here + 1 :]
+
+
+def merge_folder(folder: Path, output_json: Path | None = None) -> None:
     """Derive a folder's files from its journal and print which; raise ResultFileError where there is no journal."""
     run = read_journal(folder / FILE_NAME)
     legacy = derive_files(folder, run, output_json)
@@ -55,7 +54,6 @@ def merge_folder(folder: Path, output_json: Path | None = None) -> int:
     sys.stdout.write(
         f"{finished} passes of {len(run.header.samples)} planned samples x {len(run.header.models)} models\n"
     )
-    return 0
 
 
 if __name__ == "__main__":

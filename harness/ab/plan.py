@@ -15,6 +15,8 @@ from harness.records import timestamp
 
 MOST_PAIRS = 12
 TESTS = "perf_tests"
+# Each names one place, and there are many sessions.
+OUTPUTS = {"--output-dir", "--output-json", "--benchmark-json", "--junitxml", "--junit-xml"}
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -67,7 +69,7 @@ def make_plan(
         raise OptionError(f"--pairs takes a whole number from {FEWEST_PAIRS} up, not {pairs}")
     own = tuple(_words(f"--{name}-args", text) for name, text in zip("ab", own_arguments, strict=True))
     for given in (arguments, *own):
-        _require_no_output_folder(given)
+        _require_no_outputs(given)
     first, second = _two_revisions(checkout, revisions, different_arguments=own[0] != own[1])
     return Plan(
         started_at=timestamp(),
@@ -99,10 +101,10 @@ def _words(option: str, text: str | None) -> tuple[str, ...]:
         raise OptionError(f"{option} {text!r} cannot be split into arguments: {error}") from error
 
 
-def _require_no_output_folder(arguments: Sequence[str]) -> None:
+def _require_no_outputs(arguments: Sequence[str]) -> None:
     for word in arguments:
-        if word.partition("=")[0].replace("_", "-") == "--output-dir":
-            raise OptionError("--output-dir is set by the comparison: each of its sessions writes into its own folder")
+        if word.partition("=")[0].replace("_", "-") in OUTPUTS:
+            raise OptionError(f"{word} cannot be given: each session of a comparison writes into a folder of its own")
 
 
 def _with_tests(arguments: Sequence[str], root: Path) -> tuple[str, ...]:

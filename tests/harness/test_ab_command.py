@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -220,8 +219,8 @@ def test_pytest_gets_the_suite_unless_tests_are_named(
         (["nosuch"], "'nosuch' is no revision of"),
         (["--exec=touch x"], "'--exec=touch x' is no revision of"),
         (["HEAD", "--pairs", "1"], "--pairs takes a whole number from 2 up, not 1"),
-        (["HEAD", "--", "--output_dir=x"], "--output-dir is set by the comparison"),
-        (["HEAD", "--a-args=--output-dir x"], "--output-dir is set by the comparison"),
+        (["HEAD", "--", "--output_dir=x"], "--output_dir=x cannot be given: each session"),
+        (["HEAD", "--a-args=--benchmark-json x"], "--benchmark-json cannot be given: each session"),
         (["HEAD", "--b-args=--query 'what"], "cannot be split into arguments"),
         (["--resume", "results/gone"], "ab.json: cannot be read"),
         (["--resume", "results/gone", "HEAD"], "leave everything else out"),
@@ -310,10 +309,3 @@ def test_a_damaged_file_of_a_comparison_is_named(
     (place / "ab.json").write_text("{")
     assert main(["ab", "--resume", str(place)]) == 2
     assert "ab.json: " in capsys.readouterr().err
-
-
-def test_other_commands_take_no_arguments_for_pytest(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["merge", os.devnull, "--", "-k", "load"])
-    assert ended.value.code == 2
-    assert "merge runs no pytest" in capsys.readouterr().err
