@@ -93,9 +93,11 @@ def concluded(found: Comparison) -> Comparison:
     11   for a figure a regression was neither found nor excluded
     0    otherwise
     """
-    failed = {name: [each for each in found.sessions if each.side == name and each.exit_status] for name in "ab"}
+    failed = {
+        side: [each for each in found.sessions if (each.side, each.exit_status) == (side, FAILED)] for side in "ab"
+    }
     said = {word: [each.name for each in found.figures if each.verdict == word] for word in ("regressed", "undecided")}
-    if failed["b"] and not failed["a"] and failed["b"][0].exit_status == FAILED:
+    if failed["b"] and not failed["a"]:
         status = Status(FAILED, f"tests fail in B and not in A: see {failed['b'][0].folder}.txt")
     elif said["regressed"]:
         status = Status(FAILED, f"B is worse beyond the minimum effect in {', '.join(said['regressed'])}")

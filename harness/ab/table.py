@@ -16,6 +16,7 @@ from harness.metrics import Metric
 
 STYLES = {"regressed": "bold red", "improved": "green", "same": "", "no worse": "", "undecided": "yellow"}
 NARROWEST = 120
+LARGE = math.log(100)  # beyond it percents are hard to read
 
 
 def table(found: Comparison, folder: Path, *, width: int = NARROWEST, color: bool = False) -> str:
@@ -37,7 +38,9 @@ def table(found: Comparison, folder: Path, *, width: int = NARROWEST, color: boo
 
 def change(metric: Metric, difference: float) -> str:
     """Return a difference on a metric's scale as people write it: a share of A's figure, or points of a share."""
-    return f"{100 * math.expm1(difference):+.1f} %" if metric.is_log else f"{100 * difference:+.1f} points"
+    if not metric.is_log:
+        return f"{100 * difference:+.1f} points"
+    return f"{100 * math.expm1(difference):+.1f} %" if difference < LARGE else f"{math.exp(min(difference, 99)):.0g}x"
 
 
 def _rows(found: Comparison) -> Table:
