@@ -31,7 +31,7 @@ from typing import Literal
 
 import msgspec
 
-from harness.figures import LEGACY_READER, MIB, comparisons, gated_stage_1, highest
+from harness.figures import LEGACY_READER, MIB, Speedup, comparisons, gated_stage_1, highest
 from harness.memory import MemoryPeak
 from harness.records import RunRecord, StageRecord
 from harness.statistics import mean, median
@@ -57,6 +57,7 @@ class Metric(msgspec.Struct, frozen=True):
 
     `value` and `minimum_effect` are on the same scale (see `is_log`); `unit` is that of the figure itself, before any
     logarithm. `rounds`: timed rounds, memory rounds or samples that it was made of; `tests`: those that measured it.
+    `sides`: of a speedup, the logarithms of the target's and the draft's mean seconds.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Metric(msgspec.Struct, frozen=True):
     rounds: int
     minimum_effect: float
     tests: tuple[str, ...] = ()
+    sides: tuple[float, float] | None = None
 
     @property
     def is_log(self) -> bool:
@@ -78,6 +80,10 @@ class Metric(msgspec.Struct, frozen=True):
         figure = math.exp(value) if self.is_log else value
         forms = {"s": f"{1000 * figure:.4g} ms", "ms": f"{figure:.4g} ms", "bytes": f"{figure / MIB:.0f} MiB"}
         return forms.get(self.unit, f"{figure:.3g}{'x' if self.unit == 'times' else ''}")
+
+    def written_change(self, change: float) -> str:
+        """Return a difference of two values as people write it: percent of the figure, or points of a share."""
+        return f"{100 * math.expm1(change):+.1f} %" if self.is_log else f"{100 * change:+.1f} points"
 
 
 def session_metrics(run: RunRecord) -> dict[str, Metric]:
@@ -185,6 +191,7 @@ def _stage_1_speedups(run: RunRecord) -> Iterator[Metric]:
                 rounds=speedup.samples,
                 minimum_effect=math.log1p(LOAD),
                 tests=_tests(sides),
+                sides=_sides(speedup),
             )
 
 
@@ -195,13 +202,25 @@ def _whole_pass_figures(run: RunRecord, on_gpu: bool) -> Iterator[Metric]:
         # The total has files and preprocessing in it, stage 3 the models alone.
         effects = {"stage3": minimum_effect_of_time("decode", on_gpu=on_gpu), "total": math.log1p(PREPROCESS)}
         for what, speedup in (("stage3", comparison.stages[3]), ("total", comparison.total)):
-            value = math.log(speedup.factor)
-            name = _name("speedup", what, *place)
-            yield Metric(name, "speedup", value, "times", False, samples, effects[what], _pass_tests(run, *place))
+            yield Metric(
+                name=_name("speedup", what, *place),
+                kind="speedup",
+                value=math.log(speedup.factor),
+                unit="times",
+                lower_is_better=False,
+                rounds=samples,
+                minimum_effect=effects[what],
+                tests=_pass_tests(run, *place),
+                sides=_sides(speedup),
+            )
         if run.header.model_set != "full":  # its random weights agree by chance alone
             rate = comparison.acceptance_token_weighted
             name = _name("acceptance", *place)
             yield Metric(name, "acceptance", rate, "share", False, samples, ACCEPTANCE, _pass_tests(run, *place))
+
+
+def _sides(speedup: Speedup) -> tuple[float, float]:
+    return math.log(speedup.target_mean_s), math.log(speedup.draft_mean_s)
 
 
 def _pass_tests(run: RunRecord, target: str, engine: str) -> tuple[str, ...]:

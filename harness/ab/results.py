@@ -27,7 +27,10 @@ UNDECIDED = 11
 
 
 class PairedFigure(msgspec.Struct, frozen=True):
-    """One metric of both sides. `a` and `b`: means over the sessions, and `interval` on the metric's own scale."""
+    """One metric of both sides. `a` and `b`: means over the sessions, and `interval` on the metric's own scale.
+
+    `moved`: which side of a speedup moved, where that makes the verdict another one.
+    """
 
     name: str
     metric: Metric
@@ -35,6 +38,7 @@ class PairedFigure(msgspec.Struct, frozen=True):
     b: float
     interval: Interval
     verdict: PairedVerdict
+    moved: str = ""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -76,7 +80,9 @@ def compare(plan: Plan, sessions: Sequence[SessionFigures]) -> Comparison:
     by_name = _pairs_by_name([session for session in sessions if session.pair <= look])
     missed = missed_by_each(max(len(by_name), 1), plan.pairs)
     figures = tuple(_figure(name, pairs, missed) for name, pairs in by_name.items())
-    return Comparison(FORMAT_VERSION, plan, tuple(sessions), figures, tuple(_notes(sessions, by_name, look)))
+    moved = [f"{figure.name}: {figure.moved}" for figure in figures if figure.moved]
+    notes = (*moved, *_notes(sessions, by_name, look))
+    return Comparison(FORMAT_VERSION, plan, tuple(sessions), figures, notes)
 
 
 def common_names(sessions: Sequence[SessionFigures]) -> set[str]:
@@ -132,14 +138,29 @@ def read(folder: Path) -> Comparison:
 def _figure(name: str, pairs: Sequence[tuple[Metric, Metric]], missed: float) -> PairedFigure:
     metric = pairs[0][0]
     found = interval([b.value - a.value for a, b in pairs], missed)
+    said = verdict(found, metric.minimum_effect, lower_is_better=metric.lower_is_better)
+    moved = _target_alone(pairs, missed) if said not in {"same", "improved"} else None
     return PairedFigure(
         name=name,
         metric=metric,
         a=mean([a.value for a, _ in pairs]),
         b=mean([b.value for _, b in pairs]),
         interval=found,
-        verdict=verdict(found, metric.minimum_effect, lower_is_better=metric.lower_is_better),
+        verdict="improved" if moved else said,
+        moved=moved or "",
     )
+
+
+def _target_alone(pairs: Sequence[tuple[Metric, Metric]], missed: float) -> str | None:
+    """Say so where a speedup slips only because its target got faster, which is no loss; None elsewhere."""
+    sides = [(a.sides, b.sides) for a, b in pairs if a.sides and b.sides]
+    if len(sides) < len(pairs):
+        return None
+    target, draft = (interval([b[side] - a[side] for a, b in sides], missed) for side in (0, 1))
+    said = [verdict(each, pairs[0][0].minimum_effect, lower_is_better=True) for each in (target, draft)]
+    if said[0] != "improved" or said[1] in {"regressed", "undecided"}:
+        return None
+    return f"only the target got faster ({pairs[0][0].written_change(target.mean)}), the draft did not get slower"
 
 
 def _pairs_by_name(sessions: Sequence[SessionFigures]) -> dict[str, list[tuple[Metric, Metric]]]:

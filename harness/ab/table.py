@@ -38,9 +38,9 @@ def table(found: Comparison, folder: Path, *, width: int = NARROWEST, color: boo
 
 def change(metric: Metric, difference: float) -> str:
     """Return a difference on a metric's scale as people write it: a share of A's figure, or points of a share."""
-    if not metric.is_log:
-        return f"{100 * difference:+.1f} points"
-    return f"{100 * math.expm1(difference):+.1f} %" if difference < LARGE else f"{math.exp(min(difference, 99)):.0g}x"
+    if metric.is_log and difference > LARGE:
+        return f"{math.exp(min(difference, 99)):.0g}x"
+    return metric.written_change(difference)
 
 
 def _rows(found: Comparison) -> Table:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +20,7 @@ from harness.ab.plan import Side
 from harness.journal import FILE_NAME as JOURNAL_NAME
 from harness.journal import Journal
 from harness.records import EndRecord, StageRecord
-from tests.harness.made_runs import ENVIRONMENT, STARTED_AT, header, stage_test
+from tests.harness.made_runs import ENVIRONMENT, STARTED_AT, header, stage_test, whole_pass
 from tests.harness.suite_in_git import new_repository
 
 STAGES = ("load", "prefill")
@@ -34,6 +36,7 @@ class Sessions:
     status: dict[str, int] = field(default_factory=lambda: {"a": 0, "b": 0})
     changes: Callable[[str], dict[str, Any]] = lambda _folder: {}
     engine: dict[str, str] = field(default_factory=lambda: {"a": "eager", "b": "eager"})
+    passes: dict[str, tuple[float, float]] | None = None
     fails_in: str = ""
     measured: list[str] = field(default_factory=list)
     source: random.Random = field(default_factory=lambda: random.Random(1))
@@ -61,15 +64,20 @@ class Sessions:
         journal.append(header(**fields))
         for stage in self.stages[name]:
             journal.append(self._stage(name, stage))
+        for model, seconds in zip(("egpt", "videollava"), self.passes[name] if self.passes else (), strict=False):
+            journal.append(whole_pass(model, seconds=tuple(self._noisy(seconds) for _ in range(5))))
         journal.append(EndRecord(STARTED_AT, self.status[name], "it said so"))
         journal.close()
 
     def _stage(self, name: str, stage: str) -> StageRecord:
-        seconds = self.seconds[name] * math.exp(self.source.gauss(0, self.noise))
+        seconds = self._noisy(self.seconds[name])
         record = stage_test("egpt", stage, {"s1": [seconds]})
         return (
             record if record.engine is None else stage_test("egpt", stage, {"s1": [seconds]}, engine=self.engine[name])
         )
+
+    def _noisy(self, seconds: float) -> float:
+        return seconds * math.exp(self.source.gauss(0, self.noise))
 
 
 @pytest.fixture
@@ -176,6 +184,28 @@ def test_two_engines_are_compared_under_one_name(folder: Path, sessions: Session
 
 
 @pytest.mark.parametrize(
+    ("draft", "target", "expected"),
+    [
+        (1.0, 1.0, "same"),
+        (1.0, 0.8, "improved"),     # a smaller speedup, because the target got faster
+        (1.2, 0.8, "regressed"),    # the draft got slower, too
+        (1.2, 1.0, "regressed"),
+        (0.8, 0.5, "improved"),
+        (0.8, 1.0, "improved"),
+    ],
+)  # fmt: skip
+def test_a_target_that_gets_faster_is_no_loss_of_speedup(
+    folder: Path, sessions: Sessions, draft: float, target: float, expected: str
+) -> None:
+    sessions.passes = {"a": (1.0, 1.0), "b": (draft, target)}
+    main(["ab", "HEAD"])
+    said = verdicts(folder)
+    assert said["speedup.total.videollava.eager"] == expected
+    told = [note for note in written(folder)["notes"] if note.startswith("speedup.total")]
+    assert bool(told) == (target < 1 and expected == "improved")
+
+
+@pytest.mark.parametrize(
     ("words", "a", "b"),
     [
         (["HEAD"], "HEAD (", "the working tree (clean: "),
@@ -269,6 +299,26 @@ def test_an_interrupted_comparison_goes_on_after_its_last_whole_pair(
     assert main(["ab", "--resume", str(results)]) == 0
     assert sessions.measured == ["03_b", "04_a", "05_a", "06_b", "07_b", "08_a"]
     assert {path.name.partition("_")[2] for path in (results / "interrupted").iterdir()} == {"03_b", "04_a"}
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_lost_terminal_ends_a_comparison_but_not_under_nohup(
+    folder: Path, sessions: Sessions, monkeypatch: pytest.MonkeyPatch, ignored: bool
+) -> None:
+    def hang_up(*_arguments: object) -> int:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return 0
+
+    monkeypatch.setattr(command, "measure", hang_up)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        ended = main(["ab", "HEAD"])
+    except SystemExit as end:
+        ended = end.code
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert ended == (10 if ignored else 128 + signal.SIGHUP)
+    assert not list(folder.glob("results/*/tree_*"))
 
 
 def test_a_comparison_that_is_over_is_only_shown_again(folder: Path, sessions: Sessions) -> None:
