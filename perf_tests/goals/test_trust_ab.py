@@ -6,6 +6,7 @@ all that is there. Remove that folder to begin anew.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -20,10 +21,12 @@ from perf_tests.goals.goal_table import GoalRow, GoalTable
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "results" / "trust_ab"
-COMPARISONS = 5
-STAGES = ("preprocess", "vision", "prefill", "decode")
+COMPARISONS = 7
+STAGES = ("vision", "prefill", "decode")
+PLUGIN = "perf_tests.goals.injected_work"  # only side B is told of it, and it reads how much from the environment
+SHARE = "EVENT_VLM_PERF_INJECTED_SHARE"
 SESSION = "perf_tests --models egpt --stage-samples 2 --rounds 10"
-GOALS = {0.2: "20 of 20", 0.1: "at least 17 of 20", 0.0: "none called regressed"}
+GOALS = {0.2: "all", 0.1: "at least 17 of 20", 0.0: "none"}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +36,8 @@ def table() -> Iterator[GoalTable]:
     yield goals
     for share, goal in GOALS.items():
         goals.rows += _rows(share, goal)
-    goals.write()
+    if goals.rows:
+        goals.write()
 
 
 @pytest.mark.parametrize("number", range(1, COMPARISONS + 1))
@@ -47,13 +51,14 @@ def test_injected_work(share: float, number: int, table: GoalTable) -> None:
 
 
 def _compared(share: float) -> results.Comparison:
-    own = [f"--{side}-args=-p perf_tests.goals.slowed --slowed-by {more}" for side, more in (("a", 0.0), ("b", share))]
     asked = f"{SESSION} -k '{' or '.join(STAGES)}'"
-    command = [sys.executable, "-m", "harness", "ab", *own, "--", *shlex.split(asked)]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    command = [sys.executable, "-m", "harness", "ab", f"--b-args=-p {PLUGIN}", "--", *shlex.split(asked)]
+    environment = {**os.environ, SHARE: str(share)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     sys.stdout.write(done.stdout)
-    (folder,) = re.findall(rf"^files: (.*)/{re.escape(results.FILE_NAME)}", done.stdout, re.MULTILINE)
-    return results.read(Path(folder))
+    folder = re.search(rf"^files: (.*)/{re.escape(results.FILE_NAME)}", done.stdout, re.MULTILINE)
+    assert folder, f"the comparison ended with {done.returncode} before its table"
+    return results.read(Path(folder[1]))
 
 
 def _rows(share: float, goal: str) -> Iterator[GoalRow]:
