@@ -31,7 +31,7 @@ class Sessions:
     """Stands for the fresh processes: writes the journal that a side's session would have written."""
 
     seconds: dict[str, float] = field(default_factory=lambda: {"a": 1.0, "b": 1.0})
-    noise: float = 0.001
+    noise: float = 0.0001
     stages: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"a": STAGES, "b": STAGES})
     status: dict[str, int] = field(default_factory=lambda: {"a": 0, "b": 0})
     changes: Callable[[str], dict[str, Any]] = lambda _folder: {}
@@ -95,6 +95,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return repository
 
 
+QUICKLY = ("--pairs", "2")
+
+
 def written(folder: Path) -> dict[str, Any]:
     (file,) = (folder / "results").glob("ab_*/ab.json")
     return json.loads(file.read_text())
@@ -123,7 +126,7 @@ def test_a_slowdown_is_exit_status_1_and_named(
 
 def test_what_gets_faster_is_no_failure(folder: Path, sessions: Sessions) -> None:
     sessions.seconds["b"] = 0.8
-    assert main(["ab", "HEAD"]) == 0
+    assert main(["ab", "HEAD", *QUICKLY]) == 0
     assert set(verdicts(folder).values()) == {"improved"}
 
 
@@ -147,7 +150,7 @@ def test_what_only_one_side_has_is_listed_and_not_compared(
     folder: Path, sessions: Sessions, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sessions.stages = {"a": ("load", "vision"), "b": ("load", "prefill")}
-    assert main(["ab", "HEAD"]) == 0
+    assert main(["ab", "HEAD", *QUICKLY]) == 0
     assert set(verdicts(folder)) == {"time.load.egpt"}
     end = capsys.readouterr().out
     assert "note: only A measured: time.vision.egpt" in end
@@ -159,7 +162,7 @@ def test_options_and_conditions_that_differ_between_the_sides_are_listed(
 ) -> None:
     options = {"a": {"rounds": 5}, "b": {"rounds": 20, "video_reader": "fast"}}
     sessions.changes = lambda name: {"options": {"gamma": 5} | options[name[-1]]}
-    assert main(["ab", "HEAD"]) == 0
+    assert main(["ab", "HEAD", *QUICKLY]) == 0
     end = capsys.readouterr().out
     assert "note: from A to B, option rounds was 5, is 20" in end
     assert "note: from A to B, option video_reader was not there, is fast" in end
@@ -167,19 +170,19 @@ def test_options_and_conditions_that_differ_between_the_sides_are_listed(
 
 def test_tests_that_fail_in_b_alone_are_exit_status_1(folder: Path, sessions: Sessions) -> None:
     sessions.status["b"] = 1
-    assert main(["ab", "HEAD"]) == 1
+    assert main(["ab", "HEAD", *QUICKLY]) == 1
     assert "tests fail in B and not in A: see 02_b.txt" in written(folder)["outcome"]["reason"]
 
 
 def test_tests_that_fail_on_both_sides_are_noted_and_the_figures_judged(folder: Path, sessions: Sessions) -> None:
     sessions.status = {"a": 1, "b": 1}
-    assert main(["ab", "HEAD"]) == 0
-    assert "4 of 4 sessions of A ended with exit status 1: it said so" in written(folder)["notes"]
+    assert main(["ab", "HEAD", *QUICKLY]) == 0
+    assert "2 of 2 sessions of A ended with exit status 1: it said so" in written(folder)["notes"]
 
 
 def test_two_engines_are_compared_under_one_name(folder: Path, sessions: Sessions) -> None:
     sessions.engine["b"] = "graph"
-    assert main(["ab", "--b-args=--engine graph"]) == 0
+    assert main(["ab", *QUICKLY, "--b-args=--engine graph"]) == 0
     assert set(verdicts(folder)) == {"time.load.egpt", "time.prefill.egpt"}
 
 
@@ -198,7 +201,7 @@ def test_a_target_that_gets_faster_is_no_loss_of_speedup(
     folder: Path, sessions: Sessions, draft: float, target: float, expected: str
 ) -> None:
     sessions.passes = {"a": (1.0, 1.0), "b": (draft, target)}
-    main(["ab", "HEAD"])
+    main(["ab", "HEAD", *QUICKLY])
     said = verdicts(folder)
     assert said["speedup.total.videollava.eager"] == expected
     told = [note for note in written(folder)["notes"] if note.startswith("speedup.total")]
@@ -218,7 +221,7 @@ def test_the_sides_are_those_that_were_named(
     folder: Path, sessions: Sessions, words: list[str], a: str, b: str
 ) -> None:
     new_repository(folder, {"new.py": ""}, tag="first")
-    assert main(["ab", *words]) == 0
+    assert main(["ab", *QUICKLY, *words]) == 0
     plan = written(folder)["plan"]
     assert plan["a"]["words"].startswith(a)
     assert plan["b"]["words"].startswith(b)
@@ -237,7 +240,7 @@ def test_the_sides_are_those_that_were_named(
 def test_pytest_gets_the_suite_unless_tests_are_named(
     folder: Path, sessions: Sessions, typed: list[str], expected: list[str]
 ) -> None:
-    assert main(["ab", "HEAD", *typed]) == 0
+    assert main(["ab", "HEAD", *QUICKLY, *typed]) == 0
     assert written(folder)["plan"]["arguments"] == expected
 
 
@@ -312,7 +315,7 @@ def test_a_lost_terminal_ends_a_comparison_but_not_under_nohup(
     monkeypatch.setattr(command, "measure", hang_up)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
     try:
-        ended = main(["ab", "HEAD"])
+        ended = main(["ab", "HEAD", *QUICKLY])
     except SystemExit as end:
         ended = end.code
     finally:
@@ -322,7 +325,7 @@ def test_a_lost_terminal_ends_a_comparison_but_not_under_nohup(
 
 
 def test_a_comparison_that_is_over_is_only_shown_again(folder: Path, sessions: Sessions) -> None:
-    main(["ab", "HEAD"])
+    main(["ab", "HEAD", *QUICKLY])
     before, sessions.measured = written(folder), []
     (results,) = (folder / "results").iterdir()
     assert main(["ab", "--resume", str(results)]) == 0
