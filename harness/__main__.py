@@ -1,7 +1,7 @@
 """Work on results, baselines and gates; pytest arguments come behind `--`.
 
 merge FOLDER derives a run's files from its journal, after a kill too; gate measures and compares with a baseline, which
-baseline records.
+baseline records; ab compares two revisions or two sets of options; acceptance replays recorded answers.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+from harness.ab import command as ab
 from harness.errors import HarnessError
 from harness.journal import FILE_NAME, read_journal
 from harness.option_values import count
@@ -36,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     judging = commands.add_parser("gate", help="measure, compare with the baseline, confirm: gate -- PYTEST ARGUMENTS")
     judging.set_defaults(work=lambda _chosen: _gate(pytests))
     _add_baseline_commands(commands.add_parser("baseline", help="record, add, replace, retire, list sessions"), pytests)
+    two = commands.add_parser("ab", help=ab.HELP, usage=ab.USAGE)
+    ab.add_arguments(two)
+    two.set_defaults(work=lambda chosen: ab.run(chosen, pytests))
     chosen = parser.parse_args(ours)
     try:
         status: int | None = chosen.work(chosen)

@@ -5,7 +5,9 @@ HarnessError                what was asked for cannot be done
 ├── LimitsError             the limits file names something unknown, or a value that is no number
 ├── BaselineError           a baseline, or a session that is to become part of one, cannot be used
 ├── ResultFileError         a journal, run record or legacy result cannot be read
-└── RunFolderError          the folder for a run's files cannot be made or written
+├── RunFolderError          the folder for a run's files cannot be made or written
+├── RevisionError           git has no such revision, or cannot lay it out
+└── SessionError            a fresh process that was to measure ended before it had
 """
 
 
@@ -31,3 +33,11 @@ class ResultFileError(HarnessError):
 
 class RunFolderError(HarnessError):
     """The folder for a run's files cannot be made, or not written to."""
+
+
+class RevisionError(HarnessError):
+    """A revision that is to be compared cannot be had from git."""
+
+
+class SessionError(HarnessError):
+    """A fresh process that was to measure did not come to its end, or measured something else."""

@@ -138,6 +138,15 @@ def test_pytest_benchmarks_file_has_every_test_with_its_rounds(whole):
     assert entries["test_whole[egpt-eager]"]["group"] == "whole"
 
 
+def test_pytest_benchmarks_file_has_what_other_tools_read(whole):
+    """docs/ci.md names them."""
+    content = whole.json("benchmark.json")
+    assert {"machine_info", "commit_info", "benchmarks"} <= content.keys()
+    for entry in content["benchmarks"]:
+        assert "::" in entry["fullname"]
+        assert all(entry["stats"][name] >= 0 for name in ("ops", "mean", "stddev", "rounds", "median", "iqr"))
+
+
 def test_a_named_benchmark_json_goes_there_and_a_later_run_is_compared_with_it(suite):
     assert suite.run("-k", "load", "--benchmark-json=mine.json").returncode == 0
     assert (suite.folder / "mine.json").exists()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,8 @@ import yaml
 
 from tests.repository.source_code import ROOT
 
-WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+WORKFLOW_FOLDER = ROOT / ".github" / "workflows"
+WORKFLOWS = sorted(WORKFLOW_FOLDER.glob("*.yml"))
 SCHEMAS = ("vendor.github-workflows", "custom.github-workflows-require-timeout")
 
 
@@ -45,11 +48,107 @@ def test_a_failed_measurement_stays_failed_behind_a_pipe() -> None:
     assert all(_read(file)["defaults"]["run"]["shell"] == "bash" for file in piped)
 
 
-def test_results_are_kept_and_shown_whatever_happened() -> None:
-    steps = list(_steps(ROOT / ".github" / "workflows" / "perf.yml"))
-    after = steps[1 + next(index for index, step in enumerate(steps) if "make bench" in step.get("run", "")) :]
-    assert len(after) == 2
-    assert all(step["if"] == "always()" for step in after)
+@pytest.mark.parametrize("name", ["perf.yml", "ab.yml"])
+def test_results_are_kept_and_shown_whatever_happened(name: str) -> None:
+    *_, show, keep = _steps(WORKFLOW_FOLDER / name)
+    assert "GITHUB_STEP_SUMMARY" in show["run"]
+    assert "results/" in keep["with"]["path"]
+    assert show["if"] == keep["if"] == "always()"
+
+
+def test_the_night_is_compared_with_the_baseline_unless_one_is_to_be_recorded() -> None:
+    steps = {step.get("name"): step for step in _steps(WORKFLOW_FOLDER / "perf.yml")}
+    gate, record = steps["Measure and compare with the baseline"], steps["Record a baseline"]
+    assert "python -m harness gate -- perf_tests" in gate["run"]
+    assert "python -m harness baseline record" in record["run"]
+    assert (gate["if"], record["if"]) == ("${{ !inputs.record }}", "${{ inputs.record }}")
+
+
+def test_whatever_measures_on_the_gpu_machine_waits_for_the_others() -> None:
+    groups = [_read(WORKFLOW_FOLDER / name)["concurrency"]["group"] for name in ("perf.yml", "ab.yml")]
+    assert [group.replace("'ab'", "'perf'") for group in groups] == 2 * groups[:1]
+
+
+def test_text_from_outside_reaches_a_shell_only_as_a_variable() -> None:
+    """What GitHub puts into a script by itself is code there."""
+    scripts = [step["run"] for file in WORKFLOWS for step in _steps(file) if "run" in step]
+    filled_in = {name for script in scripts for name in re.findall(r"\$\{\{\s*([\w.]+)", script)}
+    assert filled_in == {"matrix.options", "matrix.name"}
+
+
+@pytest.mark.parametrize(("status", "expected"), [(0, 0), (1, 1), (2, 2), (10, 10), (11, 0)])
+def test_a_comparison_without_an_answer_is_a_warning_and_no_failure(tmp_path: Path, status: int, expected: int) -> None:
+    (step,) = (step for step in _steps(WORKFLOW_FOLDER / "ab.yml") if step.get("name") == "Compare")
+    _write_program(tmp_path / ".venv" / "bin" / "python", f'echo "$@"; exit {status}')
+    done = _bash(step["run"], tmp_path, A="HEAD^1", B="HEAD", ARGUMENTS="--model-set full -k load")
+    assert done.returncode == expected
+    assert ("::warning::" in done.stdout) == (status == 11)
+    assert (tmp_path / "results" / "terminal.txt").read_text() == (
+        "-m harness ab HEAD^1 HEAD -- --model-set full -k load\n"
+    )
+
+
+FIGURES = '{"stages": [{"round_s": [0.1]}], "passes": []}'
+NO_FIGURES = '{"stages": [{"round_s": []}], "passes": []}'
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed, as it is where the workflow runs")
+@pytest.mark.parametrize(
+    ("run", "artifacts", "missing"),
+    [
+        ("7", {"tiny": FIGURES, "full": FIGURES}, ""),
+        ("", {"tiny": FIGURES, "full": FIGURES}, " tiny full"),    # the night's run never started
+        ("7", {"tiny": FIGURES}, " full"),                         # it left nothing
+        ("7", {"tiny": NO_FIGURES, "full": FIGURES}, " tiny"),     # it left files that say that nothing was measured
+        ("7", {"tiny": "", "full": ""}, " tiny full"),             # artifacts, but no run in them
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_night_without_figures_raises_an_alarm(
+    tmp_path: Path, run: str, artifacts: dict[str, str], missing: str, is_known: bool
+) -> None:
+    (step,) = _steps(WORKFLOW_FOLDER / "perf-alarm.yml")
+    for name, content in artifacts.items():
+        (tmp_path / f"artifact-{name}").mkdir()
+        (tmp_path / f"artifact-{name}" / ("run.json" if content else "terminal.txt")).write_text(content)
+    _write_program(tmp_path / "bin" / "gh", FAKE_GH)
+    variables = {"RUN": run, "KNOWN": "3" if is_known else "", "GH_REPO": "a/b", **_plain(step["env"])}
+    done = _bash(step["run"], tmp_path, PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}", **variables)
+    told = tmp_path / "told"
+    assert done.returncode == bool(missing), done.stdout + done.stderr
+    if missing:
+        assert told.read_text().startswith("issue comment 3" if is_known else "issue create --title The scheduled")
+        assert f"of:{missing}. Run: {run or 'none'}," in told.read_text()
+    else:
+        assert not told.exists()
+
+
+# Stands for GitHub's own program: one run, if any, and the artifacts that lie about.
+FAKE_GH = """
+case "$1 $2" in
+"run list") echo "$RUN" ;;
+"run download") set=${5#results-}; test -d "artifact-${set%-*}" && cp -r "artifact-${set%-*}" "$7" ;;
+"issue list") echo "$KNOWN" ;;
+"issue create"|"issue comment") echo "$@" >> told ;;
+esac
+"""
+
+
+def _plain(variables: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in variables.items() if "${{" not in value}
+
+
+def _write_program(path: Path, script: str) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def _bash(script: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a step as GitHub does where a workflow names bash as its shell."""
+    command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
+    environment = {**os.environ, **variables}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 def _check(schema: str, *files: Path) -> subprocess.CompletedProcess[str]:

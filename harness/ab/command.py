@@ -1,0 +1,155 @@
+"""`python -m harness ab`: from what was typed to the exit status; after every session ab.json says all so far."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from harness.ab import results
+from harness.ab.paired import looks, order
+from harness.ab.plan import MOST_PAIRS, Plan, make_plan
+from harness.ab.results import Comparison, common_names
+from harness.ab.revisions import Checkout, checkout_of
+from harness.ab.sessions import SessionFigures, measure, read_session
+from harness.ab.table import table
+from harness.errors import OptionError
+from harness.run_folder import RESULTS, make_folder
+
+HELP = "compare two revisions, or two sets of options, by pairs of fresh processes in turns"
+USAGE = "python -m harness ab [options] [REVISION [REVISION]] [-- pytest arguments]"
+INTERRUPTED = 130  # as a shell says of a command that Ctrl-C ended
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes; what follows `--` is kept apart from it and goes to pytest."""
+    parser.add_argument(
+        "revisions", nargs="*", metavar="REVISION", help="A and B; of one alone, the working tree is B; see docs/ab.md"
+    )
+    parser.add_argument("--a-args", metavar="ARGUMENTS", help='pytest arguments of A alone: --a-args="--dtype float16"')
+    parser.add_argument("--b-args", metavar="ARGUMENTS", help="pytest arguments of B alone")
+    parser.add_argument("--pairs", type=int, help=f"most pairs of sessions (default: {MOST_PAIRS})")
+    parser.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with a comparison that was cut short")
+
+
+def run(chosen: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
+    """Compare as chosen and print the table; return the exit status. Raises HarnessError where that cannot be done."""
+    checkout = checkout_of(Path.cwd())
+    folder, found = _resumed(chosen, pytest_arguments) if chosen.resume else _begun(chosen, pytest_arguments, checkout)
+    _say(*found.plan.lines())
+    try:
+        with _ended_by_signals():
+            found = _measured(checkout, folder, found.plan, _whole_pairs(folder, found.sessions))
+    except BaseException:
+        sys.stderr.write(f"what was measured is in {folder}; python -m harness ab --resume {folder} goes on with it\n")
+        raise
+    sys.stdout.write(table(found, folder, width=shutil.get_terminal_size().columns, color=sys.stdout.isatty()))
+    assert found.outcome is not None, "a comparison that was measured to its end has an outcome"
+    return found.outcome.exit_status
+
+
+def _begun(chosen: argparse.Namespace, arguments: Sequence[str], checkout: Checkout) -> tuple[Path, Comparison]:
+    own = (chosen.a_args, chosen.b_args)
+    pairs = MOST_PAIRS if chosen.pairs is None else chosen.pairs
+    found = results.compare(make_plan(checkout, chosen.revisions, own, arguments, pairs), [])
+    folder = _new_folder(checkout.root / RESULTS)
+    results.write(folder, found)
+    return folder, found
+
+
+def _resumed(chosen: argparse.Namespace, arguments: Sequence[str]) -> tuple[Path, Comparison]:
+    if chosen.revisions or arguments or (chosen.a_args, chosen.b_args, chosen.pairs) != (None, None, None):
+        raise OptionError(f"--resume {chosen.resume} goes on as that comparison was begun: leave everything else out")
+    return chosen.resume.absolute(), results.read(chosen.resume)
+
+
+def _measured(checkout: Checkout, folder: Path, plan: Plan, sessions: list[SessionFigures]) -> Comparison:
+    """Measure pair by pair until every interval is decided or the bound is reached; write after each session."""
+    found = results.compare(plan, sessions)
+    with (
+        checkout.tree(plan.a.commit, folder / "tree_a") as tree_a,
+        checkout.tree(plan.b.commit, folder / "tree_b") as tree_b,
+    ):
+        trees = {"a": tree_a, "b": tree_b}
+        while found.pairs < plan.pairs and not found.is_decided:
+            pair = found.pairs + 1
+            for name in order(pair):
+                start = time.monotonic()
+                sessions.append(_session(folder, plan, trees[name], pair, name))
+                found = results.compare(plan, sessions)
+                results.write(folder, found)
+                _say(_progress(sessions[-1], plan, time.monotonic() - start))
+            if not common_names(sessions):
+                break  # more pairs would have as little in common
+            if pair in looks(plan.pairs):
+                _say(_look(found))
+    found = results.concluded(found)
+    results.write(folder, found)
+    return found
+
+
+def _session(folder: Path, plan: Plan, tree: Path, pair: int, name: str) -> SessionFigures:
+    place = folder / f"{2 * pair - 1 + order(pair).index(name):02}_{name}"
+    status = measure(plan.side(name), plan.arguments, tree, place)
+    return read_session(pair, name, plan.side(name), place, status)
+
+
+def _progress(session: SessionFigures, plan: Plan, seconds: float) -> str:
+    return (
+        f"pair {session.pair} of at most {plan.pairs}: {session.side.upper()} took {seconds:.0f} s ({session.folder})"
+    )
+
+
+def _look(found: Comparison) -> str:
+    said = [figure.verdict for figure in found.figures]
+    counts = ", ".join(f"{said.count(verdict)} {verdict}" for verdict in dict.fromkeys(said))
+    return f"after {found.pairs} pairs: {counts}"
+
+
+def _whole_pairs(folder: Path, sessions: Sequence[SessionFigures]) -> list[SessionFigures]:
+    """Return the sessions of whole pairs, and put what is left of others aside: halves of two days are no pair."""
+    whole = list(sessions[: len(sessions) // 2 * 2])
+    for path in sorted(folder.glob("[0-9]*_[ab]*")):
+        if path.name.partition(".")[0] not in {session.folder for session in whole}:
+            aside = folder / "interrupted" / f"{time.time_ns()}_{path.name}"
+            aside.parent.mkdir(exist_ok=True)
+            path.rename(aside)
+    return whole
+
+
+def _new_folder(results_folder: Path) -> Path:
+    name = "ab_" + time.strftime("%Y%m%d_%H%M%S")
+    candidates = (results_folder / name, *(results_folder / f"{name}_{number}" for number in range(2, 1000)))
+    folder = next(candidate for candidate in candidates if not candidate.exists())
+    make_folder(folder)
+    return folder
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let a polite request to end, as CI makes one, unwind like Ctrl-C does, so that everything is cleaned up."""
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    # Under nohup the one of a lost terminal is ignored, and stays so.
+    heeded = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in heeded}
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        sys.stdout.write(line + "\n")
+    sys.stdout.flush()

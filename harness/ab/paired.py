@@ -1,0 +1,95 @@
+"""Two sides measured in pairs: how far apart they are, how sure that is, and when to stop measuring.
+
+The unit is a pair of fresh processes, one a side, next to each other in time: what drifts slowly is in both and falls
+out of their difference. On the scale of `harness.metrics` a difference is a log-ratio; its interval is Student's.
+
+Looking again and again until something shows would find something in any noise. So the looks are fixed beforehand
+(`looks`), and the share of misses is divided among all looks and all metrics of the comparison (Bonferroni's
+inequality): *all* intervals of *all* looks hold the truth together in at least 95 % of comparisons, however dependent
+they are and whenever one stops. Dividing evenly over looks is Pocock's idea (Biometrika 64, 1977); that a sequence of
+intervals stays valid under any rule of stopping is Jennison and Turnbull's "repeated confidence intervals" (J. R.
+Statist. Soc. B 51, 1989). Their boundaries for large samples would be a little tighter; the inequality holds for four
+pairs too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import msgspec
+
+from harness.statistics import mean
+from harness.student import t_quantile
+
+PairedVerdict = Literal["regressed", "improved", "same", "no worse", "undecided"]
+
+MISSED = 0.05
+FEWEST_PAIRS = 2
+# Even numbers: a drift falls out of ABBA, not of ABBAAB. Fewer than four pairs have next to no power at such levels.
+FIRST_LOOK = 4
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """The mean difference B - A of `pairs` pairs, on the metric's own scale, and what encloses the true one."""
+
+    pairs: int
+    mean: float
+    low: float
+    high: float
+
+
+def order(pair: int) -> tuple[str, str]:
+    """Return which side goes first in a pair, counted from 1: a b, b a, a b, …, together ABBA."""
+    return ("a", "b") if pair % 2 else ("b", "a")
+
+
+def looks(most_pairs: int) -> tuple[int, ...]:
+    """Return the numbers of pairs after which the intervals are looked at: 4, 6, 8, 12, 16, 24, … and the last."""
+    return (*(each for each in _steps(most_pairs) if each < most_pairs), most_pairs)
+
+
+def missed_by_each(metrics: int, most_pairs: int) -> float:
+    """Return the share of misses left to one interval of one look, of `metrics` that are compared."""
+    return MISSED / (metrics * len(looks(most_pairs)))
+
+
+def interval(differences: Sequence[float], missed: float) -> Interval:
+    """Return Student's interval for the mean of at least two differences; it misses the truth in a share `missed`."""
+    pairs = len(differences)
+    average = mean(differences)
+    variance = math.fsum((each - average) ** 2 for each in differences) / (pairs - 1)
+    half_width = t_quantile(1 - missed / 2, pairs - 1) * math.sqrt(variance / pairs)
+    return Interval(pairs, average, average - half_width, average + half_width)
+
+
+def verdict(found: Interval, minimum_effect: float, *, lower_is_better: bool) -> PairedVerdict:
+    """Return what an interval says.
+
+    regressed, improved   the interval leaves zero out, and the mean is beyond the minimum effect
+    same                  the whole interval is within the minimum effect, to both sides
+    no worse              it excludes a loss beyond the minimum effect, and says no more
+    undecided             a loss beyond the minimum effect is neither found nor excluded
+    """
+    loss = found if lower_is_better else Interval(found.pairs, -found.mean, -found.high, -found.low)
+    if loss.low > 0 and loss.mean > minimum_effect:
+        return "regressed"
+    if loss.high < 0 and -loss.mean > minimum_effect:
+        return "improved"
+    if loss.high > minimum_effect:
+        return "undecided"
+    return "same" if loss.low >= -minimum_effect else "no worse"
+
+
+def is_decided(said: PairedVerdict) -> bool:
+    """Whether more pairs could say nothing more about a metric that is to be slower, faster, or neither."""
+    return said in {"regressed", "improved", "same"}
+
+
+def _steps(most_pairs: int) -> Iterator[int]:
+    step = FIRST_LOOK
+    while step <= most_pairs:
+        yield step
+        yield step + step // 2
+        step *= 2

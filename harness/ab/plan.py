@@ -1,0 +1,117 @@
+"""What a comparison sets out to do: its two sides, what pytest is told, and how many pairs are the most."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from harness.ab.paired import FEWEST_PAIRS, looks
+from harness.ab.revisions import Checkout, Revision
+from harness.errors import OptionError
+from harness.records import timestamp
+
+MOST_PAIRS = 12
+TESTS = "perf_tests"
+# Each names one place, and there are many sessions.
+OUTPUTS = {"--output-dir", "--output-json", "--benchmark-json", "--junitxml", "--junit-xml"}
+
+
+class Side(msgspec.Struct, frozen=True):
+    """One of the two: a commit, what it is in words, and the arguments that only this side's pytest gets."""
+
+    commit: str
+    words: str
+    arguments: tuple[str, ...]
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Sides, arguments of both, and the bound. `started_at` as everywhere: ISO 8601."""
+
+    started_at: str
+    a: Side
+    b: Side
+    arguments: tuple[str, ...]
+    pairs: int
+
+    def side(self, name: str) -> Side:
+        """Return side "a" or "b"."""
+        return self.a if name == "a" else self.b
+
+    def lines(self) -> list[str]:
+        """Return what is compared, in words."""
+        own = {name: shlex.join(self.side(name).arguments) for name in "ab"}
+        sides = [f"{name.upper()}  {self.side(name).words}" + (f"  {own[name]}" if own[name] else "") for name in "ab"]
+        *first, last = map(str, looks(self.pairs))
+        when = f"{', '.join(first)} and {last}" if first else last
+        return [
+            *sides,
+            f"pytest {shlex.join(self.arguments)}",
+            f"at most {self.pairs} pairs of fresh processes in the order ABBA, looked at after {when}",
+        ]
+
+
+def make_plan(
+    checkout: Checkout,
+    revisions: Sequence[str],
+    own_arguments: tuple[str | None, str | None],
+    arguments: Sequence[str],
+    pairs: int,
+) -> Plan:
+    """Return the plan of what was typed; raise OptionError or RevisionError where that cannot be done.
+
+    Two revisions are A and B. One is compared with the working tree, or, where a side has arguments of its own, with
+    itself; none is the working tree on both sides.
+    """
+    if pairs < FEWEST_PAIRS:
+        raise OptionError(f"--pairs takes a whole number from {FEWEST_PAIRS} up, not {pairs}")
+    own = tuple(_words(f"--{name}-args", text) for name, text in zip("ab", own_arguments, strict=True))
+    for given in (arguments, *own):
+        _require_no_outputs(given)
+    first, second = _two_revisions(checkout, revisions, different_arguments=own[0] != own[1])
+    return Plan(
+        started_at=timestamp(),
+        a=Side(first.commit, first.words, own[0]),
+        b=Side(second.commit, second.words, own[1]),
+        arguments=_with_tests(arguments, checkout.root),
+        pairs=pairs,
+    )
+
+
+def _two_revisions(checkout: Checkout, names: Sequence[str], *, different_arguments: bool) -> tuple[Revision, Revision]:
+    if len(names) > 2:
+        raise OptionError(f"two revisions are compared, not {len(names)}; pytest's arguments follow a --")
+    if not names and not different_arguments:
+        raise OptionError(
+            "nothing to compare: name a revision (it is compared with the working tree), two revisions, "
+            "or give --a-args=… or --b-args=…"
+        )
+    found = [checkout.revision(name) for name in names] or [checkout.working_tree()]
+    if len(found) == 1:
+        found.append(found[0] if different_arguments else checkout.working_tree())
+    return found[0], found[1]
+
+
+def _words(option: str, text: str | None) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(text or ""))
+    except ValueError as error:
+        raise OptionError(f"{option} {text!r} cannot be split into arguments: {error}") from error
+
+
+def _require_no_outputs(arguments: Sequence[str]) -> None:
+    for word in arguments:
+        if word.partition("=")[0].replace("_", "-") in OUTPUTS:
+            raise OptionError(f"{word} cannot be given: each session of a comparison writes into a folder of its own")
+
+
+def _with_tests(arguments: Sequence[str], root: Path) -> tuple[str, ...]:
+    """Put the suite first where no argument names tests: pytest.ini's default are the tests of the suite itself."""
+    return tuple(arguments) if any(_names_tests(word, root) for word in arguments) else (TESTS, *arguments)
+
+
+def _names_tests(word: str, root: Path) -> bool:
+    path = root / word.partition("::")[0]
+    return not word.startswith("-") and (path.suffix == ".py" or any(path.glob("test_*.py")) or path.name == TESTS)

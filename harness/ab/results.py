@@ -1,0 +1,226 @@
+"""What a comparison found: a function of its plan and its sessions, written to ab.json after each of them.
+
+History of the format:
+    1   first version
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from harness.ab.paired import Interval, PairedVerdict, interval, is_decided, looks, missed_by_each, verdict
+from harness.ab.plan import Plan
+from harness.ab.sessions import SessionFigures
+from harness.errors import ResultFileError, SessionError
+from harness.fingerprint import differences
+from harness.metrics import Metric
+from harness.run_folder import write_whole
+from harness.statistics import mean
+from harness.verdicts import FAILED, NO_FIGURE, Status
+
+FORMAT_VERSION = 1
+FILE_NAME = "ab.json"
+UNDECIDED = 11
+
+
+class PairedFigure(msgspec.Struct, frozen=True):
+    """One metric of both sides. `a` and `b`: means over the sessions, and `interval` on the metric's own scale.
+
+    `moved`: which side of a speedup moved, where that makes the verdict another one.
+    """
+
+    name: str
+    metric: Metric
+    a: float
+    b: float
+    interval: Interval
+    verdict: PairedVerdict
+    moved: str = ""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How a comparison ended: the exit status and the reason for it."""
+
+    exit_status: int
+    reason: str
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """A whole comparison, which is `ab.json`; `outcome` is None while it goes on, and where it was cut short."""
+
+    format_version: int
+    plan: Plan
+    sessions: tuple[SessionFigures, ...] = ()
+    figures: tuple[PairedFigure, ...] = ()
+    notes: tuple[str, ...] = ()
+    outcome: Outcome | None = None
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether every interval says what it can say."""
+        return bool(self.figures) and all(is_decided(figure.verdict) for figure in self.figures)
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of which both sessions came to their end."""
+        return len(self.sessions) // 2
+
+
+def compare(plan: Plan, sessions: Sequence[SessionFigures]) -> Comparison:
+    """Return what whole pairs of sessions say, at the last look that they reach; before the first, nothing.
+
+    Raises SessionError where a side's sessions ran under different conditions.
+    """
+    for name in "ab":
+        _require_same_conditions([session for session in sessions if session.side == name])
+    look = max((each for each in looks(plan.pairs) if each <= len(sessions) // 2), default=0)
+    by_name = _pairs_by_name([session for session in sessions if session.pair <= look])
+    missed = missed_by_each(max(len(by_name), 1), plan.pairs)
+    figures = tuple(_figure(name, pairs, missed) for name, pairs in by_name.items())
+    moved = [f"{figure.name}: {figure.moved}" for figure in figures if figure.moved]
+    notes = (*moved, *_notes(sessions, by_name, look))
+    return Comparison(FORMAT_VERSION, plan, tuple(sessions), figures, notes)
+
+
+def common_names(sessions: Sequence[SessionFigures]) -> set[str]:
+    """Return the names of what both sides measured."""
+    sides = [_metrics(sessions, name) for name in "ab"]
+    return sides[0].keys() & sides[1].keys()
+
+
+def concluded(found: Comparison) -> Comparison:
+    """Return a comparison that is over with its exit status, and why it was given: the first that holds.
+
+    1    tests fail on side B alone, or a figure regressed
+    10   nothing was measured on both sides
+    11   for a figure a regression was neither found nor excluded
+    0    otherwise
+    """
+    failed = {
+        side: [each for each in found.sessions if (each.side, each.exit_status) == (side, FAILED)] for side in "ab"
+    }
+    said = {word: [each.name for each in found.figures if each.verdict == word] for word in ("regressed", "undecided")}
+    if failed["b"] and not failed["a"]:
+        status = Status(FAILED, f"tests fail in B and not in A: see {failed['b'][0].folder}.txt")
+    elif said["regressed"]:
+        status = Status(FAILED, f"B is worse beyond the minimum effect in {', '.join(said['regressed'])}")
+    elif not found.figures:
+        status = Status(NO_FIGURE, "nothing was measured on both sides")
+    elif said["undecided"]:
+        status = Status(UNDECIDED, f"a regression was neither found nor excluded in {', '.join(said['undecided'])}")
+    else:
+        status = Status(0, "nothing is worse in B beyond the minimum effect")
+    return msgspec.structs.replace(found, outcome=Outcome(status.code, status.reason))
+
+
+def write(folder: Path, found: Comparison) -> None:
+    """Write `ab.json`; raise RunFolderError where that cannot be done."""
+    write_whole(folder / FILE_NAME, msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+
+
+def read(folder: Path) -> Comparison:
+    """Return what `ab.json` in a folder says; raise ResultFileError where it is missing or cannot be read."""
+    path = folder / FILE_NAME
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=Comparison)
+    except OSError as error:
+        raise ResultFileError(f"{path}: cannot be read ({error.strerror}); name the folder of a comparison") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ResultFileError(f"{path}: {error}; the sessions beside it are intact") from error
+    if found.format_version != FORMAT_VERSION:
+        raise ResultFileError(f"{path}: has format version {found.format_version}, this reader knows {FORMAT_VERSION}")
+    return found
+
+
+def _figure(name: str, pairs: Sequence[tuple[Metric, Metric]], missed: float) -> PairedFigure:
+    metric = pairs[0][0]
+    found = interval([b.value - a.value for a, b in pairs], missed)
+    said = verdict(found, metric.minimum_effect, lower_is_better=metric.lower_is_better)
+    moved = _target_alone(pairs, missed) if said not in {"same", "improved"} else None
+    return PairedFigure(
+        name=name,
+        metric=metric,
+        a=mean([a.value for a, _ in pairs]),
+        b=mean([b.value for _, b in pairs]),
+        interval=found,
+        verdict="improved" if moved else said,
+        moved=moved or "",
+    )
+
+
+def _target_alone(pairs: Sequence[tuple[Metric, Metric]], missed: float) -> str | None:
+    """Say so where a speedup slips only because its target got faster, which is no loss; None elsewhere."""
+    sides = [(a.sides, b.sides) for a, b in pairs if a.sides and b.sides]
+    if len(sides) < len(pairs):
+        return None
+    target, draft = (interval([b[side] - a[side] for a, b in sides], missed) for side in (0, 1))
+    said = [verdict(each, pairs[0][0].minimum_effect, lower_is_better=True) for each in (target, draft)]
+    if said[0] != "improved" or said[1] in {"regressed", "undecided"}:
+        return None
+    return f"only the target got faster ({pairs[0][0].written_change(target.mean)}), the draft did not get slower"
+
+
+def _pairs_by_name(sessions: Sequence[SessionFigures]) -> dict[str, list[tuple[Metric, Metric]]]:
+    """Return the metrics that both sides have in at least two pairs, with A's and B's value of each pair."""
+    found: dict[str, list[tuple[Metric, Metric]]] = {name: [] for name in _metrics(sessions, "a")}
+    for pair in sorted({session.pair for session in sessions}):
+        of_pair = [session for session in sessions if session.pair == pair]
+        a, b = (_metrics(of_pair, name, among=sessions) for name in "ab")
+        for name in a.keys() & b.keys():
+            found[name].append((a[name], b[name]))
+    return {name: pairs for name, pairs in found.items() if len(pairs) > 1}
+
+
+def _metrics(
+    sessions: Sequence[SessionFigures], side: str, among: Sequence[SessionFigures] | None = None
+) -> dict[str, Metric]:
+    """Return a side's metrics by name; engines that are compared with one another are left out of the names."""
+    engines = {each.engines for each in among or sessions if each.engines}
+    compared = (
+        {engine for (engine,) in engines} if len(engines) == 2 and all(len(each) == 1 for each in engines) else ()
+    )
+    return {
+        ".".join(part for part in name.split(".") if part not in compared): metric
+        for session in sessions
+        if session.side == side
+        for name, metric in session.metrics.items()
+    }
+
+
+def _require_same_conditions(sessions: Sequence[SessionFigures]) -> None:
+    measured = [session for session in sessions if session.conditions]
+    for session in measured[1:]:
+        changed = differences(measured[0].conditions, session.conditions)
+        if changed:
+            raise SessionError(
+                f"session {session.folder} ran under other conditions than {measured[0].folder}: {'; '.join(changed)}. "
+                "Figures are compared under equal conditions only; begin a new comparison"
+            )
+
+
+def _notes(sessions: Sequence[SessionFigures], compared: Mapping[str, Sequence[object]], look: int) -> Iterator[str]:
+    """Yield, in words, what a reader of the table must know beside it."""
+    yield from _notes_on_conditions(sessions)
+    a, b = (_metrics(sessions, name, among=sessions) for name in "ab")
+    for side, names in (("A", a.keys() - b.keys()), ("B", b.keys() - a.keys())):
+        if names:
+            yield f"only {side} measured: {', '.join(sorted(names))}"
+    for name, pairs in compared.items():
+        if len(pairs) < look:
+            yield f"{name} was measured on both sides in {len(pairs)} of {look} pairs"
+    for side in "ab":
+        ended = [(each.exit_status, each.reason) for each in sessions if each.side == side]
+        for status, reason in dict.fromkeys(each for each in ended if each[0]):
+            count = ended.count((status, reason))
+            yield f"{count} of {len(ended)} sessions of {side.upper()} ended with exit status {status}: {reason}"
+
+
+def _notes_on_conditions(sessions: Sequence[SessionFigures]) -> Iterator[str]:
+    a, b = (
+        next((each.conditions for each in sessions if each.side == side and each.conditions), None) for side in "ab"
+    )
+    if a and b:
+        yield from (f"from A to B, {difference}" for difference in differences(a, b))

@@ -1,0 +1,139 @@
+"""Revisions of a git checkout, each in a folder of its own: nothing in the user's working tree is touched."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from harness.errors import RevisionError
+
+MOST_NEW_BYTES = 256 * 1024 * 1024
+LONGEST_LIST = 8
+TIES = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"}
+# A commit needs an author; who it is says that no person wrote it.
+AUTHOR = {
+    f"GIT_{role}_{what}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "python -m harness ab"), ("EMAIL", "ab@localhost"))
+}
+
+
+class Revision(msgspec.Struct, frozen=True):
+    """A commit, and what it is in words."""
+
+    commit: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """The git checkout that `root` is the top folder of."""
+
+    root: Path
+
+    def revision(self, name: str) -> Revision:
+        """Return the commit that a branch, tag or hash names; raise RevisionError where there is none."""
+        try:
+            commit = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+        except RevisionError:
+            raise RevisionError(
+                f"{name!r} is no revision of {self.root}: name a branch, a tag or a commit that `git log` knows there "
+                "(of a shallow clone, `git fetch --unshallow` gets the others)"
+            ) from None
+        return Revision(commit, f"{name} ({self._short(commit)} {self._subject(commit)})")
+
+    def working_tree(self) -> Revision:
+        """Return the working tree as it stands, changed and new files included, as a commit that no branch has.
+
+        Raises RevisionError where the new files are too large to be meant.
+        """
+        head = self._git("rev-parse", "HEAD")
+        self._require_small_new_files()
+        with tempfile.TemporaryDirectory() as folder:
+            index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+            self._git("read-tree", "HEAD", variables=index)
+            self._git("add", "--all", variables=index)
+            tree = self._git("write-tree", variables=index)
+        changed = self._git("diff-tree", "--name-only", "-r", "-z", head, tree).split("\0")[:-1]
+        if not changed:
+            return Revision(head, f"the working tree (clean: {self._short(head)} {self._subject(head)})")
+        commit = self._git("commit-tree", tree, "-p", head, "-m", "The working tree", variables=AUTHOR)
+        shown = _printable(", ".join(changed[:LONGEST_LIST]) + (", …" if len(changed) > LONGEST_LIST else ""))
+        files = f"{len(changed)} file{'s' if len(changed) > 1 else ''}"
+        return Revision(commit, f"the working tree ({self._short(head)} with {files} changed: {shown})")
+
+    @contextlib.contextmanager
+    def tree(self, commit: str, folder: Path) -> Iterator[Path]:
+        """Lay a commit's files out in `folder` for as long as the context lasts; a leftover of a killed one goes."""
+        self._remove(folder)
+        try:
+            self._git("worktree", "add", "--quiet", "--detach", "--force", str(folder), commit)
+            yield folder
+        finally:
+            self._remove(folder)
+
+    def _remove(self, folder: Path) -> None:
+        if folder.exists():
+            with contextlib.suppress(RevisionError):  # whatever git does not know goes as a folder
+                self._git("worktree", "remove", "--force", "--force", str(folder))
+            shutil.rmtree(folder, ignore_errors=True)
+        self._git("worktree", "prune")
+
+    def _require_small_new_files(self) -> None:
+        names = self._git("ls-files", "--others", "--exclude-standard", "-z").split("\0")[:-1]
+        sizes = {name: (self.root / name).lstat().st_size for name in names}
+        if sum(sizes.values()) > MOST_NEW_BYTES:
+            largest = max(sizes, key=lambda name: sizes[name])
+            raise RevisionError(
+                f"{self.root}: the working tree has {sum(sizes.values()) / 1e6:.0f} MB of files that git neither has "
+                f"nor ignores, such as {_printable(largest)}; commit what belongs to the comparison, and name the rest "
+                "in .gitignore"
+            )
+
+    def _short(self, commit: str) -> str:
+        return self._git("rev-parse", "--short", commit)
+
+    def _subject(self, commit: str) -> str:
+        return self._git("show", "--no-patch", "--format=%s", commit)
+
+    def _git(self, *arguments: str, variables: dict[str, str] | None = None) -> str:
+        return git(self.root, *arguments, variables=variables)
+
+
+def checkout_of(folder: Path) -> Checkout:
+    """Return the checkout that `folder` is in; raise RevisionError where it is in none or git is not installed."""
+    try:
+        return Checkout(Path(git(folder, "rev-parse", "--show-toplevel")))
+    except RevisionError as error:
+        raise RevisionError(f"{error}; revisions are compared in a git checkout of the suite") from error
+
+
+def git(folder: Path, *arguments: str, variables: dict[str, str] | None = None) -> str:
+    """Return what git says in `folder`; raise RevisionError with its own words where it fails."""
+    command = ["git", "-C", str(folder), *arguments]
+    environment = environment_of_any_checkout() | (variables or {})
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, env=environment)  # noqa: S603
+    except OSError as error:
+        raise RevisionError(f"git cannot be run ({error.strerror}); it lays the compared revisions out") from error
+    if done.returncode:
+        raise RevisionError(f"git {arguments[0]} failed in {folder}: {os.fsdecode(done.stderr).strip()}")
+    return os.fsdecode(done.stdout).strip()
+
+
+def environment_of_any_checkout() -> dict[str, str]:
+    """Return our environment without what ties git to one checkout or index, as it does inside a hook."""
+    return {name: value for name, value in os.environ.items() if name not in TIES}
+
+
+def _printable(name: str) -> str:
+    """Return a file's name with bytes that are no text written out."""
+    return name.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,114 @@
+"""One session of a comparison: a fresh process of pytest in a revision's own tree, and what it measured."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from harness.ab.plan import Side
+from harness.ab.revisions import environment_of_any_checkout
+from harness.errors import SessionError
+from harness.fingerprint import Fingerprint, fingerprint
+from harness.journal import FILE_NAME as JOURNAL_NAME
+from harness.journal import read_journal
+from harness.metrics import Metric, session_metrics
+from harness.verdicts import PYTESTS_OWN
+
+LAST_LINES = 15
+
+
+class SessionFigures(msgspec.Struct, frozen=True):
+    """What one session measured. `conditions`: its fingerprint."""
+
+    pair: int
+    side: str
+    folder: str
+    exit_status: int
+    reason: str
+    engines: tuple[str, ...] = ()
+    metrics: dict[str, Metric] = {}
+    conditions: Fingerprint = {}
+
+
+def measure(side: Side, arguments: Sequence[str], tree: Path, folder: Path) -> int:
+    """Run pytest in `tree`, let it write into `folder` and print beside it; return its exit status.
+
+    Raises SessionError where pytest ended before it had run its tests.
+    """
+    log = folder.with_suffix(".txt")
+    words = [*located(arguments, Path.cwd(), tree), *located(side.arguments, Path.cwd(), tree)]
+    status = _run([sys.executable, "-m", "pytest", *words, f"--output-dir={folder}"], tree, log)
+    if status in PYTESTS_OWN or status < 0:
+        ended = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
+        raise SessionError(f"session {folder.name} of {side.words} {ended}. {log} ends with\n{_last_lines(log)}")
+    return status
+
+
+def read_session(pair: int, name: str, side: Side, folder: Path, status: int) -> SessionFigures:
+    """Return the figures of a session that ended with `status`; raise SessionError where other code was measured."""
+    if not (folder / JOURNAL_NAME).exists():
+        return SessionFigures(pair, name, folder.name, status, "no figure was recorded")
+    run = read_journal(folder / JOURNAL_NAME)
+    measured = (run.header.environment.get("git") or {}).get("commit", side.commit)
+    if measured != side.commit:
+        raise SessionError(
+            f"session {folder.name} measured commit {measured}, not {side.commit}: another copy of the suite is "
+            "imported first; look at PYTHONPATH and at what is installed"
+        )
+    return SessionFigures(
+        pair=pair,
+        side=name,
+        folder=folder.name,
+        exit_status=status,
+        reason=run.end.reason if run.end else "",
+        engines=run.header.engines,
+        metrics=session_metrics(run),
+        conditions=fingerprint(run),
+    )
+
+
+def located(arguments: Sequence[str], here: Path, tree: Path) -> list[str]:
+    """Return the arguments with values of options that name files only here made absolute: data stays where it is."""
+    found = []
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        option, equals, value = word.partition("=") if word.startswith("--") else (before, "", word)
+        if option.startswith("--") and "=" not in option and _is_only_here(value, here, tree):
+            found.append(f"{option}{equals}{here / value}" if equals else str(here / value))
+        else:
+            found.append(word)
+    return found
+
+
+def _is_only_here(value: str, here: Path, tree: Path) -> bool:
+    looks_like_tests = "::" in value or value.endswith(".py")
+    return bool(value) and not looks_like_tests and (here / value).exists() and not (tree / value).exists()
+
+
+def _run(command: list[str], tree: Path, log: Path) -> int:
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603
+            command,
+            cwd=tree,
+            env=environment_of_any_checkout(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that what it started goes with it
+        )
+        try:
+            return process.wait()
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)  # its journal has every line already
+                process.wait()
+
+
+def _last_lines(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join(f"    {line}" for line in lines[-LAST_LINES:])

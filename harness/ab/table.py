@@ -1,0 +1,76 @@
+"""A comparison as text for a terminal."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.ab.paired import MISSED, missed_by_each
+from harness.ab.results import FILE_NAME, Comparison, PairedFigure
+from harness.metrics import Metric
+
+STYLES = {"regressed": "bold red", "improved": "green", "same": "", "no worse": "", "undecided": "yellow"}
+NARROWEST = 120
+LARGE = math.log(100)  # beyond it percents are hard to read
+
+
+def table(found: Comparison, folder: Path, *, width: int = NARROWEST, color: bool = False) -> str:
+    """Return what was compared, a row for each figure with its verdict, what must be known beside it, and the end."""
+    stream = io.StringIO()
+    console = Console(
+        file=stream, width=max(width, NARROWEST), force_terminal=color, color_system="standard" if color else None
+    )
+    parts: list[str | Table] = ["", *found.plan.lines(), ""]
+    if found.figures:
+        parts += [_rows(found), "", _reading(found)]
+    parts += [f"note: {note}" for note in found.notes]
+    if found.outcome:
+        parts.append(f"exit status {found.outcome.exit_status}: {found.outcome.reason}")
+    for part in [*parts, f"files: {folder / FILE_NAME}, and a folder for each session beside it"]:
+        console.print(part, highlight=False, markup=False, soft_wrap=isinstance(part, str))
+    return stream.getvalue()
+
+
+def change(metric: Metric, difference: float) -> str:
+    """Return a difference on a metric's scale as people write it: a share of A's figure, or points of a share."""
+    if metric.is_log and difference > LARGE:
+        return f"{math.exp(min(difference, 99)):.0g}x"
+    return metric.written_change(difference)
+
+
+def _rows(found: Comparison) -> Table:
+    rows = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("figure", "A", "B", "B against A", "interval", "counts beyond", "pairs", "verdict"):
+        rows.add_column(column, justify="left" if column in {"figure", "verdict"} else "right", no_wrap=True)
+    for figure in found.figures:
+        rows.add_row(*_cells(figure), Text(figure.verdict, style=STYLES[figure.verdict]))
+    return rows
+
+
+def _cells(figure: PairedFigure) -> tuple[str, ...]:
+    metric, interval = figure.metric, figure.interval
+    low, high = change(metric, interval.low), change(metric, interval.high)
+    worse = 1 if metric.lower_is_better else -1
+    return (
+        figure.name,
+        metric.written(figure.a),
+        metric.written(figure.b),
+        change(metric, interval.mean),
+        f"{low.partition(' ')[0]} … {high}",
+        change(metric, worse * metric.minimum_effect),
+        str(interval.pairs),
+    )
+
+
+def _reading(found: Comparison) -> str:
+    """Return how sure the intervals are."""
+    each = missed_by_each(len(found.figures), found.plan.pairs)
+    return (
+        f"all intervals of all looks together hold the truth with a probability of {1 - MISSED:.0%} or more "
+        f"(each by itself {1 - each:.3%})"
+    )
