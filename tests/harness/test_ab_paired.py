@@ -22,6 +22,15 @@ def test_pairs_are_in_the_order_abba() -> None:
     assert [order(pair) for pair in range(1, 5)] == [("a", "b"), ("b", "a"), ("a", "b"), ("b", "a")]
 
 
+@pytest.mark.parametrize("pairs", [4, 6, 8, 12])
+def test_a_steady_drift_falls_out_of_the_mean(pairs: int) -> None:
+    """A machine that gets one percent slower from session to session, for both sides alike."""
+    sessions = iter(range(2 * pairs))
+    values = [{side: 0.01 * next(sessions) for side in order(pair)} for pair in range(1, pairs + 1)]
+    found = interval([each["b"] - each["a"] for each in values], missed=0.05)
+    assert found.mean == pytest.approx(0, abs=1e-12)
+
+
 @pytest.mark.parametrize(
     ("most_pairs", "expected"),
     [(2, (2,)), (4, (4,)), (5, (4, 5)), (12, (4, 6, 8, 12)), (20, (4, 6, 8, 12, 16, 20)), (24, (4, 6, 8, 12, 16, 24))],
