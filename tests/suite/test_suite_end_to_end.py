@@ -39,6 +39,15 @@ def test_every_stage_of_every_model_is_in_pytest_benchmarks_file(whole):
     assert all(entry["stats"]["data"] for entry in entries)
 
 
+def test_raw_events_and_event_images_are_said_beside_the_literal_loop(whole):
+    infos = {entry["name"]: entry["extra_info"] for entry in whole.json("benchmark.json")["benchmarks"]}
+    ratios = infos["test_event_images[egpt]"]["times_as_fast_as_the_literal_loop"]
+    assert set(ratios) == {"raw events", "event images"}
+    sources = {record.variant: record.sources for record in whole.record().stages if record.model == "egpt"}
+    read = {"literal loop": "raw events (literal loop)", "raw events": "raw events", "event images": "event images"}
+    assert all(source.startswith(read[variant]) for variant in read for source in sources[variant])
+
+
 def test_the_legacy_file_has_every_key_for_every_sample(whole):
     records = whole.legacy()
     assert len(records) == 2
