@@ -31,7 +31,7 @@ from typing import Literal
 
 import msgspec
 
-from harness.figures import LEGACY_READER, MIB, Speedup, comparisons, gated_stage_1, highest
+from harness.figures import LEGACY_READER, MIB, Speedup, comparable_rounds, comparisons, gated_stage_1, highest
 from harness.memory import MemoryPeak
 from harness.records import RunRecord, StageRecord
 from harness.statistics import mean, median
@@ -135,7 +135,7 @@ def _paces(place: tuple[str, ...], records: Sequence[StageRecord], on_gpu: bool)
 def _rounds(records: Iterable[StageRecord]) -> Iterator[tuple[str, float, int]]:
     """Yield sample, seconds and decoding steps of every timed round; n tokens take n - 1 steps."""
     for record in records:
-        for sample, seconds in zip(record.round_samples, record.round_s, strict=True):
+        for sample, seconds in comparable_rounds(record):
             yield sample, seconds, record.tokens.get(sample, 0) - 1
 
 
