@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,9 +67,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "pipeline" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("models")
         models = [model for model in selection.models if marker is None or model in marker.args]
-        metafunc.parametrize("pipeline", models, indirect=True, scope="session")
+        reason = f"measures {', '.join(marker.args)}, not selected" if marker else "no model was selected"
+        metafunc.parametrize("pipeline", _or_skip(models, reason), indirect=True, scope="session")
     if "target" in metafunc.fixturenames:
-        metafunc.parametrize("target", selection.targets if selection.draft else (), scope="session")
+        pairs = selection.targets if selection.draft else ()
+        metafunc.parametrize("target", _or_skip(pairs, "takes a draft and a target, both selected"), scope="session")
     if "engine" in metafunc.fixturenames:
         metafunc.parametrize("engine", selection.engines, scope="session")
 
@@ -164,6 +167,11 @@ def fixed_length(session: Session, selection: Selection) -> Callable[[str], Leng
         return Length(session.options.fixed_tokens or selection.fixed_tokens(model), fixed=True)
 
     return length_of
+
+
+def _or_skip(keys: Sequence[str], reason: str) -> list[Any]:
+    """The keys, or one parameter in place of them that skips with the reason."""
+    return [*keys] or [pytest.param("none", marks=pytest.mark.skip(reason=reason))]
 
 
 def _wishes(options: Options) -> Wishes:

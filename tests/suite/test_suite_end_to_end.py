@@ -143,7 +143,7 @@ def test_one_target_and_part_of_the_stages_give_a_smaller_result(suite):
 def test_disabled_benchmarks_run_every_stage_once_and_pass(suite):
     result = suite.run("--benchmark-disable", "--models=egpt")
     assert result.returncode == 0, result.stdout
-    assert "11 passed" in result.stdout
+    assert "9 passed, 7 skipped" in result.stdout
     assert not suite.output.exists()
 
 
@@ -171,7 +171,7 @@ def test_torn_files_are_blamed_on_their_sample_and_the_others_go_on(suite, datas
 
 
 def test_a_model_that_cannot_be_loaded_fails_its_own_tests_and_the_others_go_on(suite, dataset_folder, tmp_path):
-    where = ("--dataset_dir", str(dataset_folder), "--device=cpu", "--models=egpt,videollava", "-k", "test_load")
+    where = ("--dataset_dir", str(dataset_folder), "--device=cpu", "--models=egpt,videollava", "-k", "stage1")
     (tmp_path / "empty").mkdir()
     write_tiny_checkpoint("egpt", tmp_path / "good")
     paths = ("--eventgpt_model_path", tmp_path / "good", "--video_llava_model_path", tmp_path / "empty")
