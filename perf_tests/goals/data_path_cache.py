@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from fixtures.pipeline import StagedPipeline
 from fixtures.staged import StagedBase
 from harness.statistics import median
 from perf_tests.goals.goal_table import GoalRow
+from perf_tests.goals.in_turn import seconds_in_turn
 
 FRAMES = 8
 ROUNDS, LEGACY_ROUNDS = 60, 5
@@ -47,8 +46,9 @@ def _frame_rows(sample: Sample, folder: Path) -> list[GoalRow]:
 
     frames = tuple(np.stack(hit()))
     assert np.array_equal(hit(), frames)
-    (hit_s,) = _side_by_side(hit, rounds=ROUNDS)
-    copy_s, hit_and_copy_s = _side_by_side(copy, hit_and_copy, rounds=ROUNDS)
+    hit_s = median(seconds_in_turn({"hit": hit}, ROUNDS)["hit"])
+    both = seconds_in_turn({"copy": copy, "hit and copy": hit_and_copy}, ROUNDS)
+    copy_s, hit_and_copy_s = median(both["copy"]), median(both["hit and copy"])
     what = f"frame-cache hit, 8 frames of {frames[0].shape[1]}x{frames[0].shape[0]}"
     copying = "copying those bytes to fresh memory"
     return [
@@ -75,8 +75,8 @@ def _pixel_rows(sample: Sample, folder: Path) -> list[GoalRow]:
     wanted = plain.preprocess(plain.load(sample)).pixel_values
     assert torch.equal(by_cache(), wanted)
     assert torch.equal(by_cache(), wanted)
-    (legacy_s,) = _side_by_side(legacy, rounds=LEGACY_ROUNDS)
-    (hit_s,) = _side_by_side(by_cache, rounds=ROUNDS)
+    legacy_s = median(seconds_in_turn({"legacy": legacy}, LEGACY_ROUNDS)["legacy"])
+    hit_s = median(seconds_in_turn({"hit": by_cache}, ROUNDS)["hit"])
     what = "stages 1 + 2 on a pixel-cache hit"
     goal = "under 1.5 ms, at least 300x legacy on the 5 s clip"
     return [GoalRow(what, 1000 * hit_s, "ms", goal, ROUNDS, "legacy reader and PIL processor", 1000 * legacy_s)]
@@ -86,14 +86,3 @@ def _videollava(settings: ModelSettings) -> StagedBase:
     pipeline: StagedPipeline = pipeline_loaders(settings, ["videollava"])["videollava"]()
     assert isinstance(pipeline, StagedBase)
     return pipeline
-
-
-def _side_by_side(*calls: Callable[[], object], rounds: int) -> list[float]:
-    """The median time of each call, the calls taking turns so that a slow moment meets all of them."""
-    seconds: list[list[float]] = [[] for _ in calls]
-    for _ in range(rounds):
-        for call, times in zip(calls, seconds, strict=True):
-            start = time.perf_counter()
-            call()
-            times.append(time.perf_counter() - start)
-    return [median(times) for times in seconds]

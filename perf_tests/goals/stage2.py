@@ -1,12 +1,7 @@
-"""Stage 2 beside transformers' PIL processor: 8 frames of 1440x1080 to 224 pixels.
-
-`python -m perf_tests.goals.stage2` times the ways in turn and prints what they took.
-"""
+"""Stage 2 beside transformers' PIL processor: 8 frames of 1440x1080 to 224 pixels."""
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -18,7 +13,6 @@ from torch import Tensor
 from fixtures.pixel_settings import PROCESSORS, clip_settings
 from fixtures.pixels import PixelProcessor
 from fixtures.scene import Scene
-from harness.statistics import median
 
 FRAMES, WIDTH, HEIGHT, SIDE = 8, 1440, 1080, 224
 TIMES_FASTER = {"torch": 6.5, "pil": 1.9}
@@ -55,26 +49,3 @@ def _library() -> Callable[[Frames], Tensor]:
         return found
 
     return pixels
-
-
-def _seconds_in_turn(ways: dict[str, Callable[[], Tensor]], turns: int) -> dict[str, list[float]]:
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(turns):
-        for name, run in ways.items():
-            start = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - start)
-    return seconds
-
-
-def _print_table(turns: int = 41) -> None:
-    """Medians, and the median over the turns of how many times longer the library took."""
-    seconds = _seconds_in_turn(stage2_ways(), turns)
-    for name, ours in seconds.items():
-        factor = median([theirs / mine for mine, theirs in zip(ours, seconds[LIBRARY], strict=True)])
-        goal = f", goal {TIMES_FASTER[name]}x" if name in TIMES_FASTER else ""
-        sys.stdout.write(f"{name}: {1000 * median(ours):.1f} ms, {factor:.2f}x{goal} (median of {turns})\n")
-
-
-if __name__ == "__main__":
-    _print_table()

@@ -7,23 +7,39 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import psutil
 import pytest
 
+from fixtures.dataset import Dataset
+from fixtures.devices import use_threads_for
+from fixtures.embedded import EmbeddedSpec, ensure_embedded
 from fixtures.embedded_sample import FRAMES_PER_SECOND, write_mp4
 from fixtures.frames import read_frames, uniform_indices
 from fixtures.h264 import slices_per_picture
+from fixtures.models import ModelSettings, pipeline_loaders
 from fixtures.readers import fast, plain, torchcodec
 from fixtures.readers.clip import opened
 from fixtures.readers.packets import read_index
 from fixtures.scene import Scene
+from fixtures.staged import StagedBase
+from harness.figures import MIB
 from harness.memory import HostMemory
 from harness.statistics import median
+from perf_tests.goals.data_path_cache import cache_rows
+from perf_tests.goals.event_work import (
+    Beside,
+    dataset_of_streams,
+    drawing,
+    first_two_stages,
+    own_memory_of_drawing,
+    preparing_event_images,
+)
 from perf_tests.goals.goal_table import GoalRow, GoalTable
 from perf_tests.goals.in_turn import seconds_in_turn, times_faster
+from perf_tests.goals.stage2 import LIBRARY, TIMES_FASTER, stage2_ways
 
 COUNT = 8
 SIZES = {"1440x1080": (1440, 1080), "640x480": (640, 480)}
@@ -129,6 +145,56 @@ def test_memory_while_reading(size: str, clips: dict[tuple[str, int], Path], tab
     name = f"memory while reading, above the start, {size}, 400 frames"
     frames = (peak - before) / (width * height * 3)
     table.rows.append(GoalRow(name, frames, "frames' bytes", "under 12 frames", 1))
+
+
+def test_frame_cache(table: GoalTable, tmp_path: Path) -> None:
+    """Hits of frames beside a copy of their bytes, and of pixels beside the old way through stages 1 and 2."""
+    folder = ensure_embedded(EmbeddedSpec(1, *SIZES["1440x1080"], 5.0), tmp_path)
+    table.rows.extend(cache_rows(Dataset.open(folder).samples[0], tmp_path / "cache"))
+
+
+def test_stage_2_beside_the_library(table: GoalTable) -> None:
+    """Each of our processors beside transformers' own without torchvision, on the same frames."""
+    use_threads_for("tiny", "cpu")
+    found = seconds_in_turn(stage2_ways(), 41)
+    for processor, goal in TIMES_FASTER.items():
+        name = f"stage 2, --processor {processor}, 8 frames of 1440x1080 to 224"
+        table.rows.append(_ratio_row(name, f"at least {goal}x", LIBRARY, found[processor], found[LIBRARY]))
+
+
+@pytest.mark.parametrize(("events", "goal"), [(10**5, "at least 40x"), (10**7, "at least 100x")])
+def test_drawing_events_beside_the_loop(events: int, goal: str, table: GoalTable) -> None:
+    """The published loop over single events, once; ours several times, with the same pixels."""
+    table.rows.append(_beside_row(f"drawing {events} events into 5 pictures", goal, "literal loop", drawing(events)))
+
+
+def test_memory_of_drawing_very_many_events(table: GoalTable, tmp_path: Path) -> None:
+    """A process of its own reads and draws 10^8 events."""
+    grown, pictures = own_memory_of_drawing(10**8, tmp_path)
+    name = "memory of reading and drawing 10^8 events, own pages above the start"
+    table.rows.append(GoalRow(name, grown / MIB, "MiB", "bounded", 1, "the pictures, MiB", pictures / MIB))
+
+
+def test_raw_events_beside_event_images(table: GoalTable, tmp_path: Path) -> None:
+    """EventGPT's stages 1 and 2, files included."""
+    use_threads_for("tiny", "cpu")
+    samples = Dataset.open(ensure_embedded(EmbeddedSpec(), tmp_path)).samples
+    pipeline = cast("StagedBase", pipeline_loaders(ModelSettings(), ["egpt"])["egpt"]())
+    row = _beside_row("EventGPT stages 1 + 2 from raw events", "faster", "5 PNGs", first_two_stages(pipeline, samples))
+    table.rows.append(row)
+
+
+def test_preparing_event_images(table: GoalTable, tmp_path: Path) -> None:
+    """`prepare --event-images` of 600 samples on two processes beside the loop alone."""
+    source = Dataset.open(ensure_embedded(EmbeddedSpec(), tmp_path))
+    folder = dataset_of_streams(source, tmp_path / "many", 600)
+    found = preparing_event_images(folder, workers=2)
+    what = "prepare, event images of 600 samples on 2 processes"
+    table.rows.append(_beside_row(what, "at least 30x", "the loop, drawing alone", found))
+
+
+def _beside_row(what: str, goal: str, reference: str, found: Beside) -> GoalRow:
+    return GoalRow(what, 1000 * found.ours_s, "ms", goal, found.n, reference, 1000 * found.yardstick_s, found.factor)
 
 
 def _by_torchcodec(path: Path, threads: int) -> Any:
