@@ -35,7 +35,7 @@ def _throttle_reasons(nvml: Any, card: Any) -> tuple[str, ...] | None:
         bits = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(card)
     except nvml.NVMLError:
         return None
-    return tuple(words for name, words in names.items() if bits & getattr(nvml, f"nvmlClocksThrottleReason{name}", 0))
+    return tuple(words for name, words in names.items() if bits & getattr(nvml, f"nvmlClocksThrottleReason{name}"))
 
 
 def _other_processes(nvml: Any, card: Any) -> int | None:

@@ -27,6 +27,7 @@ from harness.journal import read_journal
 from harness.records import GateRecord, ModelRecord, RunRecord
 from perf_tests.goals.goal_table import GoalRow, GoalTable
 from perf_tests.goals.injected_work import SHARE
+from perf_tests.goals.simulated_gates import NOISES, share_of_alarms_under_two_clocks, share_that_fails
 
 ROOT = Path(__file__).parents[2]
 PIECE_S = 500.0
@@ -35,6 +36,7 @@ BASELINE_SESSIONS = 10
 SAME_ON_CPU, SAME_ON_GPU, INJECTED = 20, 10, 7
 SHARES = (0.10, 0.05)
 INJECTED_STAGES = ("vision", "prefill", "decode")
+SIMULATED = 200_000
 CONCLUDED = {"pass", "improved", "regressed"}
 
 
@@ -113,6 +115,22 @@ def campaign(selection: Selection) -> Campaign:
     words = ("perf_tests", "-k", "not whole", f"--model-set={selection.model_set}", f"--device={selection.device}")
     folder = ROOT / "results" / f"trust-{selection.model_set}-{selection.device.replace(':', '-')}"
     return Campaign(folder, (*words, f"--models={models}", *size, *rounds))
+
+
+def test_simulated_gates_are_right(table: GoalTable) -> None:
+    """The judging functions on drawn sessions: false alarms of noise and of a clock with two states, and power."""
+    wrong = max(share_that_fails(noise, runs=SIMULATED) for noise in NOISES)
+    table.rows.append(GoalRow("simulated, false alarms a gate", 100 * wrong, "%", "at most 0.1 %", SIMULATED))
+    clocks = [
+        (noise, slower, often) for noise in NOISES for slower in (0.04, 0.08, 0.15) for often in (0.05, 0.1, 0.3, 0.5)
+    ]
+    wrong = max(share_of_alarms_under_two_clocks(*clock, runs=SIMULATED) for clock in clocks)
+    name = "simulated, false alarms a gate, clocks with two states"
+    table.rows.append(GoalRow(name, 100 * wrong, "%", "at most 0.1 %", SIMULATED))
+    for noise, effect, goal in ((0.01, 0.05, "92 %"), (0.02, 0.10, "95 %")):
+        found = 100 * share_that_fails(noise, effect, runs=SIMULATED)
+        name = f"simulated, +{100 * effect:.0f} % found at a session noise of {100 * noise:.0f} %"
+        table.rows.append(GoalRow(name, found, "%", f"{goal} or more", SIMULATED))
 
 
 def test_the_same_program_raises_no_alarm(campaign: Campaign, table: GoalTable, selection: Selection) -> None:

@@ -11,6 +11,7 @@ from harness.terminal import gate_lines
 from harness.verdicts import exit_status
 from tests.harness.made_runs import failed_pass, header, stage_test, whole_pass
 
+T_97 = 2.150375  # t(0.97, 9)
 QUIET = (SentinelRecord("start", (1.0,), (1.0,)), SentinelRecord("end", (1.0,), (1.0,)))
 
 
@@ -39,7 +40,7 @@ def test_a_noisy_baseline_widens_the_limit_and_tells_what_it_could_have_found() 
     known = baseline(*(session(math.exp((number - 4.5) / 100)) for number in range(10)))
     found = verdict(session(1.07), known)
     assert found.state == "pass"
-    assert found.limit == pytest.approx(2.39844 * 0.0302765 * math.sqrt(1.1), rel=1e-4)
+    assert found.limit == pytest.approx(T_97 * 0.0302765 * math.sqrt(1.1), rel=1e-4)
     assert found.smallest_effect is not None
     assert f"would have found +{100 * math.expm1(found.smallest_effect):.1f} %" in found.sentence
 
