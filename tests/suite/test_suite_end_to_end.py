@@ -43,13 +43,22 @@ def test_every_stage_of_every_model_is_in_pytest_benchmarks_file(whole):
     assert all(entry["stats"]["data"] for entry in entries)
 
 
-def test_raw_events_and_event_images_are_said_beside_the_literal_loop(whole):
+def test_ways_of_doing_one_thing_are_measured_in_turn(whole):
     infos = {entry["name"]: entry["extra_info"] for entry in whole.json("benchmark.json")["benchmarks"]}
-    ratios = infos["test_event_images[egpt]"]["times_as_fast_as_the_literal_loop"]
-    assert set(ratios) == {"raw events", "event images"}
-    sources = {record.variant: record.sources for record in whole.record().stages if record.model == "egpt"}
-    read = {"literal loop": "raw events (literal loop)", "raw events": "raw events", "event images": "event images"}
-    assert all(source.startswith(read[variant]) for variant in read for source in sources[variant])
+    for test in ("test_read_mp4[fast]", "test_draw_events", "test_load_raw_events"):
+        assert infos[test]["times_faster"] > 0
+    assert {record.what for record in whole.record().side_by_side} == {
+        info["what"] for info in infos.values() if "times_faster" in info
+    }
+
+
+def test_a_draft_drafts_for_each_target_and_changes_no_answer(whole):
+    run = whole.record()
+    assert {(each.target, each.sample) for each in run.speculations} == {
+        (target, sample.id) for target in ("videollava", "llava") for sample in run.header.samples
+    }
+    assert all(each.identical for each in run.speculations)
+    assert all(all(each.agrees["self"]) for each in run.agreements)
 
 
 def test_the_legacy_file_has_every_key_for_every_sample(whole):
