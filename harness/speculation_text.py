@@ -22,8 +22,8 @@ def text(found: SpeculationFigures) -> str:
 
 def _lines(found: SpeculationFigures) -> Iterator[str]:
     if found.acceptance:
-        by_sight = ", ".join(f"{SEES.get(kind, kind)} {interval(each)}" for kind, each in found.acceptance.items())
-        yield f"acceptance, teacher-forced, by what the draft sees: {by_sight}"
+        yield "acceptance, teacher-forced, by what the draft sees:"
+        yield from (f"  {SEES.get(kind, kind)}: {interval(each)}" for kind, each in found.acceptance.items())
     if found.lift is not None:
         yield f"vision lift, its pictures over another sample's: {interval(found.lift, sign='+')}"
     if found.views is not None and found.views.conditional is not None:

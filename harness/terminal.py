@@ -87,8 +87,8 @@ def _parts(run: RunRecord) -> Iterator[str | Text | Table]:
         yield _stage_table(run, figures)
         yield from (f"{mark} {state}" for state, mark in _state_marks(figures).items())
     if run.side_by_side:
-        yield _heading("side by side: median ms, and times faster, the median over pairs of rounds")
-        yield _side_by_side_table(run)
+        yield _heading("side by side, in turn: medians, and the median over pairs of rounds of how they compare")
+        yield from _side_by_side_lines(run)
     if any(record.kind == "whole" and record.failure is None for record in run.passes):
         yield _heading("whole pass: mean ms a sample (sync: what waiting between the stages adds)")
         yield _pass_table(run)
@@ -167,19 +167,13 @@ def _state_marks(figures: Iterable[StageFigure]) -> dict[str, str]:
     return {state: f"[{letter}]" for state, letter in zip(states, ascii_lowercase, strict=False)}
 
 
-def _side_by_side_table(run: RunRecord) -> Table:
-    table = _table("what", "way", "ms", "reference", "ms", "faster", "pairs")
+def _side_by_side_lines(run: RunRecord) -> Iterator[str]:
     for record in run.side_by_side:
-        table.add_row(
-            record.what,
-            record.way,
-            milliseconds(median(record.way_s)),
-            record.reference,
-            milliseconds(median(record.reference_s)),
-            f"{times_faster(record):.2f}x",
-            str(len(record.way_s)),
+        ours, theirs = milliseconds(median(record.way_s)), milliseconds(median(record.reference_s))
+        yield (
+            f"{record.what}: {record.way} {ours} ms, {times_faster(record):.2f}x as fast as {record.reference} "
+            f"({theirs} ms; {len(record.way_s)} pairs)"
         )
-    return table
 
 
 def _pass_table(run: RunRecord) -> Table:
@@ -354,6 +348,6 @@ def _heading(title: str) -> Text:
 def _table(*columns: str) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0))
     for column in columns:
-        is_text = column in {"model", "stage", "what", "way", "reference"}
+        is_text = column in {"model", "stage"}
         table.add_column(column, justify="left" if is_text else "right", overflow="fold", no_wrap=is_text)
     return table

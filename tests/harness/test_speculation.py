@@ -137,7 +137,8 @@ def test_lines_for_people_name_every_figure() -> None:
     )
     assert title(found) == "speculative decoding: egpt drafts for videollava (eager, gamma 4, 2 requests)"
     written = text(found)
-    assert "its pictures 0.500, another sample's 0.000" in written
+    assert "  its pictures: 0.500" in written.splitlines()
+    assert "  another sample's: 0.000" in written.splitlines()
     assert "0.875 of the drafted tokens were accepted, 0.875 of those looked at; 4.50 tokens a round" in written
     assert "2.000x (2.000 to 2.000); 0 % of the requests became slower; 2 of 2 answers are the target's own" in written
     assert "decoding alone: 3.00x; by c = 0.025 and v = 0.200 it should be 15.00x" in written
