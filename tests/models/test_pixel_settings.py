@@ -53,7 +53,7 @@ def test_what_clip_s_processing_does_not_know_is_refused_by_file_and_key(values,
     ],
 )
 def test_what_is_not_done_need_not_be_understood(values):
-    read_settings("a file", values)
+    assert isinstance(read_settings("a file", values), PixelSettings)
 
 
 def test_a_key_that_is_missing_has_clip_s_published_value():
