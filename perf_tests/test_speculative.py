@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -14,7 +14,6 @@ from fixtures.speculative_pair import SpeculativePair
 from harness.device_slot import DeviceSlot
 from harness.recorder import Recorder
 from harness.session import Session
-from harness.stages import Length
 
 
 @pytest.mark.stage("speculative")
@@ -25,21 +24,21 @@ def test_speculative(
     stage_samples: Sequence[Sample],
     selection: Selection,
     session: Session,
-    fixed_length: Callable[[str], Length],
     device_slot: DeviceSlot[StagedPipeline],
     recorder: Recorder,
 ) -> None:
     """Request by request, the target alone and then the pair; where numbers are exact, answers must be the same."""
     assert selection.draft is not None
-    natural = selection.model_set != "full"
+    if selection.model_set == "full":
+        pytest.skip("the random weights of the full set agree by chance alone: there is nothing to accept")
     try:
         draft, verifier = device_slot.hold(selection.draft, target)
         pair = SpeculativePair(
             draft,
             verifier,
             gamma=session.options.gamma,
-            max_new_tokens=session.options.max_new_tokens if natural else fixed_length(target).tokens,
-            stop_at_eos=natural,
+            max_new_tokens=session.options.max_new_tokens,
+            stop_at_eos=True,
         )
     except FixtureError as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
