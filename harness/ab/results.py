@@ -19,11 +19,10 @@ from harness.fingerprint import differences
 from harness.metrics import Metric
 from harness.run_folder import write_whole
 from harness.statistics import mean
-from harness.verdicts import FAILED, NO_FIGURE, Status
+from harness.verdicts import FAILED, NO_FIGURE, NOT_DECIDED, Status
 
 FORMAT_VERSION = 1
 FILE_NAME = "ab.json"
-UNDECIDED = 11
 
 
 class PairedFigure(msgspec.Struct, frozen=True):
@@ -110,7 +109,7 @@ def concluded(found: Comparison) -> Comparison:
     elif not found.figures:
         status = Status(NO_FIGURE, "nothing was measured on both sides")
     elif said["undecided"]:
-        status = Status(UNDECIDED, f"a regression was neither found nor excluded in {', '.join(said['undecided'])}")
+        status = Status(NOT_DECIDED, f"a regression was neither found nor excluded in {', '.join(said['undecided'])}")
     else:
         status = Status(0, "nothing is worse in B beyond the minimum effect")
     return msgspec.structs.replace(found, outcome=Outcome(status.code, status.reason))

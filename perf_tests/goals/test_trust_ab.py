@@ -18,13 +18,13 @@ import pytest
 
 from harness.ab import results
 from perf_tests.goals.goal_table import GoalRow, GoalTable
+from perf_tests.goals.injected_work import SHARE
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "results" / "trust_ab"
 COMPARISONS = 7
 STAGES = ("vision", "prefill", "decode")
 PLUGIN = "perf_tests.goals.injected_work"  # only side B is told of it, and it reads how much from the environment
-SHARE = "EVENT_VLM_PERF_INJECTED_SHARE"
 SESSION = "perf_tests --models egpt --stage-samples 2 --rounds 10"
 GOALS = {0.2: "all", 0.1: "at least 17 of 20", 0.0: "none"}
 
