@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from harness.figures import MIB
 
+_CONTROL_CHARACTERS = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "�")
+
 
 def milliseconds(seconds: float) -> str:
     """Return a time in milliseconds with three or more significant digits."""
@@ -40,3 +42,8 @@ def mebibytes(size: float) -> str:
 def with_unit(size: float) -> str:
     """Return a size in MiB, or in GiB from 10 of them on, with the unit."""
     return f"{size / MIB / 1024:.1f} GiB" if size >= 10 * 1024 * MIB else f"{size / MIB:.0f} MiB"
+
+
+def harmless(text: str) -> str:
+    """Put a mark in the place of control characters: answers and error texts must not steer whoever shows them."""
+    return text.translate(_CONTROL_CHARACTERS)

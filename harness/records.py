@@ -48,6 +48,9 @@ class PlannedSample(msgspec.Struct, frozen=True):
     video_data: str | None
     # The dataset's own answer, to be read beside the models'.
     reference: str | None = None
+    # Inside the dataset folder; empty in older files. A report shows a few of them.
+    event_images: tuple[str, ...] = ()
+    frames_folder: str | None = None
 
 
 class Header(msgspec.Struct, frozen=True, tag_field="record", tag="header"):
@@ -72,6 +75,7 @@ class Header(msgspec.Struct, frozen=True, tag_field="record", tag="header"):
     samples: tuple[PlannedSample, ...]
     # What tells the files of the samples from others of the same names; None in older files.
     dataset_identity: str | None = None
+    dataset_folder: str | None = None
 
 
 class ModelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="model"):

@@ -48,6 +48,7 @@ class Plan(msgspec.Struct, frozen=True):
     samples: Sequence[PlannedSample]
     limits: dict[str, float]
     dataset_identity: str | None = None
+    dataset_folder: Path | None = None
 
 
 @dataclass(slots=True)
@@ -150,4 +151,5 @@ class Session:
             limits=plan.limits,
             samples=tuple(plan.samples),
             dataset_identity=plan.dataset_identity,
+            dataset_folder=None if plan.dataset_folder is None else str(plan.dataset_folder.absolute()),
         )

@@ -28,7 +28,7 @@ from harness.figures import (
     times_faster,
 )
 from harness.memory import MemoryPeak
-from harness.printed import change, fraction, mebibytes, milliseconds, percent, times
+from harness.printed import change, fraction, harmless, mebibytes, milliseconds, percent, times
 from harness.records import Failure, GateRecord, GateState, PassRecord, RunRecord, VerdictRecord
 from harness.speculation import speculation_figures
 from harness.speculation_text import text, title
@@ -49,7 +49,6 @@ GATE_STYLES: dict[GateState, str] = {
     "flagged": "bold yellow",
     "regressed": "bold red",
 }
-CONTROL_CHARACTERS = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "�")
 
 
 def summary(run: RunRecord, folder: Path, files: Iterable[Path], *, width: int, color: bool) -> str:
@@ -69,7 +68,7 @@ def summary(run: RunRecord, folder: Path, files: Iterable[Path], *, width: int, 
 
 def gate_lines(gates: Iterable[GateRecord]) -> str:
     """Return the verdicts as text, the worst last; of those that passed, the nearest to its limit alone."""
-    return _gate_text(list(gates)).plain.translate(CONTROL_CHARACTERS)
+    return harmless(_gate_text(list(gates)).plain)
 
 
 def _parts(run: RunRecord) -> Iterator[str | Text | Table]:
@@ -112,9 +111,9 @@ def _parts(run: RunRecord) -> Iterator[str | Text | Table]:
 def _harmless(part: str | Text | Table) -> str | Text | Table:
     """Put a mark in the place of control characters: answers and error texts must not steer the user's terminal."""
     if isinstance(part, str):
-        return part.translate(CONTROL_CHARACTERS)
+        return harmless(part)
     if isinstance(part, Text):
-        part.plain = part.plain.translate(CONTROL_CHARACTERS)
+        part.plain = harmless(part.plain)
     return part
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 from harness.ab.paired import Interval
 from harness.printed import change, fraction, mebibytes, milliseconds, percent, times, with_unit
 
+NOT_SHOWN = "What these data do not show"
 Tone = Literal["good", "bad", "doubt", "plain"]
 
 
@@ -113,14 +114,19 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A whole report; `slipped`: what got worse or broke, `story`: the run in sentences."""
+    """A whole report; `slipped`: what got worse or broke, `story`: the run in sentences, `not_shown`: what it is not.
+
+    `source`: the folder or file that it was made from.
+    """
 
     title: str
+    source: str
     conditions: tuple[Words, ...]
     verdict: Verdict | None
     slipped: tuple[Words, ...]
     tiles: tuple[Tile, ...]
     story: tuple[Words, ...]
+    not_shown: tuple[Words, ...]
     sections: tuple[Section, ...]
 
 
@@ -172,3 +178,8 @@ def between(name: str, found: Interval | None, of: Callable[[str, float], Figure
     if found is None:
         return ()
     return words(of(f"{name}.low", found.low), " to ", of(f"{name}.high", found.high))
+
+
+def decimal(name: str, value: float, digits: int = 1) -> Figure:
+    """Any other number, with so many digits behind the point."""
+    return Figure(name, value, f"{value:.{digits}f}")

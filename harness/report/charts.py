@@ -13,19 +13,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.terminal import CONTROL_CHARACTERS
+from harness.printed import harmless
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-NAMES = ("ink", "muted", "grid", "paper", "good", "bad", "doubt", *(f"m{n}" for n in range(1, 5)), *(f"s{n}" for n in range(1, 7)))
+NAMES = (
+    "ink",
+    "muted",
+    "grid",
+    "paper",
+    "good",
+    "bad",
+    "doubt",
+    *(f"m{n}" for n in range(1, 5)),
+    *(f"s{n}" for n in range(1, 7)),
+)
 COLOURS = {name: f"#c0ffe{number:x}" if number < 16 else f"#c0ffd{number - 16:x}" for number, name in enumerate(NAMES)}
 WIDTH = 4.6
 """Inches: 442 px of a page, so that letters keep their size on a telephone and do not get large elsewhere."""
 MOST_POINTS = 250
 """Of a model's samples in a cloud; more are thinned evenly, outliers apart."""
 LONGEST_LABEL = 26
-SETTINGS: dict[str, Any] = {
+SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "report",
     "text.parse_math": False,
@@ -77,9 +87,9 @@ class Group:
     named: Mapping[int, str] = field(default_factory=dict)
 
 
-def bars(rows: Sequence[Bar], x_label: str, *, line: tuple[float, str] | None = None, legend: bool = True) -> str:
-    """Horizontal bars from zero, the first row on top; `line`: a value to compare all of them with."""
-    with _axes(0.62 + 0.3 * len(rows) + (0.25 if legend else 0)) as (axes, svg):
+def bars(rows: Sequence[Bar], x_label: str) -> str:
+    """Horizontal bars from zero, the first row on top."""
+    with _axes(0.87 + 0.3 * len(rows)) as (axes, svg):
         seen: set[str] = set()
         for place, row in enumerate(rows):
             left = 0.0
@@ -93,14 +103,10 @@ def bars(rows: Sequence[Bar], x_label: str, *, line: tuple[float, str] | None = 
                 axes.plot([row.low, row.high], [place, place], color=COLOURS["ink"], linewidth=1.1)
                 axes.plot([row.low, row.high], [place, place], "|", color=COLOURS["ink"], markersize=5)
             axes.annotate(_plain(row.note), (end, place), (4, 0), textcoords="offset points", va="center")
-        if line is not None:
-            axes.axvline(line[0], color=COLOURS["bad"], linewidth=1, linestyle=(0, (4, 3)))
-            axes.annotate(_plain(line[1]), (line[0], -0.6), (-3, 0), textcoords="offset points", ha="right", va="bottom", color=COLOURS["bad"])
         _rows(axes, [row.label for row in rows])
         axes.set_xlabel(x_label)
-        axes.set_xlim(0, 1.16 * max([max(sum(part[1] for part in row.parts), row.high or 0) for row in rows] + ([line[0] / 1.1] if line else [])))
-        if legend:
-            axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=6, handletextpad=0.4)
+        axes.set_xlim(0, 1.16 * max(max(sum(part[1] for part in row.parts), row.high or 0) for row in rows))
+        _legend(axes)
     return svg[0]
 
 
@@ -109,12 +115,14 @@ def factors(steps: Sequence[tuple[str, float, float, str]], x_label: str) -> str
     with _axes(0.62 + 0.32 * len(steps)) as (axes, svg):
         for place, (_, start, end, colour) in enumerate(steps):
             axes.plot([start, end], [place, place], color=COLOURS[colour], linewidth=13, solid_capstyle="butt")
-            axes.annotate(f"{end / start:.2f}x", (max(start, end), place), (5, 0), textcoords="offset points", va="center")
+            axes.annotate(
+                f"{end / start:.2f}x", (max(start, end), place), (5, 0), textcoords="offset points", va="center"
+            )
         _rows(axes, [label for label, *_ in steps])
         axes.set_xscale("log")
         ends = [each for _, start, end, _ in steps for each in (start, end)]
         axes.set_xlim(0.96 * min(ends), 1.25 * max(ends))
-        _plain_ticks(axes, min(ends), 1.25 * max(ends))
+        _plain_ticks(axes, min(ends), 1.25 * max(ends), "x")
         axes.axvline(1, color=COLOURS["muted"], linewidth=0.8)
         axes.set_xlabel(x_label)
     return svg[0]
@@ -128,12 +136,47 @@ def strips(groups: Sequence[Group], x_label: str) -> str:
             shown = _thinned(group)
             # Spread by a fixed pattern, not by chance: the same record gives the same page.
             heights = [place + 0.26 * ((7 * each % 11) / 5 - 1) for each in range(len(shown))]
-            axes.plot([group.x[each] for each in shown], heights, "o", color=colour, markersize=3, alpha=0.55, markeredgewidth=0)
+            axes.plot(
+                [group.x[each] for each in shown],
+                heights,
+                "o",
+                color=colour,
+                markersize=3,
+                alpha=0.55,
+                markeredgewidth=0,
+            )
             if len(group.x) > 3:
-                axes.boxplot([list(group.x)], positions=[place], orientation="horizontal", widths=0.66, showfliers=False, whis=0, showcaps=False, medianprops={"color": colour, "linewidth": 2}, boxprops={"color": colour, "linewidth": 1})
+                axes.boxplot(
+                    [list(group.x)],
+                    positions=[place],
+                    orientation="horizontal",
+                    widths=0.66,
+                    showfliers=False,
+                    whis=0,
+                    showcaps=False,
+                    whiskerprops={"linewidth": 0},
+                    medianprops={"color": colour, "linewidth": 2},
+                    boxprops={"color": colour, "linewidth": 1},
+                )
             for index, label in group.named.items():
-                axes.annotate(_plain(label), (group.x[index], place), (0, 11), textcoords="offset points", ha="center", fontsize=7.5, color=COLOURS["muted"])
-                axes.plot([group.x[index]], [place], "o", color=colour, markersize=5, markeredgecolor=COLOURS["ink"], markeredgewidth=0.8)
+                axes.annotate(
+                    _plain(label),
+                    (group.x[index], place),
+                    (0, 11),
+                    textcoords="offset points",
+                    ha="center",
+                    fontsize=7.5,
+                    color=COLOURS["muted"],
+                )
+                axes.plot(
+                    [group.x[index]],
+                    [place],
+                    "o",
+                    color=colour,
+                    markersize=5,
+                    markeredgecolor=COLOURS["ink"],
+                    markeredgewidth=0.8,
+                )
         _rows(axes, [group.label for group in groups])
         axes.set_xlabel(x_label)
         axes.set_xlim(left=0)
@@ -145,12 +188,21 @@ def cloud(groups: Sequence[Group], x_label: str, y_label: str) -> str:
     with _axes(2.7) as (axes, svg):
         for group in groups:
             shown = _thinned(group)
-            axes.plot([group.x[each] for each in shown], [group.y[each] for each in shown], "o", color=COLOURS[group.colour], markersize=3.6, alpha=0.7, markeredgewidth=0, label=_plain(group.label))
+            axes.plot(
+                [group.x[each] for each in shown],
+                [group.y[each] for each in shown],
+                "o",
+                color=COLOURS[group.colour],
+                markersize=3.6,
+                alpha=0.7,
+                markeredgewidth=0,
+                label=_plain(group.label),
+            )
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, handletextpad=0.1)
+        _legend(axes)
     return svg[0]
 
 
@@ -158,7 +210,15 @@ def curves(groups: Sequence[Group], x_label: str, y_label: str, *, logarithmic: 
     """Lines through points, from zero upwards."""
     with _axes(2.5) as (axes, svg):
         for group in groups:
-            axes.plot(group.x, group.y, "o-", color=COLOURS[group.colour], markersize=4, linewidth=1.6, label=_plain(group.label))
+            axes.plot(
+                group.x,
+                group.y,
+                "o-",
+                color=COLOURS[group.colour],
+                markersize=4,
+                linewidth=1.6,
+                label=_plain(group.label),
+            )
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         axes.set_ylim(bottom=0)
@@ -167,7 +227,30 @@ def curves(groups: Sequence[Group], x_label: str, y_label: str, *, logarithmic: 
             axes.set_xscale("log")
         axes.set_xticks(ticks, [f"{each:g}" for each in ticks])
         axes.minorticks_off()
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, handletextpad=0.4)
+        _legend(axes)
+    return svg[0]
+
+
+def dots(
+    rows: Sequence[tuple[str, Sequence[tuple[str, float, str]]]], x_label: str, line: tuple[float, str] | None = None
+) -> str:
+    """Points (label, value, colour) in rows, from zero; `line`: a value to compare all of them with."""
+    with _axes(1.0 + 0.36 * len(rows)) as (axes, svg):
+        seen: set[str] = set()
+        for place, (_, points) in enumerate(rows):
+            axes.plot([0, max(value for _, value, _ in points)], [place, place], color=COLOURS["grid"], linewidth=2)
+            for label, value, colour in points:
+                shown = "_" if label in seen else _plain(label)
+                seen.add(label)
+                axes.plot([value], [place], "o", color=COLOURS[colour], markersize=6.5, alpha=0.85, label=shown)
+        if line is not None:
+            _draw_line(axes, *line)
+        _rows(axes, [label for label, _ in rows])
+        axes.set_xlim(
+            0, 1.06 * max([value for _, points in rows for _, value, _ in points] + ([line[0]] if line else []))
+        )
+        axes.set_xlabel(x_label)
+        _legend(axes)
     return svg[0]
 
 
@@ -177,11 +260,22 @@ def dumbbells(rows: Sequence[tuple[str, float, float, str]], x_label: str, names
         for place, (_, one, other, colour) in enumerate(rows):
             axes.plot([one, other], [place, place], color=COLOURS["grid"], linewidth=2.5, solid_capstyle="round")
             axes.plot([one], [place], "o", color=COLOURS[colour], markersize=5.5, label=names[0] if place == 0 else "_")
-            axes.plot([other], [place], "o", color=COLOURS[colour], markerfacecolor=COLOURS["paper"], markersize=5.5, label=names[1] if place == 0 else "_")
+            axes.plot(
+                [other],
+                [place],
+                "o",
+                color=COLOURS[colour],
+                markerfacecolor=COLOURS["paper"],
+                markersize=5.5,
+                label=names[1] if place == 0 else "_",
+            )
         _rows(axes, [label for label, *_ in rows])
         axes.set_xscale("log")
+        ends = [each for _, one, other, _ in rows for each in (one, other)]
+        axes.set_xlim(0.8 * min(ends), 1.25 * max(ends))
+        _plain_ticks(axes, 0.84 * min(ends), 1.25 * max(ends))
         axes.set_xlabel(x_label)
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, handletextpad=0.1)
+        _legend(axes)
     return svg[0]
 
 
@@ -205,7 +299,8 @@ def _axes(height: float) -> Iterator[tuple[Axes, list[str]]]:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(SETTINGS):
+    with mpl.rc_context():
+        mpl.rcParams.update(SETTINGS)
         figure = Figure(figsize=(WIDTH, height))
         FigureCanvasSVG(figure)
         figure.patch.set_visible(False)
@@ -240,10 +335,23 @@ def _rows(axes: Axes, labels: Sequence[str]) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def _plain_ticks(axes: Axes, low: float, high: float) -> None:
-    """Put whole factors on a logarithmic axis that has few of its own."""
-    ticks = [each for each in (0.1, 0.2, 0.5, 1, 1.5, 2, 3, 5, 10, 20, 50, 100) if 0.96 * low <= each <= high]
-    axes.set_xticks(ticks, [f"{each:g}x" for each in ticks])
+def _legend(axes: Axes) -> None:
+    """Name the colours above the axes, in one line."""
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=6, handletextpad=0.3)
+
+
+def _draw_line(axes: Axes, value: float, label: str) -> None:
+    axes.axvline(value, color=COLOURS["bad"], linewidth=1, linestyle=(0, (4, 3)))
+    axes.annotate(
+        _plain(label), (value, -0.5), (-3, 0), textcoords="offset points", ha="right", va="top", color=COLOURS["bad"]
+    )
+
+
+def _plain_ticks(axes: Axes, low: float, high: float, unit: str = "") -> None:
+    """Put round numbers on a logarithmic axis: its own are few, and written as powers."""
+    steps = (1, 1.5, 2, 3, 5) if high / low < 20 else (1, 3) if high / low < 500 else (1,)
+    ticks = [step * 10.0**power for power in range(-6, 9) for step in steps if 0.96 * low <= step * 10.0**power <= high]
+    axes.set_xticks(ticks, [f"{each:g}{unit}" for each in ticks])
     axes.minorticks_off()
 
 
@@ -254,5 +362,5 @@ def _thinned(group: Group) -> list[int]:
 
 def _plain(label: str) -> str:
     """A label on one line, without anything that would steer a reader, and not longer than its place."""
-    plain = " ".join(label.translate(CONTROL_CHARACTERS).split())
+    plain = " ".join(harmless(label).split())
     return plain if len(plain) <= LONGEST_LABEL else plain[: LONGEST_LABEL - 1] + "…"
