@@ -1,7 +1,8 @@
 """Work on results, baselines and gates; pytest arguments come behind `--`.
 
 merge FOLDER derives a run's files from its journal, after a kill too; gate measures and compares with a baseline, which
-baseline records; ab compares two revisions or two sets of options; acceptance replays recorded answers.
+baseline records; ab compares two revisions or two sets of options; acceptance replays recorded answers; report makes
+pages for people of any results.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from harness.errors import HarnessError
 from harness.journal import FILE_NAME, read_journal
 from harness.option_values import count
 from harness.replay import described, replay
-from harness.run import RUN_FILE_NAME, derive_files
+from harness.report import PAGE, TEXT
+from harness.run import RUN_FILE_NAME, derive_files, derive_report
 from harness.token_pairs import read_token_pairs
 
 
@@ -34,6 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     replayed.add_argument("file", type=Path, help="a result file, of ours or of an older format")
     replayed.add_argument("--gamma", type=count, default=5, help="tokens of a first block (%(default)s)")
     replayed.set_defaults(work=lambda chosen: replay_file(chosen.file, chosen.gamma))
+    reporting = commands.add_parser("report", help="make report.html and report.md of results, several side by side")
+    reporting.add_argument("files", type=Path, nargs="+", metavar="FILE", help="a run's folder or a result file")
+    reporting.add_argument("--output-dir", "--output_dir", type=Path, help="where to (default: beside the first)")
+    reporting.add_argument("--gamma", type=count, default=5, help="draft tokens a round, of old files (%(default)s)")
+    reporting.set_defaults(work=lambda chosen: report(chosen.files, chosen.output_dir, chosen.gamma))
     judging = commands.add_parser("gate", help="measure, compare with the baseline, confirm: gate -- PYTEST ARGUMENTS")
     judging.set_defaults(work=lambda _chosen: _gate(pytests))
     _add_baseline_commands(commands.add_parser("baseline", help="record, add, replace, retire, list sessions"), pytests)
@@ -57,7 +64,7 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _gate(pytests: Sequence[str]) -> int:
-    from harness.gate_command import gate  # numpy: a merge is done without it
+    from harness.gate_command import gate  # numpy: the other commands do without
 
     return gate(pytests)
 
@@ -94,12 +101,22 @@ def merge_folder(folder: Path, output_json: Path | None = None) -> None:
     """Derive a folder's files from its journal and print which; raise ResultFileError where there is no journal."""
     run = read_journal(folder / FILE_NAME)
     legacy = derive_files(folder, run, output_json)
+    trouble = derive_report(folder, run)
     finished = sum(record.kind == "whole" and record.failure is None for record in run.passes)
     sys.stdout.write(f"{folder / RUN_FILE_NAME}\n")
     sys.stdout.write(f"{legacy}\n" if legacy else "no legacy result file: no sample was finished\n")
+    sys.stdout.write(f"advice: {trouble}\n" if trouble else f"{folder / PAGE}\n{folder / TEXT}\n")
     sys.stdout.write(
         f"{finished} passes of {len(run.header.samples)} planned samples x {len(run.header.models)} models\n"
     )
+
+
+def report(paths: Sequence[Path], output_dir: Path | None, gamma: int) -> None:
+    """Make the report of one result, or of several side by side, and print where it is; raise ResultFileError."""
+    from harness.report.files import report_files  # matplotlib: the other commands do without
+
+    for path in report_files(paths, output_dir, gamma):
+        sys.stdout.write(f"{path}\n")
 
 
 def replay_file(path: Path, gamma: int) -> None:

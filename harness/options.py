@@ -154,6 +154,10 @@ class Options:
         2, values.count, "threads that load files side by side under --throughput", changes_figures=True
     )
 
+    report: bool = _option(
+        True, values.switch, "write report.html and report.md at the end (default)", off_switch="no_report"
+    )
+
     gate: bool = _option(
         False, values.switch, "compare with the baseline and flag what is worse; `python -m harness gate` also decides"
     )

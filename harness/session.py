@@ -28,7 +28,8 @@ from harness.records import (
     SentinelRecord,
     timestamp,
 )
-from harness.run import RUN_FILE_NAME, Run
+from harness.report import PAGE, TEXT
+from harness.run import RUN_FILE_NAME, Run, derive_report
 from harness.verdicts import Status
 
 
@@ -123,6 +124,8 @@ class Session:
                     finished_at=timestamp(), exit_status=status.code, reason=status.reason, advice=tuple(self.advice)
                 )
             )
+            trouble = derive_report(self.run.folder, self.record) if self.options.report else None
+            self.advice.extend([trouble] if trouble else [])
 
     def files(self) -> list[Path]:
         """Return the files of the run, the most useful first."""
@@ -130,7 +133,12 @@ class Session:
             return []
         folder = self.run.folder
         legacy = self.options.output_json or folder / legacy_file_name(self.record, len(legacy_records(self.record)))
-        candidates = [folder / RUN_FILE_NAME, legacy, folder / BENCHMARK_FILE_NAME, folder / JOURNAL_NAME]
+        candidates = [
+            *(folder / name for name in (PAGE, TEXT, RUN_FILE_NAME)),
+            legacy,
+            folder / BENCHMARK_FILE_NAME,
+            folder / JOURNAL_NAME,
+        ]
         return [path for path in candidates if path.exists()]
 
     def _header(self) -> Header:

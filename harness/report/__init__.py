@@ -7,3 +7,5 @@ content     the sections in their order, for one run, several, or answers alone
 page, text  report.html and report.md
 files       reads results, writes reports
 """
+
+PAGE, TEXT = "report.html", "report.md"

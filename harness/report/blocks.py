@@ -58,7 +58,6 @@ class Chart:
     title: str
     description: str
     draw: Callable[[], str]
-    wide: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,8 @@ NAMES = (
     *(f"s{n}" for n in range(1, 7)),
 )
 COLOURS = {name: f"#c0ffe{number:x}" if number < 16 else f"#c0ffd{number - 16:x}" for number, name in enumerate(NAMES)}
-WIDTH = 4.6
-"""Inches: 442 px of a page, so that letters keep their size on a telephone and do not get large elsewhere."""
+WIDTH = 4.1
+"""Inches: 394 px of a page, so that letters keep their size on a telephone and do not get large elsewhere."""
 MOST_POINTS = 250
 """Of a model's samples in a cloud; more are thinned evenly, outliers apart."""
 LONGEST_LABEL = 26
@@ -299,7 +299,7 @@ def _axes(height: float) -> Iterator[tuple[Axes, list[str]]]:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with mpl.rc_context():
+    with mpl.rc_context(SETTINGS):
         mpl.rcParams.update(SETTINGS)
         figure = Figure(figsize=(WIDTH, height))
         FigureCanvasSVG(figure)

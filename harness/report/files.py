@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.records import RunRecord
+from harness.report import PAGE, TEXT
 from harness.report.blocks import Report
 from harness.report.content import report_of, report_of_answers
 from harness.report.page import page
@@ -15,7 +16,6 @@ from harness.result_files import read_result
 from harness.run_folder import write_whole
 from harness.token_pairs import read_token_pairs
 
-PAGE, TEXT = "report.html", "report.md"
 OF_A_RUN = {"journal.jsonl", "run.json"}
 
 

@@ -8,7 +8,7 @@ from harness.figures import MIB, stage_memory
 from harness.memory import MemoryPeak
 from harness.records import RunRecord
 from harness.report import charts
-from harness.report.blocks import Block, Chart, Section, Table, Words, share, size, words
+from harness.report.blocks import Chart, Section, Table, share, size, words
 from harness.report.naming import STAGE_COLOURS, colour, name
 
 GIB = 1024 * MIB
@@ -33,7 +33,10 @@ def sections(run: RunRecord) -> Iterator[Section]:
         for stage in stages
     )
     highest = {model: max(value for (key, _), value in peaks.items() if key == model) for model in models}
-    blocks: list[Block] = [
+    if card:
+        of_card = (words(share(name("memory", "of_card", model), highest[model] / card)) for model in models)
+        rows += ((words(f"highest, % of {size('', card, unit=True).text}"), *of_card),)
+    blocks = (
         Chart(
             "Peak of each stage",
             "a row a model, a point a stage, in GiB"
@@ -41,16 +44,9 @@ def sections(run: RunRecord) -> Iterator[Section]:
             lambda: _draw(run, models, peaks, card),
         ),
         Table(("stage", *(f"{model} MiB" for model in models)), rows),
-    ]
-    if card:
-        blocks.append(
-            Table(
-                ("model", "highest peak MiB", f"% of {size('', card, unit=True).text}"),
-                tuple(_of_card(model, value, card) for model, value in highest.items()),
-            )
-        )
+    )
     lead = f"Memory rounds are never timed ones. Shown is the highest peak: {kind(run)}."
-    yield Section("memory", "Where the memory goes", tuple(blocks), lead)
+    yield Section("memory", "Where the memory goes", blocks, lead)
 
 
 def peak_bytes(run: RunRecord) -> dict[tuple[str, str], int]:
@@ -76,14 +72,6 @@ def kind(run: RunRecord) -> str:
 
 def _counted(run: RunRecord, peak: MemoryPeak) -> int | None:
     return peak.device_allocated_bytes if run.header.device.startswith("cuda") else peak.host_bytes
-
-
-def _of_card(model: str, value: int, card: int) -> tuple[Words, ...]:
-    return (
-        words(model),
-        words(size(name("memory", "highest", model), value)),
-        words(share(name("memory", "of_card", model), value / card)),
-    )
 
 
 def _near(card: int | None, peaks: Mapping[tuple[str, str], int]) -> bool:

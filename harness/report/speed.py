@@ -42,10 +42,7 @@ def sections(run: RunRecord) -> Iterator[Section]:
     for comparison in comparisons(run):
         yield _comparison(run, comparison)
     if figures:
-        yield _spread(run, figures)
-    with_tokens = [figure for figure in figures if figure.mean_tokens]
-    if with_tokens:
-        yield _tokens(run, with_tokens)
+        yield _samples(run, figures)
 
 
 def _breakdown(run: RunRecord, figures: list[PassFigure]) -> Section:
@@ -65,7 +62,6 @@ def _breakdown(run: RunRecord, figures: list[PassFigure]) -> Section:
             "Mean time of a sample, by stage",
             "stacked bars of milliseconds, a bar a model; the line at the end is the 95 % interval of the total",
             lambda: charts.bars([_bar(run, each) for each in figures], "ms a sample"),
-            wide=True,
         ),
         Table(("model", *(f"{stage} ms" for stage in stages), "total ms", "95 % interval", "samples"), rows),
     ]
@@ -216,7 +212,7 @@ def _split(comparison: Comparison) -> Iterator[Block]:
     )
 
 
-def _spread(run: RunRecord, figures: list[PassFigure]) -> Section:
+def _samples(run: RunRecord, figures: list[PassFigure]) -> Section:
     apart = {(each.model, each.engine): far_out(each.total_s) for each in figures}
     groups = []
     for each in figures:
@@ -230,8 +226,8 @@ def _spread(run: RunRecord, figures: list[PassFigure]) -> Section:
         (
             words(label(run, each.model, each.engine)),
             words(sample),
-            words(seconds(name("sample", "total", each.model, each.engine), value)),
-            words(factor(name("sample", "of_mean", each.model, each.engine), value / each.mean_total_s)),
+            words(seconds(name("sample", "total", each.model, each.engine, sample), value)),
+            words(factor(name("sample", "of_mean", each.model, each.engine, sample), value / each.mean_total_s)),
         )
         for each in figures
         for sample, value in list(apart[each.model, each.engine].items())[:MOST_LISTED]
@@ -241,9 +237,9 @@ def _spread(run: RunRecord, figures: list[PassFigure]) -> Section:
             "Time of every sample",
             "a point a sample, a box over the middle half, a line at the median; samples far outside have their names",
             lambda: charts.strips(groups, "ms a sample"),
-            wide=True,
         )
     ]
+    blocks += _tokens(run, [figure for figure in figures if figure.mean_tokens])
     if rows:
         blocks.append(Table(("model", "sample that stands apart", "ms", "of the mean"), rows, text_columns=2))
     hidden = sum(max(0, len(each) - MOST_LISTED) for each in apart.values())
@@ -253,7 +249,11 @@ def _spread(run: RunRecord, figures: list[PassFigure]) -> Section:
     return Section("samples", "Samples", tuple(blocks), lead)
 
 
-def _tokens(run: RunRecord, figures: list[PassFigure]) -> Section:
+def _tokens(run: RunRecord, figures: list[PassFigure]) -> Iterator[Block]:
+    """Time against the number of tokens, where the file has the tokens."""
+    if not figures:
+        return
+
     def draw() -> str:
         groups = [
             charts.Group(
@@ -275,10 +275,9 @@ def _tokens(run: RunRecord, figures: list[PassFigure]) -> Section:
         )
         for each in figures
     )
-    blocks = (
-        Chart(
-            "Time against output tokens", "a point a sample: tokens of its answer across, time of stage 3 upwards", draw
-        ),
-        Table(("model", "mean tokens", "fewest", "most"), rows),
+    yield Chart(
+        "Time against output tokens",
+        "a point a sample: tokens of its answer across, time of stage 3 (vision, prefill and decode) upwards",
+        draw,
     )
-    return Section("tokens", "Tokens", blocks, "Stage 3 is vision, prefill and decode together.")
+    yield Table(("model", "mean tokens", "fewest", "most"), rows)

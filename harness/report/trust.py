@@ -41,7 +41,6 @@ def baseline(run: RunRecord) -> Iterator[Section]:
                 "Change for the worse, and what still passes",
                 "a point a figure, to the right is worse; the band behind it is what its limit lets pass",
                 lambda: charts.limits(rows, "% worse"),
-                wide=True,
             )
         )
     rows_of_table = tuple(_gate_row(gate) for gate in gates)

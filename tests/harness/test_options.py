@@ -58,6 +58,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "cache_size": ("3MiB", 3 * 1024 * 1024),
     "throughput": ("true", True),
     "loader_workers": ("4", 4),
+    "report": ("false", False),
     "gate": ("true", True),
     "baselines": ("some/baselines", "some/baselines"),
     "confirm": ("some/run", "some/run"),
@@ -65,6 +66,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
 NAMES = [each.name for each in dataclasses.fields(Options)]
 INI_KEYS = {each.name: options.ini_key(each) for each in options.option_fields()}
 EXPECTED = {name: value for name, (_, value) in OTHER_VALUES.items()}
+OFF_SWITCHES = {each.name: each.metadata["off_switch"] for each in options.option_fields()}
 SWITCHES = {each.name for each in options.option_fields() if each.metadata["parse"] is values.switch}
 CONFTEST = """
 import json, pathlib
@@ -92,7 +94,7 @@ def as_flags(spell: Callable[[str], str]) -> list[str]:
         elif value is True:
             flags.append(f"--{spell(name)}")
         else:
-            flags.append("--" + spell("no_event_image"))
+            flags.append("--" + spell(OFF_SWITCHES[name]))
     return flags
 
 
@@ -172,6 +174,7 @@ def test_every_flag_wins_over_the_ini_file(asked: Asked) -> None:
         "use_llava15": "false",
         "legacy_generation": "false",
         "throughput": "false",
+        "report": "true",
         "gate": "false",
     }
     everything = written | paths | words | counts | rest | switches
@@ -281,6 +284,7 @@ def test_what_changes_no_figure_is_where_files_are_and_how_figures_are_judged() 
         "cache_size",
         "gamma",
         "throughput",
+        "report",
         "gate",
         "baselines",
         "confirm",
