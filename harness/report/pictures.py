@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from pathlib import Path
+
+from PIL import Image
 
 from harness.records import PlannedSample
 from harness.report.blocks import Picture
 
 SIDE = 220
 LARGEST_FILE = 32 << 20
-MOST_PIXELS = 64_000_000
 FORMATS = ("PNG", "JPEG")
+# As Pillow raises them for files of all kinds of damage, and for pictures that would fill the memory.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    RuntimeError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
 
 
 def pictures_of(sample: PlannedSample, folder: Path) -> tuple[Picture, ...]:
@@ -25,32 +36,30 @@ def pictures_of(sample: PlannedSample, folder: Path) -> tuple[Picture, ...]:
 
 def thumbnail(caption: str, path: Path, folder: Path) -> Picture:
     """Return one picture shrunk; or why it is not shown: outside its folder, missing, too large, no picture."""
-    from PIL import Image  # not needed by a run without pictures
-
     try:
         if not path.resolve().is_relative_to(folder.resolve()):
             return Picture(caption, trouble="outside the dataset folder")
         if path.stat().st_size > LARGEST_FILE:
             return Picture(caption, trouble=f"more than {LARGEST_FILE >> 20} MiB")
-        with Image.open(path, formats=FORMATS) as image:
-            if image.width * image.height > MOST_PIXELS:
-                return Picture(caption, trouble=f"{image.width}x{image.height} pixels are too many")
-            image.draft("RGB", (2 * SIDE, 2 * SIDE))
-            small = image.convert("RGB")
-        small.thumbnail((SIDE, SIDE))
+        small = _shrunk(path)
         content = io.BytesIO()
         small.save(content, "JPEG", quality=80, optimize=True)
     except FileNotFoundError:
         return Picture(caption, trouble="not there any more")
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        RuntimeError,
-        Image.DecompressionBombError,
-    ) as error:  # as Pillow raises them
+    except UNREADABLE as error:
         return Picture(caption, trouble=f"not a picture that can be read ({type(error).__name__})")
     return Picture(caption, "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode("ascii"))
+
+
+def _shrunk(path: Path) -> Image.Image:
+    """Return a picture as small as the page needs it; more pixels than Pillow warns of are an error, not a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(path, formats=FORMATS) as image:
+            image.draft("RGB", (2 * SIDE, 2 * SIDE))
+            small = image.convert("RGB")
+    small.thumbnail((SIDE, SIDE))
+    return small
 
 
 def _frames(folder: Path, frames_folder: str | None) -> list[Path]:

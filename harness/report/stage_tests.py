@@ -31,7 +31,6 @@ def sections(run: RunRecord) -> Iterator[Section]:
     figures = stage_figures(run)
     if figures:
         yield _by_themselves(run, figures)
-        yield _cold_start(run, figures)
     if run.side_by_side:
         yield _ways(run)
     rows = tuple(_throughput_rows(run))
@@ -57,12 +56,15 @@ def _by_themselves(run: RunRecord, figures: list[StageFigure]) -> Section:
     )
     columns = ("stage", "model", "median ms", "± %", "first ms", "rounds", "ms a token")
     lead = (
-        "Each stage by itself, its input made before the clock starts. ±: half the interquartile range over the median."
+        "Each stage by itself, its input made before the clock starts. "
+        "±: half the interquartile range over the median. "
+        "The first time is what the first request pays: cold files, libraries and kernels set up on first use."
     )
-    return Section("stage-tests", "Stages by themselves", (Table(columns, rows, text_columns=2),), lead, brief=True)
+    blocks = (Table(columns, rows, text_columns=2), *_cold_start(run, figures))
+    return Section("stage-tests", "Stages by themselves, and cold start", blocks, lead, brief=True)
 
 
-def _cold_start(run: RunRecord, figures: list[StageFigure]) -> Section:
+def _cold_start(run: RunRecord, figures: list[StageFigure]) -> Iterator[Block]:
     shown = [each for each in figures if not each.variant and each.prevails]
     rows = [
         (
@@ -73,13 +75,11 @@ def _cold_start(run: RunRecord, figures: list[StageFigure]) -> Section:
         )
         for each in shown
     ]
-    blocks: list[Block] = [
-        Chart(
-            "First time through a stage",
-            "two points a row on a logarithmic axis: the median of the timed rounds, and the very first time",
-            lambda: charts.dumbbells(rows, "ms, logarithmic", ("median", "first time")),
-        )
-    ]
+    yield Chart(
+        "First time through a stage",
+        "two points a row on a logarithmic axis: the median of the timed rounds, and the very first time",
+        lambda: charts.dumbbells(rows, "ms, logarithmic", ("median", "first time")),
+    )
     if run.models:
         first = {each.model: each for each in reversed(run.models)}
         loaded = tuple(
@@ -90,11 +90,7 @@ def _cold_start(run: RunRecord, figures: list[StageFigure]) -> Section:
             )
             for model, each in reversed(first.items())
         )
-        blocks.append(Table(("model", "loaded in s, first time", "weights MiB"), loaded))
-    lead = (
-        "What the first request pays: files that no cache has yet, libraries and kernels that are set up on first use."
-    )
-    return Section("cold", "Cold start", tuple(blocks), lead)
+        yield Table(("model", "loaded in s, first time", "weights MiB"), loaded)
 
 
 def _ways(run: RunRecord) -> Section:
