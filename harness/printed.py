@@ -10,7 +10,8 @@ _CONTROL_CHARACTERS = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)
 def milliseconds(seconds: float) -> str:
     """Return a time in milliseconds with three or more significant digits."""
     value = 1000 * seconds
-    digits = 0 if value >= 1000 else 1 if value >= 100 else 2 if value >= 10 else 3
+    large = abs(value)
+    digits = 0 if large >= 1000 else 1 if large >= 100 else 2 if large >= 10 else 3
     return f"{value:.{digits}f}"
 
 

@@ -34,7 +34,7 @@ WIDTH = 4.1
 """Inches: 394 px of a page, so that letters keep their size on a telephone and do not get large elsewhere."""
 MOST_POINTS = 250
 """Of a model's samples in a cloud; more are thinned evenly, outliers apart."""
-LONGEST_LABEL = 26
+LONGEST_LABEL = 36
 SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "report",

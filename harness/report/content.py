@@ -64,7 +64,7 @@ def _conditions(run: RunRecord) -> tuple[Words, ...]:
     libraries = environment.get("libraries") or {}
     device = gpu.get("name") or environment.get("cpu")
     found = [
-        f"model set {run.header.model_set}" if environment else "",
+        f"model set {run.header.model_set}" if environment else "a result file of the old form, which names no machine",
         device or "",
         *(f"{library} {libraries[library]}" for library in ("torch", "transformers") if libraries.get(library)),
         f"{len(run.header.samples)} samples",

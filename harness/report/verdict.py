@@ -8,7 +8,7 @@ from harness.certainty import speedup_interval
 from harness.figures import Comparison, comparisons, gated_stage_1
 from harness.records import RunRecord
 from harness.replay import replay
-from harness.report.blocks import Figure, Tile, Tone, Verdict, Words, between, factor, ratio, share, size, words
+from harness.report.blocks import Figure, Tile, Tone, Verdict, Words, between, count, factor, ratio, share, size, words
 from harness.report.drafting import answer_pairs
 from harness.report.memory import capacity, kind, peak_bytes
 from harness.report.naming import label, name, name_of_speedup
@@ -48,7 +48,7 @@ def slipped(run: RunRecord) -> Iterator[Words]:
             yield words(f"{outcome.test} failed: {outcome.reason}")
     failed = {(model, each.sample) for model, each in failed_samples(run)}
     if failed:
-        yield words(f"{len(failed)} samples failed, by model: see below")
+        yield words("failed samples, listed below: ", count("failed_samples", len(failed)))
 
 
 def tiles(run: RunRecord) -> Iterator[Tile]:
