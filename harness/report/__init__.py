@@ -2,7 +2,9 @@
 
 blocks      what a report is made of; every figure carries its name and its exact value
 charts      pictures of figures, drawn by matplotlib; pictures: thumbnails of a sample's own files
-verdict, words, speed, memory, drafting, trust, answers    one subject each: a run in, sections out
+verdict, story              how it ended, what slipped, the main figures; the run in sentences
+speed, stage_tests, floors, memory, drafting, answers, doubts, trust    one subject each: a run in, sections out
+several     results side by side
 content     the sections in their order, for one run, several, or answers alone
 page, text  report.html and report.md
 files       reads results, writes reports

@@ -87,9 +87,9 @@ class Group:
     named: Mapping[int, str] = field(default_factory=dict)
 
 
-def bars(rows: Sequence[Bar], x_label: str) -> str:
+def bars(rows: Sequence[Bar], x_label: str, *, legend: bool = True) -> str:
     """Horizontal bars from zero, the first row on top."""
-    with _axes(0.87 + 0.3 * len(rows)) as (axes, svg):
+    with _axes((0.87 if legend else 0.62) + 0.3 * len(rows)) as (axes, svg):
         seen: set[str] = set()
         for place, row in enumerate(rows):
             left = 0.0
@@ -106,7 +106,8 @@ def bars(rows: Sequence[Bar], x_label: str) -> str:
         _rows(axes, [row.label for row in rows])
         axes.set_xlabel(x_label)
         axes.set_xlim(0, 1.16 * max(max(sum(part[1] for part in row.parts), row.high or 0) for row in rows))
-        _legend(axes)
+        if legend:
+            _legend(axes)
     return svg[0]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.records import RunRecord
-from harness.report import answers, doubts, drafting, memory, speed, stage_tests, story, trust
+from harness.report import answers, doubts, drafting, floors, memory, speed, stage_tests, story, trust
 from harness.report.blocks import Report, Words, words
 from harness.report.verdict import slipped, tiles, verdict
 from harness.token_pairs import TokenPair
@@ -25,6 +25,7 @@ def report_of(run: RunRecord, source: str) -> Report:
         sections=(
             *trust.baseline(run),
             *speed.sections(run),
+            *floors.sections(run),
             *memory.sections(run),
             *stage_tests.sections(run),
             *drafting.sections(run),

@@ -11,7 +11,7 @@ STAGE_COLOURS = {stage: f"s{number}" for number, stage in enumerate((*STAGES, UN
 NUMBER_COLOURS = {number: STAGE_COLOURS[stages[-1]] for number, stages in LEGACY_STAGES.items()}
 
 
-def label(run: RunRecord, model: str, engine: str | None = None, *more: str) -> str:
+def label(run: RunRecord, model: str, engine: str | None = None, *more: str | None) -> str:
     """A model's name; its engine too where there are several to tell apart; and what else is said of it."""
     named = [model, *([engine] if engine and len(run.header.engines) > 1 else []), *filter(None, more)]
     return " ".join(named)

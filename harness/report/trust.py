@@ -101,19 +101,15 @@ def conditions(run: RunRecord) -> Iterator[Section]:
     options = tuple(_options(run))
     if options:
         blocks.append(Table(("option, where it is not the default", "value"), options, text_columns=2))
-    facts = tuple(
-        (words(each.model), words(fact), words(_plain(value)))
-        for each in run.models
-        for fact, value in each.facts.items()
+    facts = [(each.model, each.facts) for each in run.models]
+    facts += [(f"{each.model} {each.engine}", each.facts) for each in run.engines]
+    rows = (
+        (words(whose), words(fact), words(_plain(value))) for whose, known in facts for fact, value in known.items()
     )
-    if facts:
-        table = Table(
-            ("model", "fact", "value"),
-            tuple(dict.fromkeys(facts)),
-            text_columns=3,
-            folded="the models, read back after loading",
-        )
-        blocks.append(table)
+    table = tuple(dict.fromkeys(rows))
+    if table:
+        columns = ("model", "fact", "value")
+        blocks.append(Table(columns, table, text_columns=3, folded="models and engines, read back after loading"))
     yield Section("conditions", "Conditions", tuple(blocks), brief=True)
 
 

@@ -6,16 +6,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from harness.figures import legacy_stage_s, pass_s
 from harness.records import (
     AgreementRecord,
+    EngineRecord,
     GateRecord,
+    MachineRecord,
     OutcomeRecord,
     RoundLog,
     RunRecord,
     SentinelRecord,
     SpeculationRecord,
     VerdictRecord,
+    Work,
 )
 from tests.harness.made_runs import STARTED_AT, full_run, header, headline_run, side_by_side, whole_pass
 
@@ -30,6 +35,14 @@ def everything_run(**changes: Any) -> RunRecord:
         "speculations": tuple(
             SpeculationRecord("t", sample, "videollava", "eager", 5, rounds, (1, 2), True, 4.0, 3.0, 10, 5.0, 2.0)
             for sample in ("s1", "s2")
+        ),
+        "machine": MachineRecord(1e9, 2e9, {"float32": 1e12}),
+        "engines": (EngineRecord("egpt", "eager", {"kernels": "none"}),),
+        "stages": tuple(
+            msgspec.structs.replace(each, work={sample: Work(1e8, 1e10, "float32") for sample in ("s1", "s2")})
+            if each.stage in {"vision", "prefill", "decode"}
+            else each
+            for each in full_run().stages
         ),
         "sentinels": (
             SentinelRecord("start", (0.1,), (0.2,), ("thermal slowdown",), 1),
