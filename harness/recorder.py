@@ -60,6 +60,7 @@ class Recorder:
     ) -> None:
         """Measure the marker's stage of `pipeline` on `samples`, or `replacement` in its place, under a `variant`.
 
+        A `replacement` for a stage that pipelines do not have comes behind all of theirs.
         Fails the test, after everything is written down, where a sample failed or a limit is broken.
         """
         pipeline = pipeline.by(engine) if engine else pipeline
