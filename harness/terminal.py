@@ -253,8 +253,9 @@ def _comparison_table(run: RunRecord, comparison: Comparison) -> Table:
     return table
 
 
-def _speedup_cells(speedup: Speedup) -> tuple[str, str, str]:
-    return milliseconds(speedup.draft_mean_s), milliseconds(speedup.target_mean_s), times(speedup.factor)
+def _speedup_cells(speedup: Speedup) -> tuple[str, str, Text]:
+    factor = Text(times(speedup.factor), style="green" if speedup.factor > 1 else "red")
+    return milliseconds(speedup.draft_mean_s), milliseconds(speedup.target_mean_s), factor
 
 
 def _comparison_text(comparison: Comparison) -> str:
