@@ -5,9 +5,20 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import msgspec
 import pytest
 
-from harness.records import EndRecord, Failure, GateRecord, OutcomeRecord, RunRecord, VerdictRecord
+from harness.memory import MemoryPeak
+from harness.records import (
+    EndRecord,
+    Failure,
+    GateRecord,
+    OutcomeRecord,
+    PassRecord,
+    RunRecord,
+    StageRecord,
+    VerdictRecord,
+)
 from harness.report.content import report_of
 from harness.report.page import page
 from tests.harness.made_runs import STARTED_AT, failed_pass, full_run, header, headline_run, whole_pass
@@ -147,3 +158,28 @@ def test_a_failed_sample_is_named_with_its_error() -> None:
 
 def test_a_report_of_1100_samples_is_under_3_mb() -> None:
     assert len(page(report_of(long_run(1100), "x")).encode()) < 3_000_000
+
+
+def test_each_engine_has_its_own_bars_rows_and_sections() -> None:
+    run = everything_run()
+    again = tuple(msgspec.structs.replace(each, engine="graph") for each in (*run.passes, *run.stages) if each.engine)
+    faster = tuple(each for each in again if isinstance(each, PassRecord))
+    measured = tuple(each for each in again if isinstance(each, StageRecord))
+    engines = msgspec.structs.replace(run.header, engines=("eager", "graph"), device="cuda")
+    gpu = {"environment": run.header.environment | {"gpu": {"name": "a card", "memory_bytes": 24 * 2**30}}}
+    both = msgspec.structs.replace(
+        run,
+        header=msgspec.structs.replace(engines, **gpu),
+        passes=(*run.passes, *faster),
+        stages=tuple(_on_gpu(each) for each in (*run.stages, *measured)),
+    )
+    assert {"beside.llava.eager", "beside.llava.graph"} < sections(both)
+    found = read(both)
+    assert {f"share_of_floor.decode.egpt.{engine}" for engine in ("eager", "graph")} < set(found.values)
+    assert "videollava graph" in found.words
+    assert found.values["memory.of_card.egpt"] == pytest.approx(505 * 2**20 / (24 * 2**30))
+
+
+def _on_gpu(record: StageRecord) -> StageRecord:
+    peaks = {sample: MemoryPeak(None, peak.host_bytes, None) for sample, peak in record.memory.items()}
+    return msgspec.structs.replace(record, memory=peaks)
