@@ -179,6 +179,11 @@ def between(name: str, found: Interval | None, of: Callable[[str, float], Figure
     return words(of(f"{name}.low", found.low), " to ", of(f"{name}.high", found.high))
 
 
+def significant(name: str, value: float) -> Figure:
+    """Any other number, with three digits that mean something."""
+    return Figure(name, value, f"{value:.3g}" if value < 1000 else f"{value:.0f}")
+
+
 def decimal(name: str, value: float, digits: int = 1) -> Figure:
     """Any other number, with so many digits behind the point."""
     return Figure(name, value, f"{value:.{digits}f}")

@@ -337,8 +337,16 @@ def _rows(axes: Axes, labels: Sequence[str]) -> None:
 
 
 def _legend(axes: Axes) -> None:
-    """Name the colours above the axes, in one line."""
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=6, handletextpad=0.3)
+    """Name the colours above the axes, in as many lines as they need: the figure grows by what is more than one."""
+    _, labels = axes.get_legend_handles_labels()
+    longest = max(len(label) for label in labels)
+    fits = sum(0.31 + 0.066 * len(label) for label in labels) < WIDTH - 0.2  # inches, roughly
+    columns = len(labels) if fits else max(1, min(len(labels), int((WIDTH - 0.4) / (0.31 + 0.066 * longest))))
+    lines = -(-len(labels) // columns)
+    figure = axes.get_figure(root=True)
+    assert figure is not None, "axes are on a figure"
+    figure.set_figheight(figure.get_figheight() + 0.17 * (lines - 1))
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=columns, handletextpad=0.3)
 
 
 def _draw_line(axes: Axes, value: float, label: str) -> None:

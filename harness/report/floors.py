@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from harness.floors import StageFloor, floors
 from harness.records import MachineRecord, RunRecord
 from harness.report import charts
-from harness.report.blocks import Chart, Section, Sentences, Table, Words, decimal, seconds, share, words
+from harness.report.blocks import Chart, Section, Sentences, Table, Words, seconds, share, significant, words
 from harness.report.naming import colour, label, name
 
 
@@ -30,7 +30,7 @@ def sections(run: RunRecord) -> Iterator[Section]:
         Chart(
             "Share of the floor in the measured time",
             "a bar a stage, in percent: at 100 the stage is as fast as the device allows",
-            lambda: charts.bars(bars, "% of the time that the device would need at its best", legend=False),
+            lambda: charts.bars(bars, "the floor in % of the measured time", legend=False),
         ),
         Table(
             (
@@ -64,12 +64,12 @@ def _row(run: RunRecord, found: StageFloor) -> tuple[Words, ...]:
         words(seconds(name("floor", place), found.floor_s)),
         words(share(name("share_of_floor", place), found.share)),
         words(found.bound_by),
-        words(decimal(name("gigabytes_per_s", place), found.bytes_per_s / 1e9, 1)),
-        words(decimal(name("teraflops", place), found.operations_per_s / 1e12, 2)),
-        words(decimal(name("floor_ms_per_token", place), found.floor_ms_per_token, 2))
+        words(significant(name("gigabytes_per_s", place), found.bytes_per_s / 1e9)),
+        words(significant(name("teraflops", place), found.operations_per_s / 1e12)),
+        words(significant(name("floor_ms_per_token", place), found.floor_ms_per_token))
         if found.floor_ms_per_token
         else (),
-        words(decimal(name("tokens_per_s", place), found.tokens_per_s, 1)) if found.tokens_per_s else (),
+        words(significant(name("tokens_per_s", place), found.tokens_per_s)) if found.tokens_per_s else (),
     )
 
 
@@ -77,13 +77,13 @@ def _machine(machine: MachineRecord) -> Words:
     rates = [
         part
         for dtype, rate in machine.operations_per_s.items()
-        for part in (", ", decimal(name("machine", dtype), rate / 1e12, 2), f" TFLOP/s in products of {dtype}")
+        for part in (", ", significant(name("machine", dtype), rate / 1e12), f" TFLOP/s in products of {dtype}")
     ]
     return words(
         "The device: reads ",
-        decimal("machine.read", machine.read_bytes_per_s / 1e9, 1),
+        significant("machine.read", machine.read_bytes_per_s / 1e9),
         " GB/s, copies ",
-        decimal("machine.copy", machine.copy_bytes_per_s / 1e9, 1),
+        significant("machine.copy", machine.copy_bytes_per_s / 1e9),
         " GB/s",
         *rates,
         ".",
