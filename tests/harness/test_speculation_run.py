@@ -71,7 +71,7 @@ class StubPair:
         return SimpleNamespace(generation=SimpleNamespace(token_ids=ids), rounds=rounds, loop_s=1.5, first_s=0.75)
 
     def agreements(self, samples: Any, answers: Any) -> list[dict[str, list[bool]]]:
-        return [{"own": [True] * len(ids)} for ids in answers]
+        return [{"own": [True] * len(ids), "shuffled": [True] + [False] * (len(ids) - 1)} for ids in answers]
 
     def parting(self, sample: Any, alone: Any, together: Any) -> Any:
         return SimpleNamespace(place=2, margin=0.25, allowed=0.5)
@@ -104,7 +104,7 @@ def test_each_request_goes_alone_and_then_together_after_one_that_is_not_timed(m
         (4, 3, 2, 2)
     ] * 2
     assert [(each.first_alone_s, each.first_pair_s) for each in records] == [(1, 0.75)] * 2
-    assert [each.agrees for each in agreements] == [{"own": (True, True, True)}] * 2
+    assert [each.agrees["own"] for each in agreements] == [(True, True, True)] * 2
     assert failures == []
 
 
