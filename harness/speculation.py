@@ -240,9 +240,9 @@ def _figures(
         slower_share=mean([float(each.pair_s > each.alone_s) for each in requests]) if requests else None,
         first_token=_first_token(requests),
         decode_speedup=_decode_speedup(requests),
-        payoff=cost and _payoff(costs_of(cost), gamma, rounds, [each.agrees.get("own", ()) for each in agreements]),
+        payoff=_payoff(cost, gamma, rounds, agreements) if cost else None,
         draft_weights_bytes=next((each.memory_bytes for each in run.models if each.model == run.header.draft), None),
-        added_peak_bytes=cost and _added_peak(cost),
+        added_peak_bytes=_added_peak(cost) if cost else None,
     )
 
 
@@ -265,7 +265,10 @@ def _lift(counts: Mapping[str, Sequence[tuple[int, int]]]) -> Interval | None:
     return _ratio([float(mine - theirs) for (mine, _), (theirs, _) in pairs], [float(whole) for (_, whole), _ in pairs])
 
 
-def _payoff(costs: Costs, gamma: int, rounds: Sequence[RoundLog], answers: Sequence[Sequence[bool]]) -> Payoff:
+def _payoff(
+    cost: SpeculationCostRecord, gamma: int, rounds: Sequence[RoundLog], agreements: Sequence[AgreementRecord]
+) -> Payoff:
+    costs, answers = costs_of(cost), [each.agrees.get("own", ()) for each in agreements]
     return Payoff(
         costs=costs,
         predicted=predicted_speedup(rounds, costs),
