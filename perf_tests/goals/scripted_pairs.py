@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -121,9 +121,9 @@ class ScriptedPairs:
         """A draft behind a prompt of its own, as long as EventGPT's; of the target itself, behind the target's."""
         prompt = self.target.prompt_embeddings(features)
         if kind.acceptance is None:
-            model = replace(self.target.language, end_ids=frozenset())
-            prefilled = prefill(model, prompt)
-            return prefilled, ModelDraft(model, prefilled, frozenset(range(prefilled.logits.shape[-1])))
+            prefilled = prefill(self.target.language, prompt)
+            ids = frozenset(range(prefilled.logits.shape[-1]))
+            return prefilled, ModelDraft(self.target.language, prefilled, ids, stop_at_eos=False)
         model = first_layers(self.target.language, kind.layers)
         prefilled = prefill(model, prompt[:, :DRAFT_PROMPT])
         return prefilled, ScriptedDraft(model, prefilled, answer, acceptance=kind.acceptance, seed=seed)
@@ -140,7 +140,7 @@ def matched(
 ) -> MatchedContext:
     """Return two models behind prompts of their own, as if the same few words had been written."""
     ids = range(min(prefilled.logits.shape[-1], draft_prefilled.logits.shape[-1]))
-    guess = ModelDraft(replace(draft, end_ids=frozenset()), draft_prefilled, frozenset(ids))
+    guess = ModelDraft(draft, draft_prefilled, frozenset(ids), stop_at_eos=False)
     return MatchedContext(target, prefilled, guess, list(range(5, 37)), draft_prompt=draft_prefilled.length)
 
 

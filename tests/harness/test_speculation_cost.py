@@ -21,6 +21,7 @@ from harness.speculation_cost import (
     speedup_at,
 )
 from tests.harness.made_runs import cost, log
+from tests.repository.source_code import ROOT
 
 AGREES = st.lists(st.booleans(), min_size=2, max_size=60)
 GAMMAS = st.integers(1, 8)
@@ -117,3 +118,15 @@ def test_an_answer_of_one_token_has_no_round() -> None:
 
 def test_a_round_log_of_another_length_is_no_trouble() -> None:
     assert predicted_speedup([RoundLog(1, 1, 1, 0.0, 0.0)], costs(0.5)) == pytest.approx(1 / 1.5)
+
+
+def test_the_documents_table_is_what_the_formula_gives() -> None:
+    lines = (ROOT / "docs" / "speculative.md").read_text(encoding="utf-8").splitlines()
+    header = next(number for number, line in enumerate(lines) if line.startswith("| v | c = "))
+    given_c = [float(cell.removeprefix(" c = ")) for cell in lines[header].split("|")[2:-1]]
+    for line in lines[header + 2 : header + 6]:
+        v, *cells = line.split("|")[1:-1]
+        for c, cell in zip(given_c, cells, strict=True):
+            found = least_break_even(costs(c, float(v)))
+            assert found is not None
+            assert cell.strip() == f"{found[1]:.2f} ({found[0]})"

@@ -27,8 +27,8 @@ class StubContext:
     draft_context: int = 5
     surplus: int = 0
 
-    def step(self) -> None:
-        self._work(1.0)
+    def steps(self, count: int) -> None:
+        self._work(1.0 * count)
 
     def draft_step(self) -> None:
         self._work(0.25)

@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from fixtures import matched_context
 from fixtures.drafting import ModelDraft
 from fixtures.errors import ChoiceError
 from fixtures.kv_cache import cache_length
+from fixtures.language import decode
 from fixtures.matched_context import MatchedContext
 from fixtures.models import ModelSettings, pipeline_loaders
 from fixtures.sampling import Sampling
@@ -92,13 +94,29 @@ def test_pieces_of_the_work_leave_the_place_as_it_was(pair, held_out):
     context = pair.matched(held_out[0], answer)
     cache, held = context._prefilled.cache, context.target_context - 1
     assert held == context._prefilled.length + len(answer) // 2 - 1
-    for work, added in ((context.step, 1), (lambda: context.verify(7), 7), (context.draft_step, 0)):
+    for work, added in ((lambda: context.steps(3), 3), (lambda: context.verify(7), 7), (context.draft_step, 0)):
         assert cache_length(cache) == held
         work()
         assert cache_length(cache) == held + added
         context.restore()
     assert context.draft_context < context.target_context
     assert context.dtype == "float32"
+
+
+def test_steps_go_on_with_the_very_answer(pair, held_out, monkeypatch):
+    answer = pair.alone(held_out[0], no_time)[0].token_ids
+    written = []
+    monkeypatch.setattr(
+        matched_context, "decode", lambda *given, **more: written.append(decode(*given, **more).token_ids)
+    )
+    context = pair.matched(held_out[0], answer)
+    for _ in range(2):
+        context.steps(4)
+        context.restore()
+        context.verify(3)
+        context.restore()
+    half = len(answer) // 2
+    assert written == [answer[half - 1 : half + 4]] * 2
 
 
 def test_a_draft_is_timed_after_all_that_is_written_and_proposes_one_token_a_step(pair, held_out):
@@ -124,7 +142,6 @@ def test_first_layers_are_the_models_own_in_no_memory_of_their_own(pair):
     assert small.body.layers[0] is model.body.layers[0]
     assert model.body.config.num_hidden_layers == len(model.body.layers)
     assert len(small.new_cache().layers) == 1
-    assert not small.end_ids
 
 
 @pytest.mark.parametrize("layers", [0, 99])
