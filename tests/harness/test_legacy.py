@@ -18,7 +18,6 @@ from harness.records import Failure, PassRecord, RunRecord
 from tests.harness.made_runs import (
     QUERY,
     STARTED_AT,
-    agreement,
     failed_pass,
     full_run,
     header,
@@ -26,7 +25,6 @@ from tests.harness.made_runs import (
     host_peak,
     loaded,
     pass_records,
-    request,
     stage_test,
     whole_pass,
 )
@@ -46,14 +44,6 @@ OF_A_MODEL = {
     "_tokens",
 }
 OF_A_TARGET = {"_acceptance_rate", "_acceptance_matched", "_acceptance_compared"}
-OF_A_PAIR = {
-    f"_spec_{key}"
-    for key in (
-        "acceptance_rate", "acceptance_matched", "acceptance_compared", "gamma", "rounds", "drafted", "accepted",
-        "emitted", "identical", "time", "alone_time", "decode_time", "alone_decode_time", "first_token_time",
-        "alone_first_token_time",
-    )
-}  # fmt: skip
 OF_THE_FIRST = {
     "_memory_model_mb",
     "_memory_inference_mb",
@@ -82,7 +72,7 @@ def test_every_key_is_there_for_every_sample_that_came_through(tmp_path: Path) -
     for record in records[:2]:
         assert record.keys() >= OF_A_SAMPLE
         assert record.keys() >= {model + key for model in MODELS for key in OF_A_MODEL}
-        assert record.keys() >= {model + key for model in MODELS[1:] for key in OF_A_TARGET | OF_A_PAIR}
+        assert record.keys() >= {model + key for model in MODELS[1:] for key in OF_A_TARGET}
 
 
 def test_keys_of_the_dataset_stand_before_those_of_the_model_that_reads_them(tmp_path: Path) -> None:
@@ -130,44 +120,6 @@ def test_values_are_those_of_the_pass(tmp_path: Path) -> None:
         "videollava_acceptance_matched": 1,
         "videollava_acceptance_compared": 2,
     }
-
-
-def test_speculative_decoding_stands_in_keys_of_its_own_beside_the_old_figure(tmp_path: Path) -> None:
-    passes = (whole_pass("egpt", token_ids=(7, 8)), whole_pass("videollava", token_ids=(7, 9, 9)))
-    before, after = (
-        written(run_of(*passes, **speculative), tmp_path)[0]
-        for speculative in (
-            {},
-            {
-                "agreements": (agreement("s1", (False, True, True, False), (True,) * 4),),
-                "speculations": (request("s1", identical=False),),
-            },
-        )
-    )
-    assert {key: value for key, value in after.items() if key not in before} == {
-        "videollava_spec_acceptance_rate": 2 / 3,
-        "videollava_spec_acceptance_matched": 2,
-        "videollava_spec_acceptance_compared": 3,
-        "videollava_spec_gamma": 4,
-        "videollava_spec_rounds": 2,
-        "videollava_spec_drafted": 8,
-        "videollava_spec_accepted": 7,
-        "videollava_spec_emitted": 9,
-        "videollava_spec_identical": False,
-        "videollava_spec_time": 5.0,
-        "videollava_spec_alone_time": 10.0,
-        "videollava_spec_decode_time": 3.0,
-        "videollava_spec_alone_decode_time": 9.0,
-        "videollava_spec_first_token_time": 2.0,
-        "videollava_spec_alone_first_token_time": 1.0,
-    }
-    assert {key: after[key] for key in before} == before
-
-
-def test_a_speculative_request_alone_makes_a_record_and_other_engines_stand_aside() -> None:
-    requests = (request("s1"), request("s2", engine="graph"))
-    (record,) = legacy_records(run_of(header=header(("s1", "s2"), engines=("eager", "graph")), speculations=requests))
-    assert (record["id"], record["videollava_spec_drafted"]) == ("s1", 8)
 
 
 @given(st.lists(pass_records(st.sampled_from(["s1", "s2"]), st.sampled_from(MODELS)), min_size=1, max_size=6))
