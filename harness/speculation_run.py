@@ -68,17 +68,20 @@ class SpeculationRun:
     meter: MemoryMeter
 
     def measure(self, samples: Sequence[Sample], on_record: Callable[[Line], None]) -> list[Failure]:
-        """Take each sample through both ways in turn, the first one once before; pytest-benchmark times the pair.
+        """Take each sample through both ways in turn; pytest-benchmark times the pair.
 
-        Then, for those that came through: where draft and target agree, and on the first one what each piece of the
-        work costs. Returns what failed. With benchmarks disabled one sample goes both ways and nothing is measured.
+        Before them, on the first sample that can be answered, what each piece of the work costs: an engine captures or
+        compiles then. Behind them, where draft and target agree. Returns what failed. With benchmarks disabled one
+        sample goes both ways and nothing is measured.
         """
         self.progress.start("speculative", len(samples) if self.benchmark.enabled else 1)
         answered: dict[str, Alone] = {}
+        warm: list[SpeculationCostRecord] = []
 
         def prepare(sample: Sample) -> Alone:
-            if not answered:
-                self.pair.together(sample, clock.now)
+            if self.benchmark.enabled and not warm:
+                warm.append(self._costs(Alone(self.pair, sample)))
+                on_record(warm[0])
             return Alone(self.pair, sample)
 
         def finish(holder: Holder, seconds: float) -> None:
@@ -95,11 +98,8 @@ class SpeculationRun:
             finish=finish,
             progress=self.progress,
         )
-        through = list(answered.values())
-        for agreement in self._agreements(through):
+        for agreement in self._agreements(list(answered.values())):
             on_record(agreement)
-        if through:
-            on_record(self._costs(through[0]))
         return failures
 
     def _agreements(self, answered: Sequence[Alone]) -> list[AgreementRecord]:

@@ -35,8 +35,8 @@ def test_speculative(
     try:
         draft, verifier = device_slot.hold(selection.draft, target)
         pair = SpeculativePair(
-            draft,
-            verifier,
+            draft.by(engine),
+            verifier.by(engine),
             gamma=session.options.gamma,
             max_new_tokens=session.options.max_new_tokens,
             stop_at_eos=True,

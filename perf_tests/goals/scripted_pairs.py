@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -15,7 +15,7 @@ from fixtures.language import LanguageModel, prefill
 from fixtures.matched_context import MatchedContext
 from fixtures.near_ties import Parting, first_difference, parting
 from fixtures.pipeline import Prefilled, RawClip, VisionFeatures
-from fixtures.scripted_draft import ScriptedDraft, first_layers
+from fixtures.scripted_draft import ScriptedDraft
 from fixtures.speculative import Speculation, plain_logits, speculate
 from fixtures.staged import StagedBase
 from harness import clock
@@ -62,6 +62,8 @@ class ScriptedPairs:
 
     target: StagedBase
     length: int
+    # By layers; each goes on using the caches and graphs that it once got.
+    _decoders: dict[int, LanguageModel] = field(default_factory=dict)
 
     @property
     def layers(self) -> int:
@@ -96,6 +98,7 @@ class ScriptedPairs:
             lambda: self.target.decode(prefilled, max_new_tokens=self.length, stop_at_eos=False)
         )
         answer = alone.token_ids
+        del prefilled  # a second cache would be another one than the graphs were captured for
         prefilled, target_prompt_s = _timed(lambda: self.target.prefill(features))
         (_, draft), draft_prompt_s = _timed(lambda: self._draft(features, kind, answer, seed))
         found, loop_s = _timed(lambda: self._speculate(prefilled, draft, kind.gamma))
@@ -120,11 +123,11 @@ class ScriptedPairs:
     ) -> tuple[Prefilled, ModelDraft]:
         """A draft behind a prompt of its own, as long as EventGPT's; of the target itself, behind the target's."""
         prompt = self.target.prompt_embeddings(features)
+        model = self._decoders.setdefault(kind.layers, self.target.language.first_layers(kind.layers))
         if kind.acceptance is None:
-            prefilled = prefill(self.target.language, prompt)
+            prefilled = prefill(model, prompt)
             ids = frozenset(range(prefilled.logits.shape[-1]))
-            return prefilled, ModelDraft(self.target.language, prefilled, ids, stop_at_eos=False)
-        model = first_layers(self.target.language, kind.layers)
+            return prefilled, ModelDraft(model, prefilled, ids, stop_at_eos=False)
         prefilled = prefill(model, prompt[:, :DRAFT_PROMPT])
         return prefilled, ScriptedDraft(model, prefilled, answer, acceptance=kind.acceptance, seed=seed)
 

@@ -99,7 +99,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, pair: StubPair, *names: str, enabl
 def test_each_request_goes_alone_and_then_together_after_one_that_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     pair = StubPair()
     records, agreements, _, failures = measured(monkeypatch, pair, "a", "b")
-    assert pair.ran[:5] == ["together a", "alone a", "together a", "alone b", "together b"]
+    assert pair.ran[-4:] == ["alone a", "together a", "alone b", "together b"]
     assert [(each.alone_s, each.alone_decode_s, each.alone_steps, each.pair_s) for each in records] == [
         (4, 3, 2, 2)
     ] * 2
@@ -133,7 +133,7 @@ def test_pieces_are_timed_at_one_place_of_the_first_answer_and_memory_in_rounds_
 ) -> None:
     pair = StubPair()
     _, _, (cost,), _ = measured(monkeypatch, pair, "a", "b")
-    assert pair.ran[5:] == ["matched a (7, 8, 9)", "alone a", "together a"]
+    assert pair.ran[:4] == ["alone a", "matched a (7, 8, 9)", "alone a", "together a"]
     assert (set(cost.step_s), set(cost.draft_step_s)) == ({1.0}, {0.25})
     assert {count: set(seconds) for count, seconds in cost.verify_s.items()} == {
         count: {1 + count / 8} for count in range(1, LONGEST_PASS + 1)
@@ -141,6 +141,11 @@ def test_pieces_are_timed_at_one_place_of_the_first_answer_and_memory_in_rounds_
     assert {len(seconds) for seconds in cost.verify_s.values()} == {TURNS}
     assert (cost.dtype, cost.target_context, cost.draft_context) == ("float32", 9, 5)
     assert cost.alone_memory == cost.pair_memory == MemoryPeak(host_bytes=7)
+
+
+def test_costs_are_measured_on_the_first_sample_that_can_be_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    records, _, (cost,), (failure,) = measured(monkeypatch, StubPair(bad="alone"), "bad", "b", "c")
+    assert (cost.sample, failure.sample, [each.sample for each in records]) == ("b", "bad", ["b", "c"])
 
 
 def test_where_no_request_came_through_nothing_more_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,4 +157,4 @@ def test_with_benchmarks_disabled_one_request_goes_both_ways_and_nothing_is_writ
 ) -> None:
     pair = StubPair()
     assert measured(monkeypatch, pair, "a", "b", enabled=False) == ([], [], [], [])
-    assert pair.ran == ["together a", "alone a", "together a"]
+    assert pair.ran == ["alone a", "together a"]

@@ -37,7 +37,7 @@ class Noisy:
 class Pairs:
     """Pipelines by key, in float32 or float64, and for each scene their visual features."""
 
-    def __init__(self, samples, dtype, device="cpu"):
+    def __init__(self, samples, dtype, device="cpu", engine="eager"):
         torch.set_num_threads(1)
         settings = ModelSettings(device=device, dtype="float32")
         self.pipelines = {key: load() for key, load in pipeline_loaders(settings, MODEL_KEYS).items()}
@@ -48,6 +48,7 @@ class Pairs:
             for key, pipeline in self.pipelines.items()
             for place, sample in enumerate(samples)
         }
+        self.pipelines = {key: pipeline.by(engine) for key, pipeline in self.pipelines.items()}
 
     def shared(self, draft, target):
         return shared_ids(self.pipelines[draft], self.pipelines[target])

@@ -9,7 +9,7 @@ from fixtures.language import decode, prefill
 from fixtures.models import ModelSettings, pipeline_loaders
 from fixtures.near_ties import first_difference, parting
 from fixtures.sampling import Sampling
-from fixtures.scripted_draft import ScriptedDraft, first_layers
+from fixtures.scripted_draft import ScriptedDraft
 from fixtures.speculative import plain_logits, speculate
 from fixtures.speculative_pair import SpeculativePair
 from tests.models.side_by_side import clip
@@ -85,7 +85,7 @@ def test_a_7b_target_keeps_its_answer_whatever_a_scripted_draft_proposes(gamma):
     alone = decode(
         target.language, target.prefill(features), Sampling(), max_new_tokens=length, stop_at_eos=False
     ).token_ids
-    small = first_layers(target.language, 4)
+    small = target.language.first_layers(4)
     prompt = prefill(small, target.prompt_embeddings(features)[:, :637])
     draft = ScriptedDraft(small, prompt, alone, acceptance=0.7, seed=gamma)
     prefilled = target.prefill(features)

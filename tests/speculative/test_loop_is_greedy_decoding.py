@@ -13,7 +13,7 @@ from fixtures.errors import ChoiceError
 from fixtures.kv_cache import roll_back
 from fixtures.language import decode, prefill
 from fixtures.sampling import Sampling
-from fixtures.scripted_draft import ScriptedDraft, first_layers
+from fixtures.scripted_draft import ScriptedDraft
 from fixtures.speculative import speculate
 from fixtures.teacher_forced import draft_ids
 from tests.speculative.conftest import SCENES
@@ -182,7 +182,7 @@ def test_ids_that_the_target_lacks_are_never_proposed_and_change_no_answer(pairs
 @pytest.mark.parametrize("gamma", [1, 3, 8])
 def test_a_scripted_draft_is_wrong_just_where_it_was_drawn_to_be(pairs, gamma):
     plainly = plain(pairs, TARGET, 1, max_new_tokens=2 * SHORT, stop_at_eos=False)
-    small = first_layers(pairs.pipelines[TARGET].language, 1)
+    small = pairs.pipelines[TARGET].language.first_layers(1)
     prompt = pairs.pipelines[TARGET].prompt_embeddings(pairs.features[TARGET, 1])
     draft = ScriptedDraft(small, prefill(small, prompt), plainly.token_ids, acceptance=0.7, seed=gamma)
     found = spoken(pairs, 1, draft, gamma=gamma, max_new_tokens=2 * SHORT, stop_at_eos=False)

@@ -15,7 +15,7 @@ from fixtures.language import decode
 from fixtures.matched_context import MatchedContext
 from fixtures.models import ModelSettings, pipeline_loaders
 from fixtures.sampling import Sampling
-from fixtures.scripted_draft import ScriptedDraft, first_layers
+from fixtures.scripted_draft import ScriptedDraft
 from fixtures.speculative import plain_logits
 from fixtures.speculative_pair import SpeculativePair, seen, template
 from harness.records import AgreementRecord, RunRecord
@@ -137,7 +137,7 @@ def test_a_draft_is_timed_after_all_that_is_written_and_proposes_one_token_a_ste
 
 def test_first_layers_are_the_models_own_in_no_memory_of_their_own(pair):
     model = pair.target.language
-    small = first_layers(model, 1)
+    small = model.first_layers(1)
     assert len(small.body.layers) == 1 < len(model.body.layers)
     assert small.body.layers[0] is model.body.layers[0]
     assert model.body.config.num_hidden_layers == len(model.body.layers)
@@ -147,7 +147,7 @@ def test_first_layers_are_the_models_own_in_no_memory_of_their_own(pair):
 @pytest.mark.parametrize("layers", [0, 99])
 def test_a_decoder_of_layers_that_are_not_there_is_refused(pair, layers):
     with pytest.raises(ChoiceError, match=f"{layers} layers were asked for"):
-        first_layers(pair.target.language, layers)
+        pair.target.language.first_layers(layers)
 
 
 def test_an_acceptance_that_is_no_share_is_refused():
