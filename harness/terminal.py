@@ -266,9 +266,10 @@ def _comparison_text(comparison: Comparison) -> str:
     )
     return (
         f"stage 3: {times(comparison.stages[3].factor)}{split}\n"
-        f"position-wise acceptance: {fraction(comparison.acceptance_per_sample)} (mean of the samples), "
-        f"{fraction(comparison.acceptance_token_weighted)} (all tokens)\n"
-        f"c = {fraction(comparison.cost_ratio)}; theoretical speculative speedup at gamma {comparison.gamma}: "
+        f"position-wise agreement: {fraction(comparison.acceptance_per_sample)} (mean of the samples), "
+        f"{fraction(comparison.acceptance_token_weighted)} (all tokens); of answers written independently, so it is no "
+        f"acceptance rate\nthe old script's forecast from it: c = {fraction(comparison.cost_ratio)}; theoretical "
+        f"speculative speedup at gamma {comparison.gamma}: "
         f"{times(comparison.theoretical_speedup)}"
     )
 

@@ -18,13 +18,17 @@ from harness.report.blocks import (
     count,
     decimal,
     factor,
+    moved,
     ratio,
+    seconds,
     share,
+    significant,
+    size,
     words,
 )
 from harness.report.naming import name
-from harness.speculation import Interval, SpeculationFigures, speculation_figures
-from harness.speculation_text import SEES
+from harness.speculation import Interval, Payoff, SpeculationFigures, speculation_figures
+from harness.speculation_text import SEES, SHOWN_PASSES
 from harness.token_pairs import TokenPair
 
 
@@ -103,6 +107,7 @@ def _speculation(found: SpeculationFigures) -> Section:
         )
         blocks.append(Table(("the draft sees", "accepted", "95 % interval"), rows))
     blocks += _by_position(found, place)
+    blocks += _costs(found, place)
     lines = tuple(_lines(found, place))
     if lines:
         blocks.append(Sentences(lines))
@@ -169,26 +174,90 @@ def _lines(found: SpeculationFigures, place: str) -> Iterator[Words]:
             " were accepted.",
         )
     if found.speedup is not None and found.slower_share is not None:
+        ties = f", {found.near_ties} part from it at a near tie" if found.near_ties else ""
         yield words(
             "Wall clock, everything charged: ",
             factor(name("pair_speedup", place), found.speedup.value),
             _ends(name("pair_speedup", place), found.speedup),
             "; ",
             share(name("slower_share", place), found.slower_share),
-            f" % of the requests became slower; {found.identical} of {found.requests} answers are the target's own.",
+            " % of the requests became slower; ",
+            f"{found.identical} of {found.requests} answers are the target's own{ties}.",
         )
-    if found.c is not None and found.v is not None and found.predicted and found.decode_speedup:
+    if found.first_token is not None:
+        yield words(
+            "Time to the first token, target alone over pair: ",
+            factor(name("first_token", place), found.first_token.value),
+            _ends(name("first_token", place), found.first_token),
+            ".",
+        )
+    if found.draft_weights_bytes is not None and found.added_peak_bytes is not None:
+        yield words(
+            "Memory: the draft's weights, ",
+            size(name("draft_weights", place), found.draft_weights_bytes, unit=True),
+            ", and ",
+            size(name("added_peak", place), found.added_peak_bytes, unit=True),
+            " more at the peak of a request.",
+        )
+
+
+def _costs(found: SpeculationFigures, place: str) -> Iterator[Block]:
+    """What the pieces cost, v(m) above all, and what follows from it: predicted beside measured, where it pays."""
+    if found.payoff is None:
+        return
+    costs = found.payoff.costs
+    lengths, passes = tuple(costs.v), tuple(costs.v.values())
+    yield Chart(
+        "v(m): one pass of the target over m tokens",
+        "cost of a pass in decoding steps of the target alone, by the number of its tokens",
+        lambda: charts.curves([charts.Group("v(m)", "m2", lengths, passes)], "tokens of a pass", "decoding steps"),
+    )
+    shown = [count for count in SHOWN_PASSES if count in costs.v]
+    row = (words("v, decoding steps"), *(words(significant(name("v", str(m), place), costs.v[m])) for m in shown))
+    yield Table(("tokens of a pass", *map(str, shown)), (row,))
+    yield Sentences(tuple(_payoff(found, found.payoff, place)))
+
+
+def _payoff(found: SpeculationFigures, payoff: Payoff, place: str) -> Iterator[Words]:
+    yield words(
+        "A drafted token takes c = ",
+        ratio(name("c", place), payoff.costs.c),
+        " decoding steps of the target, which take ",
+        seconds(name("step", place), payoff.costs.step_s),
+        " ms.",
+    )
+    if payoff.predicted is not None and found.decode_speedup is not None and found.residual is not None:
         yield words(
             "Decoding alone: measured ",
             factor(name("decode_speedup", place), found.decode_speedup),
-            ", predicted ",
-            factor(name("predicted", place), found.predicted),
-            " from a drafted token of c = ",
-            ratio(name("c", place), found.c),
-            " and a check of v = ",
-            ratio(name("v", place), found.v),
-            " decoding steps of the target.",
+            ", predicted by tau / (gamma c + v) ",
+            factor(name("predicted", place), payoff.predicted),
+            "; measured is off by ",
+            moved(name("residual", place), found.residual),
+            " %.",
         )
+    if payoff.best_gamma is not None:
+        gamma, speedup = payoff.best_gamma
+        best = words(f"Best gamma: {gamma}, ", factor(name("best_gamma", place), speedup))
+        yield words(best if gamma else "Best gamma: 0, the target left alone", ".")
+    if payoff.least_break_even is not None:
+        gamma, acceptance = payoff.least_break_even
+        needed = ratio(name("least_break_even", place), acceptance)
+        yield words(
+            "A draft of this cost pays from an acceptance of ",
+            needed,
+            f" on, at gamma {gamma}; at gamma {found.gamma} ",
+            *_at_this_gamma(payoff, place),
+            ".",
+        )
+    else:
+        yield words("A draft of this cost pays at no gamma, whatever its acceptance.")
+
+
+def _at_this_gamma(payoff: Payoff, place: str) -> Words:
+    if payoff.break_even is None:
+        return words("at none")
+    return words("from ", ratio(name("break_even", place), payoff.break_even))
 
 
 def _ends(of: str, found: Interval) -> Words:

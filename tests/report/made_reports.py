@@ -10,15 +10,12 @@ import msgspec
 
 from harness.figures import legacy_stage_s, pass_s
 from harness.records import (
-    AgreementRecord,
     EngineRecord,
     GateRecord,
     MachineRecord,
     OutcomeRecord,
-    RoundLog,
     RunRecord,
     SentinelRecord,
-    SpeculationRecord,
     VerdictRecord,
     Work,
 )
@@ -27,15 +24,8 @@ from tests.harness.made_runs import STARTED_AT, full_run, header, headline_run, 
 
 def everything_run(**changes: Any) -> RunRecord:
     """A run that has something of everything that a run can have."""
-    rounds = (RoundLog(5, 3, 4, 0.5, 0.2), RoundLog(5, 5, 6, 0.5, 0.2), RoundLog(2, 0, 1, 0.2, 0.2))
-    agrees = {"own": (True, True, True, False), "shuffled": (True, False, True, False), "self": (True,) * 4}
     fields: dict[str, Any] = {
         "side_by_side": (side_by_side((0.1, 0.2), (0.3, 0.4)),),
-        "agreements": tuple(AgreementRecord("t", sample, "videollava", "eager", agrees) for sample in ("s1", "s2")),
-        "speculations": tuple(
-            SpeculationRecord("t", sample, "videollava", "eager", 5, rounds, (1, 2), True, 4.0, 3.0, 10, 5.0, 2.0)
-            for sample in ("s1", "s2")
-        ),
         "machine": MachineRecord(1e9, 2e9, {"float32": 1e12}),
         "engines": (EngineRecord("egpt", "eager", {"kernels": "none"}),),
         "stages": tuple(

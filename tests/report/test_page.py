@@ -133,9 +133,8 @@ def test_sections_whose_data_are_absent_are_absent() -> None:
 def test_a_run_with_everything_has_every_section() -> None:
     assert sections(everything_run()) == {
         "baseline", "stages", "beside.videollava.eager", "beside.llava.eager", "samples", "floors", "memory",
-        "stage-tests",
-        "ways", "throughput", "drafting.videollava.eager", "agreement", "answers", "failures", "doubts", "limits",
-        "conditions",
+        "stage-tests", "ways", "throughput", "drafting.videollava.eager", "drafting.llava.eager", "agreement",
+        "answers", "failures", "doubts", "limits", "conditions",
     }  # fmt: skip
 
 
