@@ -106,11 +106,9 @@ def _speculation(found: SpeculationFigures) -> Section:
             for kind, each in found.acceptance.items()
         )
         blocks.append(Table(("the draft sees", "accepted", "95 % interval"), rows))
-    blocks += _by_position(found, place)
-    blocks += _costs(found, place)
-    lines = tuple(_lines(found, place))
-    if lines:
-        blocks.append(Sentences(lines))
+    more = [*_by_position(found, place), *_costs(found, place), *filter(None, [_in_words(found, place)])]
+    # Charts beside each other, then tables, then words: what is of one height stands in one row.
+    blocks += sorted(more, key=lambda block: [Chart, Table, Sentences].index(type(block)))
     lead = (
         f"Speculative decoding: {found.engine}, gamma {found.gamma}, {found.requests} requests. "
         "Teacher-forced: at each place, would the draft have said what the target said? "
@@ -152,6 +150,11 @@ def _by_position(found: SpeculationFigures, place: str) -> Iterator[Block]:
         lambda: charts.curves(groups, "position in the proposal", "share of rounds"),
     )
     yield Table(("position", *map(str, positions)), rows)
+
+
+def _in_words(found: SpeculationFigures, place: str) -> Sentences | None:
+    lines = tuple(_lines(found, place))
+    return Sentences(lines) if lines else None
 
 
 def _lines(found: SpeculationFigures, place: str) -> Iterator[Words]:
