@@ -23,7 +23,9 @@ from harness.records import RoundLog
 
 Found = TypeVar("Found")
 
-FRAMES = 8
+IMAGES = {"egpt": 5, "videollava": 8}
+WRITTEN = range(5, 37)
+"""Ids that any of the models may write."""
 DRAFT_PROMPT = 637
 """Positions of EventGPT's prompt: 582 visual ones, and the words."""
 
@@ -58,22 +60,27 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ScriptedPairs:
-    """Requests to `target`, each of pictures of noise, answered in `length` tokens whatever they are."""
+    """Requests to a target by one engine, each of pictures of noise, answered in `length` tokens whatever they are."""
 
-    target: StagedBase
+    loaded: StagedBase
+    engine: str
     length: int
     # By layers; each goes on using the caches and graphs that it once got.
     _decoders: dict[int, LanguageModel] = field(default_factory=dict)
+
+    @property
+    def target(self) -> StagedBase:
+        """The model, run by the engine."""
+        return self.loaded.by(self.engine)
 
     @property
     def layers(self) -> int:
         """How many the target has."""
         return len(self.target.language.body.layers)
 
-    def request(self, seed: int, images: int = FRAMES) -> VisionFeatures:
-        """Return the visual features of so many pictures of noise."""
-        pictures = np.random.default_rng(seed).integers(0, 255, (images, 240, 320, 3), dtype=np.uint8)
-        return self.target.encode_vision(self.target.preprocess(RawClip(tuple(pictures), "noise")))
+    def request(self, seed: int) -> VisionFeatures:
+        """Return the visual features of a clip of noise."""
+        return _noise(self.target, seed)
 
     def answer(self, features: VisionFeatures) -> tuple[int, ...]:
         """Return the target's own."""
@@ -138,13 +145,19 @@ class ScriptedPairs:
         return parting(place, plain_logits(self.target.language, self.target.prefill(features), alone[:place]))
 
 
-def matched(
-    target: LanguageModel, prefilled: Prefilled, draft: LanguageModel, draft_prefilled: Prefilled
-) -> MatchedContext:
+def context_of_two(target: StagedBase, draft: StagedBase) -> MatchedContext:
     """Return two models behind prompts of their own, as if the same few words had been written."""
-    ids = range(min(prefilled.logits.shape[-1], draft_prefilled.logits.shape[-1]))
-    guess = ModelDraft(draft, draft_prefilled, frozenset(ids), stop_at_eos=False)
-    return MatchedContext(target, prefilled, guess, list(range(5, 37)), draft_prompt=draft_prefilled.length)
+    prompts = [model.prefill(_noise(model, 0)) for model in (target, draft)]
+    ids = range(min(prompt.logits.shape[-1] for prompt in prompts))
+    guess = ModelDraft(draft.language, prompts[1], frozenset(ids), stop_at_eos=False)
+    return MatchedContext(target.language, prompts[0], guess, WRITTEN, draft_prompt=prompts[1].length)
+
+
+def _noise(model: StagedBase, seed: int) -> VisionFeatures:
+    """The visual features of pictures of noise, as many as the model looks at."""
+    shape = (IMAGES[model.key], 240, 320, 3)
+    pictures = np.random.default_rng(seed).integers(0, 255, shape, dtype=np.uint8)
+    return model.encode_vision(model.preprocess(RawClip(tuple(pictures), "noise")))
 
 
 def total(outcomes: Sequence[Outcome], *parts: str) -> float:
