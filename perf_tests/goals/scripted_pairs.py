@@ -54,7 +54,6 @@ class Outcome:
     pair_prompts_s: float
     loop_s: float
     rounds: tuple[RoundLog, ...]
-    agrees: tuple[bool, ...]
     parting: Parting | None
 
 
@@ -109,13 +108,13 @@ class ScriptedPairs:
         prefilled, target_prompt_s = _timed(lambda: self.target.prefill(features))
         (_, draft), draft_prompt_s = _timed(lambda: self._draft(features, kind, answer, seed))
         found, loop_s = _timed(lambda: self._speculate(prefilled, draft, kind.gamma))
+        del prefilled
         return Outcome(
             alone_prompt_s=alone_prompt_s,
             alone_decode_s=alone_decode_s,
             pair_prompts_s=target_prompt_s + draft_prompt_s,
             loop_s=loop_s,
             rounds=tuple(RoundLog(each.drafted, each.accepted, each.emitted, 0.0, 0.0) for each in found.rounds),
-            agrees=tuple(draft.agrees) if isinstance(draft, ScriptedDraft) else (True,) * len(answer),
             parting=self._parting(features, answer, found.generation.token_ids),
         )
 
@@ -130,7 +129,9 @@ class ScriptedPairs:
     ) -> tuple[Prefilled, ModelDraft]:
         """A draft behind a prompt of its own, as long as EventGPT's; of the target itself, behind the target's."""
         prompt = self.target.prompt_embeddings(features)
-        model = self._decoders.setdefault(kind.layers, self.target.language.first_layers(kind.layers))
+        if kind.layers not in self._decoders:
+            self._decoders[kind.layers] = self.target.language.first_layers(kind.layers)
+        model = self._decoders[kind.layers]
         if kind.acceptance is None:
             prefilled = prefill(model, prompt)
             ids = frozenset(range(prefilled.logits.shape[-1]))

@@ -27,9 +27,9 @@ from perf_tests.gpu_needs import missing_gpu
 TARGET, DRAFT = "videollava", "egpt"
 ENGINES = ("eager", "graph")
 TARGET_GB, PAIR_GB = 20, 40
-LENGTH = 64
+LENGTH = 48
 REQUESTS = 3
-TURNS, TURNS_OF_A_DRAFT, LONGEST_OF_A_DRAFT = 8, 4, 8
+TURNS, TURNS_OF_A_DRAFT, LONGEST_OF_A_DRAFT = 6, 4, 8
 # Acceptance, gamma and share of the target's layers: cheap drafts that are right now and then, dear ones that are right
 # mostly, and on either side of where they pay.
 SCRIPTED = ((1 / 32, 0.6, 4), (1 / 32, 0.8, 8), (1 / 8, 0.6, 4), (1 / 8, 0.8, 4), (1 / 2, 0.9, 4))
