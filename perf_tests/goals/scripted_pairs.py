@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from fixtures.drafting import ModelDraft
-from fixtures.language import LanguageModel, prefill
+from fixtures.language import Language, prefill
 from fixtures.matched_context import MatchedContext
 from fixtures.near_ties import Parting, first_difference, parting
 from fixtures.pipeline import Prefilled, RawClip, VisionFeatures
@@ -65,7 +65,7 @@ class ScriptedPairs:
     engine: str
     length: int
     # By layers; each goes on using the caches and graphs that it once got.
-    _decoders: dict[int, LanguageModel] = field(default_factory=dict)
+    _decoders: dict[int, Language] = field(default_factory=dict)
 
     @property
     def target(self) -> StagedBase:
@@ -99,24 +99,30 @@ class ScriptedPairs:
 
     def outcome(self, features: VisionFeatures, kind: DraftKind, seed: int) -> Outcome:
         """Answer one request by the target alone and, right after it, by the pair."""
-        prefilled, alone_prompt_s = _timed(lambda: self.target.prefill(features))
-        alone, alone_decode_s = _timed(
-            lambda: self.target.decode(prefilled, max_new_tokens=self.length, stop_at_eos=False)
-        )
-        answer = alone.token_ids
-        del prefilled  # a second cache would be another one than the graphs were captured for
-        prefilled, target_prompt_s = _timed(lambda: self.target.prefill(features))
-        (_, draft), draft_prompt_s = _timed(lambda: self._draft(features, kind, answer, seed))
-        found, loop_s = _timed(lambda: self._speculate(prefilled, draft, kind.gamma))
-        del prefilled
+        # Each in a frame of its own: graphs are captured for one cache, which must be free for the next.
+        answer, alone_prompt_s, alone_decode_s = self._alone(features)
+        found, pair_prompts_s, loop_s = self._together(features, kind, answer, seed)
         return Outcome(
             alone_prompt_s=alone_prompt_s,
             alone_decode_s=alone_decode_s,
-            pair_prompts_s=target_prompt_s + draft_prompt_s,
+            pair_prompts_s=pair_prompts_s,
             loop_s=loop_s,
             rounds=tuple(RoundLog(each.drafted, each.accepted, each.emitted, 0.0, 0.0) for each in found.rounds),
             parting=self._parting(features, answer, found.generation.token_ids),
         )
+
+    def _alone(self, features: VisionFeatures) -> tuple[tuple[int, ...], float, float]:
+        prefilled, prompt_s = _timed(lambda: self.target.prefill(features))
+        found, decode_s = _timed(lambda: self.target.decode(prefilled, max_new_tokens=self.length, stop_at_eos=False))
+        return found.token_ids, prompt_s, decode_s
+
+    def _together(
+        self, features: VisionFeatures, kind: DraftKind, answer: Sequence[int], seed: int
+    ) -> tuple[Speculation, float, float]:
+        prefilled, target_s = _timed(lambda: self.target.prefill(features))
+        (_, draft), draft_s = _timed(lambda: self._draft(features, kind, answer, seed))
+        found, loop_s = _timed(lambda: self._speculate(prefilled, draft, kind.gamma))
+        return found, target_s + draft_s, loop_s
 
     def _speculate(self, prefilled: Prefilled, draft: ModelDraft, gamma: int) -> Speculation:
         return speculate(
