@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from fixtures.drafting import ModelDraft
-from fixtures.language import LanguageModel, prefill
+from fixtures.language import Language, prefill
 from fixtures.matched_context import MatchedContext
 from fixtures.near_ties import Parting, first_difference, parting
 from fixtures.pipeline import Prefilled, RawClip, VisionFeatures
@@ -23,7 +23,9 @@ from harness.records import RoundLog
 
 Found = TypeVar("Found")
 
-FRAMES = 8
+IMAGES = {"egpt": 5, "videollava": 8}
+WRITTEN = range(5, 37)
+"""Ids that any of the models may write."""
 DRAFT_PROMPT = 637
 """Positions of EventGPT's prompt: 582 visual ones, and the words."""
 
@@ -52,28 +54,32 @@ class Outcome:
     pair_prompts_s: float
     loop_s: float
     rounds: tuple[RoundLog, ...]
-    agrees: tuple[bool, ...]
     parting: Parting | None
 
 
 @dataclass(frozen=True, slots=True)
 class ScriptedPairs:
-    """Requests to `target`, each of pictures of noise, answered in `length` tokens whatever they are."""
+    """Requests to a target by one engine, each of pictures of noise, answered in `length` tokens whatever they are."""
 
-    target: StagedBase
+    loaded: StagedBase
+    engine: str
     length: int
     # By layers; each goes on using the caches and graphs that it once got.
-    _decoders: dict[int, LanguageModel] = field(default_factory=dict)
+    _decoders: dict[int, Language] = field(default_factory=dict)
+
+    @property
+    def target(self) -> StagedBase:
+        """The model, run by the engine."""
+        return self.loaded.by(self.engine)
 
     @property
     def layers(self) -> int:
         """How many the target has."""
         return len(self.target.language.body.layers)
 
-    def request(self, seed: int, images: int = FRAMES) -> VisionFeatures:
-        """Return the visual features of so many pictures of noise."""
-        pictures = np.random.default_rng(seed).integers(0, 255, (images, 240, 320, 3), dtype=np.uint8)
-        return self.target.encode_vision(self.target.preprocess(RawClip(tuple(pictures), "noise")))
+    def request(self, seed: int) -> VisionFeatures:
+        """Return the visual features of a clip of noise."""
+        return _noise(self.target, seed)
 
     def answer(self, features: VisionFeatures) -> tuple[int, ...]:
         """Return the target's own."""
@@ -93,24 +99,30 @@ class ScriptedPairs:
 
     def outcome(self, features: VisionFeatures, kind: DraftKind, seed: int) -> Outcome:
         """Answer one request by the target alone and, right after it, by the pair."""
-        prefilled, alone_prompt_s = _timed(lambda: self.target.prefill(features))
-        alone, alone_decode_s = _timed(
-            lambda: self.target.decode(prefilled, max_new_tokens=self.length, stop_at_eos=False)
-        )
-        answer = alone.token_ids
-        del prefilled  # a second cache would be another one than the graphs were captured for
-        prefilled, target_prompt_s = _timed(lambda: self.target.prefill(features))
-        (_, draft), draft_prompt_s = _timed(lambda: self._draft(features, kind, answer, seed))
-        found, loop_s = _timed(lambda: self._speculate(prefilled, draft, kind.gamma))
+        # Each in a frame of its own: graphs are captured for one cache, which must be free for the next.
+        answer, alone_prompt_s, alone_decode_s = self._alone(features)
+        found, pair_prompts_s, loop_s = self._together(features, kind, answer, seed)
         return Outcome(
             alone_prompt_s=alone_prompt_s,
             alone_decode_s=alone_decode_s,
-            pair_prompts_s=target_prompt_s + draft_prompt_s,
+            pair_prompts_s=pair_prompts_s,
             loop_s=loop_s,
             rounds=tuple(RoundLog(each.drafted, each.accepted, each.emitted, 0.0, 0.0) for each in found.rounds),
-            agrees=tuple(draft.agrees) if isinstance(draft, ScriptedDraft) else (True,) * len(answer),
             parting=self._parting(features, answer, found.generation.token_ids),
         )
+
+    def _alone(self, features: VisionFeatures) -> tuple[tuple[int, ...], float, float]:
+        prefilled, prompt_s = _timed(lambda: self.target.prefill(features))
+        found, decode_s = _timed(lambda: self.target.decode(prefilled, max_new_tokens=self.length, stop_at_eos=False))
+        return found.token_ids, prompt_s, decode_s
+
+    def _together(
+        self, features: VisionFeatures, kind: DraftKind, answer: Sequence[int], seed: int
+    ) -> tuple[Speculation, float, float]:
+        prefilled, target_s = _timed(lambda: self.target.prefill(features))
+        (_, draft), draft_s = _timed(lambda: self._draft(features, kind, answer, seed))
+        found, loop_s = _timed(lambda: self._speculate(prefilled, draft, kind.gamma))
+        return found, target_s + draft_s, loop_s
 
     def _speculate(self, prefilled: Prefilled, draft: ModelDraft, gamma: int) -> Speculation:
         return speculate(
@@ -123,7 +135,9 @@ class ScriptedPairs:
     ) -> tuple[Prefilled, ModelDraft]:
         """A draft behind a prompt of its own, as long as EventGPT's; of the target itself, behind the target's."""
         prompt = self.target.prompt_embeddings(features)
-        model = self._decoders.setdefault(kind.layers, self.target.language.first_layers(kind.layers))
+        if kind.layers not in self._decoders:
+            self._decoders[kind.layers] = self.target.language.first_layers(kind.layers)
+        model = self._decoders[kind.layers]
         if kind.acceptance is None:
             prefilled = prefill(model, prompt)
             ids = frozenset(range(prefilled.logits.shape[-1]))
@@ -138,13 +152,19 @@ class ScriptedPairs:
         return parting(place, plain_logits(self.target.language, self.target.prefill(features), alone[:place]))
 
 
-def matched(
-    target: LanguageModel, prefilled: Prefilled, draft: LanguageModel, draft_prefilled: Prefilled
-) -> MatchedContext:
+def context_of_two(target: StagedBase, draft: StagedBase) -> MatchedContext:
     """Return two models behind prompts of their own, as if the same few words had been written."""
-    ids = range(min(prefilled.logits.shape[-1], draft_prefilled.logits.shape[-1]))
-    guess = ModelDraft(draft, draft_prefilled, frozenset(ids), stop_at_eos=False)
-    return MatchedContext(target, prefilled, guess, list(range(5, 37)), draft_prompt=draft_prefilled.length)
+    prompts = [model.prefill(_noise(model, 0)) for model in (target, draft)]
+    ids = range(min(prompt.logits.shape[-1] for prompt in prompts))
+    guess = ModelDraft(draft.language, prompts[1], frozenset(ids), stop_at_eos=False)
+    return MatchedContext(target.language, prompts[0], guess, WRITTEN, draft_prompt=prompts[1].length)
+
+
+def _noise(model: StagedBase, seed: int) -> VisionFeatures:
+    """The visual features of pictures of noise, as many as the model looks at."""
+    shape = (IMAGES[model.key], 240, 320, 3)
+    pictures = np.random.default_rng(seed).integers(0, 255, shape, dtype=np.uint8)
+    return model.encode_vision(model.preprocess(RawClip(tuple(pictures), "noise")))
 
 
 def total(outcomes: Sequence[Outcome], *parts: str) -> float:

@@ -1,6 +1,7 @@
 """When does a draft pay? Costs and speed-ups of speculative decoding at the size of 7B, beside what they predict.
 
-`--device cpu` rehearses it with small models: the rows are printed, and none is written into docs/measured.
+By the library's own loop and by the engine of captured graphs. `--device cpu` rehearses it with small models: the rows
+are printed, and none is written into docs/measured.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from harness.speculation_cost import Costs, least_break_even, predicted_speedup
 from harness.speculation_pace import Paces, measure_paces
 from harness.statistics import median
 from perf_tests.goals.goal_table import MEASURED, GoalRow, GoalTable
-from perf_tests.goals.scripted_pairs import DraftKind, Outcome, ScriptedPairs, matched, total
+from perf_tests.goals.scripted_pairs import DraftKind, Outcome, ScriptedPairs, context_of_two, total
 from perf_tests.gpu_needs import missing_gpu
 
 TARGET, DRAFT = "videollava", "egpt"
+ENGINES = ("eager", "graph")
 TARGET_GB, PAIR_GB = 20, 40
-LENGTH = 64
+LENGTH = 48
 REQUESTS = 3
-TURNS, TURNS_OF_A_DRAFT, LONGEST_OF_A_DRAFT = 8, 4, 8
+TURNS, TURNS_OF_A_DRAFT, LONGEST_OF_A_DRAFT = 6, 4, 8
 # Acceptance, gamma and share of the target's layers: cheap drafts that are right now and then, dear ones that are right
 # mostly, and on either side of where they pay.
 SCRIPTED = ((1 / 32, 0.6, 4), (1 / 32, 0.8, 8), (1 / 8, 0.6, 4), (1 / 8, 0.8, 4), (1 / 2, 0.9, 4))
@@ -56,9 +58,15 @@ def table(device: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Goa
 
 
 @pytest.fixture(scope="module")
-def pairs(device: str) -> ScriptedPairs:
+def loaded(device: str) -> dict[str, StagedBase]:
+    """Models by key, loaded on their first use."""
+    return {TARGET: _loaded(device, TARGET)}
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def pairs(loaded: dict[str, StagedBase], request: pytest.FixtureRequest) -> ScriptedPairs:
     """One target; its drafts are its own first layers, so that a card for one model is enough."""
-    return ScriptedPairs(_loaded(device, TARGET), LENGTH)
+    return ScriptedPairs(loaded[TARGET], request.param, LENGTH)
 
 
 @pytest.fixture(scope="module")
@@ -70,12 +78,14 @@ def target_paces(pairs: ScriptedPairs, device: str) -> Paces:
 
 def test_verifying_many_tokens(pairs: ScriptedPairs, target_paces: Paces, table: GoalTable) -> None:
     """v: what the paper takes for 1."""
-    dtype = pairs.target.facts().dtype
+    dtype = pairs.loaded.facts().dtype
     step_s = median(target_paces.step_s)
     steps = len(target_paces.step_s)
-    table.rows.append(GoalRow(f"eager, {dtype}: a decoding step of {TARGET}", 1000 * step_s, "ms", "none", steps))
+    table.rows.append(
+        GoalRow(f"{pairs.engine}, {dtype}: a decoding step of {TARGET}", 1000 * step_s, "ms", "none", steps)
+    )
     for count, seconds in target_paces.verify_s.items():
-        what = f"eager, {dtype}: v, a pass over {count} tokens"
+        what = f"{pairs.engine}, {dtype}: v, a pass over {count} tokens"
         table.rows.append(GoalRow(what, median(seconds) / step_s, "steps of the target", "none", len(seconds)))
 
 
@@ -93,34 +103,37 @@ def test_speedups_of_drafts_whose_cost_and_acceptance_are_set(
                 target_paces, measure_paces(context, turns=TURNS_OF_A_DRAFT, longest=LONGEST_OF_A_DRAFT)
             )
             del context
-            _add_costs(table, kind, pairs.layers, costs[kind.layers])
+            _add_costs(table, pairs, kind, costs[kind.layers])
         pairs.outcome(requests[0], kind, seed=0)  # the first time through is not counted
         found = [pairs.outcome(features, kind, seed) for seed, features in enumerate(requests)]
-        _add_speedups(table, kind.described(pairs.layers), costs[kind.layers], found)
+        _add_speedups(table, f"{pairs.engine}: {kind.described(pairs.layers)}", costs[kind.layers], found)
         outcomes += found
     partings = [each.parting for each in outcomes if each.parting]
     share = 1 - len(partings) / len(outcomes)
     table.rows.append(
         GoalRow(
-            "eager: answers that are the target's own", share, "share", "all others part at near ties", len(outcomes)
+            f"{pairs.engine}: answers that are the target's own",
+            share,
+            "share",
+            "all others part at near ties",
+            len(outcomes),
         )
     )
     assert all(each.is_near_tie for each in partings), partings
 
 
-def test_cost_of_the_real_draft(device: str, table: GoalTable) -> None:
+@pytest.mark.parametrize("by", ENGINES)
+def test_cost_of_the_real_draft(by: str, device: str, loaded: dict[str, StagedBase], table: GoalTable) -> None:
     """C of EventGPT: both models in memory, each behind its own prompt."""
     reason = missing_gpu(PAIR_GB, 1, device) if device != "cpu" else None
     if reason:
         pytest.skip(f"two models of 7B at a time: {reason}")
-    draft, target = _loaded(device, DRAFT), _loaded(device, TARGET)
-    prompts = [
-        model.prefill(ScriptedPairs(model, LENGTH).request(0, images)) for model, images in ((target, 8), (draft, 5))
-    ]
-    context = matched(target.language, prompts[0], draft.language, prompts[1])
+    if DRAFT not in loaded:
+        loaded[DRAFT] = _loaded(device, DRAFT)
+    context = context_of_two(loaded[TARGET].by(by), loaded[DRAFT].by(by))
     paces = measure_paces(context, turns=TURNS_OF_A_DRAFT, longest=LONGEST_OF_A_DRAFT)
     step_s, draft_s = median(paces.step_s), median(paces.draft_step_s)
-    what = f"eager: c of {DRAFT} ({context.draft_context} positions) beside {TARGET} ({context.target_context})"
+    what = f"{by}: c of {DRAFT} ({context.draft_context} positions) beside {TARGET} ({context.target_context})"
     row = GoalRow(what, draft_s / step_s, "steps of the target", "none", len(paces.step_s))
     table.rows.append(row)
 
@@ -149,12 +162,14 @@ def _costs(of_target: Paces, of_draft: Paces) -> Costs:
     )
 
 
-def _add_costs(table: GoalTable, kind: DraftKind, layers: int, costs: Costs) -> None:
-    draft = "the target itself" if kind.acceptance is None else f"{kind.layers} of {layers} layers"
-    table.rows.append(GoalRow(f"eager: c of {draft}", costs.c, "steps of the target", "none", TURNS_OF_A_DRAFT))
+def _add_costs(table: GoalTable, pairs: ScriptedPairs, kind: DraftKind, costs: Costs) -> None:
+    draft = "the target itself" if kind.acceptance is None else f"{kind.layers} of {pairs.layers} layers"
+    table.rows.append(
+        GoalRow(f"{pairs.engine}: c of {draft}", costs.c, "steps of the target", "none", TURNS_OF_A_DRAFT)
+    )
     least = least_break_even(costs)
     if least is not None:
-        what = f"eager: acceptance at which {draft} break even, gamma {least[0]}"
+        what = f"{pairs.engine}: acceptance at which {draft} break even, gamma {least[0]}"
         table.rows.append(GoalRow(what, least[1], "share", "none", TURNS_OF_A_DRAFT))
 
 
@@ -164,9 +179,9 @@ def _add_speedups(table: GoalTable, draft: str, costs: Costs, outcomes: Sequence
     predicted = predicted_speedup(rounds, costs)
     assert predicted is not None
     count, formula = len(outcomes), f"tau / (gamma c + v) = {predicted:.3g}"
-    what, goal = f"eager: decoding, {draft}", "as predicted"
+    what, goal = f"{draft}, decoding", "as predicted"
     row = GoalRow(what, decoding, "times", goal, count, formula, predicted, decoding / predicted)
     table.rows.append(row)
     alone = total(outcomes, "alone_prompt_s", "alone_decode_s")
     both = total(outcomes, "pair_prompts_s", "loop_s")
-    table.rows.append(GoalRow(f"eager: with the prompts read, {draft}", alone / both, "times", "none", count))
+    table.rows.append(GoalRow(f"{draft}, with the prompts read", alone / both, "times", "none", count))
