@@ -50,6 +50,6 @@ def _json(path: Path) -> Any:
 
 def _converted(path: Path, content: Any, kind: type[Kind]) -> Kind:
     try:
-        return msgspec.convert(content, kind)
+        return msgspec.convert(content, kind, str_keys=True)
     except msgspec.ValidationError as error:
         raise ResultFileError(f"{path}: is not what a run writes: {error}") from error

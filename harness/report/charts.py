@@ -34,6 +34,7 @@ WIDTH = 4.1
 """Inches: 394 px of a page, so that letters keep their size on a telephone and do not get large elsewhere."""
 MOST_POINTS = 250
 """Of a model's samples in a cloud; more are thinned evenly, outliers apart."""
+MOST_TICKS = 8
 LONGEST_LABEL = 36
 SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -223,7 +224,8 @@ def curves(groups: Sequence[Group], x_label: str, y_label: str, *, logarithmic: 
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         axes.set_ylim(bottom=0)
-        ticks = sorted({each for group in groups for each in group.x})
+        places = sorted({each for group in groups for each in group.x})
+        ticks = places[:: -(-len(places) // MOST_TICKS)]
         if logarithmic:
             axes.set_xscale("log")
         axes.set_xticks(ticks, [f"{each:g}" for each in ticks])
