@@ -21,15 +21,20 @@ def measure(device: str, dtypes: Sequence[str]) -> MachineRecord:
     import torch
 
     on_gpu = device.startswith("cuda")
-    source = torch.ones((_GPU_BYTES if on_gpu else _CPU_BYTES) // 4, device=device)
-    target = torch.empty_like(source)
-    size = source.numel() * source.element_size()
-    read_s, copy_s = _best(source.amax), _best(lambda: target.copy_(source))
-    del source, target
+    read, copied = _memory_rates(device, _GPU_BYTES if on_gpu else _CPU_BYTES)
     rates = {name: _product_rate(device, name, _GPU_SIDE if on_gpu else _CPU_SIDE) for name in dtypes}
     if on_gpu:
         torch.cuda.empty_cache()
-    return MachineRecord(size / read_s, 2 * size / copy_s, rates)
+    return MachineRecord(read, copied, rates)
+
+
+def _memory_rates(device: str, size: int) -> tuple[float, float]:
+    """Bytes a second of reading an array of so many bytes, and of copying it, both sides counted."""
+    import torch
+
+    source = torch.ones(size // 4, device=device)
+    target = torch.empty_like(source)
+    return size / _best(source.amax), 2 * size / _best(lambda: target.copy_(source))
 
 
 def _product_rate(device: str, dtype: str, side: int) -> float:

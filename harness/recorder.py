@@ -76,7 +76,7 @@ class Recorder:
             progress.stop()
         record = self._stage_record(result, pipeline.key, engine, variant)
         self.benchmark.extra_info.update(_stage_extra_info(record))
-        lines = [*_engine_records(pipeline, engine), record]
+        lines: list[EngineRecord | StageRecord] = [*_engine_records(pipeline, engine), record]
         self._conclude(lines, result.failures, figures=bool(record.round_s))
 
     def measure_whole_pass(

@@ -81,7 +81,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Group by model, in the order asked for, and put what compares two models behind both."""
     selection = config.stash[SELECTION]
     leave_goals_out_unless_named(config, items)
-    items[:] = in_order_of_measurement(items, selection.models, selection.draft)
+    items[:] = in_order_of_measurement(items, selection)
     for item in items:
         reason = reason_to_skip(item, selection)
         if reason:
