@@ -305,14 +305,14 @@ def _axes(height: float) -> Iterator[tuple[Axes, list[str]]]:
     with mpl.rc_context(SETTINGS):
         mpl.rcParams.update(SETTINGS)
         figure = Figure(figsize=(WIDTH, height))
-        FigureCanvasSVG(figure)
+        canvas: Any = FigureCanvasSVG(figure)  # parts of matplotlib have no annotations
         figure.patch.set_visible(False)
         axes = figure.add_subplot()
         axes.patch.set_visible(False)
         svg: list[str] = []
         yield axes, svg
         content = io.StringIO()
-        figure.savefig(content, format="svg", metadata={"Date": None})
+        canvas.print_svg(content, metadata={"Date": None})  # savefig would draw everything twice
         svg.append(_for_a_page(content.getvalue()))
 
 

@@ -16,6 +16,7 @@ from harness.report.content import report_of
 from harness.run import derive_files, derive_report
 from tests.report.made_reports import everything_run
 from tests.report.reading import figures_in
+from tests.report.test_page import hostile_run
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = (
@@ -105,6 +106,19 @@ def test_every_figure_is_that_of_run_json(folder: Path, opened: dict[str, Any]) 
     expected = {(each.name, each.value, each.text) for each in figures_in(report_of(run, folder.name))}
     assert {tuple(each) for each in opened["figures"]} == expected
     assert len(expected) > 150
+
+
+def test_hostile_words_run_nothing_and_push_nothing_out_of_the_page(browser_page: Any, tmp_path: Path) -> None:
+    assert derive_report(tmp_path, hostile_run()) is None
+    dialogs: list[str] = []
+    browser_page.on("dialog", lambda dialog: dialogs.append(dialog.message))
+    browser_page.emulate_media(media="screen", color_scheme="light")
+    browser_page.set_viewport_size({"width": 375, "height": 800})
+    browser_page.goto((tmp_path / "report.html").as_uri())
+    assert dialogs == []
+    assert browser_page.evaluate("document.scripts.length + document.images.length") == 0
+    assert browser_page.evaluate("document.documentElement.scrollWidth") <= 375
+    assert "<script>alert(1)</script>" in browser_page.inner_text("#answers")
 
 
 def test_the_main_figures_follow_from_run_json_by_hand(folder: Path, opened: dict[str, Any]) -> None:

@@ -26,7 +26,8 @@ from tests.report.made_reports import everything_run, long_run
 from tests.report.reading import Page, figures_in
 
 SCRIPT = "<script>alert(1)</script>"
-HOSTILE = f"\"'>{SCRIPT}<img src=x onerror=alert(2)>$\\frac{{1}}{{2}}$ %s {{{{ 7 * 7 }}}}\x1b[2J"
+LONG = "x" * 200  # nowhere to break
+HOSTILE = f"\"'>{SCRIPT}<img src=x onerror=alert(2)>$\\frac{{1}}{{2}}$ %s {{{{ 7 * 7 }}}}\x1b[2J{LONG}"
 
 
 def read(run: RunRecord) -> Page:
