@@ -106,7 +106,7 @@ class Options:
         5, values.count, "timed rounds of a stage test, per sample (20 under a gate)", changes_figures=True
     )
     stage_samples: int | None = _option(
-        None, values.count, "most samples of a stage test (default: 8; 2 of the set full)", changes_figures=True
+        None, values.count, "most samples of a stage test (default: 8; 1 of the set full)", changes_figures=True
     )
     fixed_tokens: int | None = _option(
         None, values.count, "tokens of a run of fixed length (default: by model and set)", changes_figures=True
