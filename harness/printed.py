@@ -42,7 +42,7 @@ def mebibytes(size: float) -> str:
 
 def with_unit(size: float) -> str:
     """Return a size in MiB, or in GiB from 10 of them on, with the unit."""
-    return f"{size / MIB / 1024:.1f} GiB" if size >= 10 * 1024 * MIB else f"{size / MIB:.0f} MiB"
+    return f"{size / MIB / 1024:.1f} GiB" if size >= 10 * 1024 * MIB else f"{round(size / MIB)} MiB"
 
 
 def harmless(text: str) -> str:
