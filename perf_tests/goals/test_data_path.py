@@ -23,7 +23,7 @@ from fixtures.h264 import slices_per_picture
 from fixtures.models import ModelSettings, pipeline_loaders
 from fixtures.readers import fast, plain, torchcodec
 from fixtures.readers.clip import opened
-from fixtures.readers.packets import read_index
+from fixtures.readers.packets import coded_packets, read_index
 from fixtures.scene import Scene
 from fixtures.staged import StagedBase
 from harness.figures import MIB
@@ -130,13 +130,13 @@ def test_fast_reader_beside_merely_decoding(size: str, clips: dict[tuple[str, in
     """What finding the packets, converting to RGB and copying cost, on top of decoding what must be decoded."""
     path = clips[size, 20]
     with opened(path, try_decoding=False) as container:
-        index = read_index(container)
+        index = read_index(container, coded_packets(container))
     plan = index.plan(set(map(int, uniform_indices(len(index.pts), COUNT))))
 
     def merely_decode() -> None:
         with opened(path, try_decoding=False) as container:
             plain.use_threads(container)
-            for _ in fast.shown(container, plan):
+            for _ in fast.shown(container, plan, coded_packets(container)):
                 pass
 
     found = seconds_in_turn({"fast": partial(read_frames, path, COUNT), "decoding": merely_decode}, 15)
