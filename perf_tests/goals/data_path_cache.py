@@ -36,7 +36,7 @@ def _frame_rows(sample: Sample, folder: Path) -> list[GoalRow]:
     pipeline = _videollava(ModelSettings())
 
     def hit() -> tuple[NDArray[np.uint8], ...]:
-        return cache.load(mp4_clip(sample, FRAMES, "fast"), pipeline).images
+        return cache.load(mp4_clip(sample, FRAMES, "fast"), pipeline.resizer).images
 
     def copy() -> NDArray[np.uint8]:
         return np.stack(frames)

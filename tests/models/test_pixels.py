@@ -171,7 +171,7 @@ def test_a_filter_that_torch_does_not_have_is_refused_by_file_and_key():
 def test_inputs_from_a_resized_clip_are_those_from_the_clip(key, processor, load_tiny):
     pipeline = load_tiny(key, processor=processor)
     whole = clip(key, seed=1, size=(48, 64))
-    resized = pipeline.resized(whole)
+    resized = pipeline.resizer.resized(whole)
     side = pipeline.model.config.vision_config.image_size
     assert {picture.shape for picture in resized.images} == {(side, side, 3)}
     assert (resized.resized, resized.count, resized.source) == (True, whole.count, whole.source)
