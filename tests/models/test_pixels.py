@@ -89,6 +89,9 @@ def test_pictures_of_one_batch_do_not_touch_each_other(processor):
     assert together.shape == (20, 32, 32, 3)
     for picture, found in zip(pictures, together, strict=True):
         assert np.array_equal(kind(processor).resized([picture])[0], found)
+    levels = kind(processor).normalised(together)
+    for picture, found in zip(together, levels, strict=True):
+        assert torch.equal(kind(processor).normalised(picture[None])[0], found)
 
 
 @pytest.mark.parametrize("processor", PROCESSORS)
