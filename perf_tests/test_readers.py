@@ -9,8 +9,8 @@ import pytest
 
 from fixtures.dataset import Sample
 from fixtures.frames import READERS, read_mp4
-from fixtures.h264 import slices_per_picture
 from fixtures.media import mp4_file
+from fixtures.readers.slices import slices_per_picture
 from fixtures.readers.torchcodec import missing
 from fixtures.selection import Selection
 from harness.recorder import Recorder

@@ -1,0 +1,103 @@
+"""Some dozens of damaged files of every kind: the goal table tries thousands."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perf_tests.goals.hostile_input import KINDS, tried
+from tests.hostile import kinds
+from tests.hostile.kinds import Kind
+from tests.hostile.mutations import damaged_bytes, damaged_header, damaged_json, damaged_lines
+
+EACH = 40
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux counts of a process")
+DOCUMENT = json.dumps([{"id": "a", "seconds": [1.5, 2.5], "inside": {"deep": None}}]).encode()
+
+
+def test_the_table_tries_every_kind() -> None:
+    assert tuple(kinds.KINDS) == KINDS
+
+
+@ON_LINUX
+@pytest.mark.parametrize("kind", KINDS)
+def test_damaged_files_are_refused_by_name_and_do_no_harm(kind: str, tmp_path: Path) -> None:
+    found = tried(kind, EACH, seed=1, kept=tmp_path / "kept")
+    assert found.inputs == EACH
+    assert not found.violations, "\n".join(found.violations)
+    assert found.refused > 0
+
+
+# What a reader may not do, and the words by which it is found out.
+MISDEEDS = {
+    "crash": ("os.abort()", "the process ended with status -6 at input 1 of seed 1"),
+    "other error": ("raise KeyError('load')", "KeyError: 'load'"),
+    "no name": ("raise FixtureError('it is broken')", "an error that names no file"),
+    "run": ("import os; os.system('true')", "os.system"),
+    "code": ("exec('1')", "exec of <string>"),
+    "read": ("open('/etc/hostname').close()", "open '/etc/hostname' to read"),
+    "write": ("open('/tmp/written_by_a_test', 'a').close()", "open '/tmp/written_by_a_test' to write"),
+    "link": ("open(folder / 'link').close()", "open '/etc/hostname' to read"),
+    "memory": ("bytearray(1100 * 2**20)", "bytes of memory"),
+    "endless memory": ("bytearray(2**50)", "MemoryError"),
+    "hang": ("import time; time.sleep(60)", "Timeout"),
+}
+MISBEHAVED = """
+import sys
+from pathlib import Path
+from fixtures.errors import FixtureError
+from tests.hostile import __main__ as worker, kinds
+
+def make(folder):
+    (folder / "f.txt").write_text("sound" * 10)
+    (folder / "link").symlink_to("/etc/hostname")
+    return [folder / "f.txt"]
+
+def read(folder):
+    if (folder / "f.txt").read_text(errors="replace") != "sound" * 10:
+        {misdeed}
+    yield from ()
+
+kinds.KINDS.clear()
+kinds.KINDS["odd"] = kinds.Kind(make, read)
+worker.LIMIT_S = 0.5
+worker.main(sys.argv[1:])
+"""
+
+
+@ON_LINUX
+@pytest.mark.parametrize("misdeed", MISDEEDS)
+def test_a_reader_that_misbehaves_is_found_out(misdeed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, words = MISDEEDS[misdeed]
+    real = subprocess.run
+
+    def run(command: list[str], **arguments: Any) -> Any:
+        return real([sys.executable, "-c", MISBEHAVED.format(misdeed=program), *command[3:]], **arguments)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    found = tried("odd", 1, seed=1, kept=tmp_path)
+    assert found.inputs == 1
+    assert words in found.violations[0]
+    assert bool(list(tmp_path.rglob("f.txt"))) == (misdeed in {"crash", "hang"})
+
+
+@given(st.data())
+@settings(max_examples=50)
+def test_what_is_drawn_is_damaged_in_many_ways(data: st.DataObject) -> None:
+    for strategy in (damaged_bytes, damaged_json, damaged_lines):
+        assert isinstance(data.draw(strategy(DOCUMENT, (b"token",))), bytes)
+    weights = (2).to_bytes(8, "little") + b"{}" + bytes(20)
+    assert len(data.draw(damaged_header(weights))) <= 10 + 20 + 200 * 64 * 6
+
+
+def test_a_kind_keeps_to_the_form_of_its_file() -> None:
+    kind = Kind(lambda _: [], lambda _: iter(()))
+    for name, strategy in kinds.FORMS.items():
+        assert repr(kind.damaged(Path(f"a{name}"), DOCUMENT)) == repr(strategy(DOCUMENT, ()))
