@@ -37,7 +37,7 @@ def test_hostile_input(kind: str, table: GoalTable) -> None:
     """No crash, no hang, nothing run or touched elsewhere, bounded memory, always an error that names the file."""
     kept = KEPT / f"{kind.replace(' ', '_')}.json"
     if not kept.exists():
-        found = hostile_input.tried(kind, EACH, SEED, KEPT / "violations")
+        found = hostile_input.tried([kind], EACH, SEED, KEPT / "violations")
         write_whole(kept, msgspec.json.encode(found))
     all_found = [msgspec.json.decode(path.read_bytes(), type=Tried) for path in sorted(KEPT.glob("*.json"))]
     rows = _rows(all_found)

@@ -1,7 +1,7 @@
-"""Reads hostile files of one kind in a process of its own, and prints what came of each: a line of JSON.
+"""Reads hostile files in a process of its own, and prints what came of each: a line of JSON.
 
-`python -m tests.hostile KIND --seed N --count N --folder FOLDER`: FOLDER gets the files. A process that ends before its
-last line was ended by the input whose number it printed last; that input is still in FOLDER.
+`python -m tests.hostile KIND … --seed N --count N --folder FOLDER`: FOLDER gets the files. A process that ends too
+early was ended by the input whose number it printed last; that input is still in FOLDER.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import IO
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.hostile.kinds import KINDS, Kind
+from tests.hostile.kinds import KINDS, Kind, of_name
 from tests.hostile.watch import Watch
 
 LIMIT_S = 10.0
@@ -33,16 +33,16 @@ MOST_BYTES = 1024**3
 class Inputs:
     """Reads one input after the other through a kind's door."""
 
-    def __init__(self, kind: Kind, folder: Path, output: IO[str]) -> None:
+    def __init__(self, name: str, kind: Kind, folder: Path, watch: Watch, output: IO[str]) -> None:
+        self.name = name
         self.kind = kind
+        self.watch = watch
         self.folder = folder
         self.output = output
         self.number = 0
         self.sound = {path: path.read_bytes() for path in kind.make(folder)}
         assert not kind.errors(folder), "sound files are read without a complaint"
         kind.errors(folder)  # whatever is imported late is there now
-        self.watch = Watch.over(folder)
-        _limit_memory()
 
     def read(self, path: Path, content: bytes) -> None:
         """Put one damaged file in the place of the sound one, and print what came of reading it."""
@@ -80,14 +80,19 @@ class Inputs:
         return found + seen
 
     def _print(self, **line: object) -> None:
-        self.output.write(json.dumps(line) + "\n")
+        self.output.write(json.dumps({"kind": self.name, **line}) + "\n")
         self.output.flush()
 
 
-def _limit_memory() -> None:
-    """Beyond what may be used, asking for memory fails: the machine that runs this stays alive."""
-    most = _resident("VmSize") + 2 * MOST_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+@contextlib.contextmanager
+def _limited_memory() -> Iterator[None]:
+    """Beyond what may be used, asking for memory fails in the block: the machine that runs this stays alive."""
+    before, most = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (_resident("VmSize") + 2 * MOST_BYTES, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (before, most))
 
 
 def _peak_from_here() -> int:
@@ -115,20 +120,26 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read as many inputs as asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("kinds", nargs="+", metavar="KIND", help=", ".join(KINDS))
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--folder", type=Path, required=True)
     chosen = parser.parse_args(arguments)
-    output = sys.stdout
+    watch = Watch.over(chosen.folder)
+    for name in chosen.kinds:
+        _read_many(name, chosen.folder.resolve() / name.replace(" ", "_"), watch, chosen.seed, chosen.count)
+
+
+def _read_many(name: str, folder: Path, watch: Watch, first: int, count: int) -> None:
+    kind, output = of_name(name), sys.stdout
+    folder.mkdir()
     with contextlib.redirect_stdout(io.StringIO()):
-        inputs = Inputs(KINDS[chosen.kind], chosen.folder.resolve(), output)
+        inputs = Inputs(name, kind, folder, watch, output)
+    crafted = kind.crafted()
 
-    crafted = inputs.kind.crafted()
-
-    @seed(chosen.seed)
+    @seed(first)
     @settings(
-        max_examples=chosen.count,
+        max_examples=count,
         phases=[Phase.generate],
         database=None,
         deadline=None,
@@ -136,11 +147,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     @given(st.data())
     def one(data: st.DataObject) -> None:
-        if inputs.number < chosen.count:
+        if inputs.number < count:
             path = data.draw(st.sampled_from(sorted(inputs.sound)))
-            inputs.read(path, data.draw(inputs.kind.hostile(path, inputs.sound[path], crafted)))
+            inputs.read(path, data.draw(kind.hostile(path, inputs.sound[path], crafted)))
 
-    one()
+    with _limited_memory():
+        one()
 
 
 if __name__ == "__main__":

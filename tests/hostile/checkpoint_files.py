@@ -13,11 +13,6 @@ from fixtures.errors import FixtureError
 from fixtures.models import QUERY
 from fixtures.tiny import shipped_checkpoint
 
-HEADERS = (
-    (2**63 - 1).to_bytes(8, "little"), (2**64 - 1).to_bytes(8, "little"), (10**8).to_bytes(8, "little"), bytes(8),
-    b'"shape":[1099511627776]', b'"shape":[4294967296,4294967296]', b'"data_offsets":[0,18446744073709551615]',
-    b'"data_offsets":[8,0]', b'"dtype":"F64"', b'"dtype":"X"', b"[" * 5000, b"{" * 200,
-)  # fmt: skip
 _KEY = "llava"
 
 

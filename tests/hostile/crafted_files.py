@@ -68,6 +68,17 @@ MP4_PIECES = (
     b"\0\0\0\x01g\x42\0\x1e" + b"\xff" * 40,
     *(b"\xff" * 64, bytes(64)),
 )
+HEADERS = (
+    (2**63 - 1).to_bytes(8, "little"), (2**64 - 1).to_bytes(8, "little"), (10**8).to_bytes(8, "little"), bytes(8),
+    b'"shape":[1099511627776]', b'"shape":[4294967296,4294967296]', b'"data_offsets":[0,18446744073709551615]',
+    b'"data_offsets":[8,0]', b'"dtype":"F64"', b'"dtype":"X"', b"[" * 5000, b"{" * 200,
+)  # fmt: skip
+TOML_PIECES = (
+    *(b"[" * 5000, b"a = " + b"[" * 5000 + b"]" * 5000 + b"\n", b"a." * 5000 + b"b = 1\n", b"x = {" * 1000),
+    *(b"x = nan\n", b"x = inf\n", b"x = 1e999\n", b"x = -1\n", b"x = 1979-05-27T07:32:00Z\n", b"\0", b"\xff\xfe"),
+    *(b"x = " + b"9" * 5000 + b"\n", b"x = 0x" + b"f" * 5000 + b"\n", b'"\\u0000" = 1\n', b'x = "\\ud800"\n'),
+    *(b"[[tiny.eager]]\n", b"[tiny.eager]\n"),
+)
 
 
 def event_files() -> list[bytes]:
@@ -151,7 +162,7 @@ def clips() -> list[bytes]:
         b"YUV4MPEG2 W65535 H65535 F25:1 C420\nFRAME\n",
         b"RIFF\xff\xff\xff\xffAVI LIST\xff\xff\xff\xffhdrlavih",
         b"\x1aE\xdf\xa3\xff" + b"\xff" * 100,
-        struct.pack(">I4s4sI", 16, b"ftyp", b"isom", 0) + box * 500_000,
+        struct.pack(">I4s4sI", 16, b"ftyp", b"isom", 0) + box * 200_000,
     ]
 
 

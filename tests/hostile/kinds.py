@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from hypothesis import strategies as st
 
 from fixtures.errors import FixtureError
 from harness.errors import HarnessError
-from tests.hostile import checkpoint_files, crafted_files, media_files, result_files
 from tests.hostile.mutations import damaged_bytes, damaged_header, damaged_json, damaged_lines
 
 OURS = (FixtureError, HarnessError)
@@ -55,23 +55,33 @@ class Kind:
         return found
 
 
-KINDS: dict[str, Kind] = {
-    "instruction JSON": Kind(media_files.make_dataset, media_files.read_dataset),
-    "event .npy": Kind(
-        media_files.make_events, media_files.read_events, crafted_files.PICKLES, crafted_files.event_files
-    ),
-    "PNG": Kind(media_files.make_frames, media_files.read_frames, crafted_files.PNG_PIECES, crafted_files.pictures),
-    "MP4": Kind(media_files.make_clip, media_files.read_clip, crafted_files.MP4_PIECES, crafted_files.clips),
-    "cache entry": Kind(media_files.make_cache, media_files.read_cache),
-    "config.json": Kind(checkpoint_files.make_configs, checkpoint_files.read_checkpoint),
-    "tokenizer JSON": Kind(checkpoint_files.make_tokenizer, checkpoint_files.read_tokenizer),
-    "safetensors header": Kind(
-        checkpoint_files.make_weights, checkpoint_files.read_checkpoint, checkpoint_files.HEADERS
-    ),
-    "journal": Kind(result_files.make_journal, result_files.read_run),
-    "baseline": Kind(result_files.make_baseline, result_files.read_baselines),
-    "benchmark.json": Kind(result_files.make_benchmark, result_files.add_to_baseline),
-    "limits.toml": Kind(result_files.make_limits, result_files.read_limits, result_files.TOML_PIECES),
-    "legacy result": Kind(result_files.make_legacy, result_files.read_legacy_results),
-    "comparison": Kind(result_files.make_comparison, result_files.read_comparison),
+def of_name(name: str) -> Kind:
+    """One of KINDS; only what it needs is imported, since some libraries take seconds."""
+    module, make, read, tokens, crafted = (*KINDS[name].split(), *("-" * 5))[:5]
+    files = import_module(f"tests.hostile.{module}")
+    more = import_module("tests.hostile.crafted_files") if tokens != "-" else None
+    return Kind(
+        getattr(files, make),
+        getattr(files, read),
+        getattr(more, tokens) if more else (),
+        getattr(more, crafted) if more and crafted != "-" else tuple,
+    )
+
+
+KINDS = {
+    "instruction JSON": "media_files make_dataset read_dataset",
+    "event .npy": "media_files make_events read_events PICKLES event_files",
+    "PNG": "media_files make_frames read_frames PNG_PIECES pictures",
+    "MP4": "media_files make_clip read_clip MP4_PIECES clips",
+    "cache entry": "media_files make_cache read_cache",
+    "config.json": "checkpoint_files make_configs read_checkpoint",
+    "tokenizer JSON": "checkpoint_files make_tokenizer read_tokenizer",
+    "safetensors header": "checkpoint_files make_weights read_checkpoint HEADERS",
+    "journal": "result_files make_journal read_run",
+    "baseline": "result_files make_baseline read_baselines",
+    "benchmark.json": "result_files make_benchmark add_to_baseline",
+    "limits.toml": "result_files make_limits read_limits TOML_PIECES",
+    "legacy result": "result_files make_legacy read_legacy_results",
+    "comparison": "result_files make_comparison read_comparison",
 }
+"""By name: the module, what makes sound files, the door, and out of crafted_files pieces and whole files."""

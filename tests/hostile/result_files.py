@@ -27,12 +27,6 @@ from harness.records import RunRecord, SentinelRecord
 from harness.terminal import summary
 from tests.harness.made_runs import STARTED_AT, full_run, side_by_side
 
-TOML_PIECES = (
-    *(b"[" * 5000, b"a = " + b"[" * 5000 + b"]" * 5000 + b"\n", b"a." * 5000 + b"b = 1\n", b"x = {" * 1000),
-    *(b"x = nan\n", b"x = inf\n", b"x = 1e999\n", b"x = -1\n", b"x = 1979-05-27T07:32:00Z\n", b"\0", b"\xff\xfe"),
-    *(b"x = " + b"9" * 5000 + b"\n", b"x = 0x" + b"f" * 5000 + b"\n", b'"\\u0000" = 1\n', b'x = "\\ud800"\n'),
-    *(b"[[tiny.eager]]\n", b"[tiny.eager]\n"),
-)
 LIMITS = """
 [tiny.eager.speedup.videollava]
 stage1 = 1.2  # measured
