@@ -45,7 +45,7 @@ MISDEEDS = {
     "write": ("open('/tmp/written_by_a_test', 'a').close()", "open '/tmp/written_by_a_test' to write"),
     "link": ("open(folder / 'link').close()", "open '/etc/hostname' to read"),
     "rename": ("os.rename(folder / 'f.txt', '/tmp/written_by_a_test')", "os.rename '/tmp/written_by_a_test'"),
-    "memory": ("bytearray(1100 * 2**20)", "bytes of memory"),
+    "memory": ("b'x' * (1100 * 2**20)", "bytes of memory"),
     "endless memory": ("bytearray(2**50)", "MemoryError"),
     "crash": ("os.abort()", "the process ended with status -6 at {'kind': 'crash', 'number': 1"),
     "hang": ("time.sleep(60)", "Timeout"),
