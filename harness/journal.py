@@ -15,9 +15,11 @@ from harness.records import (
     FORMAT_VERSION,
     AgreementRecord,
     EndRecord,
+    EngineRecord,
     GateRecord,
     Header,
     JournalLine,
+    MachineRecord,
     ModelRecord,
     OutcomeRecord,
     PassRecord,
@@ -115,6 +117,8 @@ def _record(path: Path, number: int, line: bytes) -> JournalLine:
 
 def _sorted_by_kind(header: Header, lines: list[JournalLine]) -> RunRecord:
     ends = [line for line in lines if isinstance(line, EndRecord)]
+    machines = [line for line in lines if isinstance(line, MachineRecord)]
+    engines = [line for line in lines if isinstance(line, EngineRecord)]
     return RunRecord(
         header=header,
         models=tuple(line for line in lines if isinstance(line, ModelRecord)),
@@ -128,4 +132,6 @@ def _sorted_by_kind(header: Header, lines: list[JournalLine]) -> RunRecord:
         sentinels=tuple(line for line in lines if isinstance(line, SentinelRecord)),
         outcomes=tuple(line for line in lines if isinstance(line, OutcomeRecord)),
         gates=tuple({line.metric: line for line in lines if isinstance(line, GateRecord)}.values()),
+        machine=machines[-1] if machines else None,
+        engines=tuple({(line.model, line.engine): line for line in engines}.values()),
     )

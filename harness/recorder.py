@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ from harness.memory import meter_for
 from harness.progress import progress_on
 from harness.records import (
     AgreementRecord,
+    EngineRecord,
     Failure,
     PassKind,
     PassRecord,
@@ -61,19 +62,21 @@ class Recorder:
 
         Fails the test, after everything is written down, where a sample failed or a limit is broken.
         """
+        pipeline = pipeline.by(engine) if engine else pipeline
         calls = stage_calls(pipeline, length)
         if replacement is not None:
             calls[self.stage] = replacement
         progress = progress_on(self.session.terminal, pipeline.key)
         try:
-            result = StageRun(self.benchmark, calls, self.stage, meter_for(self._device()), progress).measure(
-                samples, self.session.options.rounds
-            )
+            result = StageRun(
+                self.benchmark, calls, self.stage, pipeline.work, meter_for(self._device()), progress
+            ).measure(samples, self.session.options.rounds)
         finally:
             progress.stop()
         record = self._stage_record(result, pipeline.key, engine, variant)
         self.benchmark.extra_info.update(_stage_extra_info(record))
-        self._conclude([record], result.failures, figures=bool(record.round_s))
+        lines: list[EngineRecord | StageRecord] = [*_engine_records(pipeline, engine), record]
+        self._conclude(lines, result.failures, figures=bool(record.round_s))
 
     def measure_whole_pass(
         self,
@@ -96,6 +99,7 @@ class Recorder:
             if record.failure is None and record.kind == kind:
                 times[record.sample] = PassTimes(sum(record.stage_s.values()), record.whole_s)
 
+        pipeline = pipeline.by(engine)
         progress = progress_on(self.session.terminal, pipeline.key)
         whole = WholePass(pipeline, stage_calls(pipeline, length), engine, on_record, progress, self.test)
         try:
@@ -105,7 +109,7 @@ class Recorder:
         finally:
             progress.stop()
         self.benchmark.extra_info.update(model=pipeline.key, engine=engine, stage=self.stage, kind=kind)
-        self._conclude([], failures, figures=bool(times))
+        self._conclude(_engine_records(pipeline, engine), failures, figures=bool(times))
         return list(times.values())
 
     def measure_throughput(self, pipeline: Pipeline, samples: Sequence[Sample], *, engine: str, length: Length) -> None:
@@ -113,7 +117,7 @@ class Recorder:
 
         Fails the test as `measure_stage` does.
         """
-        options = self.session.options
+        options, pipeline = self.session.options, pipeline.by(engine)
         progress = progress_on(self.session.terminal, pipeline.key)
         whole = WholePass(pipeline, stage_calls(pipeline, length), engine, self.session.append, progress)
         try:
@@ -134,7 +138,7 @@ class Recorder:
             samples_per_second=samples_per_second(records),
         )
         failures = [record.failure for record in records if record.failure]
-        self._conclude([], failures, figures=len(failures) < len(records))
+        self._conclude(_engine_records(pipeline, engine), failures, figures=len(failures) < len(records))
 
     def measure_side_by_side(
         self, samples: Sequence[AnySample], prepare: Callable[[AnySample], Comparison], *, rounds: int
@@ -184,7 +188,7 @@ class Recorder:
 
     def _conclude(
         self,
-        lines: Iterable[StageRecord | SideBySideRecord | AgreementRecord],
+        lines: Iterable[StageRecord | SideBySideRecord | AgreementRecord | EngineRecord],
         failures: Sequence[Failure],
         *,
         figures: bool,
@@ -218,6 +222,7 @@ class Recorder:
             failures=tuple(result.failures),
             cold_states=result.cold_states if any(result.cold_states.values()) else {},
             round_states=tuple(result.round_states) if any(result.round_states) else (),
+            work=result.work,
         )
 
     def _pairs_record(self, sample: Sample, of: Comparison, pairs: Pairs) -> SideBySideRecord:
@@ -233,6 +238,12 @@ class Recorder:
     def _device(self) -> str:
         assert self.session.plan is not None, "the plan is made before the first pipeline"
         return self.session.plan.device
+
+
+def _engine_records(pipeline: Pipeline, engine: str | None) -> list[EngineRecord]:
+    """What the engine says of itself, after its work; nothing of one that is the library's own."""
+    facts = pipeline.engine_facts() if engine else None
+    return [] if engine is None or facts is None else [EngineRecord(pipeline.key, engine, asdict(facts))]
 
 
 def _stage_extra_info(record: StageRecord) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import IO
 
 import msgspec
 
-from harness import sentinels
+from harness import machine_rates, sentinels
 from harness.baselines import BENCHMARK_FILE_NAME
 from harness.environment import stable_environment, volatile_environment
 from harness.gatekeeper import Gatekeeper
@@ -22,6 +22,7 @@ from harness.records import (
     GateState,
     Header,
     JournalLine,
+    MachineRecord,
     OutcomeRecord,
     PlannedSample,
     RunRecord,
@@ -35,7 +36,8 @@ from harness.verdicts import Status
 class Plan(msgspec.Struct, frozen=True):
     """What the suite sets out to measure; `limits` as `harness.limits.load_limits` returns them.
 
-    `models` in the order of measurement; `draft` is None where none takes part.
+    `models` in the order of measurement; `draft` is None where none takes part. `dtypes`: the types of the models'
+    numbers, by whose products the device's rate is measured.
     """
 
     model_set: str
@@ -48,6 +50,7 @@ class Plan(msgspec.Struct, frozen=True):
     samples: Sequence[PlannedSample]
     limits: dict[str, float]
     dataset_identity: str | None = None
+    dtypes: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -70,15 +73,17 @@ class Session:
     # By test: of a test that failed twice, in its body and after it, the first word counts.
     outcomes: dict[str, OutcomeRecord] = field(default_factory=dict)
     first_sentinel: SentinelRecord | None = None
+    machine: MachineRecord | None = None
     run: Run | None = None
     record: RunRecord | None = None
     status: Status | None = None
 
     def begin(self, plan: Plan) -> None:
-        """Take the suite's plan, and the first reading of the machine's own speed."""
+        """Take the suite's plan, the first reading of the machine's own speed, and what it can do at the most."""
         self.plan = plan
         if self.measures:
             self.first_sentinel = sentinels.observe("start", plan.device)
+            self.machine = machine_rates.measure(plan.device, plan.dtypes)
 
     def append(self, line: JournalLine) -> None:
         """Write one measurement down; the first one makes the run's folder."""
@@ -86,8 +91,9 @@ class Session:
             return
         if self.run is None:
             self.run = Run(self.folder, self._header(), self.options.output_json)
-            if self.first_sentinel is not None:
-                self.run.append(self.first_sentinel)
+            for reading in (self.first_sentinel, self.machine):
+                if reading is not None:
+                    self.run.append(reading)
         self.run.append(line)
 
     def note(self, outcome: OutcomeRecord) -> None:
