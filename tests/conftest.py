@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import os
 
+from hypothesis import settings
+
+# A machine that is busy with another process takes longer now and then, which is no failure.
+settings.register_profile("whatever time it takes", deadline=None)
+settings.load_profile("whatever time it takes")
+
 
 def pytest_sessionstart() -> None:
     """Keep pytest-xdist's notes to its workers from the processes that tests start.
