@@ -176,7 +176,7 @@ def _parse(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise LimitsError(f"{path}: cannot be read ({error.strerror}); --limits names a limits file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise LimitsError(f"{path}: is not TOML: {error}") from error
 
 

@@ -47,7 +47,8 @@ def _run() -> RunRecord:
 
 def _lines(run: RunRecord) -> bytes:
     kinds: list[Any] = [getattr(run, name) for name in run.__struct_fields__ if name not in {"header", "end"}]
-    lines = [run.header, *(line for kind in kinds for line in kind), run.end]
+    many = [kind if isinstance(kind, tuple) else (kind,) for kind in kinds if kind is not None]
+    lines = [run.header, *(line for kind in many for line in kind), run.end]
     return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
 
 
