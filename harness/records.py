@@ -88,6 +88,9 @@ class Header(msgspec.Struct, frozen=True, tag_field="record", tag="header"):
             raise ValueError(f"options.gamma must be a whole number of 1 to {MOST_DRAFTED}")
         if not self.engines or "\0" in self.dataset:
             raise ValueError("engines and dataset must be named")
+        for part in ("libraries", "gpu", "git"):
+            if not isinstance(self.environment.get(part) or {}, dict):
+                raise ValueError(f"environment.{part} must be an object")
 
 
 class ModelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="model"):
@@ -159,6 +162,8 @@ class StageRecord(msgspec.Struct, frozen=True, tag_field="record", tag="stage"):
         """Raise ValueError where the rounds do not say whose they are."""
         if len(self.round_s) != len(self.round_samples) or len(self.round_states) not in {0, len(self.round_s)}:
             raise ValueError("each of round_s needs its sample in round_samples, and its state or none in round_states")
+        if self.round_s and not self.cold_s:
+            raise ValueError("what was timed in rounds was cold once, in cold_s")
 
 
 class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
