@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from tests.hostile.kinds import KINDS, Kind, of_name
+from tests.hostile.mutations import one_of
 from tests.hostile.watch import Watch
 
 LIMIT_S = 10.0
@@ -148,8 +149,8 @@ def _read_many(name: str, folder: Path, watch: Watch, first: int, count: int) ->
     @given(st.data())
     def one(data: st.DataObject) -> None:
         if inputs.number < count:
-            path = data.draw(st.sampled_from(sorted(inputs.sound)))
-            inputs.read(path, data.draw(kind.hostile(path, inputs.sound[path], crafted)))
+            path = one_of(data.draw, sorted(inputs.sound))
+            inputs.read(path, kind.hostile(data.draw, path, inputs.sound[path], crafted))
 
     with _limited_memory():
         one()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fixtures.errors import FixtureError
 from harness.errors import HarnessError
-from tests.hostile.mutations import damaged_bytes, damaged_header, damaged_json, damaged_lines
+from tests.hostile.mutations import Draw, damaged_bytes, damaged_header, damaged_json, damaged_lines, one_of
 
 OURS = (FixtureError, HarnessError)
 FORMS = {".json": damaged_json, ".jsonl": damaged_lines, ".safetensors": damaged_header}
@@ -33,17 +33,16 @@ class Kind:
     tokens: tuple[bytes, ...] = ()
     crafted: Callable[[], Sequence[bytes]] = tuple
 
-    def damaged(self, path: Path, sound: bytes) -> st.SearchStrategy[bytes]:
+    def damaged(self, draw: Draw, path: Path, sound: bytes) -> bytes:
         """The file's content, damaged in ways that its form allows."""
-        return FORMS.get(path.suffix, damaged_bytes)(sound, self.tokens)
+        return FORMS.get(path.suffix, damaged_bytes)(draw, sound, self.tokens)
 
-    def hostile(self, path: Path, sound: bytes, crafted: Sequence[bytes]) -> st.SearchStrategy[bytes]:
+    def hostile(self, draw: Draw, path: Path, sound: bytes, crafted: Sequence[bytes]) -> bytes:
         """What is put in the place of a sound file."""
-        if not crafted:
-            return self.damaged(path, sound)
-        made = st.sampled_from(list(crafted))
-        worse = made.flatmap(lambda content: damaged_bytes(content, self.tokens))
-        return st.one_of(self.damaged(path, sound), self.damaged(path, sound), made, worse)
+        if not crafted or draw(st.booleans()):
+            return self.damaged(draw, path, sound)
+        made: bytes = one_of(draw, crafted)
+        return made if draw(st.booleans()) else damaged_bytes(draw, made, self.tokens)
 
     def errors(self, folder: Path) -> list[Exception]:
         """What reading complained of, that too which ended it; other people's errors get through."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -29,31 +29,36 @@ RAW_VALUES = (
 RAW_KEYS = ('""', '"\\ud800"', '"\\u0000"', '"__class__"', '"__proto__"', '"id"', '"record"', '"' + "k" * 10_000 + '"')
 
 
+Draw = Callable[[st.SearchStrategy[Any]], Any]
+
+
+def one_of(draw: Draw, choices: Sequence[Any]) -> Any:
+    """One of them by its place: hypothesis keeps a strategy's choices as text, and these are large."""
+    return choices[draw(st.integers(0, len(choices) - 1))]
+
+
 def _places(content: bytes) -> st.SearchStrategy[int]:
     """Anywhere, or with equal chance near the beginning, where headers are."""
     return st.integers(0, max(len(content) - 1, 0)) | st.integers(0, min(len(content), 256))
 
 
-@st.composite
-def damaged_bytes(draw: st.DrawFn, sound: bytes, tokens: Sequence[bytes] = ()) -> bytes:
+def damaged_bytes(draw: Draw, sound: bytes, tokens: Sequence[bytes] = ()) -> bytes:
     """The content with one to six edits, each anywhere."""
     content = sound
     for _ in range(draw(st.integers(1, 6))):
-        content = draw(_byte_edit(content, tokens))
+        content = _byte_edit(draw, content, tokens)
     return content
 
 
-@st.composite
-def damaged_header(draw: st.DrawFn, sound: bytes, tokens: Sequence[bytes] = ()) -> bytes:
+def damaged_header(draw: Draw, sound: bytes, tokens: Sequence[bytes] = ()) -> bytes:
     """A file of weights, its header damaged or the file cut: what follows is numbers, of which any is as good."""
     end = 8 + int.from_bytes(sound[:8], "little")
     if draw(st.integers(0, 9)) == 0:
         return sound[: draw(_places(sound))]
-    return draw(damaged_bytes(sound[:end], tokens)) + sound[end:]
+    return damaged_bytes(draw, sound[:end], tokens) + sound[end:]
 
 
-@st.composite
-def _byte_edit(draw: st.DrawFn, content: bytes, tokens: Sequence[bytes]) -> bytes:
+def _byte_edit(draw: Draw, content: bytes, tokens: Sequence[bytes]) -> bytes:
     place = draw(_places(content))
     kinds = ["flip", "number", "cut", "leave out", "repeat", "move", *(["token"] if tokens else [])]
     chosen = draw(st.sampled_from(kinds))
@@ -62,9 +67,9 @@ def _byte_edit(draw: st.DrawFn, content: bytes, tokens: Sequence[bytes]) -> byte
         flipped = draw(st.binary(min_size=1, max_size=8))
         changed = bytes(one ^ other for one, other in zip(behind, flipped, strict=False))
     elif chosen == "number":
-        changed = draw(st.sampled_from(NUMBERS))
+        changed = one_of(draw, NUMBERS)
     elif chosen == "token":
-        changed = draw(st.sampled_from(list(tokens)))
+        changed = one_of(draw, tokens)
         behind = behind if draw(st.booleans()) else behind[len(changed) :]
         return before + changed + behind
     elif chosen == "repeat":
@@ -77,11 +82,10 @@ def _byte_edit(draw: st.DrawFn, content: bytes, tokens: Sequence[bytes]) -> byte
     return before + changed + behind[len(changed) :]
 
 
-@st.composite
-def damaged_json(draw: st.DrawFn, sound: bytes, tokens: Sequence[bytes] = ()) -> bytes:
+def damaged_json(draw: Draw, sound: bytes, tokens: Sequence[bytes] = ()) -> bytes:
     """The document with values of other types and sizes, keys lost, doubled or renamed; now and then bytes changed."""
     if draw(st.integers(0, 3)) == 0:
-        return draw(damaged_bytes(sound, tokens))
+        return damaged_bytes(draw, sound, tokens)
     document = json.loads(sound)
     raw: dict[str, str] = {}
     for _ in range(draw(st.integers(1, 3))):
@@ -92,44 +96,43 @@ def damaged_json(draw: st.DrawFn, sound: bytes, tokens: Sequence[bytes] = ()) ->
     return text.encode()
 
 
-@st.composite
-def damaged_lines(draw: st.DrawFn, sound: bytes, tokens: Sequence[bytes] = ()) -> bytes:
+def damaged_lines(draw: Draw, sound: bytes, tokens: Sequence[bytes] = ()) -> bytes:
     """A file of one JSON document a line: one of them damaged, lines lost, doubled or in another order."""
     lines = sound.splitlines()
     match draw(st.sampled_from(["line", "line", "line", "order", "bytes"])):
         case "line":
             place = draw(st.integers(0, len(lines) - 1))
-            lines[place] = draw(damaged_json(lines[place], tokens))
+            lines[place] = damaged_json(draw, lines[place], tokens)
         case "order":
-            lines = draw(st.lists(st.sampled_from(lines), max_size=2 * len(lines)))
+            lines = [one_of(draw, lines) for _ in range(draw(st.integers(0, 2 * len(lines))))]
         case _:
-            return draw(damaged_bytes(sound, tokens))
+            return damaged_bytes(draw, sound, tokens)
     return b"".join(line + b"\n" for line in lines)
 
 
-def _edited(draw: st.DrawFn, document: Any, raw: dict[str, str]) -> Any:
+def _edited(draw: Draw, document: Any, raw: dict[str, str]) -> Any:
     """The document with one change at one place; what is no JSON is put in by a name, to be replaced in the text."""
     document = copy.deepcopy(document)
     places = list(_containers(document))
     if not places:
-        return _placeholder(raw, draw(st.sampled_from(RAW_VALUES)))
-    container = draw(st.sampled_from(places))
+        return _placeholder(raw, one_of(draw, RAW_VALUES))
+    container = one_of(draw, places)
     keys = list(container) if isinstance(container, dict) else list(range(len(container)))
-    key = draw(st.sampled_from(keys))
+    key = one_of(draw, keys)
     match draw(st.sampled_from(["value", "value", "value", "lose", "swap", "wrap", "double", "rename"])):
         case "value":
-            container[key] = _placeholder(raw, draw(st.sampled_from(RAW_VALUES)))
+            container[key] = _placeholder(raw, one_of(draw, RAW_VALUES))
         case "lose":
             del container[key]
         case "swap":
-            other = draw(st.sampled_from(keys))
+            other = one_of(draw, keys)
             container[key], container[other] = container[other], container[key]
         case "wrap":
             container[key] = [container[key]]
         case "double" if isinstance(container, list):
             container.extend(copy.deepcopy(container))
         case _ if isinstance(container, dict):
-            container[_placeholder(raw, draw(st.sampled_from([*RAW_KEYS, json.dumps(key)])))] = container[key]
+            container[_placeholder(raw, one_of(draw, [*RAW_KEYS, json.dumps(key)]))] = container[key]
         case _:
             container.reverse()
     return document
