@@ -13,7 +13,6 @@ from harness.figures import MIB, comparable_rounds, highest, ms_per_token, sampl
 from harness.memory import meter_for
 from harness.progress import progress_on
 from harness.records import (
-    AgreementRecord,
     EngineRecord,
     Failure,
     PassKind,
@@ -26,7 +25,7 @@ from harness.rounds import Benchmark
 from harness.session import Session
 from harness.side_by_side import AnySample, Comparison, Pairs, first_that_works, timed_pairs
 from harness.speculation import views
-from harness.speculation_run import Pair, SpeculationRun
+from harness.speculation_run import Line, Pair, SpeculationRun
 from harness.stage_measurement import StageMeasurement, StageRun
 from harness.stages import Length, Pipeline, Sample, prevailing_state, stage_calls
 from harness.whole_pass import WholePass
@@ -160,22 +159,25 @@ class Recorder:
         lines = [self._pairs_record(sample, comparison, pairs)] if self.benchmark.enabled else []
         self._conclude(lines, [], figures=True, complaints=complaints)
 
-    def measure_speculation(self, pair: Pair, samples: Sequence[Sample], *, target: str, engine: str) -> list[str]:
-        """Answer every sample by the target alone and by the pair; return the samples whose answers differ.
+    def measure_speculation(
+        self, pair: Pair, samples: Sequence[Sample], *, target: str, engine: str
+    ) -> list[SpeculationRecord]:
+        """Answer every sample by the target alone and by the pair; return what became of each.
 
-        Fails the test as `measure_stage` does.
+        Every line is on disk before the next one is measured. Fails the test as `measure_stage` does.
         """
         requests: list[SpeculationRecord] = []
 
-        def on_record(record: SpeculationRecord) -> None:
+        def on_record(record: Line) -> None:
             self.session.append(record)
-            requests.append(record)
+            if isinstance(record, SpeculationRecord):
+                requests.append(record)
 
         progress = progress_on(self.session.terminal, target)
+        meter = meter_for(self._device())
         try:
-            agreements, failures = SpeculationRun(self.benchmark, pair, self.test, target, engine, progress).measure(
-                samples, on_record
-            )
+            run = SpeculationRun(self.benchmark, pair, self.test, target, engine, progress, meter)
+            failures = run.measure(samples, on_record)
         finally:
             progress.stop()
         rounds = [each for request in requests for each in request.rounds]
@@ -183,12 +185,12 @@ class Recorder:
             self.benchmark.extra_info.update(
                 target=target, engine=engine, gamma=pair.gamma, **msgspec.to_builtins(views(rounds))
             )
-        self._conclude(agreements, failures, figures=bool(requests))
-        return [request.sample for request in requests if not request.identical]
+        self._conclude([], failures, figures=bool(requests))
+        return requests
 
     def _conclude(
         self,
-        lines: Iterable[StageRecord | SideBySideRecord | AgreementRecord | EngineRecord],
+        lines: Iterable[StageRecord | SideBySideRecord | EngineRecord],
         failures: Sequence[Failure],
         *,
         figures: bool,

@@ -44,6 +44,7 @@ class GoalTable:
 
     `file`: another name than the topic's, where it is measured on several machines; `unfinished`: rows are to come;
     `in_pieces`: rows of the file stay where this run measured none by their names.
+    `folder`: elsewhere for a rehearsal.
     """
 
     topic: str
@@ -51,11 +52,12 @@ class GoalTable:
     file: str = ""
     unfinished: bool = False
     in_pieces: bool = False
+    folder: Path = MEASURED
     rows: list[GoalRow] = field(default_factory=list)
 
     def write(self) -> Path:
         """Write conditions, command and rows, and print the rows."""
-        path = MEASURED / f"{self.file or self.topic}.json"
+        path = self.folder / f"{self.file or self.topic}.json"
         content = {
             "conditions": stable_environment(self.device),
             "command": f"make measured TOPIC={self.topic}",

@@ -21,6 +21,8 @@ from harness.records import (
     ModelRecord,
     PassRecord,
     RunRecord,
+    SpeculationCostRecord,
+    SpeculationRecord,
     StageRecord,
     VerdictRecord,
 )
@@ -48,7 +50,9 @@ def written(path: Path, *lines: JournalLine) -> Path:
 
 
 def lines_of(run: RunRecord) -> list[JournalLine]:
-    return [run.header, *run.models, *run.stages, *run.passes, *run.verdicts, *([run.end] if run.end else [])]
+    speculative = (*run.agreements, *run.speculations, *run.speculation_costs)
+    measured = (*run.models, *run.stages, *run.passes, *speculative)
+    return [run.header, *measured, *run.verdicts, *([run.end] if run.end else [])]
 
 
 @given(st.lists(JOURNAL_LINES, max_size=6))
@@ -62,6 +66,8 @@ def test_what_was_appended_is_read_back_equal_and_in_order(
         (ModelRecord, run.models),
         (StageRecord, run.stages),
         (PassRecord, run.passes),
+        (SpeculationRecord, run.speculations),
+        (SpeculationCostRecord, run.speculation_costs),
         (VerdictRecord, run.verdicts),
     ):
         assert list(found) == [line for line in lines if isinstance(line, kind)]
