@@ -21,6 +21,7 @@ FORMAT_VERSION = 1
 
 # Checked when a file is read, not when a record is made. The largest are those of thirty years, and of a pebibyte.
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+SecondsOrNone = Annotated[float, msgspec.Meta(ge=0, le=1e9)]  # a clock that was moved by hand may have stood still
 Bytes = Annotated[int, msgspec.Meta(ge=0, le=2**50)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 MOST_DRAFTED = 1_000_000
@@ -325,8 +326,8 @@ class SentinelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="senti
     """
 
     moment: Moment
-    product_s: tuple[Seconds, ...]
-    copy_s: tuple[Seconds, ...]
+    product_s: tuple[SecondsOrNone, ...]
+    copy_s: tuple[SecondsOrNone, ...]
     throttled: tuple[str, ...] | None = None
     other_processes: int | None = None
 
