@@ -38,7 +38,9 @@ def test_frame_cache(
 
     def prepare(sample: Sample) -> Comparison:
         def cached() -> torch.Tensor:
-            return pipeline.pixels(cache.load(mp4_clip(sample, options.max_frames, options.video_reader), pipeline))
+            return pipeline.pixels(
+                cache.load(mp4_clip(sample, options.max_frames, options.video_reader), pipeline.resizer)
+            )
 
         def plain() -> torch.Tensor:
             return pipeline.pixels(load_clip(mp4_clip(sample, options.max_frames, options.video_reader)))
