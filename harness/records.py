@@ -245,6 +245,11 @@ class AgreementRecord(msgspec.Struct, frozen=True, tag_field="record", tag="agre
     engine: str
     agrees: dict[str, tuple[bool, ...]]
 
+    def __post_init__(self) -> None:
+        """Raise ValueError where there is nothing to compare the controls with."""
+        if "own" not in self.agrees or len({len(each) for each in self.agrees.values()}) != 1:
+            raise ValueError("agrees needs own, and a word for each of its places from every other")
+
 
 class PartingRecord(msgspec.Struct, frozen=True):
     """Where two answers part, and how far apart the target's two likeliest ids were there; `allowed` is a near tie."""
@@ -300,11 +305,16 @@ class SpeculationCostRecord(msgspec.Struct, frozen=True, tag_field="record", tag
     dtype: str
     target_context: int
     draft_context: int
-    step_s: tuple[float, ...]
-    draft_step_s: tuple[float, ...]
-    verify_s: dict[int, tuple[float, ...]]
+    step_s: tuple[Seconds, ...]
+    draft_step_s: tuple[Seconds, ...]
+    verify_s: dict[int, tuple[Seconds, ...]]
     alone_memory: MemoryPeak
     pair_memory: MemoryPeak
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where a piece was not timed."""
+        if not (self.step_s and self.draft_step_s and self.verify_s and all(self.verify_s.values())):
+            raise ValueError("step_s, draft_step_s and each of verify_s need a time, one at the least")
 
 
 class VerdictRecord(msgspec.Struct, frozen=True, tag_field="record", tag="verdict"):

@@ -74,7 +74,7 @@ def kind(name):
     return kinds.Kind(make, read)
 
 worker.of_name = kind
-worker.LIMIT_S = 0.5
+worker.LIMIT_S = 3  # more than a busy machine takes for a gibibyte
 worker.main(sys.argv[1:])
 """
 
