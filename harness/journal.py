@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.errors import ResultFileError, RunFolderError
+from harness.errors import DAMAGED_JSON, ResultFileError, RunFolderError
 from harness.records import (
     FORMAT_VERSION,
     AgreementRecord,
@@ -88,7 +88,7 @@ def _require_known_version(path: Path, first_line: bytes) -> None:
     """Look at the version before anything else: of a newer one, no other field can be counted on."""
     try:
         version = msgspec.json.decode(first_line, type=_Version).format_version
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except DAMAGED_JSON:
         return  # no header at all: reading it says so, with the line
     if version > FORMAT_VERSION:
         raise ResultFileError(
@@ -109,7 +109,7 @@ def _whole_lines(path: Path) -> list[bytes]:
 def _record(path: Path, number: int, line: bytes) -> JournalLine:
     try:
         record: JournalLine = _decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except DAMAGED_JSON as error:
         raise ResultFileError(
             f"{path}, line {number}: {error}. Remove that line to use the others; its measurement is lost"
         ) from error

@@ -119,12 +119,12 @@ def _harmless(part: str | Text | Table) -> str | Text | Table:
 
 def _conditions(run: RunRecord) -> str:
     environment = run.header.environment
-    libraries = environment["libraries"]
-    gpu = environment["gpu"]
-    device = gpu["name"] if gpu else f"{environment['cpu']}, {environment['usable_cores']} usable cores"
+    libraries, gpu = environment.get("libraries") or {}, environment.get("gpu")
+    cpu = f"{environment.get('cpu')}, {environment.get('usable_cores')} usable cores"
+    device = gpu.get("name") if gpu else cpu
     return (
-        f"model set {run.header.model_set} on {run.header.device} ({device}); torch {libraries['torch']}, "
-        f"transformers {libraries['transformers']}; {len(run.header.samples)} samples"
+        f"model set {run.header.model_set} on {run.header.device} ({device}); torch {libraries.get('torch')}, "
+        f"transformers {libraries.get('transformers')}; {len(run.header.samples)} samples"
     )
 
 
