@@ -85,7 +85,7 @@ def _pass_keys(record: PassRecord) -> Record:
         "": record.text,
         "_time": pass_s(record),
         **{f"_stage{stage}_time": legacy_stage_s(record, stage) for stage in LEGACY_STAGES},
-        **{f"_{stage}_time": record.stage_s[stage] for stage in LEGACY_STAGES[3]},
+        **{f"_{stage}_time": record.stage_s[stage] for stage in LEGACY_STAGES[3] if stage in record.stage_s},
         "_tokens": len(record.token_ids),
         "_token_ids": list(record.token_ids),
         "_source": record.source,

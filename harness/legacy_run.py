@@ -16,6 +16,7 @@ from harness.stages import LEGACY_STAGES, UNDIVIDED
 DRAFT, TARGETS = "egpt", ("videollava", "llava")
 NOT_RECORDED = "not recorded"
 """What such a file does not tell: machine, device, engine."""
+NO_TIME = "1970-01-01T00:00:00+00:00"
 INFERENCE = "inference"
 """The highest peak of all stages."""
 
@@ -47,7 +48,7 @@ def _has_times(record: dict[str, Any], model: str) -> bool:
 def _header(path: Path, records: Sequence[dict[str, Any]], models: Sequence[str], gamma: int) -> Header:
     return Header(
         format_version=FORMAT_VERSION,
-        started_at=str(records[0].get("benchmark_datetime", "")),
+        started_at=str(records[0].get("benchmark_datetime") or NO_TIME),
         environment={},
         options={"gamma": gamma},
         model_set=NOT_RECORDED,

@@ -34,7 +34,10 @@ def read_result(path: Path, gamma: int = 5) -> RunRecord | None:
         return _converted(path, content[OURS], SessionRecord).run
     if isinstance(content, dict) and "results" in content:
         return None
-    return run_of_legacy_file(path, gamma)
+    try:
+        return run_of_legacy_file(path, gamma)
+    except ValueError as error:  # what a record refuses to hold
+        raise ResultFileError(f"{path}: {error}; {WAY_OUT}") from error
 
 
 def _json(path: Path) -> Any:

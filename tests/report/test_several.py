@@ -57,5 +57,5 @@ def test_the_length_is_read_from_the_name(name: str, seconds: float | None) -> N
 
 
 def test_the_embedded_set_says_how_long_its_clips_are() -> None:
-    run = RunRecord(header(options={"embedded": "8:640x480:0.5"}))
+    run = RunRecord(header(options={"gamma": 5, "embedded": "8:640x480:0.5"}))
     assert duration_s(Path("any_20s.json"), run) == 0.5
