@@ -33,6 +33,7 @@ KINDS = (
     "legacy result",
     "comparison",
 )
+_MOST_SAID = 1000
 _START_AND_SPARE_S = 120.0  # imports of the libraries, on a machine that has other work
 
 
@@ -92,5 +93,6 @@ def _session(
     done, last = [line for line in lines if "seconds" in line], lines[-1] if lines else None
     if status == 0:
         return done, last, ""
-    said = (folder / "errors").read_bytes()[-2000:].decode(errors="replace")
+    said = (folder / "errors").read_bytes().decode(errors="replace")
+    said = said if len(said) < _MOST_SAID else f"{said[:_MOST_SAID]} … {said[-_MOST_SAID:]}"
     return done, last, f"the process ended with status {status} at {last} of seed {seed}: {said}"
