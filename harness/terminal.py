@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness import floor_text
 from harness.figures import (
     Comparison,
     Speedup,
@@ -78,6 +79,10 @@ def _parts(run: RunRecord) -> Iterator[str | Text | Table]:
         yield _heading("stages by themselves: median, ± half the interquartile range, first time through")
         yield _stage_table(run, figures)
         yield from (f"{mark} {state}" for state, mark in _state_marks(figures).items())
+    if run.machine and (cells := list(floor_text.rows(run))):
+        yield _heading(floor_text.title(run.machine))
+        yield _filled(_table(*floor_text.COLUMNS), cells)
+    yield from (floor_text.engine_line(each) for each in run.engines)
     if run.side_by_side:
         yield _heading("side by side, in turn: medians, and the median over pairs of rounds of how they compare")
         yield from _side_by_side_lines(run)
@@ -339,6 +344,12 @@ def _mib(size: int | None) -> str:
 
 def _heading(title: str) -> Text:
     return Text(f"\n{title}", style="bold")
+
+
+def _filled(table: Table, rows: Iterable[Sequence[str]]) -> Table:
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def _table(*columns: str) -> Table:
