@@ -4,7 +4,7 @@ Raw rounds are kept; medians and speedups are derived by whoever needs them (see
 all sizes bytes.
 
 History of the format:
-    1   first version; later on the states of stages and passes, which old files lack
+    1   first version; later on the states of stages and passes, attempts, and machines, which old files lack
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ class StageRecord(msgspec.Struct, frozen=True, tag_field="record", tag="stage"):
     failures: tuple[Failure, ...]
     cold_states: dict[str, str] = {}
     round_states: tuple[str, ...] = ()
+    machine: str = ""
 
 
 class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
@@ -115,8 +116,8 @@ class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
     number of new tokens; "unsynchronised": clock read at both ends only, so `stage_s` is empty; "throughput": files
     loaded ahead of the model, `whole_s` from the answer before to this one, failures included. Else `whole_s` is read
     around the stages, not added up from them. Where `failure` is set, `stage_s` has the stages before it. `source` is
-    what stage 1 read, how, and where it found it; `state` is this last part by itself.
-    `test` is empty in files from before it was written down.
+    what stage 1 read, how, and where it found it; `state` is this last part by itself. `machine` as in an
+    `AttemptRecord`. `test` is empty in files from before it was written down.
     """
 
     sample: str
@@ -133,6 +134,8 @@ class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
     failure: Failure | None = None
     state: str = ""
     test: str = ""
+    machine: str = ""
+    rank: int = 0
 
 
 class SideBySideRecord(msgspec.Struct, frozen=True, tag_field="record", tag="side_by_side"):
@@ -252,6 +255,20 @@ class GateRecord(msgspec.Struct, frozen=True, tag_field="record", tag="gate"):
     sessions: int = 0
 
 
+class AttemptRecord(msgspec.Struct, frozen=True, tag_field="record", tag="attempt"):
+    """A further process works on this run: it goes on after a kill, or is one of several ranks under torchrun.
+
+    `machine`: the conditions that times depend on, where they are others than the header's, else empty.
+    """
+
+    started_at: str
+    environment: dict[str, Any]
+    machine: str = ""
+    rank: int = 0
+    world_size: int = 1
+    restart: int = 0
+
+
 class EndRecord(msgspec.Struct, frozen=True, tag_field="record", tag="end"):
     """Last line of a run that came to its end: the exit status that pytest was given, and why."""
 
@@ -273,6 +290,7 @@ JournalLine = (
     | SentinelRecord
     | OutcomeRecord
     | GateRecord
+    | AttemptRecord
     | EndRecord
 )
 
@@ -295,6 +313,7 @@ class RunRecord(msgspec.Struct, frozen=True):
     sentinels: tuple[SentinelRecord, ...] = ()
     outcomes: tuple[OutcomeRecord, ...] = ()
     gates: tuple[GateRecord, ...] = ()
+    attempts: tuple[AttemptRecord, ...] = ()
 
 
 def timestamp() -> str:

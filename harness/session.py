@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -14,20 +14,27 @@ from harness.baselines import BENCHMARK_FILE_NAME
 from harness.environment import stable_environment, volatile_environment
 from harness.gatekeeper import Gatekeeper
 from harness.journal import FILE_NAME as JOURNAL_NAME
+from harness.journal import read_journal
 from harness.legacy import legacy_file_name, legacy_records
 from harness.options import Options
+from harness.ranks import Rank
 from harness.records import (
     FORMAT_VERSION,
     EndRecord,
     GateState,
     Header,
     JournalLine,
+    ModelRecord,
     OutcomeRecord,
+    PassKind,
+    PassRecord,
     PlannedSample,
     RunRecord,
     SentinelRecord,
+    StageRecord,
     timestamp,
 )
+from harness.resume import new_attempt, refuse_other_model, refuse_other_work
 from harness.run import RUN_FILE_NAME, Run
 from harness.verdicts import Status
 
@@ -58,6 +65,10 @@ class Session:
     folder: Path
     measures: bool
     terminal: IO[str] | None
+    # Under torchrun only.
+    rank: Rank | None = None
+    # Whether `folder` holds a run already that this one goes on with.
+    goes_on: bool = False
     # Known before the plan is: pytest-benchmark asks for the machine when it starts.
     device: str = "cpu"
     advice: list[str] = field(default_factory=list)
@@ -75,10 +86,18 @@ class Session:
     status: Status | None = None
 
     def begin(self, plan: Plan) -> None:
-        """Take the suite's plan, and the first reading of the machine's own speed."""
+        """Take the suite's plan, and the first reading of the machine's own speed.
+
+        Raises ResumeError where a run is to be gone on with that was other work.
+        """
         self.plan = plan
-        if self.measures:
-            self.first_sentinel = sentinels.observe("start", plan.device)
+        if not self.measures:
+            return
+        if self.rank is not None or self.goes_on:
+            self._join()
+        self.first_sentinel = sentinels.observe("start", plan.device)
+        if self.run is not None:
+            self.run.append(self.first_sentinel)
 
     def append(self, line: JournalLine) -> None:
         """Write one measurement down; the first one makes the run's folder."""
@@ -88,7 +107,30 @@ class Session:
             self.run = Run(self.folder, self._header(), self.options.output_json)
             if self.first_sentinel is not None:
                 self.run.append(self.first_sentinel)
-        self.run.append(line)
+        if isinstance(line, ModelRecord) and self.run.attempt is not None:
+            refuse_other_model(self.run.read(), line, self.run.folder)
+        self.run.append(self._placed(line))
+
+    def finished(self, kind: PassKind, model: str, engine: str) -> dict[str, PassRecord]:
+        """Return, by sample, the passes that are there already and are not to be taken again."""
+        if self.run is None or self.run.attempt is None:
+            return {}
+        return {
+            each.sample: each
+            for each in self.run.read().passes
+            if (each.kind, each.model, each.engine) == (kind, model, engine)
+            and not (each.failure and self.options.retry_failed)
+        }
+
+    def indices(self, test: str, count: int) -> Iterable[int]:
+        """Return which of so many samples this process takes in a test: all, or those that its rank draws."""
+        return self.rank.draws(test, count) if self.rank else range(count)
+
+    def announce(self, line: str) -> None:
+        """Tell whoever watches a terminal, whatever pytest captures."""
+        if self.terminal is not None:
+            self.terminal.write(f"\n{line}\n")
+            self.terminal.flush()
 
     def note(self, outcome: OutcomeRecord) -> None:
         """Keep why a recording test gave no figure."""
@@ -116,12 +158,15 @@ class Session:
     def finish(self, status: Status) -> None:
         """Keep how the session ended; write it down too if anything was measured, and derive all files a last time."""
         self.status = status
-        if self.run is not None:
-            self.record = self.run.finish(
-                EndRecord(
-                    finished_at=timestamp(), exit_status=status.code, reason=status.reason, advice=tuple(self.advice)
-                )
-            )
+        if self.run is None:
+            return
+        end = EndRecord(
+            finished_at=timestamp(), exit_status=status.code, reason=status.reason, advice=tuple(self.advice)
+        )
+        if self.rank is not None:
+            self.run.leave(end)
+        else:
+            self.record = self.run.finish(end)
 
     def files(self) -> list[Path]:
         """Return the files of the run, the most useful first."""
@@ -131,6 +176,35 @@ class Session:
         legacy = self.options.output_json or folder / legacy_file_name(self.record, len(legacy_records(self.record)))
         candidates = [folder / RUN_FILE_NAME, legacy, folder / BENCHMARK_FILE_NAME, folder / JOURNAL_NAME]
         return [path for path in candidates if path.exists()]
+
+    def _join(self) -> None:
+        """Go on with the run in the folder, or as the first rank of several begin it; all others wait for that."""
+        now, rank = self._header(), self.rank
+        if rank is not None and not rank.is_first:
+            self.folder = rank.awaited_folder()
+        if not self.goes_on and (rank is None or rank.is_first):
+            self.run = Run(self.folder, now, self.options.output_json)
+        else:
+            before = read_journal(self.folder / JOURNAL_NAME).header
+            refuse_other_work(before, now, self.folder)
+            attempt = (
+                new_attempt(before, now, rank=rank.number, world_size=rank.world_size, restart=rank.restart)
+                if rank
+                else new_attempt(before, now)
+            )
+            self.run = Run(self.folder, before, self.options.output_json, attempt)
+        if rank is not None and rank.is_first:
+            rank.publish(self.folder)
+
+    def _placed(self, line: JournalLine) -> JournalLine:
+        """Say in a measurement on which machine, and by which rank, it was taken."""
+        attempt = self.run and self.run.attempt
+        if isinstance(line, PassRecord) and (attempt or self.rank):
+            machine, rank = attempt.machine if attempt else "", self.rank.number if self.rank else 0
+            return msgspec.structs.replace(line, machine=machine, rank=rank)
+        if isinstance(line, StageRecord) and attempt:
+            return msgspec.structs.replace(line, machine=attempt.machine)
+        return line
 
     def _header(self) -> Header:
         assert self.plan is not None, "the suite says what it sets out to measure before it measures"

@@ -73,6 +73,7 @@ class SpeculationRun:
         failures = timed_rounds(
             self.benchmark,
             samples,
+            len(samples),
             stage="speculative",
             prepare=prepare,
             call=lambda alone: self.pair.together(alone.sample, clock.now),
