@@ -1,7 +1,8 @@
 """Work on results, baselines and gates; pytest arguments come behind `--`.
 
-merge FOLDER derives a run's files from its journal, after a kill too; gate measures and compares with a baseline, which
-baseline records; ab compares two revisions or two sets of options; acceptance replays recorded answers.
+merge FOLDER derives a run's files from its journals, after a kill too, and judges a run by ranks; gate measures and
+compares with a baseline, which baseline records; ab compares two revisions or two sets of options; acceptance replays
+recorded answers.
 """
 
 from __future__ import annotations
@@ -14,10 +15,9 @@ from types import ModuleType
 
 from harness.ab import command as ab
 from harness.errors import HarnessError
-from harness.journal import FILE_NAME, read_journal
+from harness.merge_command import merge_folder
 from harness.option_values import count
 from harness.replay import described, replay
-from harness.run import RUN_FILE_NAME, derive_files
 from harness.token_pairs import read_token_pairs
 
 
@@ -88,18 +88,6 @@ def _baselines() -> ModuleType:
     from harness import baseline_command  # numpy: see above
 
     return baseline_command
-
-
-def merge_folder(folder: Path, output_json: Path | None = None) -> None:
-    """Derive a folder's files from its journal and print which; raise ResultFileError where there is no journal."""
-    run = read_journal(folder / FILE_NAME)
-    legacy = derive_files(folder, run, output_json)
-    finished = sum(record.kind == "whole" and record.failure is None for record in run.passes)
-    sys.stdout.write(f"{folder / RUN_FILE_NAME}\n")
-    sys.stdout.write(f"{legacy}\n" if legacy else "no legacy result file: no sample was finished\n")
-    sys.stdout.write(
-        f"{finished} passes of {len(run.header.samples)} planned samples x {len(run.header.models)} models\n"
-    )
 
 
 def replay_file(path: Path, gamma: int) -> None:

@@ -101,7 +101,7 @@ def set_plan(session: Session) -> Iterator[Callable[[Plan], None]]:
             clock.use_device(plan.device)
             try:
                 session.begin(plan)
-            except ResumeError as error:
+            except (ResumeError, RunFolderError) as error:
                 pytest.exit(str(error), returncode=int(pytest.ExitCode.USAGE_ERROR))
             if session.measures:
                 until_the_end.enter_context(orderly_stop(session.announce))
@@ -169,8 +169,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what was measured, below pytest-benchmark's wide tables."""
     ours = terminalreporter.config.stash[SESSION]
+    in_summary = ours.record.end.advice if ours.record and ours.record.end else ()
     for advice in ours.advice:
-        terminalreporter.write_line(f"advice: {advice}")
+        if advice not in in_summary:
+            terminalreporter.write_line(f"advice: {advice}")
     if ours.rank is not None and ours.run is not None:
         if ours.rank.is_first:
             terminalreporter.write_line(f"verdict, files and figures: python -m harness merge {ours.run.folder}")
