@@ -45,6 +45,10 @@ class Run:
     def leave(self, end: EndRecord) -> None:
         """Write down how this process ended, one of several that work on the run; whoever merges judges and derives."""
         self.append(end)
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the journal, as a kill would."""
         self._journal.close()
 
     def conclude_test(self, test: str) -> list[VerdictRecord]:
@@ -70,7 +74,7 @@ class Run:
             if verdict.limit not in self._judged:
                 self.append(verdict)
         self.append(end)
-        self._journal.close()
+        self.close()
         record = self.read()
         derive_files(self.folder, record, self._output_json)
         return record
