@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,14 @@ class StubPipeline:
 
     key: str = "egpt"
     began: list[float] = field(default_factory=list)
+    busy: list[float] = field(default_factory=list)
     resident: list[int] = field(default_factory=list)
     process: psutil.Process = field(default_factory=psutil.Process)
 
     def load(self, sample: Any) -> Any:
-        """Note the time; of the memory, after each tenth sample."""
+        """Note the time, and that of the processor; of the memory, after each tenth sample."""
         self.began.append(time.perf_counter())
+        self.busy.append(time.process_time())
         if len(self.began) % 10 == 0:
             self.resident.append(self.process.memory_info().rss)
         return sample
@@ -79,9 +82,10 @@ class StubPipeline:
         """Return what there is to say."""
         return StubFacts()
 
-    def seconds_a_sample(self) -> list[float]:
-        """Return the times from one sample's beginning to the next one's."""
-        return [after - before for before, after in zip(self.began, self.began[1:], strict=False)]
+
+def steps(moments: list[float]) -> list[float]:
+    """Return the times from one sample's beginning to the next one's."""
+    return [after - before for before, after in pairwise(moments)]
 
 
 def samples() -> list[StubSample]:
