@@ -76,10 +76,10 @@ def _of(kind: type[Line], lines: Iterable[JournalLine]) -> tuple[Line, ...]:
 
 
 def _end(header: Header, journals: Sequence[Lines]) -> EndRecord | None:
-    """The end of the first rank, once all ranks of the latest attempt have come to theirs."""
+    """How the run ended, once all ranks of its latest attempt have: of different ends, that of the highest status."""
     count = world_size(header, journals[0])
-    ends = [end_of(journal) for journal in journals[:count]]
-    return ends[0] if len(ends) == count and all(ends) else None
+    ends = [end for end in map(end_of, journals[:count]) if end is not None]
+    return max(ends, key=lambda end: end.exit_status) if len(ends) == count else None
 
 
 def _holding(journals: Sequence[Lines]) -> list[JournalLine]:

@@ -12,7 +12,7 @@ from harness.journal import FILE_NAME, read_journal
 from harness.limits import judge
 from harness.records import EndRecord, RunRecord, timestamp
 from harness.run import RUN_FILE_NAME, derive_files
-from harness.verdicts import FAILED, exit_status
+from harness.verdicts import FAILED, PYTESTS_OWN, exit_status
 
 
 def merge_folder(folder: Path, output_json: Path | None = None) -> int:
@@ -35,6 +35,8 @@ def merge_folder(folder: Path, output_json: Path | None = None) -> int:
     sys.stdout.write(
         f"{finished} passes of {len(run.header.samples)} planned samples x {len(run.header.models)} models\n"
     )
+    if run.end is None:
+        sys.stdout.write(f"this run has not come to its end; the same command with --resume={folder} goes on with it\n")
     return run.end.exit_status if of_ranks and run.end else 0
 
 
@@ -48,7 +50,7 @@ def judged(run: RunRecord) -> RunRecord:
     verdicts = tuple(judge(run.header.limits, run))
     broken = any(verdict.state == "broken" for verdict in verdicts)
     failed = any(each.failure for each in run.passes) or any(each.outcome == "failed" for each in run.outcomes)
-    if run.end is None:
+    if run.end is None or run.end.exit_status in PYTESTS_OWN:
         code, reason = FAILED, "not every rank has come to its end: torchrun goes on, or --resume does"
     else:
         status = exit_status(FAILED * (broken or failed), expects_figures=True, figures=len(run.passes))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.errors import ResumeError
+from harness.errors import ResultFileError, ResumeError
 from harness.fingerprint import differences, machine_name, model_facts, work
 from harness.journal import FILE_NAME, read_journal
 from harness.records import AttemptRecord, Header, ModelRecord, RunRecord, timestamp
 from harness.run_folder import LATEST, RESULTS
 from harness.verdicts import PYTESTS_OWN
 
+# Shared file systems show a file to other nodes some seconds after it was written.
+VISIBLE_AFTER_S = 60.0
 _FOLDER_OPTIONS = {"--output_dir", "--output-dir", "--resume"}
 
 
@@ -29,6 +32,18 @@ def unfinished_run(root: Path, named: Path) -> Path:
             "leave --resume out to measure anew"
         )
     return folder
+
+
+def header_in(folder: Path) -> Header:
+    """Return the header of a run, which another node may have written a moment ago; raise ResultFileError later."""
+    end = time.monotonic() + VISIBLE_AFTER_S
+    while True:
+        try:
+            return read_journal(folder / FILE_NAME).header
+        except ResultFileError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.2)
 
 
 def refuse_other_work(before: Header, now: Header, folder: Path) -> None:

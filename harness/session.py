@@ -14,7 +14,6 @@ from harness.baselines import BENCHMARK_FILE_NAME
 from harness.environment import stable_environment, volatile_environment
 from harness.gatekeeper import Gatekeeper
 from harness.journal import FILE_NAME as JOURNAL_NAME
-from harness.journal import read_journal
 from harness.legacy import legacy_file_name, legacy_records
 from harness.options import Options
 from harness.ranks import Rank
@@ -34,7 +33,7 @@ from harness.records import (
     StageRecord,
     timestamp,
 )
-from harness.resume import new_attempt, refuse_other_model, refuse_other_work
+from harness.resume import header_in, new_attempt, refuse_other_model, refuse_other_work
 from harness.run import RUN_FILE_NAME, Run
 from harness.verdicts import Status
 
@@ -185,7 +184,7 @@ class Session:
         if not self.goes_on and (rank is None or rank.is_first):
             self.run = Run(self.folder, now, self.options.output_json)
         else:
-            before = read_journal(self.folder / JOURNAL_NAME).header
+            before = header_in(self.folder)
             refuse_other_work(before, now, self.folder)
             attempt = (
                 new_attempt(before, now, rank=rank.number, world_size=rank.world_size, restart=rank.restart)

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -200,6 +200,34 @@ def test_the_run_that_was_killed(table: GoalTable, folder: Path, selection: Sele
     seconds = sum(each.whole_s for each in whole)
     what = f"{' + '.join(GPU_MODELS)} (full), {engine}, one GPU: time of the samples"
     table.rows.append(GoalRow(what, seconds, "s", "under 120 s for 2 x 120 passes", len(whole)))
+
+
+@pytest.mark.gpu(memory_gb=20)
+def test_out_of_memory_is_a_record_and_memory_comes_back(
+    benchmark: Benchmark, tmp_path: Path, selection: Selection
+) -> None:
+    """The second of three samples asks for more than the card has; the third one gets nearly all of it."""
+    import torch
+
+    size = torch.cuda.get_device_properties(selection.device).total_memory
+
+    class Greedy(StubPipeline):
+        def prefill(self, features: Any) -> Any:
+            torch.empty(int(shares[features.id] * size), dtype=torch.uint8, device=selection.device)
+            return features
+
+    chosen, session = samples()[:3], session_in(tmp_path, goes_on=False)
+    shares = {sample.id: share for sample, share in zip(chosen, (0.3, 2.0, 0.9), strict=True)}
+    recorder = Recorder(session, benchmark, "test_greedy", "whole")
+    with pytest.raises(pytest.fail.Exception, match="1 samples could not be measured"):
+        recorder.measure_whole_pass(Greedy(), chosen, engine="eager", kind="whole", length=Length(9))
+    assert session.run is not None
+    first, failed, last = session.run.read().passes
+    assert first.failure is None
+    assert last.failure is None
+    assert failed.failure is not None
+    assert failed.failure.type == "OutOfMemoryError"
+    assert all(words in failed.failure.text for words in ("Tried to allocate", "free"))
 
 
 def _is_over(place: Path) -> bool:

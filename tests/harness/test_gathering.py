@@ -80,6 +80,7 @@ def test_a_run_by_ranks_has_come_to_its_end_when_all_of_them_have() -> None:
     assert gathered(begun, [ENDED], [[of_two(1), ENDED]]).end == ENDED
     assert gathered(begun, [ENDED, of_two(0)], [[of_two(1), ENDED]]).end is None
     assert gathered(begun, [of_two(0), ENDED], [[], [of_two(2), ENDED]]).end is None  # the second rank is missing
+    assert gathered(begun, [ENDED], [[of_two(1), INTERRUPTED]]).end == INTERRUPTED
 
 
 def test_a_single_process_that_goes_on_needs_no_end_of_the_ranks_before_it() -> None:
