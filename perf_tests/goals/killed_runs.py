@@ -10,16 +10,17 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from harness.gathering import end_of
 from harness.journal import FILE_NAME, rank_file_name, read_journal
 from harness.legacy import legacy_records
-from harness.records import PassRecord
+from harness.records import JournalLine, PassRecord
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = 200
@@ -45,54 +46,48 @@ class Trial(msgspec.Struct, frozen=True):
     wrong: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Undisturbed:
-    """A run that nobody killed: its answers, and how long it measured from its header to its end."""
-
-    answers: list[dict[str, Any]]
-    seconds: float
+Answers = list[dict[str, Any]]
 
 
-def undisturbed(folder: Path, command: tuple[str, ...]) -> Undisturbed:
-    """Measure once without a kill, for the answers and the time that a moment is drawn from."""
-    shutil.rmtree(folder, ignore_errors=True)
-    process = _start(command, f"--output-dir={folder}")
-    _wait_for(lambda: _pids(folder), process)
-    begun = time.monotonic()
-    assert process.wait(LONGEST_S) == 0, f"the run without a kill failed: {folder}"
-    return Undisturbed(_answers(folder), time.monotonic() - begun)
+def undisturbed(folder: Path, command: tuple[str, ...]) -> Answers:
+    """Return the answers of a run that nobody kills; an earlier piece may have measured it."""
+    if not (folder / FILE_NAME).exists() or read_journal(folder / FILE_NAME).end is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        status = _start(command, f"--output-dir={folder}").wait(LONGEST_S)
+        assert status == 0, f"{folder}: the run without a kill ended with status {status}"
+    return _answers(folder)
 
 
-def kill_one_process(folder: Path, number: int, beside: Undisturbed) -> Trial | None:
+def kill_one_process(folder: Path, number: int, beside: Answers) -> Trial | None:
     """Kill a run at a random moment and go on with it; None where it was over before."""
     shutil.rmtree(folder, ignore_errors=True)
     process = _start(ONE_PROCESS, f"--output-dir={folder}")
-    _wait_for(lambda: _pids(folder), process)
-    time.sleep(random.Random(number).uniform(0, beside.seconds))
-    process.send_signal(signal.SIGKILL)
-    if process.wait(LONGEST_S) != -signal.SIGKILL:
-        return None
+    _wait_for_a_moment(folder, random.Random(number), process, processes=1)
+    process.kill()
+    process.wait(LONGEST_S)
     before = _whole_lines(folder)
+    if read_journal(folder / FILE_NAME).end is not None:
+        return None
     status = _start(ONE_PROCESS, f"--resume={folder}").wait(LONGEST_S)
     wrong = [] if status == 0 else [f"going on ended with status {status}"]
     return Trial(number, len(_passes(before)), (*wrong, *_complaints(folder, before, beside)))
 
 
-def kill_one_rank(folder: Path, number: int, beside: Undisturbed) -> Trial | None:
+def kill_one_rank(folder: Path, number: int, beside: Answers) -> Trial | None:
     """Kill one of two ranks at a random moment; torchrun alone brings the run to its end."""
     shutil.rmtree(folder, ignore_errors=True)
-    process = _start(TWO_RANKS, f"--output-dir={folder}")
-    draw = random.Random(number)
-    _wait_for(lambda: len(_pids(folder)) == 2, process)
-    time.sleep(draw.uniform(0, beside.seconds))
-    victim = _pids(folder)[draw.randrange(2)]
-    try:
-        os.kill(victim, signal.SIGKILL)
-    except ProcessLookupError:
+    process, draw = _start(TWO_RANKS, f"--output-dir={folder}"), random.Random(number)
+    _wait_for_a_moment(folder, draw, process, processes=2)
+    victim = draw.randrange(2)
+    before = _whole_lines(folder)
+    if end_of([msgspec.json.decode(line, type=JournalLine) for line in before[rank_file_name(victim)]]):
         process.wait(LONGEST_S)
         return None
-    before = _whole_lines(folder)
+    with suppress(ProcessLookupError):
+        os.kill(_pids(folder)[victim], signal.SIGKILL)
     status = process.wait(LONGEST_S)
+    if status == 0 and not any(each.restart for each in read_journal(folder / FILE_NAME).attempts):
+        return None  # the kill came when its victim had gone
     wrong = [] if status == 0 else [f"torchrun ended with status {status}"]
     merge = [sys.executable, "-m", "harness", "merge", str(folder)]
     status = subprocess.run(merge, cwd=ROOT, capture_output=True, check=False).returncode
@@ -104,12 +99,18 @@ def _start(command: tuple[str, ...], *more: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([*command, *SUITE, *more], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def _wait_for(there: Callable[[], Any], process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + LONGEST_S
-    while not there():
-        assert process.poll() is None, "the run ended before it began to measure"
-        assert time.monotonic() < end, "the run does not begin to measure"
-        time.sleep(0.01)
+def _wait_for_a_moment(folder: Path, draw: random.Random, process: subprocess.Popen[bytes], processes: int) -> None:
+    """Wait until so many samples are on disk as the lot says, and a part of the next one's time."""
+    samples, end = draw.randrange(SAMPLES), time.monotonic() + LONGEST_S
+    while len(_pids(folder)) < processes or sum(map(_count_of_passes, _whole_lines(folder).values())) < samples:
+        assert process.poll() is None, "the run ended before the moment came"
+        assert time.monotonic() < end, "the run does not come to the moment"
+        time.sleep(0.005)
+    time.sleep(draw.uniform(0, 0.06))
+
+
+def _count_of_passes(lines: list[bytes]) -> int:
+    return sum(b'"kind":"whole"' in line for line in lines)
 
 
 def _pids(folder: Path) -> list[int]:
@@ -137,7 +138,7 @@ def _passes(lines: dict[str, list[bytes]]) -> list[PassRecord]:
     ]
 
 
-def _complaints(folder: Path, before: dict[str, list[bytes]], beside: Undisturbed) -> Iterator[str]:
+def _complaints(folder: Path, before: dict[str, list[bytes]], beside: Answers) -> Iterator[str]:
     """Say what was lost, measured twice, or came out otherwise than in the undisturbed run."""
     after = _whole_lines(folder)
     if any(after[name][: len(lines)] != lines for name, lines in before.items()):
@@ -147,11 +148,11 @@ def _complaints(folder: Path, before: dict[str, list[bytes]], beside: Undisturbe
         yield f"measured twice: {', '.join(twice)}"
     if len(measured) != SAMPLES:
         yield f"{len(measured)} samples of {SAMPLES} were measured"
-    if _answers(folder) != beside.answers:
+    if _answers(folder) != beside:
         yield "the legacy file has other ids, texts or token ids, or another order"
 
 
-def _answers(folder: Path) -> list[dict[str, Any]]:
+def _answers(folder: Path) -> Answers:
     (path,) = folder.glob("*_results_n*.json")
     records = msgspec.json.decode(path.read_bytes())
     assert len(records) == len(legacy_records(read_journal(folder / FILE_NAME)))

@@ -34,8 +34,8 @@ from perf_tests.goals.killed_runs import (
     ONE_PROCESS,
     ROOT,
     TWO_RANKS,
+    Answers,
     Trial,
-    Undisturbed,
     kill_one_process,
     kill_one_rank,
     undisturbed,
@@ -85,7 +85,7 @@ def on_cpu(selection: Selection) -> None:
 def test_nothing_is_lost_and_nothing_measured_twice(
     what: str,
     command: tuple[str, ...],
-    kill: Callable[[Path, int, Undisturbed], Trial | None],
+    kill: Callable[[Path, int, Answers], Trial | None],
     wanted: int,
     table: GoalTable,
     folder: Path,
