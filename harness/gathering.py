@@ -13,9 +13,11 @@ from harness.records import (
     AgreementRecord,
     AttemptRecord,
     EndRecord,
+    EngineRecord,
     GateRecord,
     Header,
     JournalLine,
+    MachineRecord,
     ModelRecord,
     OutcomeRecord,
     PassRecord,
@@ -51,6 +53,8 @@ def gathered(header: Header, own: Lines, of_other_ranks: Sequence[Lines] = ()) -
         sentinels=_of(SentinelRecord, lines),
         outcomes=_of(OutcomeRecord, lines),
         gates=tuple({line.metric: line for line in _of(GateRecord, lines)}.values()),
+        machine=next(iter(reversed(_of(MachineRecord, own))), None),
+        engines=tuple({(line.model, line.engine): line for line in _of(EngineRecord, lines)}.values()),
         attempts=attempts,
     )
 

@@ -98,8 +98,11 @@ class Options:
     )
     output_dir: Path | None = _option(None, values.path, "the run's folder (default: results/<date and time>)")
     limits: Path | None = _option(None, values.path, "limits file (default: limits.toml beside pytest.ini)")
-    engine: tuple[str, ...] = _option(
-        ("eager",), values.names, "how the language model is run, comma-separated: eager", changes_figures=True
+    engine: tuple[str, ...] | None = _option(
+        None,
+        values.names,
+        "what runs the model: eager, graph, compile, comma-separated (default: eager; on CUDA the first two)",
+        changes_figures=True,
     )
     rounds: int = _option(
         5, values.count, "timed rounds of a stage test, per sample (20 under a gate)", changes_figures=True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from harness.pass_tally import PassTally, PassTimes
 from harness.progress import Progress, progress_on
 from harness.records import (
     AgreementRecord,
+    EngineRecord,
     Failure,
     PassKind,
     PassRecord,
@@ -56,6 +57,7 @@ class Recorder:
 
         Fails the test, after everything is written down, where a sample failed or a limit is broken.
         """
+        pipeline = pipeline.by(engine) if engine else pipeline
         calls = stage_calls(pipeline, length)
         if replacement is not None:
             calls[self.stage] = replacement
@@ -63,14 +65,15 @@ class Recorder:
         calls = {stage: limited(call, limit_s) for stage, call in calls.items()}
         progress = progress_on(self.session.terminal, pipeline.key)
         try:
-            result = StageRun(self.benchmark, calls, self.stage, meter_for(self._device()), progress).measure(
-                samples, self.session.options.rounds
-            )
+            result = StageRun(
+                self.benchmark, calls, self.stage, pipeline.work, meter_for(self._device()), progress
+            ).measure(samples, self.session.options.rounds)
         finally:
             progress.stop()
         record = self._stage_record(result, pipeline.key, engine, variant)
         self.benchmark.extra_info.update(_stage_extra_info(record))
-        self._conclude([record], result.failures, figures=bool(record.round_s))
+        lines: list[EngineRecord | StageRecord] = [*_engine_records(pipeline, engine), record]
+        self._conclude(lines, result.failures, figures=bool(record.round_s))
 
     def measure_whole_pass(
         self,
@@ -89,6 +92,7 @@ class Recorder:
         """
         done = self.session.finished(kind, pipeline.key, engine)
         tally = PassTally(done.values())
+        pipeline = pipeline.by(engine)
         progress = progress_on(self.session.terminal, pipeline.key)
         work = self._work(samples, done, progress)
         whole = self._whole_pass(pipeline, engine, length, tally.add, progress)
@@ -102,7 +106,7 @@ class Recorder:
         finally:
             progress.stop()
         self.benchmark.extra_info.update(model=pipeline.key, engine=engine, stage=self.stage, kind=kind)
-        self._conclude([], list(tally.failures.values()), figures=bool(tally.times))
+        self._conclude(_engine_records(pipeline, engine), list(tally.failures.values()), figures=bool(tally.times))
         return list(tally.times.values())
 
     def measure_throughput(self, pipeline: Pipeline, samples: Sequence[Sample], *, engine: str, length: Length) -> None:
@@ -110,7 +114,7 @@ class Recorder:
 
         Fails the test as `measure_stage` does.
         """
-        options = self.session.options
+        options, pipeline = self.session.options, pipeline.by(engine)
         done = self.session.finished("throughput", pipeline.key, engine)
         tally = PassTally(done.values())
         progress = progress_on(self.session.terminal, pipeline.key)
@@ -132,7 +136,7 @@ class Recorder:
             prefetch=ahead,
             samples_per_second=tally.samples_per_second,
         )
-        self._conclude([], list(tally.failures.values()), figures=bool(tally.times))
+        self._conclude(_engine_records(pipeline, engine), list(tally.failures.values()), figures=bool(tally.times))
 
     def measure_side_by_side(
         self,
@@ -209,7 +213,7 @@ class Recorder:
 
     def _conclude(
         self,
-        lines: Iterable[StageRecord | SideBySideRecord | AgreementRecord],
+        lines: Iterable[StageRecord | SideBySideRecord | AgreementRecord | EngineRecord],
         failures: Sequence[Failure],
         *,
         figures: bool,
@@ -242,11 +246,18 @@ class Recorder:
             failures=tuple(result.failures),
             cold_states=result.cold_states if any(result.cold_states.values()) else {},
             round_states=tuple(result.round_states) if any(result.round_states) else (),
+            work=result.work,
         )
 
     def _device(self) -> str:
         assert self.session.plan is not None, "the plan is made before the first pipeline"
         return self.session.plan.device
+
+
+def _engine_records(pipeline: Pipeline, engine: str | None) -> list[EngineRecord]:
+    """What the engine says of itself, after its work; nothing of one that is the library's own."""
+    facts = pipeline.engine_facts() if engine else None
+    return [] if engine is None or facts is None else [EngineRecord(pipeline.key, engine, asdict(facts))]
 
 
 def _stage_extra_info(record: StageRecord) -> dict[str, Any]:

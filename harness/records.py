@@ -83,13 +83,44 @@ class ModelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="model"):
     facts: dict[str, Any]
 
 
+class Work(msgspec.Struct, frozen=True):
+    """What a stage cannot do without: bytes to be moved, operations to be done by numbers of the type `dtype`."""
+
+    bytes: float
+    operations: float
+    dtype: str
+
+
+class MachineRecord(msgspec.Struct, frozen=True, tag_field="record", tag="machine"):
+    """What the device can do, measured at the start of the run: a large read, a large copy, large matrix products.
+
+    `copy_bytes_per_s` counts bytes read and bytes written; `operations_per_s` by the type of the numbers.
+    """
+
+    read_bytes_per_s: float
+    copy_bytes_per_s: float
+    operations_per_s: dict[str, float]
+
+
+class EngineRecord(msgspec.Struct, frozen=True, tag_field="record", tag="engine"):
+    """What runs stages 3 and 4 of a model in place of the library's modules, and what that took so far.
+
+    `facts` are read back from the engine: kernels, captures and their seconds. Of several of one engine the last holds.
+    """
+
+    model: str
+    engine: str
+    facts: dict[str, Any]
+
+
 class StageRecord(msgspec.Struct, frozen=True, tag_field="record", tag="stage"):
     """One stage measured by itself.
 
     `round_s[i]` belongs to sample `round_samples[i]`. `cold_s`: each sample's first time through the stage.
     `variant` tells two measurements of one stage apart ("legacy reader"); `tokens` only for decoding.
     `round_states[i]`: where stage 1 found the file in that round ("cold", "warm page cache", "cache hit"), likewise
-    `cold_states`; empty for other stages. `sources`: all that was read in either kind of round.
+    `cold_states`; empty for other stages. `sources`: all that was read in either kind of round. `work`: by sample,
+    for stages on the device whose pipeline states it.
     """
 
     test: str
@@ -106,6 +137,7 @@ class StageRecord(msgspec.Struct, frozen=True, tag_field="record", tag="stage"):
     failures: tuple[Failure, ...]
     cold_states: dict[str, str] = {}
     round_states: tuple[str, ...] = ()
+    work: dict[str, Work] = {}
     machine: str = ""
 
 
@@ -281,6 +313,8 @@ class EndRecord(msgspec.Struct, frozen=True, tag_field="record", tag="end"):
 JournalLine = (
     Header
     | ModelRecord
+    | MachineRecord
+    | EngineRecord
     | StageRecord
     | PassRecord
     | SideBySideRecord
@@ -313,6 +347,8 @@ class RunRecord(msgspec.Struct, frozen=True):
     sentinels: tuple[SentinelRecord, ...] = ()
     outcomes: tuple[OutcomeRecord, ...] = ()
     gates: tuple[GateRecord, ...] = ()
+    machine: MachineRecord | None = None
+    engines: tuple[EngineRecord, ...] = ()
     attempts: tuple[AttemptRecord, ...] = ()
 
 

@@ -9,7 +9,7 @@ from typing import IO
 
 import msgspec
 
-from harness import sentinels
+from harness import machine_rates, sentinels
 from harness.baselines import BENCHMARK_FILE_NAME
 from harness.environment import stable_environment, volatile_environment
 from harness.gatekeeper import Gatekeeper
@@ -23,6 +23,7 @@ from harness.records import (
     GateState,
     Header,
     JournalLine,
+    MachineRecord,
     ModelRecord,
     OutcomeRecord,
     PassKind,
@@ -41,7 +42,8 @@ from harness.verdicts import Status
 class Plan(msgspec.Struct, frozen=True):
     """What the suite sets out to measure; `limits` as `harness.limits.load_limits` returns them.
 
-    `models` in the order of measurement; `draft` is None where none takes part.
+    `models` in the order of measurement; `draft` is None where none takes part. `dtypes`: the types of the models'
+    numbers, by whose products the device's rate is measured.
     """
 
     model_set: str
@@ -54,6 +56,7 @@ class Plan(msgspec.Struct, frozen=True):
     samples: Sequence[PlannedSample]
     limits: dict[str, float]
     dataset_identity: str | None = None
+    dtypes: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -80,12 +83,13 @@ class Session:
     # By test: of a test that failed twice, in its body and after it, the first word counts.
     outcomes: dict[str, OutcomeRecord] = field(default_factory=dict)
     first_sentinel: SentinelRecord | None = None
+    machine: MachineRecord | None = None
     run: Run | None = None
     record: RunRecord | None = None
     status: Status | None = None
 
     def begin(self, plan: Plan) -> None:
-        """Take the suite's plan, and the first reading of the machine's own speed.
+        """Take the suite's plan, the first reading of the machine's own speed, and what it can do at the most.
 
         Raises ResumeError where a run is to be gone on with that was other work.
         """
@@ -95,8 +99,9 @@ class Session:
         if self.rank is not None or self.goes_on:
             self._join()
         self.first_sentinel = sentinels.observe("start", plan.device)
+        self.machine = machine_rates.measure(plan.device, plan.dtypes)
         if self.run is not None:
-            self.run.append(self.first_sentinel)
+            self._append_readings(self.run)
 
     def append(self, line: JournalLine) -> None:
         """Write one measurement down; the first one makes the run's folder."""
@@ -104,8 +109,7 @@ class Session:
             return
         if self.run is None:
             self.run = Run(self.folder, self._header(), self.options.output_json)
-            if self.first_sentinel is not None:
-                self.run.append(self.first_sentinel)
+            self._append_readings(self.run)
         if isinstance(line, ModelRecord) and self.run.attempt is not None:
             refuse_other_model(self.run.read(), line, self.run.folder)
         self.run.append(self._placed(line))
@@ -194,6 +198,11 @@ class Session:
             self.run = Run(self.folder, before, self.options.output_json, attempt)
         if rank is not None and rank.is_first:
             rank.publish(self.folder)
+
+    def _append_readings(self, run: Run) -> None:
+        for reading in (self.first_sentinel, self.machine):
+            if reading is not None:
+                run.append(reading)
 
     def _placed(self, line: JournalLine) -> JournalLine:
         """Say in a measurement on which machine, and by which rank, it was taken."""

@@ -11,7 +11,7 @@ from harness import clock
 from harness.device_failures import recover_from
 from harness.memory import MemoryMeter, MemoryPeak
 from harness.progress import Progress
-from harness.records import Failure
+from harness.records import Failure, Work
 from harness.rounds import Benchmark, Holder, StageError, failure_of, leave_out, round_robin, timed_rounds
 from harness.stages import STAGES, Sample, prevailing_state, source_of, state_of
 from harness.stopping import stop_if_asked
@@ -30,6 +30,7 @@ class StageMeasurement:
     sources: set[str] = field(default_factory=set)
     memory: dict[str, MemoryPeak] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
+    work: dict[str, Work] = field(default_factory=dict)
 
     def note(self, output: Any, sample: str) -> None:
         """Keep what the output says of itself: how many tokens, read from what."""
@@ -73,11 +74,12 @@ class StageInputs:
 
 @dataclass(slots=True)
 class StageRun:
-    """One stage of one pipeline under measurement; `calls` are the pipeline's stages by name."""
+    """One stage of one pipeline under measurement; `calls` are its stages by name, `work_of` states one's work."""
 
     benchmark: Benchmark
     calls: dict[str, Callable[[Any], Any]]
     stage: str
+    work_of: Callable[[str, Any, Any], Any]
     meter: MemoryMeter
     progress: Progress
     result: StageMeasurement = field(default_factory=StageMeasurement)
@@ -121,6 +123,9 @@ class StageRun:
             return False
         self.result.note(output, sample.id)
         self.result.cold_states[sample.id] = state_of(output)
+        work = self.work_of(self.stage, given, output)
+        if work is not None:
+            self.result.work[sample.id] = Work(work.bytes, work.operations, work.dtype)
         return True
 
     def _timed_rounds(self, inputs: StageInputs, plan: Sequence[Sample]) -> None:

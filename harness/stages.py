@@ -55,6 +55,15 @@ class Pipeline(Protocol):
     def text(self, generation: Any) -> str:
         """The words of an answer."""
 
+    def by(self, engine: str) -> Pipeline:
+        """The same model with its device stages run by another engine."""
+
+    def engine_facts(self) -> Any:
+        """What that engine is and what it took so far: a dataclass of plain values; None where there is none."""
+
+    def work(self, stage: str, given: Any, output: Any) -> Any:
+        """What a stage had to do at the least: `bytes`, `operations` and `dtype`; None where that is not stated."""
+
     def facts(self) -> Any:
         """What was loaded, read back from the live model: a dataclass of plain values."""
 

@@ -15,7 +15,7 @@ from fixtures.devices import find_device, use_threads_for
 from fixtures.embedded import EmbeddedSpec, ensure_embedded
 from fixtures.errors import ChoiceError, DatasetError, FixtureError
 from fixtures.frame_cache import FrameCache, open_frame_cache
-from fixtures.models import MODEL_KEYS, MODEL_SETS, ModelSettings, pipeline_loaders
+from fixtures.models import MODEL_KEYS, MODEL_SETS, ModelSettings, model_dtypes, pipeline_loaders
 from fixtures.pipeline import StagedPipeline
 from fixtures.sampling import Sampling
 from fixtures.selection import ENGINES, Selection, Wishes, select
@@ -83,7 +83,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Group by model, in the order asked for, and put what compares two models behind both."""
     selection = config.stash[SELECTION]
     leave_goals_out_unless_named(config, items)
-    items[:] = in_order_of_measurement(items, selection.models, selection.draft)
+    items[:] = in_order_of_measurement(items, selection)
     for item in items:
         reason = reason_to_skip(item, selection)
         if reason:
@@ -124,9 +124,12 @@ def plan(
     set_plan: Callable[[Plan], None],
 ) -> None:
     """Say what this run sets out to measure, before anything is."""
+    use_threads_for(selection.model_set, selection.device)  # before the machine's own speed is read
     embedded = request.config.stash[EMBEDDED] if session.options.dataset_dir is None else None
     identity = dataset_identity(dataset, embedded)
-    set_plan(_plan(session.options, selection, dataset, identity, request.config.stash[LIMITS]))
+    dtypes = model_dtypes(_settings(session.options, selection, request.config.stash[FRAME_CACHE]), selection.models)
+    limits = request.config.stash[LIMITS]
+    set_plan(_plan(session.options, selection, dataset, limits=limits, identity=identity, dtypes=dtypes))
 
 
 @pytest.fixture(scope="session")
@@ -135,7 +138,6 @@ def device_slot(
 ) -> Iterator[DeviceSlot[StagedPipeline]]:
     """The one owner of the device's memory."""
     request.getfixturevalue("plan")
-    use_threads_for(selection.model_set, selection.device)
     loaders = request.config.stash[LOADERS]
     slot = DeviceSlot(recorded_loaders(loaders, session, selection.device), release_for(selection.device))
     yield slot
@@ -216,11 +218,20 @@ def _settings(options: Options, selection: Selection, cache: FrameCache) -> Mode
         attention=options.attn,
         legacy_generation=options.legacy_generation,
         sampling=Sampling(temperature=options.temperature, top_p=options.top_p),
+        room=options.max_new_tokens,
         checkpoints=selection.checkpoints,
     )
 
 
-def _plan(options: Options, selection: Selection, dataset: Dataset, identity: str, limits: dict[str, float]) -> Plan:
+def _plan(
+    options: Options,
+    selection: Selection,
+    dataset: Dataset,
+    *,
+    limits: dict[str, float],
+    identity: str,
+    dtypes: tuple[str, ...],
+) -> Plan:
     return Plan(
         model_set=selection.model_set,
         device=selection.device,
@@ -242,6 +253,7 @@ def _plan(options: Options, selection: Selection, dataset: Dataset, identity: st
         ],
         limits=limits,
         dataset_identity=identity,
+        dtypes=dtypes,
     )
 
 

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from fixtures.selection import Selection
 
 GOALS = Path(__file__).parent / "goals"
 
 
-def in_order_of_measurement(
-    items: Sequence[pytest.Item], models: Sequence[str], draft: str | None
-) -> list[pytest.Item]:
-    """Return the items grouped by model, so that each is loaded once, and within a model as the files have them.
+def in_order_of_measurement(items: Sequence[pytest.Item], selection: Selection) -> list[pytest.Item]:
+    """Return the items grouped by model, so that each is loaded once, and within a model by engine, in their order.
 
-    Tests that hold two models come last.
+    An engine keeps caches and graphs as long as its model is there: the memory of those before it must not count them.
+    What takes no engine comes first, and tests that hold two models come last.
 
     Where a target goes before the draft, those of its tests that compare it with the draft go behind the draft's:
     the target is loaded a second time for them.
     """
-    return sorted(items, key=lambda item: (_turn(item, models, draft), *item.location[:2]))
+    return sorted(items, key=lambda item: (_turn(item, selection), _engine(item, selection), *item.location[:2]))
 
 
-def _turn(item: pytest.Item, models: Sequence[str], draft: str | None) -> int:
-    parameters = getattr(item, "callspec", None)
-    chosen = parameters.params if parameters else {}
+def _turn(item: pytest.Item, selection: Selection) -> int:
+    chosen, models, draft = _parameters(item), selection.models, selection.draft
     if "target" in chosen:
         return 2 * len(models)  # the draft and a target together, behind all that hold one model
     model = chosen.get("pipeline")
@@ -34,6 +35,16 @@ def _turn(item: pytest.Item, models: Sequence[str], draft: str | None) -> int:
     turn = models.index(model)
     waits = item.get_closest_marker("compares_with_draft") and draft in models and turn < models.index(draft or "")
     return turn + len(models) if waits else turn
+
+
+def _engine(item: pytest.Item, selection: Selection) -> int:
+    engine = _parameters(item).get("engine")
+    return selection.engines.index(engine) if engine in selection.engines else -1
+
+
+def _parameters(item: pytest.Item) -> Mapping[str, Any]:
+    parameters = getattr(item, "callspec", None)
+    return parameters.params if parameters else {}
 
 
 def leave_goals_out_unless_named(config: pytest.Config, items: list[pytest.Item]) -> None:

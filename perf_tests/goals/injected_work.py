@@ -45,6 +45,13 @@ class SlowedPipeline:
         self._share = share
         self._work = Work(pipeline.facts().device)
         self._seconds: dict[str, list[float]] = {name: [] for name in STAGES}
+        self._by_engine: dict[str, SlowedPipeline] = {"eager": self}
+
+    def by(self, engine: str) -> SlowedPipeline:
+        """Slow the other engines down as well, each by its own time."""
+        if engine not in self._by_engine:
+            self._by_engine[engine] = SlowedPipeline(self._pipeline.by(engine), self._share)
+        return self._by_engine[engine]
 
     def __getattr__(self, name: str) -> Any:
         """Be the pipeline itself in all else."""

@@ -78,6 +78,16 @@ class StubPipeline:
         """Return as many words as an answer has."""
         return "word " * len(generation.token_ids)
 
+    def by(self, engine: str) -> StubPipeline:  # noqa: ARG002
+        """Be the same."""
+        return self
+
+    def engine_facts(self) -> None:
+        """Say nothing."""
+
+    def work(self, stage: str, given: Any, output: Any) -> None:
+        """State nothing."""
+
     def facts(self) -> StubFacts:
         """Return what there is to say."""
         return StubFacts()

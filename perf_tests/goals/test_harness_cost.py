@@ -48,6 +48,9 @@ class StubStages:
         """Return the five stages; `preprocess` is the one to measure."""
         return dict.fromkeys(STAGES, lambda value: value) | {"preprocess": self._work}
 
+    def work(self, _stage: str, _given: Any, _output: Any) -> None:
+        """Say nothing of it."""
+
     def gaps_s(self) -> list[float]:
         """Return the times between two calls of the measured stage."""
         return [start - end for (_, end), (start, _) in zip(self.busy, self.busy[1:], strict=False)]
@@ -116,7 +119,8 @@ def test_import_of_the_harness(table: GoalTable) -> None:
 def _gaps_s(benchmark: Benchmark, stages: StubStages, rounds: int, progress: Progress) -> list[float]:
     """Measure the stub, and return the seconds between one timed round's work and the next one's."""
     samples = [StubSample(str(number)) for number in range(8)]
-    measured = StageRun(benchmark, stages.calls(), "preprocess", HostMemory(), progress).measure(samples, rounds)
+    run = StageRun(benchmark, stages.calls(), "preprocess", stages.work, HostMemory(), progress)
+    measured = run.measure(samples, rounds)
     assert len(measured.round_s) == rounds * len(samples)
     return stages.gaps_s()[len(samples) : len(samples) + len(measured.round_s) - 1]
 
