@@ -54,6 +54,8 @@ def test_a_rank_that_is_killed_is_healed_by_torchruns_restart_alone(suite):
 
 
 def test_a_sample_that_fails_is_a_record_to_the_ranks_and_a_failure_to_merge(suite):
+    ini = suite.folder / "pytest.ini"
+    ini.write_text(ini.read_text().replace("-p no:cacheprovider", ""))
     result = suite.run_by_ranks("-k", "egpt", STUB_FAIL="prefill:s1", STUB_LIMITS="eager.speedup.videollava.total=9")
     assert result.returncode == 0, result.stderr
     assert {line["restart"] for line in suite.lines()["journal.1.jsonl"] if line["record"] == "attempt"} == {0}
@@ -63,3 +65,5 @@ def test_a_sample_that_fails_is_a_record_to_the_ranks_and_a_failure_to_merge(sui
     assert suite.json("run.json")["end"]["reason"] == "a test failed or a limit was broken"
     assert "prefill of sample 's1' failed" in merged.stdout
     assert suite.json("run.json")["verdicts"][0]["state"] == "not run"
+    assert (suite.folder / ".pytest_cache" / "v" / "cache" / "nodeids").exists()
+    assert (suite.folder / ".pytest_cache" / "rank-1" / "v" / "cache" / "nodeids").exists()
