@@ -225,6 +225,8 @@ def _folder(config: pytest.Config, chosen: options.Options, rank: Rank | None) -
     """Return where this run writes, and whether a run is there already that it goes on with."""
     if chosen.resume is not None and chosen.output_dir is not None:
         raise OptionError("--resume goes on in the folder of the run; leave --output_dir out")
+    if rank is not None and not rank.is_first:
+        return config.rootpath, False  # the first rank names the folder when it has made it
     published = rank.published_folder() if rank else None
     if published is not None:
         return published, True

@@ -61,18 +61,17 @@ class Rank:
         self.store.set(f"{PREFIX}/folder", str(folder))
 
     def published_folder(self) -> Path | None:
-        """Return the folder of the run that this torchrun works on; None where there is none yet.
+        """Return, for the first rank, the folder of the run that this torchrun works on; None where there is none yet.
 
         Raises ResumeError where torchrun started its ranks again and its store is another one.
         """
-        begun = f"{PREFIX}/begun"
-        if self.is_first and self.restart and not self.store.check([begun]):
+        begun, folder = f"{PREFIX}/begun", f"{PREFIX}/folder"
+        if self.restart and not self.store.check([begun]):
             raise ResumeError(
                 "torchrun has lost its store, which names the run's folder; start it again with --resume=FOLDER"
             )
-        if self.is_first:
-            self.store.add(begun, 1)
-        return Path(self.store.get(f"{PREFIX}/folder").decode()) if self._is_published() else None
+        self.store.add(begun, 1)
+        return Path(self.store.get(folder).decode()) if self.store.check([folder]) else None
 
     def awaited_folder(self) -> Path:
         """Return the run's folder as soon as the first rank has made it."""
@@ -83,9 +82,6 @@ class Rank:
         """Yield numbers below `count`, each to one rank only, as this one comes to ask for them."""
         while (number := self.store.add(f"{PREFIX}/{self.restart}/{work}", 1) - 1) < count:
             yield number
-
-    def _is_published(self) -> bool:
-        return self.store.check([f"{PREFIX}/folder"])
 
 
 def rank_of(variables: Mapping[str, str] = os.environ) -> Rank | None:

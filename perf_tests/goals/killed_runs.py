@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ ROOT = Path(__file__).parents[2]
 SAMPLES = 200
 # The whole pass of one small model over small clips, a few tokens each: many kills in little time.
 SUITE = (
-    *("perf_tests", "-q", "-p", "no:cacheprovider", "-k", "test_whole_pipeline and not fixed", "--models=egpt"),
+    *("perf_tests", "-q", "-p", "no:cacheprovider", "-p", "pytest_benchmark.plugin"),
+    *("-k", "test_whole_pipeline and not fixed", "--models=egpt"),
     *(f"--embedded={SAMPLES}:64x48:0.4", "--max_new_tokens=8"),
 )
 ONE_PROCESS = (sys.executable, "-m", "pytest")
@@ -96,21 +97,30 @@ def kill_one_rank(folder: Path, number: int, beside: Answers) -> Trial | None:
 
 
 def _start(command: tuple[str, ...], *more: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([*command, *SUITE, *more], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # Only the plugin that is needed: the others take a part of every start.
+    variables = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    nowhere = subprocess.DEVNULL
+    return subprocess.Popen([*command, *SUITE, *more], cwd=ROOT, env=variables, stdout=nowhere, stderr=nowhere)
 
 
 def _wait_for_a_moment(folder: Path, draw: random.Random, process: subprocess.Popen[bytes], processes: int) -> None:
     """Wait until so many samples are on disk as the lot says, and a part of the next one's time."""
-    samples, end = draw.randrange(SAMPLES), time.monotonic() + LONGEST_S
-    while len(_pids(folder)) < processes or sum(map(_count_of_passes, _whole_lines(folder).values())) < samples:
-        assert process.poll() is None, "the run ended before the moment came"
-        assert time.monotonic() < end, "the run does not come to the moment"
-        time.sleep(0.005)
+    samples = draw.randrange(SAMPLES)
+    _wait_for(lambda: len(_pids(folder)) == processes, process)
+    _wait_for(lambda: _count_of_passes(folder, processes) >= samples, process)
     time.sleep(draw.uniform(0, 0.06))
 
 
-def _count_of_passes(lines: list[bytes]) -> int:
-    return sum(b'"kind":"whole"' in line for line in lines)
+def _wait_for(there: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + LONGEST_S
+    while not there():
+        assert process.poll() is None, "the run ended before the moment came"
+        assert time.monotonic() < end, "the run does not come to the moment"
+        time.sleep(0.02)
+
+
+def _count_of_passes(folder: Path, processes: int) -> int:
+    return sum((folder / rank_file_name(rank)).read_bytes().count(b'"kind":"whole"') for rank in range(processes))
 
 
 def _pids(folder: Path) -> list[int]:
