@@ -23,12 +23,12 @@ from harness.figures import throughput
 from harness.journal import FILE_NAME, read_journal
 from harness.machines import by_machine
 from harness.recorder import Recorder
-from harness.records import RunRecord
 from harness.rounds import Benchmark
 from harness.run_folder import write_whole
 from harness.session import Session
 from harness.stages import Length
 from harness.statistics import mean, median
+from harness.verdicts import PYTESTS_OWN
 from perf_tests.goals.goal_table import GoalRow, GoalTable
 from perf_tests.goals.killed_runs import (
     ONE_PROCESS,
@@ -227,11 +227,9 @@ def test_out_of_memory_is_a_record_and_memory_comes_back(
 
 
 def _is_over(place: Path) -> bool:
-    return (place / FILE_NAME).exists() and _ended(read_journal(place / FILE_NAME))
-
-
-def _ended(run: RunRecord) -> bool:
-    return run.end is not None and run.end.exit_status == 0
+    """Whether a run has come to its end, be it with a broken limit."""
+    end = read_journal(place / FILE_NAME).end if (place / FILE_NAME).exists() else None
+    return end is not None and end.exit_status not in PYTESTS_OWN
 
 
 def _measure(session: Session, benchmark: Benchmark, pipeline: StubPipeline, chosen: list[StubSample]) -> None:
