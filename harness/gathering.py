@@ -24,10 +24,13 @@ from harness.records import (
     RunRecord,
     SentinelRecord,
     SideBySideRecord,
+    SpeculationCostRecord,
     SpeculationRecord,
     StageRecord,
     VerdictRecord,
 )
+
+MEASURED_AS_A_WHOLE = StageRecord | SideBySideRecord | AgreementRecord | SpeculationRecord | SpeculationCostRecord
 
 Line = TypeVar("Line", bound=JournalLine)
 Lines = Sequence[JournalLine]
@@ -48,6 +51,7 @@ def gathered(header: Header, own: Lines, of_other_ranks: Sequence[Lines] = ()) -
         side_by_side=_of(SideBySideRecord, lines),
         agreements=_of(AgreementRecord, lines),
         speculations=_of(SpeculationRecord, lines),
+        speculation_costs=_of(SpeculationCostRecord, lines),
         verdicts=_of(VerdictRecord, lines),
         end=_end(header, journals),
         sentinels=_of(SentinelRecord, lines),
@@ -104,7 +108,7 @@ def _last_attempt_of_each_test(journal: Lines) -> dict[tuple[type, str], int]:
     attempt, found = 0, {}
     for line in journal:
         attempt += isinstance(line, AttemptRecord)
-        if isinstance(line, StageRecord | SideBySideRecord | AgreementRecord | SpeculationRecord):
+        if isinstance(line, MEASURED_AS_A_WHOLE):
             found[type(line), line.test] = attempt
     return found
 

@@ -15,6 +15,7 @@ import msgspec
 
 from harness.errors import ResultFileError
 from harness.figures import MIB, comparisons, highest, legacy_stage_s, pass_s, passes, seconds_by_sample, stage_memory
+from harness.legacy_speculation import speculation_keys
 from harness.records import Failure, ModelRecord, PassRecord, PlannedSample, RunRecord
 from harness.stages import LEGACY_STAGES, STAGES
 
@@ -31,12 +32,13 @@ Record = dict[str, Any]
 def legacy_records(run: RunRecord) -> list[Record]:
     """Return the records of every planned sample of which anything is known, in the dataset's order."""
     per_model = {model: _answers(run, model) for model in run.header.models}
-    agreements = _agreement_keys(run)
+    agreements, speculation = _agreement_keys(run), speculation_keys(run)
     records = []
     for sample in run.header.samples:
         known = {model: answers[sample.id] for model, answers in per_model.items() if sample.id in answers}
-        if known:
-            records.append(_record(run, sample, known, agreements.get(sample.id, {})))
+        of_pairs = agreements.get(sample.id, {}) | speculation.get(sample.id, {})
+        if known or of_pairs:
+            records.append(_record(run, sample, known, of_pairs))
     if records:
         records[0].update(_memory_keys(run))
     return records
@@ -112,7 +114,7 @@ def _error(failure: Failure) -> str:
     return f"{failure.type}: {failure.text}"
 
 
-def _record(run: RunRecord, sample: PlannedSample, known: dict[str, Record], agreement: Record) -> Record:
+def _record(run: RunRecord, sample: PlannedSample, known: dict[str, Record], of_pairs: Record) -> Record:
     record: Record = {
         "id": sample.id,
         "split": sample.split,
@@ -123,7 +125,7 @@ def _record(run: RunRecord, sample: PlannedSample, known: dict[str, Record], agr
         field = MEDIA_FIELD.get(model, TARGET_MEDIA_FIELD)
         record[field] = sample.event_data if field == "event_data" else sample.video_data
         record.update({f"{model}{suffix}": value for suffix, value in keys.items()})
-    return record | agreement
+    return record | of_pairs
 
 
 def _agreement_keys(run: RunRecord) -> dict[str, Record]:

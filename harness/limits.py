@@ -3,10 +3,14 @@
 In the file, tables are keyed by model set and engine; below that
 
     speedup.<target>.{stage1,stage3,total}   at least, times
-    acceptance.<target>                      at least, share of compared positions, all tokens together
+    acceptance.<target>                      at least, share of the target's tokens that the draft proposes, too
+    vision_lift.<target>                     at least, share: what the right pictures bring over another sample's
     median_ms.<model>.<stage>                at most, milliseconds
     host_memory_mib.<model>.<stage>          at most, MiB: peak resident set of the process, for models on the CPU
     device_memory_mib.<model>.<stage>        at most, MiB: peak allocated on the GPU, for models there
+
+Acceptance is judged as measured: greedy answers to the same samples repeat. The lift is judged by the lower end of its
+95 % interval: it says whether the draft sees anything at all, and a figure that may be chance is no yes.
 """
 
 from __future__ import annotations
@@ -24,9 +28,10 @@ from harness.errors import LimitsError
 from harness.figures import LEGACY_READER, MIB, comparisons, gated_stage_1, stage_figures, stage_memory
 from harness.machines import by_machine
 from harness.records import RunRecord, VerdictRecord
+from harness.speculation import SpeculationFigures, speculation_figures
 from harness.stages import STAGES
 
-LOWER_BOUNDS = ("speedup", "acceptance")
+LOWER_BOUNDS = ("speedup", "acceptance", "vision_lift")
 UPPER_BOUNDS = ("median_ms", "host_memory_mib", "device_memory_mib")
 SPEEDUPS = ("stage1", "stage3", "total")
 
@@ -95,10 +100,23 @@ def measured(run: RunRecord) -> dict[str, Measured]:
         for name, speedup in (("stage3", comparison.stages[3]), ("total", comparison.total)):
             figure = Measured(f"{_title(name)} speedup of {versus}", speedup.factor, "{:.3g}x", basis)
             found[f"{base}.speedup.{comparison.target}.{name}"] = figure
-        found[f"{base}.acceptance.{comparison.target}"] = Measured(
-            f"acceptance of {versus}", comparison.acceptance_token_weighted, "{:.3g}", basis
-        )
+    for speculation in speculation_figures(run):
+        found.update({f"{speculation.engine}.{name}": figure for name, figure in _speculation_figures(speculation)})
     return found
+
+
+def _speculation_figures(found: SpeculationFigures) -> Iterator[tuple[str, Measured]]:
+    versus = f"{found.draft} drafting for {found.target}"
+    own = found.acceptance.get("own")
+    if own is not None:
+        basis = f"{own.samples} samples"
+        yield f"acceptance.{found.target}", Measured(f"acceptance of {versus}", own.value, "{:.3g}", basis)
+    if found.lift is not None and found.lift.low is not None:
+        subject = f"vision lift of {versus}, lower end of its interval,"
+        yield (
+            f"vision_lift.{found.target}",
+            Measured(subject, found.lift.low, "{:.3g}", f"{found.lift.samples} samples"),
+        )
 
 
 def _stage_figures(run: RunRecord, engine: str) -> Iterator[tuple[str, Measured]]:
@@ -160,7 +178,8 @@ def _why_not_run(name: str) -> str:
     needs = {
         "speedup": f"{model} and the draft measured on the same samples"
         + (", the files of both found in the same state" if what == ["stage1"] else ""),
-        "acceptance": f"whole passes of {model} and the draft",
+        "acceptance": f"the speculative test of {model} on two samples or more",
+        "vision_lift": f"the speculative test of {model} on two samples or more",
         "median_ms": f"the test of stage {' '.join(what)} of {model}",
         "host_memory_mib": f"memory rounds of {model} on the CPU of a system that tells a process' peak resident set",
         "device_memory_mib": f"memory rounds of {model} on a GPU",

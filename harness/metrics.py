@@ -14,7 +14,7 @@ share; acceptance is the plain share, since it may be 0. `lower_is_better` says 
     time.<stage>.<model>[.<engine>][.<variant>]      seconds
     ms_per_token.<model>.<engine>[.<variant>]        milliseconds a decoding step
     memory.<stage>.<model>[.<engine>][.<variant>]    bytes: allocated on the GPU, else the resident set of the process
-    acceptance.<target>.<engine>                     share of compared positions, all tokens together
+    acceptance.<target>.<engine>                     share: tokens of the target that the draft proposes, teacher-forced
     speedup.stage1.<target>                          by the legacy reader, on the stage samples
     speedup.{stage3,total}.<target>.<engine>         from the whole passes
 
@@ -34,6 +34,7 @@ import msgspec
 from harness.figures import LEGACY_READER, MIB, Speedup, comparable_rounds, comparisons, gated_stage_1, highest
 from harness.memory import MemoryPeak
 from harness.records import RunRecord, StageRecord
+from harness.speculation import speculation_figures
 from harness.statistics import mean, median
 
 MetricKind = Literal["time", "memory", "acceptance", "speedup"]
@@ -99,6 +100,7 @@ def session_metrics(run: RunRecord) -> dict[str, Metric]:
         found += _memory(place, records, on_gpu)
     found += _stage_1_speedups(run)
     found += _whole_pass_figures(run, on_gpu)
+    found += _acceptances(run)
     return {metric.name: metric for metric in found}
 
 
@@ -213,10 +215,16 @@ def _whole_pass_figures(run: RunRecord, on_gpu: bool) -> Iterator[Metric]:
                 tests=_pass_tests(run, *place),
                 sides=_sides(speedup),
             )
-        if run.header.model_set != "full":  # its random weights agree by chance alone
-            rate = comparison.acceptance_token_weighted
+
+
+def _acceptances(run: RunRecord) -> Iterator[Metric]:
+    for found in speculation_figures(run):
+        own = found.acceptance.get("own")
+        if own is not None:
+            place = (found.target, found.engine)
+            tests = dict.fromkeys(each.test for each in run.agreements if (each.target, each.engine) == place)
             name = _name("acceptance", *place)
-            yield Metric(name, "acceptance", rate, "share", False, samples, ACCEPTANCE, _pass_tests(run, *place))
+            yield Metric(name, "acceptance", own.value, "share", False, own.samples, ACCEPTANCE, tuple(tests))
 
 
 def _sides(speedup: Speedup) -> tuple[float, float]:

@@ -73,7 +73,7 @@ class Options:
     temperature: float = _option(0.0, values.temperature, "sampling temperature; 0 is greedy", changes_figures=True)
     top_p: float = _option(1.0, values.share, "nucleus sampling: share of probability kept", changes_figures=True)
     max_new_tokens: int = _option(512, values.count, "most new tokens of an answer", changes_figures=True)
-    gamma: int = _option(5, values.count, "draft tokens a round, for the theoretical speculative speedup")
+    gamma: int = _option(5, values.count, "draft tokens a round of speculative decoding")
     max_frames: int = _option(8, values.count, "frames taken from a video", changes_figures=True)
     use_event_image: bool = _option(
         True,
@@ -108,7 +108,7 @@ class Options:
         5, values.count, "timed rounds of a stage test, per sample (20 under a gate)", changes_figures=True
     )
     stage_samples: int | None = _option(
-        None, values.count, "most samples of a stage test (default: 8; 2 of the set full)", changes_figures=True
+        None, values.count, "most samples of a stage test (default: 8; 1 of the set full)", changes_figures=True
     )
     fixed_tokens: int | None = _option(
         None, values.count, "tokens of a run of fixed length (default: by model and set)", changes_figures=True

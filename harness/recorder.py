@@ -14,7 +14,6 @@ from harness.memory import meter_for
 from harness.pass_tally import PassTally, PassTimes
 from harness.progress import Progress, progress_on
 from harness.records import (
-    AgreementRecord,
     EngineRecord,
     Failure,
     PassKind,
@@ -27,7 +26,7 @@ from harness.rounds import Benchmark
 from harness.session import Session
 from harness.side_by_side import timed_pairs
 from harness.speculation import views
-from harness.speculation_run import Pair, SpeculationRun
+from harness.speculation_run import Line, Pair, SpeculationRun
 from harness.stage_measurement import StageMeasurement, StageRun
 from harness.stages import Length, Pipeline, Sample, prevailing_state, stage_calls
 from harness.time_limit import limited
@@ -159,22 +158,25 @@ class Recorder:
         )
         self._conclude([record], [], figures=True)
 
-    def measure_speculation(self, pair: Pair, samples: Sequence[Sample], *, target: str, engine: str) -> list[str]:
-        """Answer every sample by the target alone and by the pair; return the samples whose answers differ.
+    def measure_speculation(
+        self, pair: Pair, samples: Sequence[Sample], *, target: str, engine: str
+    ) -> list[SpeculationRecord]:
+        """Answer every sample by the target alone and by the pair; return what became of each.
 
-        Fails the test as `measure_stage` does.
+        Every line is on disk before the next one is measured. Fails the test as `measure_stage` does.
         """
         requests: list[SpeculationRecord] = []
 
-        def on_record(record: SpeculationRecord) -> None:
+        def on_record(record: Line) -> None:
             self.session.append(record)
-            requests.append(record)
+            if isinstance(record, SpeculationRecord):
+                requests.append(record)
 
         progress = progress_on(self.session.terminal, target)
+        meter = meter_for(self._device())
         try:
-            agreements, failures = SpeculationRun(self.benchmark, pair, self.test, target, engine, progress).measure(
-                samples, on_record
-            )
+            run = SpeculationRun(self.benchmark, pair, self.test, target, engine, progress, meter)
+            failures = run.measure(samples, on_record)
         finally:
             progress.stop()
         rounds = [each for request in requests for each in request.rounds]
@@ -182,8 +184,8 @@ class Recorder:
             self.benchmark.extra_info.update(
                 target=target, engine=engine, gamma=pair.gamma, **msgspec.to_builtins(views(rounds))
             )
-        self._conclude(agreements, failures, figures=bool(requests))
-        return [request.sample for request in requests if not request.identical]
+        self._conclude([], failures, figures=bool(requests))
+        return requests
 
     def _work(self, samples: Sequence[Sample], done: Container[str], progress: Progress) -> Work:
         """The samples that are left for this process; those of `done` are not taken again."""
@@ -213,7 +215,7 @@ class Recorder:
 
     def _conclude(
         self,
-        lines: Iterable[StageRecord | SideBySideRecord | AgreementRecord | EngineRecord],
+        lines: Iterable[StageRecord | SideBySideRecord | EngineRecord],
         failures: Sequence[Failure],
         *,
         figures: bool,

@@ -212,11 +212,25 @@ class AgreementRecord(msgspec.Struct, frozen=True, tag_field="record", tag="agre
     agrees: dict[str, tuple[bool, ...]]
 
 
+class PartingRecord(msgspec.Struct, frozen=True):
+    """Where two answers part, and how far apart the target's two likeliest ids were there; `allowed` is a near tie."""
+
+    place: int
+    margin: float
+    allowed: float
+
+    @property
+    def is_near_tie(self) -> bool:
+        """Whether rounding alone may have made the difference."""
+        return self.margin <= self.allowed
+
+
 class SpeculationRecord(msgspec.Struct, frozen=True, tag_field="record", tag="speculation"):
     """One request answered by the target alone and, right after it, with the draft's help.
 
     `alone_s`, `pair_s`: from the files to the answer, both models' files, pictures and prompts in `pair_s`;
     `alone_decode_s` of them went into `alone_steps` decoding steps, `loop_s` into the speculative rounds.
+    `first_alone_s`, `first_pair_s`: to the first token; None in older files. `parting`: where the answers differ.
     """
 
     test: str
@@ -232,6 +246,31 @@ class SpeculationRecord(msgspec.Struct, frozen=True, tag_field="record", tag="sp
     alone_steps: int
     pair_s: float
     loop_s: float
+    first_alone_s: float | None = None
+    first_pair_s: float | None = None
+    parting: PartingRecord | None = None
+
+
+class SpeculationCostRecord(msgspec.Struct, frozen=True, tag_field="record", tag="speculation_cost"):
+    """What the pieces of speculative decoding take in the middle of one answer, in turn: raw seconds.
+
+    `step_s`: a decoding step of the target alone, `draft_step_s`: one proposed token, `verify_s[m]`: one pass of the
+    target over m tokens. The contexts are positions attended to, prompt included. `alone_memory`, `pair_memory`: peaks
+    over a request of either kind, both with both models loaded.
+    """
+
+    test: str
+    sample: str
+    target: str
+    engine: str
+    dtype: str
+    target_context: int
+    draft_context: int
+    step_s: tuple[float, ...]
+    draft_step_s: tuple[float, ...]
+    verify_s: dict[int, tuple[float, ...]]
+    alone_memory: MemoryPeak
+    pair_memory: MemoryPeak
 
 
 class VerdictRecord(msgspec.Struct, frozen=True, tag_field="record", tag="verdict"):
@@ -320,6 +359,7 @@ JournalLine = (
     | SideBySideRecord
     | AgreementRecord
     | SpeculationRecord
+    | SpeculationCostRecord
     | VerdictRecord
     | SentinelRecord
     | OutcomeRecord
@@ -342,6 +382,7 @@ class RunRecord(msgspec.Struct, frozen=True):
     side_by_side: tuple[SideBySideRecord, ...] = ()
     agreements: tuple[AgreementRecord, ...] = ()
     speculations: tuple[SpeculationRecord, ...] = ()
+    speculation_costs: tuple[SpeculationCostRecord, ...] = ()
     verdicts: tuple[VerdictRecord, ...] = ()
     end: EndRecord | None = None
     sentinels: tuple[SentinelRecord, ...] = ()

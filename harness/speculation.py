@@ -9,18 +9,26 @@ The same letter stands for different figures in different tools; here each has a
     survival[k]             share of rounds in which more than k proposals were accepted: vLLM's per-position rate
     conditional_at[k]       of the rounds in which k were accepted and one more was proposed, those in which it was,
                             too: EAGLE's
+
+All are pooled: every round has one voice. `by_request` gives every request one; `by_place` says where in the answer the
+proposals stood that were looked at.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from harness.records import AgreementRecord, RoundLog, RunRecord, SpeculationRecord
+from harness.memory import MemoryPeak
+from harness.records import AgreementRecord, RoundLog, RunRecord, SpeculationCostRecord, SpeculationRecord
+from harness.speculation_cost import Costs, best_gamma, break_even, costs_of, least_break_even, predicted_speedup
 from harness.statistics import mean
 from harness.student import t_quantile
+
+PLACES_A_BIN = 16
 
 
 class Views(msgspec.Struct, frozen=True):
@@ -48,11 +56,45 @@ class Interval(msgspec.Struct, frozen=True):
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
+class ByRequest(msgspec.Struct, frozen=True):
+    """Means over requests of three views of each one's own log; requests without a proposal have none of the shares."""
+
+    accepted_of_drafted: float | None
+    conditional: float | None
+    tokens_a_round: float
+
+
+class ByPlace(msgspec.Struct, frozen=True):
+    """Of the proposals for the places `first` to `last` of an answer that were looked at, how many were accepted."""
+
+    first: int
+    last: int
+    accepted: int
+    looked_at: int
+
+
+class Payoff(msgspec.Struct, frozen=True):
+    """What the cost model makes of measured costs.
+
+    `predicted`: decoding, by the rounds that there were; `best_gamma` with its speed-up, by where the draft agrees
+    (gamma 0: leave the target alone); `break_even`: the acceptance from which on this gamma pays, and
+    `least_break_even` the gamma that pays from the lowest on, with that acceptance. None: no acceptance is enough.
+    """
+
+    costs: Costs
+    predicted: float | None
+    best_gamma: tuple[int, float] | None
+    break_even: float | None
+    least_break_even: tuple[int, float] | None
+
+
 class SpeculationFigures(msgspec.Struct, frozen=True):
     """One target's speculative decoding: `acceptance` by what the draft was shown, `lift` of the right pictures.
 
-    `speedup`: total time of the target alone over that of the pair, everything charged; `predicted` is that of the
-    decoding alone, tokens_a_round / (gamma c + v), from the measured c and v beside `decode_speedup`, what it was.
+    `speedup`: total time of the target alone over that of the pair, everything charged, and `first_token` that to the
+    first token. `decode_speedup`: the same for decoding alone, beside what the `payoff` predicts. `near_ties`: answers
+    that are not the target's own, but part from it where it could hardly decide. `added_peak_bytes`: what a request of
+    the pair takes beyond one of the target alone, beside `draft_weights_bytes`.
     """
 
     target: str
@@ -62,14 +104,25 @@ class SpeculationFigures(msgspec.Struct, frozen=True):
     acceptance: dict[str, Interval]
     lift: Interval | None
     views: Views | None
+    by_request: ByRequest | None
+    by_place: tuple[ByPlace, ...]
     identical: int
+    near_ties: int
     requests: int
     speedup: Interval | None
     slower_share: float | None
-    c: float | None
-    v: float | None
-    predicted: float | None
+    first_token: Interval | None
     decode_speedup: float | None
+    payoff: Payoff | None
+    draft_weights_bytes: int | None
+    added_peak_bytes: int | None
+
+    @property
+    def residual(self) -> float | None:
+        """How far decoding was from what the cost model predicts, as a share of the prediction."""
+        if self.payoff is None or self.payoff.predicted is None or self.decode_speedup is None:
+            return None
+        return self.decode_speedup / self.payoff.predicted - 1
 
 
 def views(rounds: Sequence[RoundLog]) -> Views:
@@ -92,6 +145,40 @@ def views(rounds: Sequence[RoundLog]) -> Views:
 def _conditional_at(rounds: Sequence[RoundLog], k: int) -> float | None:
     reached = [each for each in rounds if each.accepted >= k and each.drafted > k]
     return mean([float(each.accepted > k) for each in reached]) if reached else None
+
+
+def by_request(requests: Sequence[Sequence[RoundLog]]) -> ByRequest | None:
+    """Return the means over requests; None where none has a round."""
+    each = [views(rounds) for rounds in requests if rounds]
+    if not each:
+        return None
+    return ByRequest(
+        accepted_of_drafted=_mean_of_known(one.accepted_of_drafted for one in each),
+        conditional=_mean_of_known(one.conditional for one in each),
+        tokens_a_round=mean([one.tokens_a_round for one in each]),
+    )
+
+
+def by_place(requests: Sequence[Sequence[RoundLog]]) -> tuple[ByPlace, ...]:
+    """Return the proposals that were looked at by where in the answer they stood; its first id is never proposed."""
+    accepted: Counter[int] = Counter()
+    looked_at: Counter[int] = Counter()
+    for rounds in requests:
+        written = 1
+        for each in rounds:
+            for place in range(min(each.accepted + 1, each.drafted)):
+                looked_at[(written + place) // PLACES_A_BIN] += 1
+                accepted[(written + place) // PLACES_A_BIN] += place < each.accepted
+            written += each.emitted
+    return tuple(
+        ByPlace(each * PLACES_A_BIN, (each + 1) * PLACES_A_BIN - 1, accepted[each], looked_at[each])
+        for each in sorted(looked_at)
+    )
+
+
+def _mean_of_known(values: Iterable[float | None]) -> float | None:
+    known = [each for each in values if each is not None]
+    return mean(known) if known else None
 
 
 def pooled_share(counts: Sequence[tuple[int, int]]) -> Interval:
@@ -132,25 +219,30 @@ def _figures(
     requests: Sequence[SpeculationRecord],
 ) -> SpeculationFigures:
     counts = {kind: [_counted(each.agrees[kind]) for each in agreements] for kind in _kinds(agreements)}
-    rounds = [each for request in requests for each in request.rounds]
-    pace = _pace(requests)
-    seen = views(rounds) if rounds else None
+    logs = [each.rounds for each in requests]
+    rounds = [each for log in logs for each in log]
+    gamma = int(run.header.options["gamma"])
+    cost = next((each for each in run.speculation_costs if (each.target, each.engine) == (target, engine)), None)
     return SpeculationFigures(
         target=target,
         draft=run.header.draft or "",
         engine=engine,
-        gamma=int(run.header.options["gamma"]),
+        gamma=gamma,
         acceptance={kind: pooled_share(each) for kind, each in counts.items() if sum(whole for _, whole in each)},
         lift=_lift(counts),
-        views=seen,
+        views=views(rounds) if rounds else None,
+        by_request=by_request(logs),
+        by_place=by_place(logs),
         identical=sum(each.identical for each in requests),
+        near_ties=sum(each.parting is not None and each.parting.is_near_tie for each in requests),
         requests=len(requests),
         speedup=_ratio([each.alone_s for each in requests], [each.pair_s for each in requests]) if requests else None,
         slower_share=mean([float(each.pair_s > each.alone_s) for each in requests]) if requests else None,
-        c=pace and pace[0],
-        v=pace and pace[1],
-        predicted=_predicted(rounds, seen, pace),
+        first_token=_first_token(requests),
         decode_speedup=_decode_speedup(requests),
+        payoff=_payoff(cost, gamma, rounds, agreements) if cost else None,
+        draft_weights_bytes=next((each.memory_bytes for each in run.models if each.model == run.header.draft), None),
+        added_peak_bytes=_added_peak(cost) if cost else None,
     )
 
 
@@ -173,25 +265,34 @@ def _lift(counts: Mapping[str, Sequence[tuple[int, int]]]) -> Interval | None:
     return _ratio([float(mine - theirs) for (mine, _), (theirs, _) in pairs], [float(whole) for (_, whole), _ in pairs])
 
 
-def _pace(requests: Sequence[SpeculationRecord]) -> tuple[float, float] | None:
-    """Return c, a drafted token, and v, a verification, in decoding steps of the target alone."""
-    steps = sum(each.alone_steps for each in requests)
-    rounds = [each for request in requests for each in request.rounds]
-    drafted = sum(each.drafted for each in rounds)
-    if not steps or not drafted:
-        return None
-    step_s = math.fsum(each.alone_decode_s for each in requests) / steps
-    c = math.fsum(each.draft_s for each in rounds) / drafted / step_s
-    return c, math.fsum(each.verify_s for each in rounds) / len(rounds) / step_s
+def _payoff(
+    cost: SpeculationCostRecord, gamma: int, rounds: Sequence[RoundLog], agreements: Sequence[AgreementRecord]
+) -> Payoff:
+    costs, answers = costs_of(cost), [each.agrees.get("own", ()) for each in agreements]
+    return Payoff(
+        costs=costs,
+        predicted=predicted_speedup(rounds, costs),
+        best_gamma=best_gamma(answers, costs) if any(len(each) > 1 for each in answers) else None,
+        break_even=break_even(gamma, costs) if gamma in costs.gammas else None,
+        least_break_even=least_break_even(costs),
+    )
 
 
-def _predicted(rounds: Sequence[RoundLog], seen: Views | None, pace: tuple[float, float] | None) -> float | None:
-    if seen is None or pace is None:
-        return None
-    drafted_a_round = sum(each.drafted for each in rounds) / len(rounds)
-    return seen.tokens_a_round / (drafted_a_round * pace[0] + pace[1])
+def _first_token(requests: Sequence[SpeculationRecord]) -> Interval | None:
+    known = [(each.first_alone_s, each.first_pair_s) for each in requests if each.first_alone_s and each.first_pair_s]
+    return _ratio([alone for alone, _ in known], [pair for _, pair in known]) if known else None
 
 
 def _decode_speedup(requests: Sequence[SpeculationRecord]) -> float | None:
     pair = math.fsum(each.loop_s for each in requests)
     return math.fsum(each.alone_decode_s for each in requests) / pair if pair else None
+
+
+def _added_peak(cost: SpeculationCostRecord) -> int | None:
+    """On a GPU what PyTorch allocated, on the CPU the resident set."""
+    alone, pair = _peak(cost.alone_memory), _peak(cost.pair_memory)
+    return None if alone is None or pair is None else pair - alone
+
+
+def _peak(memory: MemoryPeak) -> int | None:
+    return memory.host_bytes if memory.device_allocated_bytes is None else memory.device_allocated_bytes

@@ -7,10 +7,21 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from harness import clock
+from harness.memory import MemoryMeter
 from harness.progress import Progress
-from harness.records import AgreementRecord, Failure, RoundLog, SpeculationRecord
+from harness.records import (
+    AgreementRecord,
+    Failure,
+    PartingRecord,
+    RoundLog,
+    SpeculationCostRecord,
+    SpeculationRecord,
+)
 from harness.rounds import Benchmark, Holder, timed_rounds
+from harness.speculation_pace import Matched, measure_paces
 from harness.stages import Sample
+
+Line = AgreementRecord | SpeculationRecord | SpeculationCostRecord
 
 
 class Pair(Protocol):
@@ -22,10 +33,16 @@ class Pair(Protocol):
         """The target's answer by itself, and the seconds that decoding took of it."""
 
     def together(self, sample: Any, clock: Callable[[], float]) -> Any:
-        """The answer as `generation`, its `rounds`, and the seconds of the `loop_s`."""
+        """The answer as `generation`, its `rounds`, and seconds: `loop_s` of them, `first_s` to the first token."""
 
     def agreements(self, samples: Any, answers: Any) -> list[dict[str, list[bool]]]:
         """For each sample, by what the draft is shown: where it would say what the target said."""
+
+    def matched(self, sample: Any, answer: Any) -> Matched:
+        """Both models in the middle of the target's answer."""
+
+    def parting(self, sample: Any, alone: Any, together: Any) -> Any:
+        """Where two answers part, as `place`, `margin` and `allowed`; None where they are the same."""
 
 
 class Alone:
@@ -48,21 +65,23 @@ class SpeculationRun:
     target: str
     engine: str
     progress: Progress
+    meter: MemoryMeter
 
-    def measure(
-        self, samples: Sequence[Sample], on_record: Callable[[SpeculationRecord], None]
-    ) -> tuple[list[AgreementRecord], list[Failure]]:
-        """Take each sample through both ways in turn, the first one once before; pytest-benchmark times the pair.
+    def measure(self, samples: Sequence[Sample], on_record: Callable[[Line], None]) -> list[Failure]:
+        """Take each sample through both ways in turn; pytest-benchmark times the pair.
 
-        Returns where draft and target agree on the samples that came through, and what failed. With benchmarks
-        disabled one sample goes both ways and nothing is measured.
+        Before them, on the first sample that can be answered, what each piece of the work costs: an engine captures or
+        compiles then. Behind them, where draft and target agree. Returns what failed. With benchmarks disabled one
+        sample goes both ways and nothing is measured.
         """
         self.progress.start("speculative", len(samples) if self.benchmark.enabled else 1)
         answered: dict[str, Alone] = {}
+        warm: list[SpeculationCostRecord] = []
 
         def prepare(sample: Sample) -> Alone:
-            if not answered:
-                self.pair.together(sample, clock.now)
+            if self.benchmark.enabled and not warm:
+                warm.append(self._costs(Alone(self.pair, sample)))
+                on_record(warm[0])
             return Alone(self.pair, sample)
 
         def finish(holder: Holder, seconds: float) -> None:
@@ -80,12 +99,15 @@ class SpeculationRun:
             finish=finish,
             progress=self.progress,
         )
-        return self._agreements([sample for sample in samples if sample.id in answered], answered), failures
+        for agreement in self._agreements(list(answered.values())):
+            on_record(agreement)
+        return failures
 
-    def _agreements(self, samples: Sequence[Sample], answered: dict[str, Alone]) -> list[AgreementRecord]:
-        if len(samples) < 2:  # the controls take another sample's pictures
+    def _agreements(self, answered: Sequence[Alone]) -> list[AgreementRecord]:
+        if len(answered) < 2:  # the controls take another sample's pictures
             return []
-        found = self.pair.agreements(samples, [answered[sample.id].answer.token_ids for sample in samples])
+        samples = [alone.sample for alone in answered]
+        found = self.pair.agreements(samples, [alone.answer.token_ids for alone in answered])
         return [
             AgreementRecord(
                 self.test, sample.id, self.target, self.engine, {kind: tuple(each) for kind, each in agrees.items()}
@@ -93,8 +115,32 @@ class SpeculationRun:
             for sample, agrees in zip(samples, found, strict=True)
         ]
 
+    def _costs(self, alone: Alone) -> SpeculationCostRecord:
+        """Time and memory of the pieces, in rounds of their own."""
+        sample = alone.sample
+        context = self.pair.matched(sample, alone.answer.token_ids)
+        paces = measure_paces(context)
+        dtype, contexts = context.dtype, (context.target_context, context.draft_context)
+        del context  # two KV caches
+        return SpeculationCostRecord(
+            test=self.test,
+            sample=sample.id,
+            target=self.target,
+            engine=self.engine,
+            dtype=dtype,
+            target_context=contexts[0],
+            draft_context=contexts[1],
+            step_s=paces.step_s,
+            draft_step_s=paces.draft_step_s,
+            verify_s=paces.verify_s,
+            alone_memory=self.meter.peak_while(lambda: self.pair.alone(sample, clock.now)),
+            pair_memory=self.meter.peak_while(lambda: self.pair.together(sample, clock.now)),
+        )
+
     def _record(self, alone: Alone, found: Any, seconds: float) -> SpeculationRecord:
         ids = tuple(found.generation.token_ids)
+        identical = ids == tuple(alone.answer.token_ids)
+        parting = None if identical else self.pair.parting(alone.sample, alone.answer.token_ids, ids)
         return SpeculationRecord(
             test=self.test,
             sample=alone.sample.id,
@@ -106,10 +152,13 @@ class SpeculationRun:
                 for each in found.rounds
             ),
             token_ids=ids,
-            identical=ids == tuple(alone.answer.token_ids),
+            identical=identical,
             alone_s=alone.seconds,
             alone_decode_s=alone.decode_s,
             alone_steps=len(alone.answer.token_ids) - 1,
             pair_s=seconds,
             loop_s=found.loop_s,
+            first_alone_s=alone.seconds - alone.decode_s,
+            first_pair_s=found.first_s,
+            parting=parting and PartingRecord(parting.place, parting.margin, parting.allowed),
         )

@@ -283,9 +283,10 @@ def _comparison_text(comparison: Comparison) -> str:
     )
     return (
         f"stage 3: {comparison.stages[3].factor:.2f}x{split}\n"
-        f"position-wise acceptance: {comparison.acceptance_per_sample:.3f} (mean of the samples), "
-        f"{comparison.acceptance_token_weighted:.3f} (all tokens)\n"
-        f"c = {comparison.cost_ratio:.3f}; theoretical speculative speedup at gamma {comparison.gamma}: "
+        f"position-wise agreement: {comparison.acceptance_per_sample:.3f} (mean of the samples), "
+        f"{comparison.acceptance_token_weighted:.3f} (all tokens); of answers written independently, so it is no "
+        f"acceptance rate\nthe old script's forecast from it: c = {comparison.cost_ratio:.3f}; theoretical "
+        f"speculative speedup at gamma {comparison.gamma}: "
         f"{comparison.theoretical_speedup:.2f}x"
     )
 

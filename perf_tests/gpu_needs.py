@@ -20,10 +20,11 @@ def reason_to_skip(item: pytest.Item, selection: Selection) -> str | None:
     needs = marker.kwargs if marker else {}
     models = 2 if item.get_closest_marker("holds_two_models") else 1
     memory_gb = float(needs.get("memory_gb", models * SET_NEEDS_GB[selection.model_set]))
-    return _missing(memory_gb, int(needs.get("devices", 1)), selection.device)
+    return missing_gpu(memory_gb, int(needs.get("devices", 1)), selection.device)
 
 
-def _missing(memory_gb: float, devices: int, device: str) -> str | None:
+def missing_gpu(memory_gb: float, devices: int, device: str) -> str | None:
+    """Return what is not there of so many GPUs with so much memory each, in words; None where all is."""
     import torch
 
     if not torch.cuda.is_available():

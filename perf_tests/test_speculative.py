@@ -13,6 +13,7 @@ from fixtures.selection import Selection
 from fixtures.speculative_pair import SpeculativePair
 from harness.device_slot import DeviceSlot
 from harness.recorder import Recorder
+from harness.records import SpeculationRecord
 from harness.session import Session
 
 
@@ -27,21 +28,28 @@ def test_speculative(
     device_slot: DeviceSlot[StagedPipeline],
     recorder: Recorder,
 ) -> None:
-    """Request by request, the target alone and then the pair; where numbers are exact, answers must be the same."""
+    """Request by request, the target alone and then the pair; answers may differ at a near tie of half precision."""
     assert selection.draft is not None
     if selection.model_set == "full":
         pytest.skip("the random weights of the full set agree by chance alone: there is nothing to accept")
     try:
         draft, verifier = device_slot.hold(selection.draft, target)
         pair = SpeculativePair(
-            draft,
-            verifier,
+            draft.by(engine),
+            verifier.by(engine),
             gamma=session.options.gamma,
             max_new_tokens=session.options.max_new_tokens,
             stop_at_eos=True,
         )
     except FixtureError as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
-    differing = recorder.measure_speculation(pair, stage_samples, target=target, engine=engine)
-    if verifier.facts().dtype == "float32":
-        assert not differing, f"answers that are not the target's own: {', '.join(differing)}"
+    requests = recorder.measure_speculation(pair, stage_samples, target=target, engine=engine)
+    exact = verifier.facts().dtype == "float32"
+    wrong = [each for each in requests if each.parting and (exact or not each.parting.is_near_tie)]
+    assert not wrong, f"answers that are not the target's own: {', '.join(map(_described, wrong))}"
+
+
+def _described(request: SpeculationRecord) -> str:
+    where = request.parting
+    assert where is not None
+    return f"{request.sample} from token {where.place} on (margin {where.margin:.3g}, a tie is {where.allowed:.3g})"

@@ -43,17 +43,19 @@ class GoalTable:
     """Rows of one topic; `write` replaces the topic's file by them.
 
     `file`: another name than the topic's, where it is measured on several machines; `unfinished`: rows are to come.
+    `folder`: elsewhere for a rehearsal.
     """
 
     topic: str
     device: str = "cpu"
     file: str = ""
     unfinished: bool = False
+    folder: Path = MEASURED
     rows: list[GoalRow] = field(default_factory=list)
 
     def write(self) -> Path:
         """Write conditions, command and rows, and print the rows."""
-        path = MEASURED / f"{self.file or self.topic}.json"
+        path = self.folder / f"{self.file or self.topic}.json"
         content = {
             "conditions": stable_environment(self.device),
             "command": f"make measured TOPIC={self.topic}",

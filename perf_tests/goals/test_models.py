@@ -77,7 +77,7 @@ def test_tiny_draft_agrees_with_the_targets(table: GoalTable, tmp_path: Path) ->
     """Position-wise agreement on the embedded dataset, from the suite's own whole pass."""
     run = _run_suite(tmp_path / "tiny", "-k", "test_whole_pipeline and not fixed")
     for comparison in comparisons(run):
-        what = f"acceptance of egpt over {comparison.target}, position-wise, all tokens"
+        what = f"position-wise agreement of egpt and {comparison.target}, all tokens"
         row = GoalRow(what, comparison.acceptance_token_weighted, "share", "above 0", comparison.total.samples)
         table.rows.append(row)
 

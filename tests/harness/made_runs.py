@@ -9,17 +9,22 @@ from hypothesis import strategies as st
 from harness.memory import MemoryPeak
 from harness.records import (
     FORMAT_VERSION,
+    AgreementRecord,
     EndRecord,
     Failure,
     GateRecord,
     Header,
     ModelRecord,
     OutcomeRecord,
+    PartingRecord,
     PassRecord,
     PlannedSample,
+    RoundLog,
     RunRecord,
     SentinelRecord,
     SideBySideRecord,
+    SpeculationCostRecord,
+    SpeculationRecord,
     StageRecord,
     VerdictRecord,
 )
@@ -109,6 +114,41 @@ def side_by_side(way_s: tuple[float, ...], reference_s: tuple[float, ...]) -> Si
     return SideBySideRecord("test_read[fast]", "8 frames", "fast", "legacy", way_s, reference_s, {"slices": "1"})
 
 
+def log(*drafted_accepted: tuple[int, int]) -> tuple[RoundLog, ...]:
+    """Rounds of a text that goes on behind them; 0.1 s for drafting, 0.2 s for verifying."""
+    return tuple(RoundLog(drafted, accepted, accepted + 1, 0.1, 0.2) for drafted, accepted in drafted_accepted)
+
+
+def agreement(sample: str, own: tuple[bool, ...], shuffled: tuple[bool, ...], **changes: Any) -> AgreementRecord:
+    fields: dict[str, Any] = {
+        "test": "test_speculative", "sample": sample, "target": "videollava", "engine": "eager",
+        "agrees": {"own": own, "shuffled": shuffled},
+    }  # fmt: skip
+    return AgreementRecord(**fields | changes)
+
+
+def request(sample: str, **changes: Any) -> SpeculationRecord:
+    """10 s by the target alone, of which 9 for as many steps; 5 s by the pair, of which 3 in the loop."""
+    fields: dict[str, Any] = {
+        "test": "test_speculative", "sample": sample, "target": "videollava", "engine": "eager", "gamma": 4,
+        "rounds": log((4, 3), (4, 4)), "token_ids": tuple(range(10)), "identical": True, "alone_s": 10.0,
+        "alone_decode_s": 9.0, "alone_steps": 9, "pair_s": 5.0, "loop_s": 3.0, "first_alone_s": 1.0,
+        "first_pair_s": 2.0,
+    }  # fmt: skip
+    return SpeculationRecord(**fields | changes)
+
+
+def cost(*, step_s: float = 1.0, c: float = 0.25, v: float = 2.0, **changes: Any) -> SpeculationCostRecord:
+    """A drafted token takes `c` steps, a pass over any number of tokens `v`."""
+    fields: dict[str, Any] = {
+        "test": "test_speculative", "sample": "s1", "target": "videollava", "engine": "eager", "dtype": "float32",
+        "target_context": 70, "draft_context": 20, "step_s": (step_s, 9 * step_s, step_s),
+        "draft_step_s": (c * step_s,), "verify_s": dict.fromkeys(range(1, 33), (v * step_s,)),
+        "alone_memory": host_peak(100), "pair_memory": host_peak(110),
+    }  # fmt: skip
+    return SpeculationCostRecord(**fields | changes)
+
+
 def host_peak(mebibytes: float) -> MemoryPeak:
     return MemoryPeak(host_bytes=int(mebibytes * 1024 * 1024))
 
@@ -162,6 +202,13 @@ def full_run(**changes: Any) -> RunRecord:
         "models": tuple(loaded(model, 100 * slowness[model]) for model in models),
         "stages": (*stages, legacy),
         "passes": (*passes, *(failed_pass(model, "s3") for model in models)),
+        "agreements": tuple(
+            agreement(sample, (True, True, True, False), (True, True, False, False), target=target)
+            for target in models[1:]
+            for sample in ("s1", "s2")
+        ),
+        "speculations": tuple(request(sample, target=target) for target in models[1:] for sample in ("s1", "s2")),
+        "speculation_costs": tuple(cost(target=target) for target in models[1:]),
         "verdicts": (VerdictRecord("eager.speedup.llava.total", "pass", "it was fast", "test_w", 3.0, 2.0),),
         "end": EndRecord(STARTED_AT, 0, "no test failed", ("use --rounds",)),
     }
@@ -175,6 +222,9 @@ SIZES = st.none() | st.integers(0, 2**45)
 PLAIN = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | TEXTS | st.lists(TEXTS, max_size=3)
 FAILURES = st.builds(Failure, sample=NAMES, stage=st.sampled_from(STAGES), type=NAMES, text=TEXTS)
 PEAKS = st.builds(MemoryPeak, host_bytes=SIZES, device_allocated_bytes=SIZES, device_reserved_bytes=SIZES)
+
+
+PARTINGS = st.none() | st.builds(PartingRecord, st.integers(0, 500), SECONDS, SECONDS)
 
 
 @st.composite
@@ -217,6 +267,8 @@ JOURNAL_LINES = st.one_of(
     st.builds(
         SentinelRecord, st.sampled_from(["start", "end"]), st.just((0.1, 0.2)), st.just((0.3,)), st.none(), SIZES
     ),
+    st.builds(request, NAMES, target=NAMES, identical=st.booleans(), parting=PARTINGS),
+    st.builds(cost, step_s=SECONDS, c=SECONDS, v=SECONDS, target=NAMES),
     st.builds(OutcomeRecord, NAMES, st.sampled_from(["failed", "skipped", "deselected"]), TEXTS),
     st.builds(GateRecord, NAMES, st.sampled_from(["pass", "flagged"]), TEXTS, st.just(("test",)), st.none() | SECONDS),
     st.builds(VerdictRecord, NAMES, st.sampled_from(["pass", "broken", "not run"]), TEXTS, TEXTS, SECONDS, SECONDS),

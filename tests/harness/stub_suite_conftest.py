@@ -16,7 +16,7 @@ import pytest
 from harness import clock, machine_rates, memory, sentinels
 from harness.device_slot import DeviceSlot
 from harness.loading import recorded_loaders
-from harness.records import PlannedSample
+from harness.records import MachineRecord, PlannedSample
 from harness.session import Plan
 
 SECONDS = {"load": 0.5, "preprocess": 0.25, "vision": 0.125, "prefill": 1.0, "decode": 2.0}
@@ -51,6 +51,8 @@ def sentinel():
 
 machine_rates.measure = lambda device, dtypes: None  # takes its time from the clock, which stands still
 sentinels.workloads = lambda device: {"matrix product": sentinel, "copy": sentinel}
+
+machine_rates.measure = lambda device, dtypes: MachineRecord(1e9, 1e9, {})
 
 
 def slowness(model, stage):
@@ -121,15 +123,6 @@ class StubPipeline:
         if at == here:
             os.kill(os.getpid(), int(number))
 
-    def by(self, engine):
-        return self
-
-    def engine_facts(self):
-        return None
-
-    def work(self, stage, given, output):
-        return None
-
     def load(self, sample):
         self._take("load", sample)
         states = os.environ.get("STUB_STATES", "").split()  # one a call and sample, the last for all further ones
@@ -153,6 +146,15 @@ class StubPipeline:
         self._take("decode", prefilled.pop())  # decoding the same state twice fails, as it would with a real cache
         ids = ANSWERS[self.key] if stop_at_eos else (3,) * max_new_tokens
         return Answer(ids[:max_new_tokens], "eos" if stop_at_eos else "length")
+
+    def by(self, engine):
+        return self
+
+    def engine_facts(self):
+        return None
+
+    def work(self, stage, given, output):
+        return None
 
     def text(self, generation):
         return " ".join(map(str, generation.token_ids))

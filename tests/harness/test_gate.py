@@ -9,7 +9,7 @@ from harness.gate import Baseline, judge_metric, judge_session, merged, states
 from harness.records import AttemptRecord, GateRecord, ModelRecord, OutcomeRecord, RunRecord, SentinelRecord
 from harness.terminal import gate_lines
 from harness.verdicts import exit_status
-from tests.harness.made_runs import STARTED_AT, failed_pass, header, stage_test, whole_pass
+from tests.harness.made_runs import STARTED_AT, agreement, failed_pass, header, stage_test, whole_pass
 
 T_97 = 2.150375  # t(0.97, 9)
 QUIET = (SentinelRecord("start", (1.0,), (1.0,)), SentinelRecord("end", (1.0,), (1.0,)))
@@ -125,8 +125,8 @@ def test_a_speedup_over_fewer_samples_than_the_baselines_is_invalid() -> None:
 
 
 def test_acceptance_is_judged_in_points() -> None:
-    same = session(passes=(whole_pass("egpt"), whole_pass("videollava")))
-    other = session(passes=(whole_pass("egpt"), whole_pass("videollava", token_ids=(1, 2, 9))))
+    same = session(agreements=(agreement("s1", (True, True, True, True), (True, True, True, True)),))
+    other = session(agreements=(agreement("s1", (True, True, True, False), (True, True, True, True)),))
     found = verdict(other, baseline(*[same] * 10), "acceptance.videollava.eager")
     assert found.state == "flagged"
     assert "0.667, baseline 1 (-33.3 points" in found.sentence

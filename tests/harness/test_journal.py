@@ -23,6 +23,8 @@ from harness.records import (
     ModelRecord,
     PassRecord,
     RunRecord,
+    SpeculationCostRecord,
+    SpeculationRecord,
     StageRecord,
     VerdictRecord,
 )
@@ -41,7 +43,9 @@ def written(path: Path, *lines: JournalLine) -> Path:
 
 
 def lines_of(run: RunRecord) -> list[JournalLine]:
-    return [run.header, *run.models, *run.stages, *run.passes, *run.verdicts, *([run.end] if run.end else [])]
+    speculative = (*run.agreements, *run.speculations, *run.speculation_costs)
+    measured = (*run.models, *run.stages, *run.passes, *speculative)
+    return [run.header, *measured, *run.verdicts, *([run.end] if run.end else [])]
 
 
 @given(st.lists(JOURNAL_LINES, max_size=6))
@@ -55,6 +59,8 @@ def test_what_was_appended_is_read_back_equal_and_in_order(
         (ModelRecord, run.models),
         (StageRecord, run.stages),
         (PassRecord, run.passes),
+        (SpeculationRecord, run.speculations),
+        (SpeculationCostRecord, run.speculation_costs),
         (VerdictRecord, run.verdicts),
     ):
         assert list(found) == [line for line in lines if isinstance(line, kind)]

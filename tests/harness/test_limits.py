@@ -10,7 +10,7 @@ from harness.errors import LimitsError
 from harness.limits import Vocabulary, judge, load_limits, measured
 from harness.memory import MemoryPeak
 from harness.records import RunRecord, VerdictRecord
-from tests.harness.made_runs import full_run, header, host_peak, stage_test, whole_pass
+from tests.harness.made_runs import agreement, full_run, header, host_peak, stage_test, whole_pass
 
 KNOWN = Vocabulary(model_sets=("tiny", "full"), engines=("eager", "graph"), models=("egpt", "videollava"))
 MIB = 1024 * 1024
@@ -28,6 +28,7 @@ speedup.videollava.stage1 = 2
 speedup.videollava.stage3 = 1.5
 speedup.videollava.total = 1.25
 acceptance.videollava = 0.5
+vision_lift.videollava = 0.125
 median_ms.egpt.load = 60
 host_memory_mib.egpt.decode = 2000
 device_memory_mib.egpt.decode = 0
@@ -44,6 +45,7 @@ def test_every_kind_of_limit_is_read_by_its_name(tmp_path: Path) -> None:
         "eager.speedup.videollava.stage3": 1.5,
         "eager.speedup.videollava.total": 1.25,
         "eager.acceptance.videollava": 0.5,
+        "eager.vision_lift.videollava": 0.125,
         "eager.median_ms.egpt.load": 60.0,
         "eager.host_memory_mib.egpt.decode": 2000.0,
         "eager.device_memory_mib.egpt.decode": 0.0,
@@ -69,7 +71,7 @@ def test_an_empty_file_limits_nothing(tmp_path: Path) -> None:
         (
             "[tiny.eager]\nspeedups.videollava.total = 1",
             "'speedups' in [tiny.eager]",
-            "speedup, acceptance, median_ms, host_memory_mib, device_memory_mib",
+            "speedup, acceptance, vision_lift, median_ms, host_memory_mib, device_memory_mib",
         ),
         ("[tiny.eager]\nspeedup.lava.total = 1", "'lava' in [tiny.eager.speedup]", "egpt, videollava"),
         ("[tiny.eager]\nacceptance.lava = 1", "'lava' in [tiny.eager.acceptance]", "egpt, videollava"),
@@ -128,7 +130,7 @@ def test_a_file_that_is_not_toml_or_not_there_is_named(tmp_path: Path) -> None:
 
 
 def run_of_known_figures(device: str = "cpu") -> RunRecord:
-    """Median 62.5 ms, speedups 8 (stage 1), 4 (stage 3) and 5 (total), acceptance 0.5, 64 and 32 MiB."""
+    """Median 62.5 ms, speedups 8 (stage 1), 4 (stage 3) and 5 (total), acceptance 0.5, lift 0.5, 64 and 32 MiB."""
     peak = MemoryPeak(host_bytes=64 * MIB, device_allocated_bytes=32 * MIB, device_reserved_bytes=99 * MIB)
     return RunRecord(
         header=header(device=device),
@@ -140,6 +142,7 @@ def run_of_known_figures(device: str = "cpu") -> RunRecord:
             whole_pass("egpt", "s1", (1, 0, 1, 1, 1), token_ids=(1, 2)),
             whole_pass("videollava", "s1", (8, 0, 4, 4, 4), token_ids=(1, 3, 4)),
         ),
+        agreements=tuple(agreement(each, (True, True, False), (True, False, False)) for each in ("s1", "s2")),
     )
 
 
@@ -156,6 +159,7 @@ def verdict_on(name: str, bound: float) -> VerdictRecord:
         ("speedup.videollava.stage3", 4.0),
         ("speedup.videollava.total", 5.0),
         ("acceptance.videollava", 0.5),
+        ("vision_lift.videollava", 0.5),
     ],
 )
 def test_a_lower_bound_holds_at_the_figure_itself_and_breaks_just_above_it(name: str, figure: float) -> None:
@@ -204,7 +208,13 @@ def test_a_median_is_judged_in_the_state_of_most_rounds() -> None:
         (
             "acceptance.videollava",
             0.6,
-            "acceptance of egpt over videollava must be at least 0.6 but was 0.5 (1 samples)",
+            "acceptance of egpt drafting for videollava must be at least 0.6 but was 0.5 (2 samples)",
+        ),
+        (
+            "vision_lift.videollava",
+            0.6,
+            "vision lift of egpt drafting for videollava, lower end of its interval, must be at least 0.6 but was 0.5 "
+            "(2 samples)",
         ),
         (
             "host_memory_mib.egpt.load",
@@ -226,7 +236,8 @@ def test_verdict_is_one_sentence_with_both_figures_and_their_unit(name: str, bou
     ("name", "reason"),
     [
         ("speedup.llava.total", "it takes llava and the draft measured on the same samples"),
-        ("acceptance.llava", "it takes whole passes of llava and the draft"),
+        ("acceptance.llava", "it takes the speculative test of llava on two samples or more"),
+        ("vision_lift.llava", "it takes the speculative test of llava on two samples or more"),
         ("median_ms.egpt.decode", "it takes the test of stage decode of egpt"),
         ("host_memory_mib.llava.load", "it takes memory rounds of llava on the CPU of a system that tells"),
         ("device_memory_mib.llava.load", "it takes memory rounds of llava on a GPU"),
@@ -236,6 +247,23 @@ def test_a_limit_without_its_figure_is_not_run_and_says_what_it_takes(name: str,
     verdict = verdict_on(name, 1.0)
     assert (verdict.state, verdict.value, verdict.bound) == ("not run", None, 1.0)
     assert reason in verdict.sentence
+
+
+def test_a_lift_that_may_be_chance_is_judged_by_the_lower_end_of_its_interval() -> None:
+    lifted, flat = ((True, True), (True, False)), ((True, True), (True, True))
+    agreements = tuple(agreement(f"s{n}", *(lifted if n < 2 else flat)) for n in range(4))
+    lift = measured(RunRecord(header(), agreements=agreements))["eager.vision_lift.videollava"]
+    assert lift.value == pytest.approx(0.5 - 3.182446 * (1 / 12) ** 0.5)  # t of three degrees of freedom
+
+
+def test_one_sample_has_an_acceptance_and_no_lift_to_judge() -> None:
+    found = measured(RunRecord(header(), agreements=(agreement("s1", (True, True), (True, False)),)))
+    assert set(found) == {"eager.acceptance.videollava"}
+
+
+def test_answers_written_independently_are_no_acceptance() -> None:
+    passes = (whole_pass("egpt"), whole_pass("videollava"))
+    assert "eager.acceptance.videollava" not in measured(RunRecord(header(), passes=passes))
 
 
 def test_memory_is_judged_where_the_models_are_and_nowhere_else() -> None:

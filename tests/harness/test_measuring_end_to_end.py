@@ -241,7 +241,6 @@ TESTS_BY_LIMIT = {
     "eager.speedup.videollava.stage1=4.1": "test_load[videollava]",
     "eager.speedup.videollava.stage3=4.1": "test_whole[videollava-eager]",
     "eager.speedup.videollava.total=4.1": "test_whole[videollava-eager]",
-    "eager.acceptance.videollava=0.67": "test_whole[videollava-eager]",
 }
 
 
@@ -267,11 +266,36 @@ def test_a_broken_limit_fails_no_other_test(suite, limit):
 
 
 def test_limits_that_hold_are_printed_and_break_nothing(suite):
-    limits = "eager.median_ms.egpt.load=500 eager.speedup.videollava.total=4 eager.acceptance.videollava=0.66"
+    limits = "eager.median_ms.egpt.load=500 eager.speedup.videollava.total=4"
     result = suite.run(STUB_LIMITS=limits)
     assert result.returncode == 0
-    assert [verdict.state for verdict in suite.record().verdicts] == ["pass"] * 3
+    assert [verdict.state for verdict in suite.record().verdicts] == ["pass"] * 2
     assert "load of egpt was limited to 500 ms and was 500 ms (median of 12)" in result.stdout
+
+
+SPECULATIVE = """
+import pytest
+from harness import clock
+from tests.harness.test_speculation_run import StubPair
+
+@pytest.mark.stage("speculative")
+def test_speculative(samples, device_slot, recorder):
+    pair = StubPair()
+    clock.use_reader(lambda: pair.now)
+    recorder.measure_speculation(pair, samples, target="videollava", engine="eager")
+"""
+
+
+@pytest.mark.parametrize(("bound", "state"), [("1", "pass"), ("1.01", "broken")])
+def test_acceptance_and_lift_are_judged_by_the_test_that_drafted(suite, bound, state):
+    (suite.folder / "suite" / "test_pair.py").write_text(SPECULATIVE)
+    limits = [f"eager.{kind}.videollava" for kind in ("acceptance", "vision_lift")]
+    result = suite.run(tests=("suite/test_pair.py",), STUB_LIMITS=" ".join(f"{each}={bound}" for each in limits))
+    assert result.returncode == (0 if state == "pass" else 1), result.stdout
+    verdicts = suite.record().verdicts
+    assert [(each.limit, each.state) for each in verdicts] == [(each, state) for each in limits]
+    assert all(each.sentence in result.stdout for each in verdicts)
+    assert {record["videollava_spec_acceptance_rate"] for record in suite.legacy()} == {1.0}
 
 
 def test_a_limit_without_its_figure_is_not_run_and_changes_no_status(suite):

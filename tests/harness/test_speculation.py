@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.acceptance import expected_tokens
-from harness.records import AgreementRecord, RoundLog, RunRecord, SpeculationRecord
-from harness.speculation import pooled_share, speculation_figures, views
+from harness.figures import MIB
+from harness.records import AgreementRecord, PartingRecord, RoundLog, RunRecord
+from harness.speculation import by_place, by_request, pooled_share, speculation_figures, views
 from harness.speculation_text import text, title
-from tests.harness.made_runs import header
+from tests.harness.made_runs import agreement, cost, header, loaded, log, request
 
 
 @st.composite
@@ -21,10 +22,6 @@ def rounds(draw: st.DrawFn) -> RoundLog:
     drafted = draw(st.integers(0, 6))
     accepted = draw(st.integers(0, drafted))
     return RoundLog(drafted, accepted, draw(st.integers(1, accepted + 1)), 0.1, 0.2)
-
-
-def log(*drafted_accepted: tuple[int, int]) -> list[RoundLog]:
-    return [RoundLog(drafted, accepted, accepted + 1, 0.1, 0.2) for drafted, accepted in drafted_accepted]
 
 
 def test_views_of_a_known_log_under_their_own_names() -> None:
@@ -81,37 +78,69 @@ def test_one_sample_has_no_interval() -> None:
     assert (found.value, found.low, found.high, found.excludes_zero) == (0.75, None, None, False)
 
 
-def request(sample: str, *, alone_s: float = 10.0, pair_s: float = 5.0, **changes: Any) -> SpeculationRecord:
-    fields: dict[str, Any] = {
-        "test": "t", "sample": sample, "target": "videollava", "engine": "eager", "gamma": 4,
-        "rounds": tuple(log((4, 3), (4, 4))), "token_ids": (1, 2), "identical": True, "alone_s": alone_s,
-        "alone_decode_s": 9.0, "alone_steps": 9, "pair_s": pair_s, "loop_s": 3.0,
-    }  # fmt: skip
-    return SpeculationRecord(**fields | changes)
-
-
-def agreement(sample: str, own: tuple[bool, ...], shuffled: tuple[bool, ...]) -> AgreementRecord:
-    return AgreementRecord("t", sample, "videollava", "eager", {"own": own, "shuffled": shuffled})
-
-
-def run(*agreements: AgreementRecord, requests: tuple[SpeculationRecord, ...] = ()) -> RunRecord:
-    return RunRecord(header(options={"gamma": 4}), agreements=agreements, speculations=requests)
+def run(*agreements: AgreementRecord, **fields: Any) -> RunRecord:
+    return RunRecord(header(options={"gamma": 4}), agreements=agreements, **fields)
 
 
 def test_wall_clock_is_the_ratio_of_totals_and_not_the_mean_of_ratios() -> None:
     (found,) = speculation_figures(
-        run(requests=(request("a", alone_s=10, pair_s=5), request("b", alone_s=2, pair_s=4)))
+        run(speculations=(request("a", alone_s=10, pair_s=5), request("b", alone_s=2, pair_s=4)))
     )
     assert found.speedup is not None
     assert found.speedup.value == 12 / 9
     assert found.slower_share == 0.5
 
 
-def test_the_forecast_is_made_of_what_was_measured() -> None:
-    (found,) = speculation_figures(run(requests=(request("a"),)))
-    assert (found.c, found.v) == (pytest.approx(0.2 / 8), pytest.approx(0.2))  # a step of the target takes 1 s
-    assert found.predicted == pytest.approx(4.5 / (4 * 0.2 / 8 + 0.2))
+def test_decoding_stands_beside_what_the_measured_costs_predict() -> None:
+    (found,) = speculation_figures(run(speculations=(request("a"),), speculation_costs=(cost(),)))
+    assert found.payoff is not None
+    assert (found.payoff.costs.c, found.payoff.costs.v[5]) == (0.25, 2.0)
+    assert found.payoff.predicted == pytest.approx(4.5 / (4 * 0.25 + 2))
     assert found.decode_speedup == 3.0
+    assert found.residual == pytest.approx(3 / 1.5 - 1)
+
+
+def test_without_measured_costs_nothing_is_predicted() -> None:
+    (found,) = speculation_figures(run(speculations=(request("a"),)))
+    assert (found.payoff, found.residual, found.decode_speedup) == (None, None, 3.0)
+
+
+def test_each_request_has_one_voice_however_long_it_is() -> None:
+    found = by_request([log((4, 4)), log((4, 0), (4, 0)), ()])
+    assert found is not None
+    assert (found.accepted_of_drafted, found.conditional, found.tokens_a_round) == (0.5, 0.5, 3.0)
+
+
+@given(st.lists(st.lists(rounds(), max_size=12), max_size=4))
+def test_by_place_every_proposal_that_was_looked_at_is_counted_once(requests: list[list[RoundLog]]) -> None:
+    every = [each for one in requests for each in one]
+    found = by_place(requests)
+    rejected = sum(each.accepted < each.drafted for each in every)
+    assert sum(each.accepted for each in found) == sum(each.accepted for each in every)
+    assert sum(each.looked_at for each in found) == sum(each.accepted for each in every) + rejected
+
+
+def test_by_place_says_where_in_the_answer_the_proposals_stood() -> None:
+    # Places 1 to 4 and 6 to 9 are accepted, 11 to 14, then 16 and, rejected, 17.
+    found = by_place([log((4, 4), (4, 4), (4, 4), (4, 1))])
+    assert [(each.first, each.last, each.accepted, each.looked_at) for each in found] == [
+        (0, 15, 12, 12),
+        (16, 31, 1, 2),
+    ]
+
+
+def test_answers_that_part_at_a_near_tie_are_told_from_those_that_are_wrong() -> None:
+    tie, wrong = PartingRecord(3, 0.25, 0.5), PartingRecord(3, 0.75, 0.5)
+    requests = (request("a"), *(request(n, identical=False, parting=p) for n, p in (("b", tie), ("c", wrong))))
+    (found,) = speculation_figures(run(speculations=requests))
+    assert (found.identical, found.near_ties, found.requests) == (1, 1, 3)
+
+
+def test_memory_is_the_drafts_weights_and_what_a_request_takes_beyond_one_of_the_target() -> None:
+    (found,) = speculation_figures(
+        run(speculations=(request("a"),), speculation_costs=(cost(),), models=(loaded("egpt", 7), loaded("llava", 9)))
+    )
+    assert (found.draft_weights_bytes, found.added_peak_bytes) == (7 * MIB, 10 * MIB)
 
 
 def test_the_first_place_counts_for_nothing_since_no_draft_proposes_it() -> None:
@@ -133,15 +162,32 @@ def test_lift_is_told_apart_from_nothing_by_pairs_of_the_same_sample() -> None:
 
 def test_lines_for_people_name_every_figure() -> None:
     (found,) = speculation_figures(
-        run(agreement("a", (True, True, False), (True, False, False)), requests=(request("a"), request("b")))
+        run(
+            agreement("a", (True, True, False), (True, False, False)),
+            speculations=(request("a"), request("b", identical=False, parting=PartingRecord(3, 0.25, 0.5))),
+            speculation_costs=(cost(),),
+            models=(loaded("egpt", 7),),
+        )
     )
     assert title(found) == "speculative decoding: egpt drafts for videollava (eager, gamma 4, 2 requests)"
-    written = text(found)
-    assert "  its pictures: 0.500" in written.splitlines()
-    assert "  another sample's: 0.000" in written.splitlines()
-    assert "0.875 of the drafted tokens were accepted, 0.875 of those looked at; 4.50 tokens a round" in written
-    assert "2.000x (2.000 to 2.000); 0 % of the requests became slower; 2 of 2 answers are the target's own" in written
-    assert "decoding alone: 3.00x; by c = 0.025 and v = 0.200 it should be 15.00x" in written
+    assert text(found).splitlines() == [
+        "acceptance, teacher-forced, by what the draft sees:",
+        "  its pictures: 0.500",
+        "  another sample's: 0.000",
+        "vision lift, its pictures over another sample's: +0.500",
+        "0.875 of the drafted tokens were accepted, 0.875 of those looked at; 4.50 tokens a round, the target's own "
+        "included",
+        "mean of the requests: 0.875, 0.875 and 4.50",
+        "accepted of those looked at, by place in the answer: 0-15: 0.88",
+        "in decoding steps of the target (1e+03 ms): a drafted token c = 0.250; v for a pass over 1: 2.00, 2: 2.00, "
+        "4: 2.00, 6: 2.00, 8: 2.00, 16: 2.00, 32: 2.00 tokens",
+        "decoding alone: 3.00x; by tau / (gamma c + v) it should be 1.50x (+100 %)",
+        "gamma 4 pays from an acceptance of 0.741 on, no other gamma earlier; best gamma: 0, the target left alone",
+        "wall clock, everything charged: 2.000x (2.000 to 2.000); 0 % of the requests became slower; 1 of 2 answers "
+        "are the target's own, 1 part at a near tie",
+        "time to first token, target alone over pair: 0.500x (0.500 to 0.500)",
+        "memory: the draft's weights, 7 MiB, and 10 MiB more at the peak of a request",
+    ]
 
 
 def test_a_run_without_speculation_says_nothing_of_it() -> None:

@@ -8,11 +8,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from fixtures.near_ties import parting
 from fixtures.pipeline import RawClip
 
 IMAGES = {"egpt": 5, "videollava": 8, "llava": 8}
-# In half precision two ways of the same arithmetic may end this many units in the last place apart.
-PLACES = 2
 
 
 def make_lively(model, seed=0):
@@ -60,19 +59,10 @@ def assert_same_ids(found, wanted, logits):
     """Equal ids; a first difference is let pass only where the two likeliest tokens are as good as equal."""
     differing = [step for step, (a, b) in enumerate(zip(found, wanted, strict=False)) if a != b]
     if differing:
-        likeliest = logits[differing[0]].topk(2).values
-        margin = (likeliest[0] - likeliest[1]).item()
-        assert margin <= near_tie(likeliest[0]), f"step {differing[0]}, margin {margin}: {found} is not {wanted}"
+        audit = parting(differing[0], logits[differing[0]])
+        assert audit.is_near_tie, f"step {audit.place}, margin {audit.margin}: {found} is not {wanted}"
     else:
         assert len(found) == len(wanted)
-
-
-def near_tie(logit):
-    """How far apart two logits may be and still change places: 1e-4 in float32, two last places in half precision."""
-    if logit.dtype == torch.float32:
-        return 1e-4
-    unit = torch.finfo(logit.dtype).eps * 2 ** torch.floor(torch.log2(logit.float().abs())).item()
-    return PLACES * unit
 
 
 def by_stages(pipeline, inputs, **more):

@@ -7,8 +7,9 @@ import torch
 
 from fixtures.architectures import MODEL_KEYS
 from fixtures.models import ModelSettings, pipeline_loaders
+from fixtures.near_ties import near_tie
 from fixtures.selection import FIXED_TOKENS
-from tests.models.side_by_side import assert_same_ids, by_generate, by_stages, clip, make_lively, near_tie
+from tests.models.side_by_side import assert_same_ids, by_generate, by_stages, clip, make_lively
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: PyTorch finds no CUDA device here")
 CARD_BYTES = 20 * 1024**3  # with room for the context and the kernels, what a card of 24 GB holds

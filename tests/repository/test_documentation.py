@@ -40,7 +40,11 @@ def test_every_option_has_a_row_with_its_default_and_mark():
         *(f"{{key}}_{stage}_time" for stage in ("vision", "prefill", "decode")),
         "{key}_tokens", "{key}_token_ids", "{key}_source", "{key}_memory_model_mb", "{key}_memory_inference_mb",
         *(f"{{key}}_{stage}_memory_mb" for stage in ("load", "preprocess", "vision", "prefill", "decode")),
-        *(f"{{target}}_acceptance_{what}" for what in ("rate", "matched", "compared")),
+        *(f"{{target}}_{kind}_{what}" for kind in ("acceptance", "spec_acceptance") for what in (
+            "rate", "matched", "compared",
+        )),
+        *(f"{{target}}_spec_{what}" for what in ("gamma", "rounds", "drafted", "accepted", "emitted", "identical")),
+        *(f"{{target}}_spec_{alone}{what}time" for alone in ("", "alone_") for what in ("", "decode_", "first_token_")),
     ],
 )  # fmt: skip
 def test_every_key_of_the_legacy_file_is_explained(key):

@@ -35,11 +35,12 @@ class Noisy:
 
 
 class Pairs:
-    """Pipelines by key, and for each scene their visual features; `double` runs everything in float64."""
+    """Pipelines by key, in float32 or float64, and for each scene their visual features."""
 
-    def __init__(self, samples, dtype):
+    def __init__(self, samples, dtype, device="cpu", engine="eager"):
         torch.set_num_threads(1)
-        self.pipelines = {key: load() for key, load in pipeline_loaders(ModelSettings(), MODEL_KEYS).items()}
+        settings = ModelSettings(device=device, dtype="float32")
+        self.pipelines = {key: load() for key, load in pipeline_loaders(settings, MODEL_KEYS).items()}
         for pipeline in self.pipelines.values():
             pipeline.model.to(dtype)
         self.features = {
@@ -47,6 +48,7 @@ class Pairs:
             for key, pipeline in self.pipelines.items()
             for place, sample in enumerate(samples)
         }
+        self.pipelines = {key: pipeline.by(engine) for key, pipeline in self.pipelines.items()}
 
     def shared(self, draft, target):
         return shared_ids(self.pipelines[draft], self.pipelines[target])
@@ -54,22 +56,25 @@ class Pairs:
     def prefilled(self, key, place):
         return self.pipelines[key].prefill(self.features[key, place])
 
-    def draft(self, key, target, place, kind="real", seed=0):
-        """A draft of that kind: `real`, or `noisy`."""
+    def draft(self, key, target, place, kind="real", *, seed=0, share=0.3):
+        """A draft of that kind: `real`, or `noisy` at that share of places."""
         shared = self.shared(key, target)
         model = ModelDraft(self.pipelines[key].language, self.prefilled(key, place), shared)
-        return Noisy(model, shared, seed) if kind == "noisy" else model
+        return Noisy(model, shared, seed, share) if kind == "noisy" else model
 
 
-@pytest.fixture(scope="session")
-def samples(tmp_path_factory):
-    # A quarter of the embedded pictures' area, whose events are made four times faster.
-    folder = tmp_path_factory.mktemp("scenes")
-    scenes = [Scene.random(HELD_OUT_SEED + 50 + index, 320, 240) for index in range(SCENES)]
+def write_samples(folder, numbers):
+    """Scenes that no model was trained on; a quarter of the embedded pictures' area, for events four times faster."""
+    scenes = [Scene.random(HELD_OUT_SEED + number, 320, 240) for number in numbers]
     for index, scene in enumerate(scenes):
         write_sample(scene, folder, index)
     (folder / JSON_NAME).write_text(json.dumps([sample_entry(scene, index) for index, scene in enumerate(scenes)]))
     return Dataset.open(folder).samples
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory):
+    return write_samples(tmp_path_factory.mktemp("scenes"), range(50, 50 + SCENES))
 
 
 @pytest.fixture(scope="session", params=[torch.float64, torch.float32], ids=["float64", "float32"])

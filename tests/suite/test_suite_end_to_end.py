@@ -11,6 +11,7 @@ import torch
 from fixtures.tiny import write_tiny_checkpoint
 from harness.fingerprint import fingerprint
 from harness.gate import Baseline, judge_session
+from harness.speculation import speculation_figures
 from tests.suite.conftest import ROOT, Suite
 
 WHOLE = ("test_whole_pipeline", "test_whole_pipeline_fixed")
@@ -57,8 +58,18 @@ def test_a_draft_drafts_for_each_target_and_changes_no_answer(whole):
     assert {(each.target, each.sample) for each in run.speculations} == {
         (target, sample.id) for target in ("videollava", "llava") for sample in run.header.samples
     }
-    assert all(each.identical for each in run.speculations)
+    assert all(each.identical and each.parting is None for each in run.speculations)
+    assert all(each.first_alone_s < each.alone_s and each.first_pair_s < each.pair_s for each in run.speculations)
     assert all(all(each.agrees["self"]) for each in run.agreements)
+
+
+def test_what_a_draft_costs_is_measured_and_predicts_what_decoding_gains(whole):
+    run = whole.record()
+    assert [each.target for each in run.speculation_costs] == ["videollava", "llava"]
+    for found in speculation_figures(run):
+        assert list(found.payoff.costs.v) == list(range(1, 33))
+        assert found.payoff.predicted > 0
+        assert found.residual is not None
 
 
 def test_the_legacy_file_has_every_key_for_every_sample(whole):
@@ -75,6 +86,8 @@ def test_the_legacy_file_has_every_key_for_every_sample(whole):
             assert len(record[f"{model}_token_ids"]) == record[f"{model}_tokens"] <= 12
         for target in ("videollava", "llava"):
             assert 0 <= record[f"{target}_acceptance_matched"] <= record[f"{target}_acceptance_compared"]
+            assert record[f"{target}_spec_acceptance_compared"] == record[f"{target}_spec_emitted"] == 11
+            assert record[f"{target}_spec_accepted"] <= record[f"{target}_spec_drafted"]
 
 
 def test_memory_stands_in_the_first_record_only(whole):
