@@ -49,7 +49,6 @@ def sentinel():
     HAND.time += 0.01 * float(os.environ.get("STUB_MACHINE", "1"))
 
 
-machine_rates.measure = lambda device, dtypes: None  # takes its time from the clock, which stands still
 sentinels.workloads = lambda device: {"matrix product": sentinel, "copy": sentinel}
 
 machine_rates.measure = lambda device, dtypes: MachineRecord(1e9, 1e9, {})
