@@ -36,7 +36,7 @@ def test_frame_cache(
     cache = open_frame_cache(mode, tmp_path, options.cache_size)
 
     def cached() -> torch.Tensor:
-        return pipeline.pixels(cache.load(mp4_clip(sample, options.max_frames, options.video_reader), pipeline))
+        return pipeline.pixels(cache.load(mp4_clip(sample, options.max_frames, options.video_reader), pipeline.resizer))
 
     def plain() -> torch.Tensor:
         return pipeline.pixels(load_clip(mp4_clip(sample, options.max_frames, options.video_reader)))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from fixtures.clip_files import load_clip, mp4_clip
-from fixtures.dataset import Sample
+from fixtures.dataset import JSON_NAME, Dataset, Sample
 from fixtures.devices import use_threads_for
 from fixtures.frame_cache import open_frame_cache
+from fixtures.frames import read_mp4
 from fixtures.models import ModelSettings, pipeline_loaders
 from fixtures.pipeline import StagedPipeline
+from fixtures.preparation_cache import CacheWish
+from fixtures.preparation_command import Wishes, prepare
 from fixtures.staged import StagedBase
 from harness.statistics import median
 from perf_tests.goals.goal_table import GoalRow
@@ -36,7 +42,7 @@ def _frame_rows(sample: Sample, folder: Path) -> list[GoalRow]:
     pipeline = _videollava(ModelSettings())
 
     def hit() -> tuple[NDArray[np.uint8], ...]:
-        return cache.load(mp4_clip(sample, FRAMES, "fast"), pipeline).images
+        return cache.load(mp4_clip(sample, FRAMES, "fast"), pipeline.resizer).images
 
     def copy() -> NDArray[np.uint8]:
         return np.stack(frames)
@@ -86,3 +92,31 @@ def _videollava(settings: ModelSettings) -> StagedBase:
     pipeline: StagedPipeline = pipeline_loaders(settings, ["videollava"])["videollava"]()
     assert isinstance(pipeline, StagedBase)
     return pipeline
+
+
+def dataset_of_clips(clip: Path, folder: Path, samples: int) -> Path:
+    """A dataset of so many samples in `folder`, each with that clip under a name and time of its own."""
+    entries = []
+    for number in range(samples):
+        path = folder / "mp4" / "copies" / f"{number:06d}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(clip, path)
+        entries.append({"id": f"copy_{number:06d}", "mp4_data": f"copies/{path.name}"})
+    (folder / JSON_NAME).write_text(json.dumps(entries), encoding="utf-8")
+    return folder
+
+
+def preparing_frames(folder: Path, cache: Path, workers: int) -> tuple[float, float, int]:
+    """Seconds of `prepare --cache frames` on that dataset, of one legacy process merely reading it, and its clips.
+
+    The start of the processes is in it, and so are the writing of every frame and its checksum.
+    """
+    samples = Dataset.open(folder).samples
+    start = time.perf_counter()
+    outcomes = prepare(Wishes(folder, workers=workers, cache=CacheWish("frames", cache, max_frames=FRAMES)))
+    ours_s = time.perf_counter() - start
+    assert [outcome.state for outcome in outcomes] == ["made"] * len(samples)
+    start = time.perf_counter()
+    for sample in samples:
+        read_mp4(sample, FRAMES, reader="legacy")
+    return ours_s, time.perf_counter() - start, len(samples)

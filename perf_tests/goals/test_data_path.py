@@ -23,12 +23,12 @@ from fixtures.h264 import slices_per_picture
 from fixtures.models import ModelSettings, pipeline_loaders
 from fixtures.readers import fast, plain, torchcodec
 from fixtures.readers.clip import opened
-from fixtures.readers.packets import read_index
+from fixtures.readers.packets import coded_packets, read_index
 from fixtures.scene import Scene
 from fixtures.staged import StagedBase
 from harness.figures import MIB
 from harness.statistics import median
-from perf_tests.goals.data_path_cache import cache_rows
+from perf_tests.goals.data_path_cache import cache_rows, dataset_of_clips, preparing_frames
 from perf_tests.goals.event_work import (
     Beside,
     dataset_of_streams,
@@ -130,13 +130,13 @@ def test_fast_reader_beside_merely_decoding(size: str, clips: dict[tuple[str, in
     """What finding the packets, converting to RGB and copying cost, on top of decoding what must be decoded."""
     path = clips[size, 20]
     with opened(path, try_decoding=False) as container:
-        index = read_index(container)
+        index = read_index(container, coded_packets(container))
     plan = index.plan(set(map(int, uniform_indices(len(index.pts), COUNT))))
 
     def merely_decode() -> None:
         with opened(path, try_decoding=False) as container:
             plain.use_threads(container)
-            for _ in fast.shown(container, plan):
+            for _ in fast.shown(container, plan, coded_packets(container)):
                 pass
 
     found = seconds_in_turn({"fast": partial(read_frames, path, COUNT), "decoding": merely_decode}, 15)
@@ -201,6 +201,15 @@ def test_preparing_event_images(table: GoalTable, tmp_path: Path) -> None:
     found = preparing_event_images(folder, workers=2)
     what = "prepare, event images of 600 samples on 2 processes"
     table.rows.append(_beside_row(what, "at least 30x", "the loop, drawing alone", found))
+
+
+def test_preparing_frames(clips: dict[tuple[str, int], Path], table: GoalTable, tmp_path: Path) -> None:
+    """`prepare --cache frames` of 60 clips on two processes, beside one process that reads them in the old way."""
+    folder = dataset_of_clips(clips["1440x1080", 5], tmp_path / "many", 60)
+    ours_s, legacy_s, n = preparing_frames(folder, tmp_path / "cache", workers=2)
+    what, reference = f"prepare, frames of {n} clips of 1440x1080 and 5 s on 2 processes", "one legacy process, reading"
+    row = GoalRow(what, 1000 * ours_s, "ms", "at least 2.2x", 1, reference, 1000 * legacy_s, legacy_s / ours_s)
+    table.rows.append(row)
 
 
 def _beside_row(what: str, goal: str, reference: str, found: Beside) -> GoalRow:

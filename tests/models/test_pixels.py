@@ -89,6 +89,9 @@ def test_pictures_of_one_batch_do_not_touch_each_other(processor):
     assert together.shape == (20, 32, 32, 3)
     for picture, found in zip(pictures, together, strict=True):
         assert np.array_equal(kind(processor).resized([picture])[0], found)
+    levels = kind(processor).normalised(together)
+    for picture, found in zip(together, levels, strict=True):
+        assert torch.equal(kind(processor).normalised(picture[None])[0], found)
 
 
 @pytest.mark.parametrize("processor", PROCESSORS)
@@ -171,7 +174,7 @@ def test_a_filter_that_torch_does_not_have_is_refused_by_file_and_key():
 def test_inputs_from_a_resized_clip_are_those_from_the_clip(key, processor, load_tiny):
     pipeline = load_tiny(key, processor=processor)
     whole = clip(key, seed=1, size=(48, 64))
-    resized = pipeline.resized(whole)
+    resized = pipeline.resizer.resized(whole)
     side = pipeline.model.config.vision_config.image_size
     assert {picture.shape for picture in resized.images} == {(side, side, 3)}
     assert (resized.resized, resized.count, resized.source) == (True, whole.count, whole.source)
