@@ -7,8 +7,9 @@ TOPIC ?=
 CODE := harness fixtures perf_tests tests conftest.py
 TOPICS := $(patsubst perf_tests/goals/test_%.py,%,$(sort $(wildcard perf_tests/goals/test_*.py)))
 
+# Two processes, a file of tests in one of them, since its tests share what they set up; ARGS="-n 0" is none beside.
 # Every warning is an error but pytest-benchmark's own advice, whose text depends on the machine.
-TEST := -m pytest tests -W error -W default::pytest_benchmark.logger.PytestBenchmarkWarning --durations=15 $(ARGS)
+TEST := -m pytest tests -n 2 --dist loadfile -W error -W default::pytest_benchmark.logger.PytestBenchmarkWarning --durations=15 $(ARGS)
 
 .PHONY: help bench test test-oldest measured format clean
 

@@ -2,7 +2,7 @@
 
 merge FOLDER derives a run's files from its journals, after a kill too, and judges a run by ranks; gate measures and
 compares with a baseline, which baseline records; ab compares two revisions or two sets of options; acceptance replays
-recorded answers.
+recorded answers; report makes pages for people of any results.
 """
 
 from __future__ import annotations
@@ -34,6 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     replayed.add_argument("file", type=Path, help="a result file, of ours or of an older format")
     replayed.add_argument("--gamma", type=count, default=5, help="tokens of a first block (%(default)s)")
     replayed.set_defaults(work=lambda chosen: replay_file(chosen.file, chosen.gamma))
+    reporting = commands.add_parser("report", help="make report.html and report.md of results, several side by side")
+    reporting.add_argument("files", type=Path, nargs="+", metavar="FILE", help="a run's folder or a result file")
+    reporting.add_argument("--output-dir", "--output_dir", type=Path, help="where to (default: beside the first)")
+    reporting.add_argument("--gamma", type=count, default=5, help="draft tokens a round, of old files (%(default)s)")
+    reporting.set_defaults(work=lambda chosen: report(chosen.files, chosen.output_dir, chosen.gamma))
     judging = commands.add_parser("gate", help="measure, compare with the baseline, confirm: gate -- PYTEST ARGUMENTS")
     judging.set_defaults(work=lambda _chosen: _gate(pytests))
     _add_baseline_commands(commands.add_parser("baseline", help="record, add, replace, retire, list sessions"), pytests)
@@ -57,7 +62,7 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _gate(pytests: Sequence[str]) -> int:
-    from harness.gate_command import gate  # numpy: a merge is done without it
+    from harness.gate_command import gate  # numpy: the other commands do without
 
     return gate(pytests)
 
@@ -88,6 +93,14 @@ def _baselines() -> ModuleType:
     from harness import baseline_command  # numpy: see above
 
     return baseline_command
+
+
+def report(paths: Sequence[Path], output_dir: Path | None, gamma: int) -> None:
+    """Make the report of one result, or of several side by side, and print where it is; raise ResultFileError."""
+    from harness.report.files import report_files  # matplotlib: the other commands do without
+
+    for path in report_files(paths, output_dir, gamma):
+        sys.stdout.write(f"{path}\n")
 
 
 def replay_file(path: Path, gamma: int) -> None:

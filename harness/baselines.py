@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from harness import sentinels
-from harness.errors import BaselineError
+from harness.errors import DAMAGED_JSON, BaselineError
 from harness.fingerprint import Fingerprint, differences, fingerprint, readable_name
 from harness.gate import Baseline, injections, interruptions
 from harness.journal import FILE_NAME as JOURNAL_NAME
@@ -99,7 +99,7 @@ def load_run(folder: Path) -> tuple[RunRecord, dict[str, Any]]:
     path = folder / BENCHMARK_FILE_NAME
     try:
         content: dict[str, Any] = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, *DAMAGED_JSON) as error:
         raise BaselineError(
             f"{path}: cannot be read ({error}); run without --benchmark-json to have it there"
         ) from error
@@ -152,7 +152,7 @@ def _read(path: Path) -> SessionRecord:
         return msgspec.json.decode(path.read_bytes(), type=_File).event_vlm_perf
     except OSError as error:
         raise BaselineError(f"{path}: cannot be read ({error.strerror})") from error
-    except msgspec.DecodeError as error:
+    except DAMAGED_JSON as error:
         raise BaselineError(
             f"{path}: is no session of ours: {error}. Move it elsewhere; sessions are added by "
             "`python -m harness baseline add`"

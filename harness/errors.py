@@ -11,6 +11,11 @@ HarnessError                what was asked for cannot be done
 └── SessionError            a fresh process that was to measure ended before it had
 """
 
+import msgspec
+
+DAMAGED_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for bytes that are no JSON, or JSON of another form or of endless depth."""
+
 
 class HarnessError(Exception):
     """Base of all errors of this room; its text names the culprit, what is wrong with it, and the way out."""

@@ -11,7 +11,7 @@ from harness.gate import flagged, merged, states
 from harness.journal import FILE_NAME as JOURNAL_NAME
 from harness.journal import Journal, read_journal
 from harness.records import EndRecord, GateRecord, RunRecord, timestamp
-from harness.run import derive_files
+from harness.run import derive_files, derive_report
 from harness.terminal import gate_lines
 from harness.verdicts import FAILED, NO_FIGURE, PYTESTS_OWN, Status, exit_status
 
@@ -70,7 +70,10 @@ def _write_down(folder: Path, gates: Iterable[GateRecord], status: Status) -> No
     journal.append(EndRecord(timestamp(), status.code, status.reason, advice))
     journal.close()
     output_json = before.header.options.get("output_json")
-    derive_files(folder, read_journal(folder / JOURNAL_NAME), Path(output_json) if output_json else None)
+    run = read_journal(folder / JOURNAL_NAME)
+    derive_files(folder, run, Path(output_json) if output_json else None)
+    trouble = derive_report(folder, run) if run.header.options.get("report", True) else None
+    sys.stdout.write(f"advice: {trouble}\n" if trouble else "")
 
 
 def _say(status: Status) -> Status:

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from harness.errors import ResultFileError
+from harness.errors import DAMAGED_JSON, ResultFileError
 from harness.figures import MIB, comparisons, highest, legacy_stage_s, pass_s, passes, seconds_by_sample, stage_memory
 from harness.legacy_speculation import speculation_keys
 from harness.records import Failure, ModelRecord, PassRecord, PlannedSample, RunRecord
@@ -64,7 +64,7 @@ def read_legacy(path: Path) -> list[Record]:
         records = msgspec.json.decode(path.read_bytes(), type=list[dict[str, Any]])
     except OSError as error:
         raise ResultFileError(f"{path}: cannot be read ({error.strerror})") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except DAMAGED_JSON as error:
         raise ResultFileError(f"{path}: is no legacy result file, a JSON list of records: {error}") from error
     return [_checked(path, number, record) for number, record in enumerate(records)]
 
@@ -85,7 +85,7 @@ def _pass_keys(record: PassRecord) -> Record:
         "": record.text,
         "_time": pass_s(record),
         **{f"_stage{stage}_time": legacy_stage_s(record, stage) for stage in LEGACY_STAGES},
-        **{f"_{stage}_time": record.stage_s[stage] for stage in LEGACY_STAGES[3]},
+        **{f"_{stage}_time": record.stage_s[stage] for stage in LEGACY_STAGES[3] if stage in record.stage_s},
         "_tokens": len(record.token_ids),
         "_token_ids": list(record.token_ids),
         "_source": record.source,

@@ -33,6 +33,7 @@ from harness.stages import STAGES
 
 LOWER_BOUNDS = ("speedup", "acceptance", "vision_lift")
 UPPER_BOUNDS = ("median_ms", "host_memory_mib", "device_memory_mib")
+MOST_CHARACTERS, LONGEST_LINE = 100_000, 400
 SPEEDUPS = ("stage1", "stage3", "total")
 
 
@@ -197,10 +198,15 @@ def _title(name: str) -> str:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        longest = max(map(len, text.splitlines()), default=0)
+        if len(text) > MOST_CHARACTERS or longest > LONGEST_LINE:  # a key of very many parts takes for ever
+            most = f"more than {MOST_CHARACTERS} characters, or a line of more than {LONGEST_LINE}"
+            raise LimitsError(f"{path}: has {most}; a limit is a line of a few words")
+        return tomllib.loads(text)
     except OSError as error:
         raise LimitsError(f"{path}: cannot be read ({error.strerror}); --limits names a limits file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, of numbers with thousands of digits
         raise LimitsError(f"{path}: is not TOML: {error}") from error
 
 

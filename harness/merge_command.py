@@ -11,7 +11,8 @@ from harness.gathering import world_size
 from harness.journal import FILE_NAME, read_journal
 from harness.limits import judge
 from harness.records import EndRecord, RunRecord, timestamp
-from harness.run import RUN_FILE_NAME, derive_files
+from harness.report import PAGE, TEXT
+from harness.run import RUN_FILE_NAME, derive_files, derive_report
 from harness.verdicts import FAILED, PYTESTS_OWN, exit_status
 
 
@@ -25,6 +26,7 @@ def merge_folder(folder: Path, output_json: Path | None = None) -> int:
     if of_ranks:
         run = judged(run)
     legacy = derive_files(folder, run, output_json)
+    trouble = derive_report(folder, run)
     if of_ranks:
         from harness.terminal import summary
 
@@ -32,6 +34,7 @@ def merge_folder(folder: Path, output_json: Path | None = None) -> int:
     finished = sum(record.kind == "whole" and record.failure is None for record in run.passes)
     sys.stdout.write(f"{folder / RUN_FILE_NAME}\n")
     sys.stdout.write(f"{legacy}\n" if legacy else "no legacy result file: no sample was finished\n")
+    sys.stdout.write(f"advice: {trouble}\n" if trouble else f"{folder / PAGE}\n{folder / TEXT}\n")
     sys.stdout.write(
         f"{finished} passes of {len(run.header.samples)} planned samples x {len(run.header.models)} models\n"
     )

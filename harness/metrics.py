@@ -51,6 +51,8 @@ DEVICE_MEMORY = 0.01
 HOST_MEMORY = 0.05
 # Of the share itself: one answer of a hundred tokens that is worded differently moves it by less.
 ACCEPTANCE = 0.02
+# Of what a figure can be written as; a file may say anything.
+LARGEST_LOG = 700.0
 
 
 class Metric(msgspec.Struct, frozen=True):
@@ -78,13 +80,13 @@ class Metric(msgspec.Struct, frozen=True):
 
     def written(self, value: float) -> str:
         """Return a value on this metric's scale as people write it, with its unit."""
-        figure = math.exp(value) if self.is_log else value
+        figure = math.exp(min(value, LARGEST_LOG)) if self.is_log else value
         forms = {"s": f"{1000 * figure:.4g} ms", "ms": f"{figure:.4g} ms", "bytes": f"{figure / MIB:.0f} MiB"}
         return forms.get(self.unit, f"{figure:.3g}{'x' if self.unit == 'times' else ''}")
 
     def written_change(self, change: float) -> str:
         """Return a difference of two values as people write it: percent of the figure, or points of a share."""
-        return f"{100 * math.expm1(change):+.1f} %" if self.is_log else f"{100 * change:+.1f} points"
+        return f"{100 * math.expm1(min(change, LARGEST_LOG)):+.1f} %" if self.is_log else f"{100 * change:+.1f} points"
 
 
 def session_metrics(run: RunRecord) -> dict[str, Metric]:

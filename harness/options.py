@@ -178,6 +178,10 @@ class Options:
         "most seconds of a sample, in stage tests of a stage; a slower one is recorded as failed",
     )
 
+    report: bool = _option(
+        True, values.switch, "write report.html and report.md at the end (default)", off_switch="no_report"
+    )
+
     gate: bool = _option(
         False, values.switch, "compare with the baseline and flag what is worse; `python -m harness gate` also decides"
     )

@@ -24,7 +24,7 @@ from harness.records import (
 )
 from harness.rounds import Benchmark
 from harness.session import Session
-from harness.side_by_side import timed_pairs
+from harness.side_by_side import AnySample, Comparison, Pairs, first_that_works, timed_pairs
 from harness.speculation import views
 from harness.speculation_run import Line, Pair, SpeculationRun
 from harness.stage_measurement import StageMeasurement, StageRun
@@ -54,6 +54,7 @@ class Recorder:
     ) -> None:
         """Measure the marker's stage of `pipeline` on `samples`, or `replacement` in its place, under a `variant`.
 
+        A `replacement` for a stage that pipelines do not have comes behind all of theirs.
         Fails the test, after everything is written down, where a sample failed or a limit is broken.
         """
         pipeline = pipeline.by(engine) if engine else pipeline
@@ -138,25 +139,24 @@ class Recorder:
         self._conclude(_engine_records(pipeline, engine), list(tally.failures.values()), figures=bool(tally.times))
 
     def measure_side_by_side(
-        self,
-        what: str,
-        way: tuple[str, Callable[[], object]],
-        reference: tuple[str, Callable[[], object]],
-        *,
-        conditions: dict[str, str],
-        rounds: int,
+        self, samples: Sequence[AnySample], prepare: Callable[[AnySample], Comparison], *, rounds: int
     ) -> None:
-        """Time a named way of doing `what` beside a named reference, in turn; the ratio goes into the extra info."""
-        pairs = timed_pairs(self.benchmark, way[1], reference[1], rounds)
-        if not self.benchmark.enabled:
-            return
-        record = SideBySideRecord(
-            self.test, what, way[0], reference[0], tuple(pairs.way_s), tuple(pairs.reference_s), conditions
-        )
-        self.benchmark.extra_info.update(
-            what=what, way=way[0], reference=reference[0], times_faster=times_faster(record), **conditions
-        )
-        self._conclude([record], [], figures=True)
+        """Time a way of doing something beside a reference, in turn, on the first sample that comes through both.
+
+        Fails the test, after everything is written down, where a sample before it failed, and with the complaint of
+        what `prepare` returned.
+        """
+        sample, comparison, failures = first_that_works(samples, prepare, self.stage)
+        complaints = [failure.sentence() for failure in failures]
+        if sample is None or comparison is None:
+            pytest.fail("\n".join(["no sample could be measured", *complaints]), pytrace=False)
+        if failures:
+            complaints.insert(0, f"sample {sample.id!r} was measured, since those before it could not be")
+        if comparison.complaint:
+            complaints.append(comparison.complaint)
+        pairs = timed_pairs(self.benchmark, comparison, rounds)
+        lines = [self._pairs_record(sample, comparison, pairs)] if self.benchmark.enabled else []
+        self._conclude(lines, [], figures=True, complaints=complaints)
 
     def measure_speculation(
         self, pair: Pair, samples: Sequence[Sample], *, target: str, engine: str
@@ -219,6 +219,7 @@ class Recorder:
         failures: Sequence[Failure],
         *,
         figures: bool,
+        complaints: Sequence[str] = (),
     ) -> None:
         broken = []
         if self.benchmark.enabled:
@@ -228,9 +229,9 @@ class Recorder:
             if self.session.run is not None:
                 broken = [verdict.sentence for verdict in self.session.run.conclude_test(self.test)]
                 broken += self.session.gate_complaints(self.test)
-        complaints = broken + _complaints(failures)
-        if complaints:
-            pytest.fail("\n".join(complaints), pytrace=False)
+        all_complaints = [*broken, *_complaints(failures), *complaints]
+        if all_complaints:
+            pytest.fail("\n".join(all_complaints), pytrace=False)
 
     def _stage_record(self, result: StageMeasurement, model: str, engine: str | None, variant: str) -> StageRecord:
         return StageRecord(
@@ -250,6 +251,16 @@ class Recorder:
             round_states=tuple(result.round_states) if any(result.round_states) else (),
             work=result.work,
         )
+
+    def _pairs_record(self, sample: Sample, of: Comparison, pairs: Pairs) -> SideBySideRecord:
+        (way, _), (reference, _), conditions = of.way, of.reference, {"sample": sample.id} | of.conditions
+        record = SideBySideRecord(
+            self.test, of.what, way, reference, tuple(pairs.way_s), tuple(pairs.reference_s), conditions
+        )
+        self.benchmark.extra_info.update(
+            what=of.what, way=way, reference=reference, times_faster=times_faster(record), **conditions
+        )
+        return record
 
     def _device(self) -> str:
         assert self.session.plan is not None, "the plan is made before the first pipeline"

@@ -10,13 +10,21 @@ History of the format:
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from harness.memory import MemoryPeak
+from harness.stages import STAGES, UNDIVIDED
 
 FORMAT_VERSION = 1
+
+# Checked when a file is read, not when a record is made. The largest are those of thirty years, and of a pebibyte.
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+SecondsOrNone = Annotated[float, msgspec.Meta(ge=0, le=1e9)]  # a clock that was moved by hand may have stood still
+Bytes = Annotated[int, msgspec.Meta(ge=0, le=2**50)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+MOST_DRAFTED = 1_000_000
 
 PassKind = Literal["whole", "fixed", "unsynchronised", "throughput"]
 VerdictState = Literal["pass", "broken", "not run"]
@@ -48,6 +56,9 @@ class PlannedSample(msgspec.Struct, frozen=True):
     video_data: str | None
     # The dataset's own answer, to be read beside the models'.
     reference: str | None = None
+    # Inside the dataset folder; empty in older files. A report shows a few of them.
+    event_images: tuple[str, ...] = ()
+    frames_folder: str | None = None
 
 
 class Header(msgspec.Struct, frozen=True, tag_field="record", tag="header"):
@@ -72,14 +83,27 @@ class Header(msgspec.Struct, frozen=True, tag_field="record", tag="header"):
     samples: tuple[PlannedSample, ...]
     # What tells the files of the samples from others of the same names; None in older files.
     dataset_identity: str | None = None
+    dataset_folder: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where what every figure or file name is made of cannot be what a run wrote."""
+        datetime.fromisoformat(self.started_at)
+        gamma = self.options.get("gamma")
+        if self.draft is not None and not (isinstance(gamma, int) and 0 < gamma <= MOST_DRAFTED):
+            raise ValueError(f"options.gamma must be a whole number of 1 to {MOST_DRAFTED}")
+        if not self.engines or "\0" in self.dataset:
+            raise ValueError("engines and dataset must be named")
+        for part in ("libraries", "gpu", "git"):
+            if not isinstance(self.environment.get(part) or {}, dict):
+                raise ValueError(f"environment.{part} must be an object")
 
 
 class ModelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="model"):
     """A model was loaded: how long it took, what it occupies, and what it is, read back from the live object."""
 
     model: str
-    load_s: float
-    memory_bytes: int
+    load_s: Seconds
+    memory_bytes: Bytes
     facts: dict[str, Any]
 
 
@@ -128,10 +152,10 @@ class StageRecord(msgspec.Struct, frozen=True, tag_field="record", tag="stage"):
     engine: str | None
     stage: str
     variant: str
-    cold_s: dict[str, float]
+    cold_s: dict[str, Seconds]
     round_samples: tuple[str, ...]
-    round_s: tuple[float, ...]
-    tokens: dict[str, int]
+    round_s: tuple[Seconds, ...]
+    tokens: dict[str, Count]
     sources: tuple[str, ...]
     memory: dict[str, MemoryPeak]
     failures: tuple[Failure, ...]
@@ -139,6 +163,13 @@ class StageRecord(msgspec.Struct, frozen=True, tag_field="record", tag="stage"):
     round_states: tuple[str, ...] = ()
     work: dict[str, Work] = {}
     machine: str = ""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where the rounds do not say whose they are."""
+        if len(self.round_s) != len(self.round_samples) or len(self.round_states) not in {0, len(self.round_s)}:
+            raise ValueError("each of round_s needs its sample in round_samples, and its state or none in round_states")
+        if self.round_s and not self.cold_s:
+            raise ValueError("what was timed in rounds was cold once, in cold_s")
 
 
 class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
@@ -156,8 +187,8 @@ class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
     model: str
     engine: str
     kind: PassKind
-    stage_s: dict[str, float]
-    whole_s: float
+    stage_s: dict[str, Seconds]
+    whole_s: Seconds
     source: str
     text: str
     token_ids: tuple[int, ...]
@@ -168,6 +199,12 @@ class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
     test: str = ""
     machine: str = ""
     rank: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where a stage of a finished pass lacks its time."""
+        known = (set(STAGES), {"load", "preprocess", UNDIVIDED})
+        if self.kind in {"whole", "fixed"} and self.failure is None and self.stage_s.keys() not in known:
+            raise ValueError(f"stage_s of a finished pass has {', '.join(STAGES)}, and nothing else")
 
 
 class SideBySideRecord(msgspec.Struct, frozen=True, tag_field="record", tag="side_by_side"):
@@ -180,9 +217,14 @@ class SideBySideRecord(msgspec.Struct, frozen=True, tag_field="record", tag="sid
     what: str
     way: str
     reference: str
-    way_s: tuple[float, ...]
-    reference_s: tuple[float, ...]
+    way_s: tuple[Seconds, ...]
+    reference_s: tuple[Seconds, ...]
     conditions: dict[str, str]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where there are no pairs."""
+        if not self.way_s or len(self.way_s) != len(self.reference_s):
+            raise ValueError("way_s and reference_s need as many times, one at the least")
 
 
 class RoundLog(msgspec.Struct, frozen=True):
@@ -210,6 +252,11 @@ class AgreementRecord(msgspec.Struct, frozen=True, tag_field="record", tag="agre
     target: str
     engine: str
     agrees: dict[str, tuple[bool, ...]]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where there is nothing to compare the controls with."""
+        if "own" not in self.agrees or len({len(each) for each in self.agrees.values()}) != 1:
+            raise ValueError("agrees needs own, and a word for each of its places from every other")
 
 
 class PartingRecord(msgspec.Struct, frozen=True):
@@ -266,11 +313,16 @@ class SpeculationCostRecord(msgspec.Struct, frozen=True, tag_field="record", tag
     dtype: str
     target_context: int
     draft_context: int
-    step_s: tuple[float, ...]
-    draft_step_s: tuple[float, ...]
-    verify_s: dict[int, tuple[float, ...]]
+    step_s: tuple[Seconds, ...]
+    draft_step_s: tuple[Seconds, ...]
+    verify_s: dict[int, tuple[Seconds, ...]]
     alone_memory: MemoryPeak
     pair_memory: MemoryPeak
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where a piece was not timed."""
+        if not (self.step_s and self.draft_step_s and self.verify_s and all(self.verify_s.values())):
+            raise ValueError("step_s, draft_step_s and each of verify_s need a time, one at the least")
 
 
 class VerdictRecord(msgspec.Struct, frozen=True, tag_field="record", tag="verdict"):
@@ -292,8 +344,8 @@ class SentinelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="senti
     """
 
     moment: Moment
-    product_s: tuple[float, ...]
-    copy_s: tuple[float, ...]
+    product_s: tuple[SecondsOrNone, ...]
+    copy_s: tuple[SecondsOrNone, ...]
     throttled: tuple[str, ...] | None = None
     other_processes: int | None = None
 

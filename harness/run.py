@@ -95,6 +95,18 @@ def derive_files(folder: Path, run: RunRecord, output_json: Path | None = None) 
     return path
 
 
+def derive_report(folder: Path, run: RunRecord) -> str | None:
+    """Write `report.html` and `report.md` from a run's record; return in words why they are not there."""
+    try:
+        from harness.report.files import write_run_report  # matplotlib: a second that only a run at its end can spare
+
+        write_run_report(folder, run)
+    except Exception as error:
+        # Whatever it was: a run that was measured must not be lost for its report.
+        return f"no report was made ({type(error).__name__}: {error}); try python -m harness report {folder}"
+    return None
+
+
 def _earlier_legacy_files(folder: Path, run: RunRecord, path: Path) -> list[Path]:
     """Files that this very run derived when fewer samples were known: the number of samples is in the name."""
     before, _, after = legacy_file_name(run, 0).rpartition("_n0_")

@@ -96,7 +96,9 @@ def speeds(run: RunRecord) -> dict[str, float]:
     found = {}
     for each in run.sentinels:
         for work, seconds in (("matrix product", each.product_s), ("copy", each.copy_s)):
-            found[f"{work} at the {each.moment}"] = median([math.log(value) for value in seconds])
+            logarithms = [math.log(value) for value in seconds if value > 0]
+            if logarithms:  # of a clock that stood still there is no speed
+                found[f"{work} at the {each.moment}"] = median(logarithms)
     return found
 
 

@@ -34,8 +34,9 @@ from harness.records import (
     StageRecord,
     timestamp,
 )
+from harness.report import PAGE, TEXT
 from harness.resume import header_in, new_attempt, refuse_other_model, refuse_other_work
-from harness.run import RUN_FILE_NAME, Run
+from harness.run import RUN_FILE_NAME, Run, derive_report
 from harness.verdicts import Status
 
 
@@ -56,6 +57,7 @@ class Plan(msgspec.Struct, frozen=True):
     samples: Sequence[PlannedSample]
     limits: dict[str, float]
     dataset_identity: str | None = None
+    dataset_folder: Path | None = None
     dtypes: tuple[str, ...] = ()
 
 
@@ -168,8 +170,10 @@ class Session:
         )
         if self.rank is not None:
             self.run.leave(end)
-        else:
-            self.record = self.run.finish(end)
+            return
+        self.record = self.run.finish(end)
+        trouble = derive_report(self.run.folder, self.record) if self.options.report else None
+        self.advice.extend([trouble] if trouble else [])
 
     def files(self) -> list[Path]:
         """Return the files of the run, the most useful first."""
@@ -177,7 +181,12 @@ class Session:
             return []
         folder = self.run.folder
         legacy = self.options.output_json or folder / legacy_file_name(self.record, len(legacy_records(self.record)))
-        candidates = [folder / RUN_FILE_NAME, legacy, folder / BENCHMARK_FILE_NAME, folder / JOURNAL_NAME]
+        candidates = [
+            *(folder / name for name in (PAGE, TEXT, RUN_FILE_NAME)),
+            legacy,
+            folder / BENCHMARK_FILE_NAME,
+            folder / JOURNAL_NAME,
+        ]
         return [path for path in candidates if path.exists()]
 
     def _join(self) -> None:
@@ -232,4 +241,5 @@ class Session:
             limits=plan.limits,
             samples=tuple(plan.samples),
             dataset_identity=plan.dataset_identity,
+            dataset_folder=None if plan.dataset_folder is None else str(plan.dataset_folder.absolute()),
         )

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from harness import clock
-from harness.rounds import Benchmark
+from harness.records import Failure
+from harness.rounds import Benchmark, failure_of
+from harness.stages import Sample
+
+Way = tuple[str, Callable[[], object]]
+"""A way of doing something: its name, and a call that does it."""
+AnySample = TypeVar("AnySample", bound=Sample)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`what` is done to one sample, a way to do it and the reference, and the conditions to be named with the ratio.
+
+    `complaint`: why the two cannot stand in for each other, which fails the test after both were measured.
+    """
+
+    what: str
+    way: Way
+    reference: Way
+    conditions: dict[str, str] = field(default_factory=dict)
+    complaint: str = ""
 
 
 @dataclass(slots=True)
@@ -18,14 +38,27 @@ class Pairs:
     reference_s: list[float] = field(default_factory=list)
 
 
-def timed_pairs(benchmark: Benchmark, way: Callable[[], object], reference: Callable[[], object], rounds: int) -> Pairs:
-    """Run both `rounds` times in turn, after once without a clock; pytest-benchmark times `way`.
+def first_that_works(
+    samples: Iterable[AnySample], prepare: Callable[[AnySample], Comparison], stage: str
+) -> tuple[AnySample | None, Comparison | None, list[Failure]]:
+    """Return the first sample that comes through both ways, each run once without a clock, and how others failed."""
+    failures: list[Failure] = []
+    for sample in samples:
+        try:
+            comparison = prepare(sample)
+            comparison.reference[1]()
+            comparison.way[1]()
+        except Exception as error:  # whatever a file raises is a record, and the next one is taken
+            failures.append(failure_of(error, sample.id, stage))
+        else:
+            return sample, comparison, failures
+    return None, None, failures
 
-    With benchmarks disabled both run once, and nothing is measured.
-    """
+
+def timed_pairs(benchmark: Benchmark, comparison: Comparison, rounds: int) -> Pairs:
+    """Run both `rounds` times in turn; pytest-benchmark times the way. With benchmarks disabled both run once."""
     pairs = Pairs()
-    reference()
-    way()
+    way, reference = comparison.way[1], comparison.reference[1]
 
     def setup() -> tuple[tuple[()], dict[str, Any]]:
         start = clock.now()

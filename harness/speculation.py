@@ -247,7 +247,9 @@ def _figures(
 
 
 def _kinds(agreements: Iterable[AgreementRecord]) -> list[str]:
-    return list(dict.fromkeys(kind for each in agreements for kind in each.agrees))
+    """What the draft was shown on every sample."""
+    first, *others = [each.agrees for each in agreements] or [{}]
+    return [kind for kind in first if all(kind in each for each in others)]
 
 
 def _counted(agrees: Sequence[bool]) -> tuple[int, int]:

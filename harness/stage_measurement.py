@@ -13,7 +13,7 @@ from harness.memory import MemoryMeter, MemoryPeak
 from harness.progress import Progress
 from harness.records import Failure, Work
 from harness.rounds import Benchmark, Holder, StageError, failure_of, leave_out, round_robin, timed_rounds
-from harness.stages import STAGES, Sample, prevailing_state, source_of, state_of
+from harness.stages import Sample, prevailing_state, source_of, state_of
 from harness.stopping import stop_if_asked
 
 
@@ -49,7 +49,8 @@ class StageInputs:
 
     def __init__(self, calls: dict[str, Callable[[Any], Any]], stage: str) -> None:
         self._calls = calls
-        before = STAGES[: STAGES.index(stage)]
+        order = tuple(calls)
+        before = order[: order.index(stage)]
         self._kept_stages, self._fresh_stages = (before[:-1], before[-1:]) if stage == "decode" else (before, ())
         self._kept: dict[str, Any] = {}
 

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 STAGES = ("load", "preprocess", "vision", "prefill", "decode")
 # The names of the old result file: its stage 3 is the whole of vision, prefill and decode.
 LEGACY_STAGES = {1: ("load",), 2: ("preprocess",), 3: ("vision", "prefill", "decode")}
+# The whole of it, in old files that do not divide it.
+UNDIVIDED = "vision + LLM"
 
 
 class Sample(Protocol):

@@ -1,4 +1,4 @@
-"""The summary at the end of a run, as text for a terminal. The only place where a figure gets its printed form."""
+"""The summary at the end of a run, as text for a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.figures import (
-    MIB,
     Comparison,
     Speedup,
     StageFigure,
@@ -30,6 +29,7 @@ from harness.figures import (
 )
 from harness.machines import by_machine
 from harness.memory import MemoryPeak
+from harness.printed import change, fraction, harmless, mebibytes, milliseconds, percent, times
 from harness.records import Failure, GateRecord, GateState, PassRecord, RunRecord, VerdictRecord
 from harness.speculation import speculation_figures
 from harness.speculation_text import text, title
@@ -50,7 +50,6 @@ GATE_STYLES: dict[GateState, str] = {
     "flagged": "bold yellow",
     "regressed": "bold red",
 }
-CONTROL_CHARACTERS = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "�")
 
 
 def summary(run: RunRecord, folder: Path, files: Iterable[Path], *, width: int, color: bool) -> str:
@@ -70,14 +69,7 @@ def summary(run: RunRecord, folder: Path, files: Iterable[Path], *, width: int, 
 
 def gate_lines(gates: Iterable[GateRecord]) -> str:
     """Return the verdicts as text, the worst last; of those that passed, the nearest to its limit alone."""
-    return _gate_text(list(gates)).plain.translate(CONTROL_CHARACTERS)
-
-
-def milliseconds(seconds: float) -> str:
-    """Return a time in milliseconds with three or more significant digits."""
-    value = 1000 * seconds
-    digits = 0 if value >= 1000 else 1 if value >= 100 else 2 if value >= 10 else 3
-    return f"{value:.{digits}f}"
+    return harmless(_gate_text(list(gates)).plain)
 
 
 def _parts(run: RunRecord) -> Iterator[str | Text | Table]:
@@ -129,20 +121,20 @@ def _measured(run: RunRecord) -> Iterator[str | Text | Table]:
 def _harmless(part: str | Text | Table) -> str | Text | Table:
     """Put a mark in the place of control characters: answers and error texts must not steer the user's terminal."""
     if isinstance(part, str):
-        return part.translate(CONTROL_CHARACTERS)
+        return harmless(part)
     if isinstance(part, Text):
-        part.plain = part.plain.translate(CONTROL_CHARACTERS)
+        part.plain = harmless(part.plain)
     return part
 
 
 def _conditions(run: RunRecord) -> str:
     environment = run.header.environment
-    libraries = environment["libraries"]
-    gpu = environment["gpu"]
-    device = gpu["name"] if gpu else f"{environment['cpu']}, {environment['usable_cores']} usable cores"
+    libraries, gpu = environment.get("libraries") or {}, environment.get("gpu")
+    cpu = f"{environment.get('cpu')}, {environment.get('usable_cores')} usable cores"
+    device = gpu.get("name") if gpu else cpu
     return (
-        f"model set {run.header.model_set} on {run.header.device} ({device}); torch {libraries['torch']}, "
-        f"transformers {libraries['transformers']}; {len(run.header.samples)} samples"
+        f"model set {run.header.model_set} on {run.header.device} ({device}); torch {libraries.get('torch')}, "
+        f"transformers {libraries.get('transformers')}; {len(run.header.samples)} samples"
     )
 
 
@@ -156,7 +148,7 @@ def _stage_table(run: RunRecord, figures: list[StageFigure]) -> Table:
             figure.model,
             " ".join(filter(None, (_stage_name(run, figure), marks.get(figure.state)))),
             milliseconds(figure.seconds.median),
-            f"{100 * figure.seconds.relative_spread:.1f}",
+            percent(figure.seconds.relative_spread),
             milliseconds(figure.cold_s),
             str(figure.seconds.n),
             f"{figure.ms_per_token:.3g}" if figure.ms_per_token else "",
@@ -181,7 +173,7 @@ def _side_by_side_lines(run: RunRecord) -> Iterator[str]:
     for record in run.side_by_side:
         ours, theirs = milliseconds(median(record.way_s)), milliseconds(median(record.reference_s))
         yield (
-            f"{record.what}: {record.way} {ours} ms, {times_faster(record):.2f}x as fast as {record.reference} "
+            f"{record.what}: {record.way} {ours} ms, {times(times_faster(record))} as fast as {record.reference} "
             f"({theirs} ms; {len(record.way_s)} pairs)"
         )
 
@@ -200,7 +192,7 @@ def _pass_table(run: RunRecord) -> Table:
                 milliseconds(mean([pass_s(record) for record in records])),
                 f"{mean([len(record.token_ids) for record in records]):.1f}",
                 str(len(records)),
-                f"{100 * gap:+.1f}" if gap is not None else "",
+                change(gap) if gap is not None else "",
             )
     return table
 
@@ -231,7 +223,9 @@ def _load_lines(run: RunRecord) -> Iterator[str]:
         for engine in run.header.engines:
             states = load_s_by_state(passes(run, "whole", model, engine).values())
             if len(states) > 1:
-                means = (f"{milliseconds(mean(times))} {state} (n = {len(times)})" for state, times in states.items())
+                means = (
+                    f"{milliseconds(mean(seconds))} {state} (n = {len(seconds)})" for state, seconds in states.items()
+                )
                 yield f"load of {model} {engine}, which the totals mix: {', '.join(means)}"
 
 
@@ -261,8 +255,8 @@ def _comparison_table(run: RunRecord, comparison: Comparison) -> Table:
         table.add_row(
             STAGE_NUMBER_NAMES[stage] + (" (mixed)" if stage == 1 and comparison.load_is_mixed else ""),
             *_speedup_cells(speedup),
-            f"{100 * comparison.share_of_target_time(stage):.1f}",
-            f"{100 * saved:.1f}" if saved is not None else "none saved",
+            percent(comparison.share_of_target_time(stage)),
+            percent(saved) if saved is not None else "none saved",
         )
     table.add_row("total", *_speedup_cells(comparison.total), "100", "")
     gated = gated_stage_1(run, comparison.target)
@@ -271,23 +265,24 @@ def _comparison_table(run: RunRecord, comparison: Comparison) -> Table:
     return table
 
 
-def _speedup_cells(speedup: Speedup) -> tuple[str, str, str]:
-    return milliseconds(speedup.draft_mean_s), milliseconds(speedup.target_mean_s), f"{speedup.factor:.2f}x"
+def _speedup_cells(speedup: Speedup) -> tuple[str, str, Text]:
+    factor = Text(times(speedup.factor), style="green" if speedup.factor > 1 else "red")
+    return milliseconds(speedup.draft_mean_s), milliseconds(speedup.target_mean_s), factor
 
 
 def _comparison_text(comparison: Comparison) -> str:
     split = (
-        f" = {comparison.tokens_factor:.2f}x fewer tokens x {comparison.pace_factor:.2f}x faster tokens"
+        f" = {times(comparison.tokens_factor)} fewer tokens x {times(comparison.pace_factor)} faster tokens"
         if comparison.tokens_factor and comparison.pace_factor
         else ", and answers without a token"
     )
     return (
-        f"stage 3: {comparison.stages[3].factor:.2f}x{split}\n"
-        f"position-wise agreement: {comparison.acceptance_per_sample:.3f} (mean of the samples), "
-        f"{comparison.acceptance_token_weighted:.3f} (all tokens); of answers written independently, so it is no "
-        f"acceptance rate\nthe old script's forecast from it: c = {comparison.cost_ratio:.3f}; theoretical "
+        f"stage 3: {times(comparison.stages[3].factor)}{split}\n"
+        f"position-wise agreement: {fraction(comparison.acceptance_per_sample)} (mean of the samples), "
+        f"{fraction(comparison.acceptance_token_weighted)} (all tokens); of answers written independently, so it is no "
+        f"acceptance rate\nthe old script's forecast from it: c = {fraction(comparison.cost_ratio)}; theoretical "
         f"speculative speedup at gamma {comparison.gamma}: "
-        f"{comparison.theoretical_speedup:.2f}x"
+        f"{times(comparison.theoretical_speedup)}"
     )
 
 
@@ -351,7 +346,7 @@ def _failure_text(failures: list[tuple[str, Failure]]) -> str:
 
 
 def _mib(size: int | None) -> str:
-    return f"{size / MIB:.0f}" if size is not None else ""
+    return mebibytes(size) if size is not None else ""
 
 
 def _heading(title: str) -> Text:

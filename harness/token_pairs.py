@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from harness.errors import ResultFileError
+from harness.errors import DAMAGED_JSON, ResultFileError
 
 TARGETS = ("videollava", "llava")
 BEGIN = 1
@@ -62,7 +62,7 @@ def _records(path: Path) -> list[dict[str, Any]]:
         content = msgspec.json.decode(path.read_bytes())
     except OSError as error:
         raise ResultFileError(f"{path}: cannot be read ({error.strerror})") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except DAMAGED_JSON as error:
         raise ResultFileError(f"{path}: is not JSON: {error}") from error
     records = content.get("results") if isinstance(content, dict) else content
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):

@@ -248,11 +248,14 @@ def _plan(
                 event_data=sample.raw_event_data,
                 video_data=sample.raw_video_data,
                 reference=sample.answer,
+                event_images=tuple(str(path.relative_to(dataset.folder)) for path in sample.event_images),
+                frames_folder=str(sample.video_folder.relative_to(dataset.folder)) if sample.video_folder else None,
             )
             for sample in dataset.samples
         ],
         limits=limits,
         dataset_identity=identity,
+        dataset_folder=dataset.folder,
         dtypes=dtypes,
     )
 

@@ -15,6 +15,7 @@ from fixtures.pipeline import StagedPipeline
 from fixtures.staged import StagedBase
 from harness.recorder import Recorder
 from harness.session import Session
+from harness.side_by_side import Comparison
 
 PAIRS_PER_ROUND = 4  # a pair takes some hundredths of a second, and a single clip is read
 
@@ -32,22 +33,22 @@ def test_frame_cache(
 ) -> None:
     """A cache of its own, filled before the first pair; what stage 1 leaves to stage 2 differs, so both are timed."""
     assert isinstance(pipeline, StagedBase)
-    options, sample = session.options, stage_samples[0]
+    options = session.options
     cache = open_frame_cache(mode, tmp_path, options.cache_size)
 
-    def cached() -> torch.Tensor:
-        return pipeline.pixels(cache.load(mp4_clip(sample, options.max_frames, options.video_reader), pipeline.resizer))
+    def prepare(sample: Sample) -> Comparison:
+        def cached() -> torch.Tensor:
+            return pipeline.pixels(
+                cache.load(mp4_clip(sample, options.max_frames, options.video_reader), pipeline.resizer)
+            )
 
-    def plain() -> torch.Tensor:
-        return pipeline.pixels(load_clip(mp4_clip(sample, options.max_frames, options.video_reader)))
+        def plain() -> torch.Tensor:
+            return pipeline.pixels(load_clip(mp4_clip(sample, options.max_frames, options.video_reader)))
 
-    cached()
-    same = torch.equal(cached(), plain())
-    recorder.measure_side_by_side(
-        f"stages 1 and 2, {options.max_frames} frames of an MP4",
-        (f"{mode} in the cache", cached),
-        ("no cache", plain),
-        conditions={"sample": sample.id},
-        rounds=options.rounds * PAIRS_PER_ROUND,
-    )
-    assert same, f"the cache of {mode} gives other pixels"
+        cached()
+        same = torch.equal(cached(), plain())
+        what = f"stages 1 and 2, {options.max_frames} frames of an MP4"
+        complaint = "" if same else f"the cache of {mode} gives other pixels"
+        return Comparison(what, (f"{mode} in the cache", cached), ("no cache", plain), complaint=complaint)
+
+    recorder.measure_side_by_side(stage_samples, prepare, rounds=options.rounds * PAIRS_PER_ROUND)

@@ -9,12 +9,13 @@ import pytest
 
 from fixtures.dataset import Sample
 from fixtures.frames import READERS, read_mp4
-from fixtures.h264 import slices_per_picture
 from fixtures.media import mp4_file
+from fixtures.readers.slices import slices_per_picture
 from fixtures.readers.torchcodec import missing
 from fixtures.selection import Selection
 from harness.recorder import Recorder
 from harness.session import Session
+from harness.side_by_side import Comparison
 
 REFERENCE = "legacy"
 PAIRS_PER_ROUND = 4  # a pair takes some hundredths of a second, and a single clip is read
@@ -26,19 +27,23 @@ PAIRS_PER_ROUND = 4  # a pair takes some hundredths of a second, and a single cl
 def test_read_mp4(
     reader: str, stage_samples: Sequence[Sample], selection: Selection, session: Session, recorder: Recorder
 ) -> None:
-    """The first sample's clip; frames that are not those of the reference, bit by bit, fail the test."""
+    """The first sound clip; frames that are not those of the reference, bit by bit, fail the test."""
     if "videollava" not in selection.models:
         pytest.skip("of the models, only videollava reads MP4 files, and it was not selected")
     reason = missing() if reader == "torchcodec" else None
     if reason:
         pytest.skip(reason)
-    sample, count = stage_samples[0], session.options.max_frames
-    batch, wanted = read_mp4(sample, count, reader=reader), read_mp4(sample, count, reader=REFERENCE)
-    recorder.measure_side_by_side(
-        f"{count} frames of an MP4, {batch.frames.shape[2]}x{batch.frames.shape[1]}",
-        (batch.how, lambda: read_mp4(sample, count, reader=reader)),
-        (wanted.how, lambda: read_mp4(sample, count, reader=REFERENCE)),
-        conditions={"sample": sample.id, "slices a picture": str(slices_per_picture(mp4_file(sample)))},
-        rounds=session.options.rounds * PAIRS_PER_ROUND,
-    )
-    assert np.array_equal(batch.frames, wanted.frames), f"{reader} gives other pixels than {REFERENCE}"
+    count = session.options.max_frames
+
+    def prepare(sample: Sample) -> Comparison:
+        batch, wanted = read_mp4(sample, count, reader=reader), read_mp4(sample, count, reader=REFERENCE)
+        same = np.array_equal(batch.frames, wanted.frames)
+        return Comparison(
+            f"{count} frames of an MP4, {batch.frames.shape[2]}x{batch.frames.shape[1]}",
+            (batch.how, lambda: read_mp4(sample, count, reader=reader)),
+            (wanted.how, lambda: read_mp4(sample, count, reader=REFERENCE)),
+            {"slices a picture": str(slices_per_picture(mp4_file(sample)))},
+            "" if same else f"{reader} gives other pixels than {REFERENCE}",
+        )
+
+    recorder.measure_side_by_side(stage_samples, prepare, rounds=session.options.rounds * PAIRS_PER_ROUND)

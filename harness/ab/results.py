@@ -14,7 +14,7 @@ import msgspec
 from harness.ab.paired import Interval, PairedVerdict, interval, is_decided, looks, missed_by_each, verdict
 from harness.ab.plan import Plan
 from harness.ab.sessions import SessionFigures
-from harness.errors import ResultFileError, SessionError
+from harness.errors import DAMAGED_JSON, ResultFileError, SessionError
 from harness.fingerprint import differences
 from harness.metrics import Metric
 from harness.run_folder import write_whole
@@ -127,7 +127,7 @@ def read(folder: Path) -> Comparison:
         found = msgspec.json.decode(path.read_bytes(), type=Comparison)
     except OSError as error:
         raise ResultFileError(f"{path}: cannot be read ({error.strerror}); name the folder of a comparison") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except DAMAGED_JSON as error:
         raise ResultFileError(f"{path}: {error}; the sessions beside it are intact") from error
     if found.format_version != FORMAT_VERSION:
         raise ResultFileError(f"{path}: has format version {found.format_version}, this reader knows {FORMAT_VERSION}")

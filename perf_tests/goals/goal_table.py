@@ -42,7 +42,8 @@ class GoalRow(msgspec.Struct, frozen=True):
 class GoalTable:
     """Rows of one topic; `write` replaces the topic's file by them.
 
-    `file`: another name than the topic's, where it is measured on several machines; `unfinished`: rows are to come.
+    `file`: another name than the topic's, where it is measured on several machines; `unfinished`: rows are to come;
+    `in_pieces`: rows of the file stay where this run measured none by their names.
     `folder`: elsewhere for a rehearsal.
     """
 
@@ -50,6 +51,7 @@ class GoalTable:
     device: str = "cpu"
     file: str = ""
     unfinished: bool = False
+    in_pieces: bool = False
     folder: Path = MEASURED
     rows: list[GoalRow] = field(default_factory=list)
 
@@ -59,7 +61,7 @@ class GoalTable:
         content = {
             "conditions": stable_environment(self.device),
             "command": f"make measured TOPIC={self.topic}",
-            "rows": [row.as_json() for row in self.rows],
+            "rows": [*self._rows_that_stay(path), *(row.as_json() for row in self.rows)],
         }
         if self.unfinished:
             content["unfinished"] = "the same command goes on where this table ends"
@@ -68,3 +70,8 @@ class GoalTable:
             ratio = f", {row.ratio:.2f}x beside {row.reference}" if row.ratio is not None else ""
             sys.stdout.write(f"{row.what}: {row.value:.4g} {row.unit}{ratio} (goal: {row.goal}; n = {row.n})\n")
         return path
+
+    def _rows_that_stay(self, path: Path) -> list[dict[str, Any]]:
+        measured = {row.what for row in self.rows}
+        known = msgspec.json.decode(path.read_bytes())["rows"] if self.in_pieces and path.exists() else []
+        return [row for row in known if row["what"] not in measured]

@@ -19,11 +19,11 @@ from fixtures.devices import use_threads_for
 from fixtures.embedded import EmbeddedSpec, ensure_embedded
 from fixtures.embedded_sample import FRAMES_PER_SECOND, write_mp4
 from fixtures.frames import read_frames, uniform_indices
-from fixtures.h264 import slices_per_picture
 from fixtures.models import ModelSettings, pipeline_loaders
 from fixtures.readers import fast, plain, torchcodec
 from fixtures.readers.clip import opened
 from fixtures.readers.packets import coded_packets, read_index
+from fixtures.readers.slices import slices_per_picture
 from fixtures.scene import Scene
 from fixtures.staged import StagedBase
 from harness.figures import MIB

@@ -1,7 +1,8 @@
-"""Runs that are killed and gone on with, on one process and on two ranks; and runs of very many samples.
+"""Runs that are killed and gone on with, by one process and by two ranks; runs of very many samples; hostile files.
 
-Done in pieces of less than nine minutes: `make measured TOPIC=endurance`, again and again. What has been measured stays
-in results/endurance-…, and each piece writes the table from all that is there. On a GPU: ARGS="--model-set full".
+Done in pieces, by ARGS="-k …" too: `make measured TOPIC=endurance`, again and again. What has been tried stays in
+results/endurance-… and results/hostile_input, and is not tried again; remove a folder to begin anew. On a GPU:
+ARGS="--model-set full".
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import msgspec
 import pytest
 
 from fixtures.selection import Selection
-from harness.figures import throughput
+from harness.figures import MIB, throughput
 from harness.journal import FILE_NAME, read_journal
 from harness.machines import by_machine
 from harness.recorder import Recorder
@@ -29,7 +30,9 @@ from harness.session import Session
 from harness.stages import Length
 from harness.statistics import mean, median
 from harness.verdicts import PYTESTS_OWN
+from perf_tests.goals import hostile_input
 from perf_tests.goals.goal_table import GoalRow, GoalTable
+from perf_tests.goals.hostile_input import Tried
 from perf_tests.goals.killed_runs import (
     ONE_PROCESS,
     ROOT,
@@ -45,7 +48,10 @@ from perf_tests.goals.long_stub_run import SAMPLES, StubPipeline, StubSample, sa
 Kept = TypeVar("Kept")
 
 PIECE_S = 500.0
-MIB = 1024 * 1024
+KEPT = ROOT / "results" / "hostile_input"
+INPUTS = 10_000
+EACH = -(-INPUTS // len(hostile_input.KINDS))
+SEED = 20_000
 GPU_MODELS = ("egpt", "videollava")
 AHEAD = 60  # samples of a throughput pass
 LAST = 10  # samples that the resumed stub run has left
@@ -62,15 +68,11 @@ def folder(selection: Selection) -> Path:
 
 
 @pytest.fixture(scope="module")
-def table(selection: Selection, folder: Path) -> Iterator[GoalTable]:
-    """The rows of this configuration; a GPU has a file of its own."""
+def table(selection: Selection) -> Iterator[GoalTable]:
+    """The rows of this configuration; a GPU has a file of its own. Those that were not measured now stay."""
     file = "endurance" if selection.device == "cpu" else f"endurance_{selection.model_set}"
-    rows = GoalTable("endurance", selection.device, file=file)
+    rows = GoalTable("endurance", selection.device, file=file, in_pieces=True)
     yield rows
-    kept = folder / "rows.json"
-    known = {row.what: row for row in _read(kept, list[GoalRow])} | {row.what: row for row in rows.rows}
-    rows.rows = list(known.values())
-    _write(kept, rows.rows)
     rows.write()
 
 
@@ -149,6 +151,21 @@ def test_going_on_begins_at_once(benchmark: Benchmark, long_run: Path, table: Go
     assert len(pipeline.began) == LAST, "what was measured before is not measured again"
     what = f"going on with {SAMPLES - LAST} of {SAMPLES} samples done, until the first stage is called"
     table.rows.append(GoalRow(what, pipeline.began[0] - start, "s", "under 2 s", 1))
+
+
+@pytest.mark.parametrize("kind", hostile_input.KINDS)
+def test_hostile_input(kind: str, table: GoalTable) -> None:
+    """No crash, no hang, nothing run or touched elsewhere, bounded memory, always an error that names the file."""
+    kept = KEPT / f"{kind.replace(' ', '_')}.json"
+    if not kept.exists():
+        found = hostile_input.tried([kind], EACH, SEED, KEPT / "violations")
+        write_whole(kept, msgspec.json.encode(found))
+    all_found = [msgspec.json.decode(path.read_bytes(), type=Tried) for path in sorted(KEPT.glob("*.json"))]
+    rows = _rows(all_found)
+    names = {row.what for row in rows}
+    table.rows[:] = [*(row for row in table.rows if row.what not in names), *rows]
+    violations = msgspec.json.decode(kept.read_bytes(), type=Tried).violations
+    assert not violations, "\n".join(dict.fromkeys(violations))
 
 
 @pytest.mark.gpu(memory_gb=40, devices=2)
@@ -250,3 +267,17 @@ def _read(path: Path, kind: type[Kept]) -> Kept:
 
 def _write(path: Path, content: object) -> None:
     write_whole(path, msgspec.json.encode(content))
+
+
+def _rows(found: list[Tried]) -> list[GoalRow]:
+    inputs, kinds = sum(each.inputs for each in found), len(hostile_input.KINDS)
+    refused = sum(each.refused for each in found)
+    violated = sum(len(each.violations) for each in found)
+    slowest, largest = max(each.slowest_s for each in found), max(each.peak_bytes for each in found)
+    return [
+        GoalRow("malformed inputs tried", inputs, "inputs", f"{INPUTS}, of {kinds} kinds", len(found)),
+        GoalRow("malformed inputs that ended, hung, ran, touched or hid something", violated, "inputs", "none", inputs),
+        GoalRow("malformed inputs refused by an error that names the file", refused, "inputs", "-", inputs),
+        GoalRow("malformed inputs, slowest", slowest, "s", "under 10 s", inputs),
+        GoalRow("malformed inputs, most memory above the process's own", largest / MIB, "MiB", "at most 1024", inputs),
+    ]

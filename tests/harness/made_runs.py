@@ -268,7 +268,7 @@ JOURNAL_LINES = st.one_of(
         SentinelRecord, st.sampled_from(["start", "end"]), st.just((0.1, 0.2)), st.just((0.3,)), st.none(), SIZES
     ),
     st.builds(request, NAMES, target=NAMES, identical=st.booleans(), parting=PARTINGS),
-    st.builds(cost, step_s=SECONDS, c=SECONDS, v=SECONDS, target=NAMES),
+    st.builds(cost, step_s=st.floats(1e-3, 1e3), c=st.floats(1e-3, 1e3), v=st.floats(1e-3, 1e3), target=NAMES),
     st.builds(OutcomeRecord, NAMES, st.sampled_from(["failed", "skipped", "deselected"]), TEXTS),
     st.builds(GateRecord, NAMES, st.sampled_from(["pass", "flagged"]), TEXTS, st.just(("test",)), st.none() | SECONDS),
     st.builds(VerdictRecord, NAMES, st.sampled_from(["pass", "broken", "not run"]), TEXTS, TEXTS, SECONDS, SECONDS),

@@ -43,7 +43,9 @@ class SuiteInGit:
         self.folder = folder
         (folder / "suite").mkdir(parents=True)
         shutil.copytree(ROOT / "harness", folder / "harness", ignore=shutil.ignore_patterns("__pycache__"))
-        (folder / "pytest.ini").write_text("[pytest]\npythonpath = .\naddopts = --benchmark-timer=harness.clock.now\n")
+        (folder / "pytest.ini").write_text(
+            "[pytest]\npythonpath = .\naddopts = --benchmark-timer=harness.clock.now\nreport = false\n"
+        )
         (folder / "conftest.py").write_text('pytest_plugins = ("harness.plugin",)\n')
         (folder / ".gitignore").write_text("results/\n__pycache__/\n.benchmarks/\n")
         shutil.copy(HERE / "stub_suite_conftest.py", folder / CONFTEST)

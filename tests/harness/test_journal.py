@@ -28,7 +28,16 @@ from harness.records import (
     StageRecord,
     VerdictRecord,
 )
-from tests.harness.made_runs import JOURNAL_LINES, STARTED_AT, full_run, header, loaded, stage_test, whole_pass
+from tests.harness.made_runs import (
+    JOURNAL_LINES,
+    STARTED_AT,
+    full_run,
+    header,
+    loaded,
+    side_by_side,
+    stage_test,
+    whole_pass,
+)
 
 FILES = Path(__file__).parent / "files"
 END = EndRecord(STARTED_AT, 0, "it ended")
@@ -292,4 +301,30 @@ def test_damage_in_the_journal_of_a_rank_is_named_by_its_file(tmp_path: Path) ->
     path = written(tmp_path / FILE_NAME, header())
     (tmp_path / rank_file_name(1)).write_bytes(b"no json\n")
     with pytest.raises(ResultFileError, match=r"journal\.1\.jsonl, line 1"):
+        read_journal(path)
+
+
+CONTRADICTIONS = {
+    "a round without its sample": ('"round_samples":["s1"]', '"round_samples":[]', "each of round_s needs its sample"),
+    "a time of nothing": ('"round_s":[1.0]', '"round_s":[0.0]', "round_s"),
+    "a time without end": ('"round_s":[1.0]', '"round_s":[1e300]', "round_s"),
+    "a pass without a stage": ('"load":1.0,', "", "stage_s of a finished pass has load, preprocess, vision"),
+    "pairs of one": ('"way_s":[1.0]', '"way_s":[]', "way_s and reference_s need as many times"),
+    "a start that is no date": (STARTED_AT, "yesterday", "Invalid isoformat string"),
+    "no number of drafted tokens": ('"gamma":5', '"gamma":null', "options.gamma must be a whole number"),
+    "half a path": ("EventGPT_Instruction", "\\u0000", "engines and dataset must be named"),
+    "endless depth": ('"gamma":5', '"gamma":' + "[" * 100_000, "maximum recursion depth"),
+}
+
+
+@pytest.mark.parametrize("contradiction", CONTRADICTIONS)
+def test_what_no_run_writes_is_refused_by_file_and_line(contradiction: str, tmp_path: Path) -> None:
+    lines = (header(), stage_test("egpt", "load", {"s1": [1.0]}), whole_pass("egpt"), side_by_side((1.0,), (2.0,)))
+    path = written(tmp_path / FILE_NAME, *lines)
+    assert read_journal(path)
+    was, now, words = CONTRADICTIONS[contradiction]
+    sound = path.read_text()
+    assert was in sound
+    path.write_text(sound.replace(was, now, 1))
+    with pytest.raises(ResultFileError, match=rf"journal\.jsonl, line \d: .*{words}"):
         read_journal(path)

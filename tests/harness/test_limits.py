@@ -125,6 +125,9 @@ def test_a_file_that_is_not_toml_or_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "limits.toml").write_bytes(b"\xff")
     with pytest.raises(LimitsError, match=r"limits\.toml: is not TOML"):
         load_limits(tmp_path / "limits.toml", KNOWN, "tiny", ("eager",))
+    for content in ("a = [" + "[\n" * 5000, f"a = {'9' * 5000}", "a." * 15_000 + "b = 1", "# a comment\n" * 10_000):
+        with pytest.raises(LimitsError, match=r"limits\.toml: (is not TOML: maximum recursion|has more than 100000)"):
+            limits_of(tmp_path, content)
     with pytest.raises(LimitsError, match=r"other\.toml: cannot be read .*; --limits names a limits file"):
         load_limits(tmp_path / "other.toml", KNOWN, "tiny", ("eager",))
 

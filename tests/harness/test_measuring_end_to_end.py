@@ -29,6 +29,7 @@ class StubSuite:
     def __init__(self, folder):
         self.folder = folder
         ini = f"[pytest]\npythonpath = {ROOT}\naddopts = --benchmark-timer=harness.clock.now -p no:cacheprovider\n"
+        ini += "report = false\n"  # it takes longer than such a run
         (folder / "pytest.ini").write_text(ini)
         (folder / "conftest.py").write_text('pytest_plugins = ("harness.plugin",)\n')
         (folder / "suite").mkdir()

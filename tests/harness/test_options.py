@@ -65,6 +65,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "resume": ("some/run", "some/run"),
     "retry_failed": ("true", True),
     "sample_timeout": ("2.5", 2.5),
+    "report": ("false", False),
     "gate": ("true", True),
     "baselines": ("some/baselines", "some/baselines"),
     "confirm": ("some/run", "some/run"),
@@ -75,6 +76,7 @@ INI_KEYS = {each.name: options.ini_key(each) for each in options.option_fields()
 OF_RESUMED_RUNS = ("resume", "retry_failed")
 OF_NEW_RUNS = [name for name in OTHER_VALUES if name not in OF_RESUMED_RUNS]
 EXPECTED = {name: value for name, (_, value) in OTHER_VALUES.items()}
+OFF_SWITCHES = {each.name: each.metadata["off_switch"] for each in options.option_fields()}
 SWITCHES = {each.name for each in options.option_fields() if each.metadata["parse"] is values.switch}
 CONFTEST = """
 import json, pathlib
@@ -106,7 +108,7 @@ def as_flags(spell: Callable[[str], str], names: Sequence[str] = OF_NEW_RUNS) ->
         elif value is True:
             flags.append(f"--{spell(name)}")
         else:
-            flags.append("--" + spell("no_event_image"))
+            flags.append("--" + spell(OFF_SWITCHES[name]))
     return flags
 
 
@@ -201,6 +203,7 @@ def test_every_flag_wins_over_the_ini_file(asked: Asked) -> None:
         "legacy_generation": "false",
         "throughput": "false",
         "retry_failed": "false",
+        "report": "true",
         "gate": "false",
     }
     everything = written | paths | words | counts | rest | switches
@@ -314,6 +317,7 @@ def test_what_changes_no_figure_is_where_files_are_and_how_figures_are_judged() 
         "resume",
         "retry_failed",
         "sample_timeout",
+        "report",
         "gate",
         "baselines",
         "confirm",

@@ -3,6 +3,7 @@ from __future__ import annotations
 import fcntl
 import io
 import os
+import re
 import struct
 import termios
 from collections.abc import Callable, Iterator
@@ -162,3 +163,14 @@ def test_no_bar_appears_in_a_file() -> None:
     bar.advance()
     bar.stop()
     assert stream.getvalue().strip() == ""
+
+
+def test_a_bar_tells_how_many_steps_a_second(terminal: PseudoTerminal, move_clock: Callable[[float], None]) -> None:
+    bar = TerminalBar(terminal.stream, "egpt")
+    bar.start("load", 10)
+    assert "/s" not in terminal.drawn()
+    for _ in range(4):
+        move_clock(SECONDS_BETWEEN_DRAWINGS)
+        bar.advance()
+    bar.stop()
+    assert re.search(r"\d/s", terminal.drawn())

@@ -10,9 +10,9 @@ import pytest
 
 from harness import clock
 from harness.figures import times_faster
-from harness.side_by_side import timed_pairs
+from harness.side_by_side import Comparison, first_that_works, timed_pairs
 from harness.terminal import summary
-from tests.harness.made_runs import full_run, side_by_side
+from tests.harness.made_runs import full_run, planned, side_by_side
 
 
 @dataclass
@@ -58,16 +58,49 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
     return hand
 
 
-def test_both_run_in_turn_after_once_without_a_clock(work: Work) -> None:
-    pairs = timed_pairs(HandBenchmark(), work.way("ours", [9, 1, 2]), work.way("theirs", [9, 3, 8]), rounds=2)
-    assert work.ran == ["theirs", "ours"] * 3
+def compared(work: Work, ours: list[float], theirs: list[float]) -> Comparison:
+    return Comparison("work", ("ours", work.way("ours", ours)), ("theirs", work.way("theirs", theirs)))
+
+
+def test_both_run_in_turn(work: Work) -> None:
+    pairs = timed_pairs(HandBenchmark(), compared(work, [1, 2], [3, 8]), rounds=2)
+    assert work.ran == ["theirs", "ours"] * 2
     assert (pairs.way_s, pairs.reference_s) == ([1, 2], [3, 8])
 
 
 def test_with_benchmarks_disabled_nothing_is_measured(work: Work) -> None:
-    pairs = timed_pairs(HandBenchmark(enabled=False), work.way("ours", [9, 1]), work.way("theirs", [9, 3]), rounds=2)
-    assert work.ran == ["theirs", "ours"] * 2
+    pairs = timed_pairs(HandBenchmark(enabled=False), compared(work, [1], [3]), rounds=2)
+    assert work.ran == ["theirs", "ours"]
     assert (pairs.way_s, pairs.reference_s) == ([], [])
+
+
+def test_a_sample_is_taken_once_both_ways_came_through_without_a_clock(work: Work) -> None:
+    found = first_that_works([planned("s1")], lambda _: compared(work, [9], [9]), "readers")
+    assert found[0] == planned("s1")
+    assert found[2] == []
+    assert work.ran == ["theirs", "ours"]
+
+
+@pytest.mark.parametrize("fault", ["prepare", "ours", "theirs"])
+def test_a_sample_that_fails_is_noted_and_the_next_one_taken(work: Work, fault: str) -> None:
+    """A way without seconds left raises StopIteration."""
+
+    def prepare(sample: Any) -> Comparison:
+        if sample.id == "s1" and fault == "prepare":
+            raise StopIteration
+        broken = sample.id == "s1"
+        return compared(work, [] if broken and fault == "ours" else [9], [] if broken and fault == "theirs" else [9])
+
+    sample, comparison, failures = first_that_works(map(planned, ("s1", "s2")), prepare, "readers")
+    assert sample is not None
+    assert (sample.id, comparison is None) == ("s2", False)
+    assert [(each.sample, each.stage, each.type) for each in failures] == [("s1", "readers", "StopIteration")]
+
+
+def test_where_every_sample_fails_there_is_nothing_to_compare(work: Work) -> None:
+    found = first_that_works(map(planned, ("s1", "s2")), lambda _: compared(work, [], []), "readers")
+    assert found[:2] == (None, None)
+    assert [each.sample for each in found[2]] == ["s1", "s2"]
 
 
 def test_the_ratio_is_the_median_over_pairs_and_not_the_ratio_of_medians() -> None:

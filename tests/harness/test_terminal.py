@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.figures import comparisons, gated_stage_1
+from harness.printed import milliseconds
 from harness.records import EndRecord, RunRecord, VerdictRecord
-from harness.terminal import LONGEST_ANSWER, LONGEST_LISTS, milliseconds, summary
+from harness.terminal import LONGEST_ANSWER, LONGEST_LISTS, summary
 from tests.harness.made_runs import (
     STARTED_AT,
     failed_pass,

@@ -1,14 +1,21 @@
-"""What the documents promise is there: every option, every key of the result file, every file that a link names."""
+"""What the documents promise is there: options, keys, states, exit statuses, commands, and whatever a link names."""
 
 import re
+import subprocess
+import sys
+from typing import get_args
 
 import pytest
 
-from harness.options import Options, option_fields
+from harness import verdicts
+from harness.ab.paired import PairedVerdict
+from harness.options import Options, ini_key, option_fields
+from harness.records import GateState, JournalLine, Outcome, PassKind, RunRecord, VerdictState
 from tests.repository.source_code import ROOT
 
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
+DOCS = ROOT / "docs"
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), ROOT / "fixtures" / "checkpoints" / "README.md"])
+LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)]*))?\)")
 
 
 def rows(document):
@@ -51,7 +58,79 @@ def test_every_key_of_the_legacy_file_is_explained(key):
     assert any(f"`{key}`" in cells[0] for cells in rows(ROOT / "docs" / "results.md"))
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_an_ini_key_that_is_not_the_options_name_is_told():
+    text = (DOCS / "options.md").read_text(encoding="utf-8")
+    renamed = [(each.name, ini_key(each)) for each in option_fields() if ini_key(each) != each.name]
+    assert renamed == [("cache_dir", "frame_cache_dir")]
+    assert all(f"`--{name}` is called `{key}`" in text for name, key in renamed)
+    assert "as a key of `pytest.ini`" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("key", RunRecord.__struct_fields__)
+def test_every_key_of_run_json_is_named(key):
+    text = (DOCS / "results.md").read_text(encoding="utf-8")
+    assert f"`{key}`" in text[text.index("## run.json") : text.index("## report.html")]
+
+
+@pytest.mark.parametrize("kind", [each.__struct_config__.tag for each in get_args(JournalLine)])
+def test_every_kind_of_line_of_a_journal_has_a_row(kind):
+    assert f"`{kind}`" in [cells[0] for cells in rows(DOCS / "results.md")]
+
+
+@pytest.mark.parametrize(
+    ("document", "states"),
+    [
+        ("gates.md", get_args(GateState)),
+        ("results.md", get_args(VerdictState)),
+        ("results.md", get_args(Outcome)),
+        ("results.md", get_args(PassKind)),
+        ("ab.md", get_args(PairedVerdict)),
+    ],
+)
+def test_every_state_is_explained(document, states):
+    cells = " ".join(cell for row in rows(DOCS / document) for cell in row)
+    words = {word.strip("`") for word in re.findall(r"`[^`]+`", cells)} | {row[0] for row in rows(DOCS / document)}
+    assert set(states) <= words
+
+
+def test_every_exit_status_has_a_row():
+    known = {0, verdicts.FAILED, verdicts.NO_FIGURE, verdicts.NOT_DECIDED, verdicts.MISSING_BASELINE}
+    written = [row[0] for row in rows(DOCS / "results.md") if re.fullmatch(r"[\d, ]+", row[0])]
+    assert {int(status) for cell in written for status in cell.split(",")} == known | set(verdicts.PYTESTS_OWN)
+
+
+def test_every_command_is_shown_somewhere():
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    commands = re.findall(r"^    (\w+) ", done.stdout, flags=re.MULTILINE)
+    text = "".join(each.read_text(encoding="utf-8") for each in DOCUMENTS)
+    assert {"merge", "report", "gate", "ab"} < set(commands)
+    assert not [command for command in commands if f"python -m harness {command}" not in text]
+
+
+def anchors(document):
+    """The addresses of a document's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(document):
-    for target in LINK.findall(document.read_text(encoding="utf-8")):
-        assert target.startswith("http") or (document.parent / target).exists(), target
+    for target, anchor in LINK.findall(document.read_text(encoding="utf-8")):
+        if target.startswith("http"):
+            continue
+        found = document.parent / target if target else document
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found), f"{target}#{anchor}"
+
+
+def test_every_document_can_be_reached_from_the_readme():
+    reached, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        document = waiting.pop().resolve()
+        if document.suffix == ".md" and document not in reached:
+            reached.add(document)
+            links = LINK.findall(document.read_text(encoding="utf-8"))
+            waiting += [document.parent / target for target, _ in links if target and not target.startswith("http")]
+    assert not {each.resolve() for each in DOCUMENTS} - reached

@@ -38,7 +38,41 @@ def test_an_action_is_pinned_to_a_commit() -> None:
 
 def test_the_checks_run_what_a_person_would_type() -> None:
     commands = [step["run"] for step in _steps(ROOT / ".github" / "workflows" / "checks.yml") if "run" in step]
-    assert commands == ["make test", "make test-oldest", 'make bench ARGS="--max_samples 2"']
+    made = [command for command in commands if command.startswith("make")]
+    assert made == ["make test", "make test-oldest", 'make bench ARGS="--max_samples 2"']
+
+
+def test_the_checks_open_the_report_in_a_browser() -> None:
+    steps = _steps(WORKFLOW_FOLDER / "checks.yml")
+    commands = [step["run"] for step in steps if "run" in step]
+    assert "chromium" in commands[commands.index("make test") - 1]
+
+
+@pytest.mark.parametrize("has_report", [True, False])
+def test_the_nights_summary_is_the_report_or_the_end_of_the_terminal(tmp_path: Path, has_report: bool) -> None:
+    (step,) = (step for step in _steps(WORKFLOW_FOLDER / "perf.yml") if step.get("name") == "Show the summary")
+    (tmp_path / "results" / "tiny").mkdir(parents=True)
+    (tmp_path / "results" / "terminal.txt").write_text("the last line\n")
+    if has_report:
+        (tmp_path / "results" / "tiny" / "report.md").write_text("the report\n")
+    script = step["run"].replace("${{ matrix.name }}", "tiny")
+    done = _bash(script, tmp_path, GITHUB_STEP_SUMMARY=str(tmp_path / "summary.md"))
+    assert done.returncode == 0, done.stderr
+    shown = (tmp_path / "summary.md").read_text()
+    assert ("the report" in shown, "the last line" in shown) == (has_report, not has_report)
+
+
+def test_the_summary_of_a_comparison_has_its_table_and_the_report_of_its_last_session(tmp_path: Path) -> None:
+    (step,) = (step for step in _steps(WORKFLOW_FOLDER / "ab.yml") if step.get("name") == "Show the table")
+    for session in ("01_a", "01_b", "02_b"):
+        (tmp_path / "results" / "ab_1" / session).mkdir(parents=True)
+        (tmp_path / "results" / "ab_1" / session / "report.md").write_text(f"report of {session}\n")
+    (tmp_path / "results" / "terminal.txt").write_text("the table\n")
+    done = _bash(step["run"], tmp_path, GITHUB_STEP_SUMMARY=str(tmp_path / "summary.md"))
+    assert done.returncode == 0, done.stderr
+    shown = (tmp_path / "summary.md").read_text()
+    assert "the table" in shown
+    assert re.findall("report of .*", shown) == ["report of 02_b"]
 
 
 def test_a_failed_measurement_stays_failed_behind_a_pipe() -> None:

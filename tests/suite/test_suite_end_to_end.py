@@ -192,6 +192,27 @@ def test_torn_files_are_blamed_on_their_sample_and_the_others_go_on(suite, datas
         assert failure.sentence().splitlines()[0] in result.stdout
 
 
+def test_where_the_first_sample_is_torn_two_ways_are_compared_on_the_next_one(suite, dataset_folder):
+    for file, _ in TORN.values():
+        path = dataset_folder / file.replace("000001", "000000")
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    where = ("--dataset_dir", str(dataset_folder), "--model-set=tiny", "--models=egpt,videollava")
+    result = suite.run(*where, "-k", "read_mp4 or load_raw_events or frame_cache")
+    assert result.returncode == 1, result.stdout
+    run = suite.record()
+    assert [each.conditions["sample"] for each in run.side_by_side] == ["embedded_00_000001"] * 4
+    blamed = {
+        each.test.partition("[")[0].rpartition(":")[2]: each.reason for each in run.outcomes if each.outcome == "failed"
+    }
+    assert set(blamed) == {"test_read_mp4", "test_load_raw_events", "test_frame_cache"}
+    for test, reason in blamed.items():
+        _, field = TORN["egpt" if test == "test_load_raw_events" else "videollava"]
+        assert (
+            f"sample 'embedded_00_000000' failed: SampleError: sample 'embedded_00_000000', field {field!r}" in reason
+        )
+    assert "Traceback" not in result.stdout
+
+
 def test_a_model_that_cannot_be_loaded_fails_its_own_tests_and_the_others_go_on(suite, dataset_folder, tmp_path):
     where = ("--dataset_dir", str(dataset_folder), "--device=cpu", "--models=egpt,videollava", "-k", "stage1")
     (tmp_path / "empty").mkdir()

@@ -1,0 +1,377 @@
+"""Charts as SVG, drawn by matplotlib and coloured by the page that they stand in.
+
+Every colour is one of the names below. matplotlib knows colours by number only, so each name has a number of its own,
+which is replaced by the page's variable afterwards: the same drawing then serves light, dark and print.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from harness.printed import harmless
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+NAMES = (
+    "ink",
+    "muted",
+    "grid",
+    "paper",
+    "good",
+    "bad",
+    "doubt",
+    *(f"m{n}" for n in range(1, 5)),
+    *(f"s{n}" for n in range(1, 7)),
+)
+COLOURS = {name: f"#c0ffe{number:x}" if number < 16 else f"#c0ffd{number - 16:x}" for number, name in enumerate(NAMES)}
+WIDTH = 4.1
+"""Inches: 394 px of a page, so that letters keep their size on a telephone and do not get large elsewhere."""
+MOST_POINTS = 250
+"""Of a model's samples in a cloud; more are thinned evenly, outliers apart."""
+MOST_TICKS = 8
+LONGEST_LABEL = 36
+SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "report",
+    "text.parse_math": False,
+    "font.size": 8.5,
+    "font.family": "DejaVu Sans",
+    "text.color": COLOURS["ink"],
+    "axes.edgecolor": COLOURS["grid"],
+    "axes.labelcolor": COLOURS["muted"],
+    "axes.labelsize": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": COLOURS["grid"],
+    "grid.linewidth": 0.6,
+    "xtick.color": COLOURS["grid"],
+    "ytick.color": COLOURS["grid"],
+    "xtick.labelcolor": COLOURS["muted"],
+    "ytick.labelcolor": COLOURS["ink"],
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "legend.handlelength": 0.9,
+    "legend.handleheight": 0.9,
+    "legend.columnspacing": 1.2,
+    "legend.borderpad": 0,
+    "figure.constrained_layout.use": True,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A bar of one or several parts (label, length, colour); `low` and `high` enclose its end, `note` stands behind."""
+
+    label: str
+    parts: tuple[tuple[str, float, str], ...]
+    low: float | None = None
+    high: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Points of one colour; `named`: those that get their label, by index."""
+
+    label: str
+    colour: str
+    x: Sequence[float]
+    y: Sequence[float]
+    named: Mapping[int, str] = field(default_factory=dict)
+
+
+def bars(rows: Sequence[Bar], x_label: str, *, legend: bool = True) -> str:
+    """Horizontal bars from zero, the first row on top."""
+    with _axes((0.87 if legend else 0.62) + 0.3 * len(rows)) as (axes, svg):
+        seen: set[str] = set()
+        for place, row in enumerate(rows):
+            left = 0.0
+            for label, length, colour in row.parts:
+                shown = "_" if label in seen else _plain(label)
+                seen.add(label)
+                axes.barh(place, length, 0.62, left=left, color=COLOURS[colour], label=shown)
+                left += length
+            end = max(left, row.high or left)
+            if row.low is not None and row.high is not None:
+                axes.plot([row.low, row.high], [place, place], color=COLOURS["ink"], linewidth=1.1)
+                axes.plot([row.low, row.high], [place, place], "|", color=COLOURS["ink"], markersize=5)
+            axes.annotate(_plain(row.note), (end, place), (4, 0), textcoords="offset points", va="center")
+        _rows(axes, [row.label for row in rows])
+        axes.set_xlabel(x_label)
+        axes.set_xlim(0, 1.16 * max(max(sum(part[1] for part in row.parts), row.high or 0) for row in rows))
+        if legend:
+            _legend(axes)
+    return svg[0]
+
+
+def factors(steps: Sequence[tuple[str, float, float, str]], x_label: str) -> str:
+    """Factors on a logarithmic axis: (label, from, to, colour), one row each, so that lengths add up."""
+    with _axes(0.62 + 0.32 * len(steps)) as (axes, svg):
+        for place, (_, start, end, colour) in enumerate(steps):
+            axes.plot([start, end], [place, place], color=COLOURS[colour], linewidth=13, solid_capstyle="butt")
+            axes.annotate(
+                f"{end / start:.2f}x", (max(start, end), place), (5, 0), textcoords="offset points", va="center"
+            )
+        _rows(axes, [label for label, *_ in steps])
+        axes.set_xscale("log")
+        ends = [each for _, start, end, _ in steps for each in (start, end)]
+        axes.set_xlim(0.96 * min(ends), 1.25 * max(ends))
+        _plain_ticks(axes, min(ends), 1.25 * max(ends), "x")
+        axes.axvline(1, color=COLOURS["muted"], linewidth=0.8)
+        axes.set_xlabel(x_label)
+    return svg[0]
+
+
+def strips(groups: Sequence[Group], x_label: str) -> str:
+    """Every value of each group as a point (x), a box over the middle half, and the median; `named` points labelled."""
+    with _axes(0.62 + 0.55 * len(groups)) as (axes, svg):
+        for place, group in enumerate(groups):
+            colour = COLOURS[group.colour]
+            shown = _thinned(group)
+            # Spread by a fixed pattern, not by chance: the same record gives the same page.
+            heights = [place + 0.26 * ((7 * each % 11) / 5 - 1) for each in range(len(shown))]
+            axes.plot(
+                [group.x[each] for each in shown],
+                heights,
+                "o",
+                color=colour,
+                markersize=3,
+                alpha=0.55,
+                markeredgewidth=0,
+            )
+            if len(group.x) > 3:
+                axes.boxplot(
+                    [list(group.x)],
+                    positions=[place],
+                    orientation="horizontal",
+                    widths=0.66,
+                    showfliers=False,
+                    whis=0,
+                    showcaps=False,
+                    whiskerprops={"linewidth": 0},
+                    medianprops={"color": colour, "linewidth": 2},
+                    boxprops={"color": colour, "linewidth": 1},
+                )
+            for index, label in group.named.items():
+                axes.annotate(
+                    _plain(label),
+                    (group.x[index], place),
+                    (0, 11),
+                    textcoords="offset points",
+                    ha="center",
+                    fontsize=7.5,
+                    color=COLOURS["muted"],
+                )
+                axes.plot(
+                    [group.x[index]],
+                    [place],
+                    "o",
+                    color=colour,
+                    markersize=5,
+                    markeredgecolor=COLOURS["ink"],
+                    markeredgewidth=0.8,
+                )
+        _rows(axes, [group.label for group in groups])
+        axes.set_xlabel(x_label)
+        axes.set_xlim(left=0)
+    return svg[0]
+
+
+def cloud(groups: Sequence[Group], x_label: str, y_label: str) -> str:
+    """Points of several groups on two axes from zero."""
+    with _axes(2.7) as (axes, svg):
+        for group in groups:
+            shown = _thinned(group)
+            axes.plot(
+                [group.x[each] for each in shown],
+                [group.y[each] for each in shown],
+                "o",
+                color=COLOURS[group.colour],
+                markersize=3.6,
+                alpha=0.7,
+                markeredgewidth=0,
+                label=_plain(group.label),
+            )
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+        _legend(axes)
+    return svg[0]
+
+
+def curves(groups: Sequence[Group], x_label: str, y_label: str, *, logarithmic: bool = False) -> str:
+    """Lines through points, from zero upwards."""
+    with _axes(2.5) as (axes, svg):
+        for group in groups:
+            axes.plot(
+                group.x,
+                group.y,
+                "o-",
+                color=COLOURS[group.colour],
+                markersize=4,
+                linewidth=1.6,
+                label=_plain(group.label),
+            )
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        axes.set_ylim(bottom=0)
+        places = sorted({each for group in groups for each in group.x})
+        ticks = places[:: -(-len(places) // MOST_TICKS)]
+        if logarithmic:
+            axes.set_xscale("log")
+        axes.set_xticks(ticks, [f"{each:g}" for each in ticks])
+        axes.minorticks_off()
+        _legend(axes)
+    return svg[0]
+
+
+def dots(
+    rows: Sequence[tuple[str, Sequence[tuple[str, float, str]]]], x_label: str, line: tuple[float, str] | None = None
+) -> str:
+    """Points (label, value, colour) in rows, from zero; `line`: a value to compare all of them with."""
+    with _axes(1.0 + 0.36 * len(rows)) as (axes, svg):
+        seen: set[str] = set()
+        for place, (_, points) in enumerate(rows):
+            axes.plot([0, max(value for _, value, _ in points)], [place, place], color=COLOURS["grid"], linewidth=2)
+            for label, value, colour in points:
+                shown = "_" if label in seen else _plain(label)
+                seen.add(label)
+                axes.plot([value], [place], "o", color=COLOURS[colour], markersize=6.5, alpha=0.85, label=shown)
+        if line is not None:
+            _draw_line(axes, *line)
+        _rows(axes, [label for label, _ in rows])
+        axes.set_xlim(
+            0, 1.06 * max([value for _, points in rows for _, value, _ in points] + ([line[0]] if line else []))
+        )
+        axes.set_xlabel(x_label)
+        _legend(axes)
+    return svg[0]
+
+
+def dumbbells(rows: Sequence[tuple[str, float, float, str]], x_label: str, names: tuple[str, str]) -> str:
+    """Two values a row (label, one, other, colour) on a logarithmic axis, joined by a line."""
+    with _axes(0.9 + 0.2 * len(rows)) as (axes, svg):
+        for place, (_, one, other, colour) in enumerate(rows):
+            axes.plot([one, other], [place, place], color=COLOURS["grid"], linewidth=2.5, solid_capstyle="round")
+            axes.plot([one], [place], "o", color=COLOURS[colour], markersize=5.5, label=names[0] if place == 0 else "_")
+            axes.plot(
+                [other],
+                [place],
+                "o",
+                color=COLOURS[colour],
+                markerfacecolor=COLOURS["paper"],
+                markersize=5.5,
+                label=names[1] if place == 0 else "_",
+            )
+        _rows(axes, [label for label, *_ in rows])
+        axes.set_xscale("log")
+        ends = [each for _, one, other, _ in rows for each in (one, other)]
+        axes.set_xlim(0.8 * min(ends), 1.25 * max(ends))
+        _plain_ticks(axes, 0.84 * min(ends), 1.25 * max(ends))
+        axes.set_xlabel(x_label)
+        _legend(axes)
+    return svg[0]
+
+
+def limits(rows: Sequence[tuple[str, float, float, str]], x_label: str) -> str:
+    """Changes (label, change, limit, colour) around zero, each over the band of what passes."""
+    with _axes(0.62 + 0.2 * len(rows)) as (axes, svg):
+        for place, (_, value, limit, colour) in enumerate(rows):
+            axes.plot([-limit, limit], [place, place], color=COLOURS["grid"], linewidth=8, solid_capstyle="butt")
+            axes.plot([value], [place], "o", color=COLOURS[colour], markersize=5)
+        axes.axvline(0, color=COLOURS["muted"], linewidth=0.8)
+        _rows(axes, [label for label, *_ in rows])
+        axes.set_xlabel(x_label)
+    return svg[0]
+
+
+@contextmanager
+def _axes(height: float) -> Iterator[tuple[Axes, list[str]]]:
+    """Give axes to draw on, and a list that holds the SVG once they are left."""
+    # A second or so, for runs that want pictures only.
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(SETTINGS):
+        mpl.rcParams.update(SETTINGS)
+        figure = Figure(figsize=(WIDTH, height))
+        canvas: Any = FigureCanvasSVG(figure)  # parts of matplotlib have no annotations
+        figure.patch.set_visible(False)
+        axes = figure.add_subplot()
+        axes.patch.set_visible(False)
+        svg: list[str] = []
+        yield axes, svg
+        content = io.StringIO()
+        canvas.print_svg(content, metadata={"Date": None})  # savefig would draw everything twice
+        svg.append(_for_a_page(content.getvalue()))
+
+
+def _for_a_page(svg: str) -> str:
+    """Take off what only a file of its own needs, and put the page's colours and letters in."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' id="[a-zA-Z]+_\d+"', "", svg)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 var(--letters)", svg)
+    svg = re.sub(r"\n\s*", " ", svg)
+    for name, number in COLOURS.items():
+        svg = svg.replace(number, f"var(--{name})")
+    return svg
+
+
+def _rows(axes: Axes, labels: Sequence[str]) -> None:
+    """Name the rows, the first one on top."""
+    axes.set_yticks(range(len(labels)), [_plain(label) for label in labels])
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    axes.spines["left"].set_visible(False)
+
+
+def _legend(axes: Axes) -> None:
+    """Name the colours above the axes, in as many lines as they need: the figure grows by what is more than one."""
+    _, labels = axes.get_legend_handles_labels()
+    longest = max(len(label) for label in labels)
+    fits = sum(0.31 + 0.066 * len(label) for label in labels) < WIDTH - 0.2  # inches, roughly
+    columns = len(labels) if fits else max(1, min(len(labels), int((WIDTH - 0.4) / (0.31 + 0.066 * longest))))
+    lines = -(-len(labels) // columns)
+    figure = axes.get_figure(root=True)
+    assert figure is not None, "axes are on a figure"
+    figure.set_figheight(figure.get_figheight() + 0.17 * (lines - 1))
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=columns, handletextpad=0.3)
+
+
+def _draw_line(axes: Axes, value: float, label: str) -> None:
+    axes.axvline(value, color=COLOURS["bad"], linewidth=1, linestyle=(0, (4, 3)))
+    axes.annotate(
+        _plain(label), (value, -0.5), (-3, 0), textcoords="offset points", ha="right", va="top", color=COLOURS["bad"]
+    )
+
+
+def _plain_ticks(axes: Axes, low: float, high: float, unit: str = "") -> None:
+    """Put round numbers on a logarithmic axis: its own are few, and written as powers."""
+    steps = (1, 1.5, 2, 3, 5) if high / low < 20 else (1, 3) if high / low < 500 else (1,)
+    ticks = [step * 10.0**power for power in range(-6, 9) for step in steps if 0.96 * low <= step * 10.0**power <= high]
+    axes.set_xticks(ticks, [f"{each:g}{unit}" for each in ticks])
+    axes.minorticks_off()
+
+
+def _thinned(group: Group) -> list[int]:
+    step = -(-len(group.x) // MOST_POINTS)
+    return sorted({*range(0, len(group.x), max(step, 1)), *group.named})
+
+
+def _plain(label: str) -> str:
+    """A label on one line, without anything that would steer a reader, and not longer than its place."""
+    plain = " ".join(harmless(label).split())
+    return plain if len(plain) <= LONGEST_LABEL else plain[: LONGEST_LABEL - 1] + "…"

@@ -1,0 +1,52 @@
+"""Writes reports: into a run's folder, and of any result files that are named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.records import RunRecord
+from harness.report import PAGE, TEXT
+from harness.report.blocks import Report
+from harness.report.content import report_of, report_of_answers
+from harness.report.page import page
+from harness.report.several import report_of_several
+from harness.report.text import text
+from harness.result_files import read_result
+from harness.run_folder import write_whole
+from harness.token_pairs import read_token_pairs
+
+OF_A_RUN = {"journal.jsonl", "run.json"}
+
+
+def write_run_report(folder: Path, run: RunRecord) -> None:
+    """Write both files into the run's folder."""
+    _write(report_of(run, folder.name), folder / PAGE, folder / TEXT)
+
+
+def report_files(paths: Sequence[Path], output_dir: Path | None, gamma: int) -> tuple[Path, Path]:
+    """Write the report of one result, or of several side by side; return where it is.
+
+    Beside the only file, or in `output_dir`. Raises ResultFileError for what is no result.
+    """
+    first = paths[0]
+    folder = output_dir or (first if first.is_dir() else first.parent)
+    if len(paths) > 1:
+        found = [(path, read_result(path, gamma)) for path in paths]
+        report, stem = report_of_several(found), "side_by_side_report"
+    else:
+        run = read_result(first, gamma)
+        report = report_of(run, _title(first)) if run else report_of_answers(read_token_pairs(first), first.stem, gamma)
+        stem = "report" if first.is_dir() or first.name in OF_A_RUN else f"{first.stem}_report"
+    page_file, text_file = folder / f"{stem}.html", folder / f"{stem}.md"
+    _write(report, page_file, text_file)
+    return page_file, text_file
+
+
+def _write(report: Report, page_file: Path, text_file: Path) -> None:
+    write_whole(page_file, page(report).encode())
+    write_whole(text_file, text(report).encode())
+
+
+def _title(path: Path) -> str:
+    return path.resolve().parent.name if path.name in OF_A_RUN else path.resolve().name if path.is_dir() else path.stem

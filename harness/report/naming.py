@@ -1,0 +1,32 @@
+"""How models and stages are called and coloured: alike in every section."""
+
+from __future__ import annotations
+
+from harness.figures import Comparison
+from harness.records import RunRecord
+from harness.stages import LEGACY_STAGES, STAGES, UNDIVIDED
+
+STAGE_NUMBERS = {1: "1 load", 2: "2 preprocess", 3: "3 vision + LLM"}
+STAGE_COLOURS = {stage: f"s{number}" for number, stage in enumerate((*STAGES, UNDIVIDED), start=1)}
+NUMBER_COLOURS = {number: STAGE_COLOURS[stages[-1]] for number, stages in LEGACY_STAGES.items()}
+
+
+def label(run: RunRecord, model: str, engine: str | None = None, *more: str | None) -> str:
+    """A model's name; its engine too where there are several to tell apart; and what else is said of it."""
+    named = [model, *([engine] if engine and len(run.header.engines) > 1 else []), *filter(None, more)]
+    return " ".join(named)
+
+
+def colour(run: RunRecord, model: str) -> str:
+    """The colour of a model, by its place in the header."""
+    return f"m{(1 + run.header.models.index(model)) if model in run.header.models else 4}"
+
+
+def name_of_speedup(found: Comparison, stage: int | None = None) -> str:
+    """The name of a speedup of the whole passes: of one of the three stages, or of the total."""
+    return name("speedup", "total" if stage is None else f"stage{stage}", found.target, found.engine)
+
+
+def name(*parts: str | None) -> str:
+    """The name of a figure, in the form of `harness.metrics`."""
+    return ".".join(part for part in parts if part)

@@ -1,0 +1,41 @@
+"""report.html: one file, without a script and without a request, for a screen of any width and for paper."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.printed import harmless
+from harness.report.blocks import NOT_SHOWN, Answers, Chart, Figure, Report, Sentences, Table
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+HERE = Path(__file__).parent
+KINDS = {Sentences: "sentences", Table: "table", Chart: "chart", Answers: "answers"}
+
+
+def page(report: Report) -> str:
+    """Return the page; every text that comes from outside is escaped, every figure has its exact value beside it."""
+    return _template().render(report=report, style=(HERE / "page.css").read_text(encoding="utf-8"))
+
+
+@cache
+def _template() -> Template:
+    # Some 50 ms, for runs that want pages only.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=select_autoescape(["j2"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["harmless"] = harmless
+    environment.tests["figure"] = lambda part: isinstance(part, Figure)
+    environment.filters["kind"] = lambda block: KINDS[type(block)]
+    environment.filters["exact"] = repr
+    environment.globals["not_shown"] = NOT_SHOWN
+    return environment.get_template("page.html.j2")

@@ -1,0 +1,73 @@
+"""A sample's own pictures, shrunk for a page. Files of strangers: whatever is wrong with one is said in its place."""
+
+from __future__ import annotations
+
+import base64
+import io
+import warnings
+from pathlib import Path
+
+from PIL import Image
+
+from harness.records import PlannedSample
+from harness.report.blocks import Picture
+
+SIDE = 220
+LARGEST_FILE = 32 << 20
+FORMATS = ("PNG", "JPEG")
+# As Pillow raises them for files of all kinds of damage, and for pictures that would fill the memory.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    RuntimeError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+
+
+def pictures_of(sample: PlannedSample, folder: Path) -> tuple[Picture, ...]:
+    """Return an event image from the middle, and the first and last frame, as far as the dataset folder has them."""
+    wanted = [("events", folder / each) for each in sample.event_images[len(sample.event_images) // 2 :][:1]]
+    frames = _frames(folder, sample.frames_folder)
+    wanted += [("first frame", each) for each in frames[:1]] + [("last frame", each) for each in frames[1:][-1:]]
+    return tuple(thumbnail(caption, path, folder) for caption, path in wanted)
+
+
+def thumbnail(caption: str, path: Path, folder: Path) -> Picture:
+    """Return one picture shrunk; or why it is not shown: outside its folder, missing, too large, no picture."""
+    try:
+        if not path.resolve().is_relative_to(folder.resolve()):
+            return Picture(caption, trouble="outside the dataset folder")
+        if path.stat().st_size > LARGEST_FILE:
+            return Picture(caption, trouble=f"more than {LARGEST_FILE >> 20} MiB")
+        small = _shrunk(path)
+        content = io.BytesIO()
+        small.save(content, "JPEG", quality=80, optimize=True)
+    except FileNotFoundError:
+        return Picture(caption, trouble="not there any more")
+    except UNREADABLE as error:
+        return Picture(caption, trouble=f"not a picture that can be read ({type(error).__name__})")
+    return Picture(caption, "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode("ascii"))
+
+
+def _shrunk(path: Path) -> Image.Image:
+    """Return a picture as small as the page needs it; more pixels than Pillow warns of are an error, not a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(path, formats=FORMATS) as image:
+            image.draft("RGB", (2 * SIDE, 2 * SIDE))
+            small = image.convert("RGB")
+    small.thumbnail((SIDE, SIDE))
+    return small
+
+
+def _frames(folder: Path, frames_folder: str | None) -> list[Path]:
+    """Return the frames of a folder in the order of their names; none where it cannot be listed."""
+    if not frames_folder:
+        return []
+    try:
+        place = folder / frames_folder
+        return sorted(place.glob("*.png")) if place.resolve().is_relative_to(folder.resolve()) else []
+    except (OSError, ValueError):
+        return []

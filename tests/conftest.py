@@ -1,0 +1,21 @@
+"""What every test of the suite itself is given."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+# A machine that is busy with another process takes longer now and then, which is no failure.
+settings.register_profile("whatever time it takes", deadline=None)
+settings.load_profile("whatever time it takes")
+
+
+def pytest_sessionstart() -> None:
+    """Keep pytest-xdist's notes to its workers from the processes that tests start.
+
+    By then everything in this process has read them; pytest-benchmark in a process of the tests' own would take
+    itself for a worker and measure nothing.
+    """
+    for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
+        del os.environ[name]

@@ -1,0 +1,74 @@
+"""Reads a report back: its figures, its words, and what a browser would fetch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+
+from harness.report.blocks import Answers, Chart, Figure, Report, Sentences, Table, Words
+
+
+@dataclass
+class Page(HTMLParser):
+    """What stands in a page; `figures` as (name, exact value, printed)."""
+
+    source: str
+    figures: list[tuple[str, float, str]] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
+    addresses: list[str] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    words: str = ""
+    _figure: tuple[str, float] | None = None
+    _silent: int = 0
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self.feed(self.source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        known = dict(attrs)
+        self.tags.append(tag)
+        self._silent += tag == "style"
+        self.addresses += [
+            known[name] or "" for name in ("src", "href", "xlink:href", "action", "data") if name in known
+        ]
+        self.ids += [known["id"] or ""] if "id" in known else []
+        if tag == "data":
+            self._figure = (known["data-figure"] or "", float(known["value"] or "nan"))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._silent -= tag == "style"
+
+    def handle_data(self, data: str) -> None:
+        if self._figure:
+            self.figures.append((*self._figure, data))
+            self._figure = None
+        if not self._silent:
+            self.words += data
+
+    @property
+    def values(self) -> dict[str, float]:
+        return {name: value for name, value, _ in self.figures}
+
+    @property
+    def printed(self) -> dict[str, str]:
+        return {name: text for name, _, text in self.figures}
+
+
+def figures_in(report: Report) -> list[Figure]:
+    """Every figure of a report, before it was put on a page."""
+    lines: list[Words] = [*report.conditions, *report.slipped, *report.story, *report.not_shown]
+    for tile in report.tiles:
+        lines += [(tile.figure,), *tile.details]
+    for section in report.sections:
+        for block in section.blocks:
+            lines += _lines(block)
+    return [part for line in lines for part in line if isinstance(part, Figure)]
+
+
+def _lines(block: Sentences | Table | Chart | Answers) -> list[Words]:
+    if isinstance(block, Sentences):
+        return list(block.lines)
+    if isinstance(block, Table):
+        return [cell for row in block.rows for cell in row]
+    return [who for who, _ in block.said] if isinstance(block, Answers) else []
