@@ -1,8 +1,8 @@
 """Work on results, baselines and gates; pytest arguments come behind `--`.
 
-merge FOLDER derives a run's files from its journal, after a kill too; gate measures and compares with a baseline, which
-baseline records; ab compares two revisions or two sets of options; acceptance replays recorded answers; report makes
-pages for people of any results.
+merge FOLDER derives a run's files from its journals, after a kill too, and judges a run by ranks; gate measures and
+compares with a baseline, which baseline records; ab compares two revisions or two sets of options; acceptance replays
+recorded answers; report makes pages for people of any results.
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ from types import ModuleType
 
 from harness.ab import command as ab
 from harness.errors import HarnessError
-from harness.journal import FILE_NAME, read_journal
+from harness.merge_command import merge_folder
 from harness.option_values import count
 from harness.replay import described, replay
-from harness.report import PAGE, TEXT
-from harness.run import RUN_FILE_NAME, derive_files, derive_report
 from harness.token_pairs import read_token_pairs
 
 
@@ -95,20 +93,6 @@ def _baselines() -> ModuleType:
     from harness import baseline_command  # numpy: see above
 
     return baseline_command
-
-
-def merge_folder(folder: Path, output_json: Path | None = None) -> None:
-    """Derive a folder's files from its journal and print which; raise ResultFileError where there is no journal."""
-    run = read_journal(folder / FILE_NAME)
-    legacy = derive_files(folder, run, output_json)
-    trouble = derive_report(folder, run)
-    finished = sum(record.kind == "whole" and record.failure is None for record in run.passes)
-    sys.stdout.write(f"{folder / RUN_FILE_NAME}\n")
-    sys.stdout.write(f"{legacy}\n" if legacy else "no legacy result file: no sample was finished\n")
-    sys.stdout.write(f"advice: {trouble}\n" if trouble else f"{folder / PAGE}\n{folder / TEXT}\n")
-    sys.stdout.write(
-        f"{finished} passes of {len(run.header.samples)} planned samples x {len(run.header.models)} models\n"
-    )
 
 
 def report(paths: Sequence[Path], output_dir: Path | None, gamma: int) -> None:

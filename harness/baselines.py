@@ -16,7 +16,7 @@ import msgspec
 from harness import sentinels
 from harness.errors import DAMAGED_JSON, BaselineError
 from harness.fingerprint import Fingerprint, differences, fingerprint, readable_name
-from harness.gate import Baseline, injections
+from harness.gate import Baseline, injections, interruptions
 from harness.journal import FILE_NAME as JOURNAL_NAME
 from harness.journal import read_journal
 from harness.records import RunRecord
@@ -89,7 +89,7 @@ def load_run(folder: Path) -> tuple[RunRecord, dict[str, Any]]:
     """Return a run and its pytest-benchmark file; raise BaselineError where it must not become a yardstick."""
     run = read_journal(folder / JOURNAL_NAME)
     reasons = [f"{each.test} {each.outcome}: {each.reason}" for each in run.outcomes if each.outcome == "failed"]
-    reasons += [*injections(run), *sentinels.doubts(run, [])]
+    reasons += [*injections(run), *interruptions(run), *sentinels.doubts(run, [])]
     if run.end is None:
         reasons.append("it did not come to its end")
     if not run.sentinels:

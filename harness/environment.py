@@ -5,6 +5,7 @@ Nothing here imports a library to learn its version: what is installed is asked 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -39,6 +40,7 @@ def stable_environment(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "libraries": {name: version(name) for name in LIBRARIES},
         "ranks_per_node": int(os.environ.get("LOCAL_WORLD_SIZE", "1")),  # as torchrun says it
+        "world_size": int(os.environ.get("WORLD_SIZE", "1")),
         "gpu": stable_gpu(device),
     }
 
@@ -47,6 +49,7 @@ def volatile_environment(device: str) -> dict[str, Any]:
     """Return what may change between two runs on one machine, read at the start of the run."""
     return {
         "host": platform.node(),
+        "pid": os.getpid(),
         "load_average": os.getloadavg() if hasattr(os, "getloadavg") else None,
         "available_memory_bytes": psutil.virtual_memory().available,
         "command": sys.argv,
@@ -74,10 +77,15 @@ def cpu_name() -> str:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Return commit and whether the tree differs from it; None outside a checkout or without git."""
+    """Return commit, whether the tree differs from it, and a hash of how; None outside a checkout or without git.
+
+    `changes`, empty without any, is of tracked files, and of Python files that are not tracked: what else lies about
+    is no part of the program.
+    """
     try:
         commit = _git(folder, "rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain"))}
+        dirty = bool(_git(folder, "status", "--porcelain"))
+        return {"commit": commit, "dirty": dirty, "changes": _changes(folder)}
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -116,6 +124,17 @@ def volatile_gpu(device: str) -> dict[str, Any] | None:
     return nvidia.volatile(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
 
 
+def _changes(folder: Path) -> str:
+    top = Path(_git(folder, "rev-parse", "--show-toplevel"))
+    tracked = _git(top, "diff", "HEAD", "--binary")
+    names = _git(top, "ls-files", "--others", "--exclude-standard", "-z", "--", "*.py").rstrip("\0")
+    digest = hashlib.sha256(os.fsencode(tracked))
+    for name in names.split("\0") if names else []:
+        digest.update(os.fsencode(name) + (top / name).read_bytes())
+    return f"sha256 {digest.hexdigest()}" if tracked or names else ""
+
+
 def _git(folder: Path, *arguments: str) -> str:
     command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()  # noqa: S603
+    found = subprocess.run(command, capture_output=True, check=True, timeout=20).stdout  # noqa: S603
+    return found.decode("utf-8", "surrogateescape").strip()

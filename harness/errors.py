@@ -6,6 +6,7 @@ HarnessError                what was asked for cannot be done
 ├── BaselineError           a baseline, or a session that is to become part of one, cannot be used
 ├── ResultFileError         a journal, run record or legacy result cannot be read
 ├── RunFolderError          the folder for a run's files cannot be made or written
+├── ResumeError             a run cannot be gone on with: it is finished, or was another
 ├── RevisionError           git has no such revision, or cannot lay it out
 └── SessionError            a fresh process that was to measure ended before it had
 """
@@ -38,6 +39,10 @@ class ResultFileError(HarnessError):
 
 class RunFolderError(HarnessError):
     """The folder for a run's files cannot be made, or not written to."""
+
+
+class ResumeError(HarnessError):
+    """A run cannot be gone on with: it has come to its end, or it measured something else."""
 
 
 class RevisionError(HarnessError):

@@ -201,10 +201,16 @@ def synchronisation_gap(run: RunRecord, model: str, engine: str) -> float | None
 
 
 def throughput(run: RunRecord, model: str, engine: str) -> float | None:
-    """Return the samples per second with files loaded ahead; None where that was not measured."""
-    return samples_per_second(
-        each for each in run.passes if (each.kind, each.model, each.engine) == ("throughput", model, engine)
-    )
+    """Return the samples per second with files loaded ahead; None where that was not measured.
+
+    Of several ranks, which work side by side, the sum of what each of them does.
+    """
+    by_rank: dict[int, list[PassRecord]] = defaultdict(list)
+    for each in run.passes:
+        if (each.kind, each.model, each.engine) == ("throughput", model, engine):
+            by_rank[each.rank].append(each)
+    rates = [rate for rate in map(samples_per_second, by_rank.values()) if rate is not None]
+    return sum(rates) if rates else None
 
 
 def samples_per_second(records: Iterable[PassRecord]) -> float | None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from harness.options import figure_changing_names
-from harness.records import Header, RunRecord
+from harness.records import Header, ModelRecord, RunRecord
 
 Fingerprint = dict[str, Any]
 
@@ -28,7 +28,8 @@ _MODEL = "model "
 
 def fingerprint(run: RunRecord) -> Fingerprint:
     """Return what must agree between two runs, each condition under a name that people understand."""
-    header, found = run.header, dict(_machine(run.header))
+    header = run.header
+    found = dict(_machine(header.environment)) | dict(_software(header.environment, LIBRARIES))
     found |= {
         "model set": header.model_set,
         "device": header.device.partition(":")[0],
@@ -39,7 +40,7 @@ def fingerprint(run: RunRecord) -> Fingerprint:
     changing = [name for name in figure_changing_names() if name not in SELECTION]
     found |= {f"option {name}": header.options.get(name) for name in changing}
     for record in run.models:
-        found |= {f"{_MODEL}{record.model}: {name}": record.facts.get(name) for name in MODEL_FACTS}
+        found |= model_facts(record)
     plain: Fingerprint = msgspec.json.decode(msgspec.json.encode(found))  # as it is read back from a file
     return plain
 
@@ -62,16 +63,43 @@ def readable_name(of: Mapping[str, Any]) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", words).strip("-").lower()
 
 
-def _machine(header: Header) -> Iterator[tuple[str, Any]]:
+def machine_name(environment: Mapping[str, Any]) -> str:
+    """Return a name for what times depend on beside the program: two of one name may be averaged."""
+    conditions = {**dict(_machine(environment)), "ranks": environment.get("world_size", 1)}
+    digest = hashlib.sha256(msgspec.json.encode(conditions, order="deterministic")).hexdigest()[:8]
+    ranks = f", {conditions['ranks']} ranks" if conditions["ranks"] > 1 else ""
+    return f"{conditions['GPU name'] or conditions['CPU']}, {conditions['usable cores']} cores{ranks} ({digest})"
+
+
+def work(header: Header) -> Fingerprint:
+    """Return what must agree before a run is gone on with: all that makes its answers and figures, but the machine."""
     environment = header.environment
+    machine = dict(_machine(environment))
+    found = {name: value for name, value in fingerprint(RunRecord(header)).items() if name not in machine}
+    found |= dict(_software(environment, environment.get("libraries", {})))
+    found |= {f"git {name}": (environment.get("git") or {}).get(name) for name in ("commit", "changes")}
+    found |= {f"limit {name}": value for name, value in header.limits.items()}
+    digest = hashlib.sha256(msgspec.json.encode(header.samples)).hexdigest()
+    return found | {"samples": f"{len(header.samples)}, {digest[:16]}"}
+
+
+def model_facts(record: ModelRecord) -> Fingerprint:
+    """Return what tells one loaded model from another, each fact under a name that people understand."""
+    return {f"{_MODEL}{record.model}: {name}": record.facts.get(name) for name in MODEL_FACTS}
+
+
+def _machine(environment: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "CPU", environment.get("cpu")
     yield "usable cores", environment.get("usable_cores")
-    yield "Python", ".".join(str(environment.get("python", "")).split(".")[:2])
     yield "ranks per node", environment.get("ranks_per_node", 1)
-    for library in LIBRARIES:
-        yield library, environment.get("libraries", {}).get(library)
     for name in GPU:
         yield f"GPU {name}", (environment.get("gpu") or {}).get(name)
+
+
+def _software(environment: Mapping[str, Any], libraries: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    yield "Python", ".".join(str(environment.get("python", "")).split(".")[:2])
+    for library in libraries:
+        yield library, environment.get("libraries", {}).get(library)
 
 
 def _is_new(name: str, before: Mapping[str, Any]) -> bool:

@@ -46,7 +46,7 @@ class Baseline:
 def judge_session(run: RunRecord, baseline: Baseline) -> list[GateRecord]:
     """Return a verdict on every figure that the session or the baseline has."""
     found = session_metrics(run)
-    of_session = [*injections(run), *sentinels.doubts(run, baseline.sessions)]
+    of_session = [*injections(run), *interruptions(run), *sentinels.doubts(run, baseline.sessions)]
     of_baseline = sentinels.baseline_doubts(baseline.sessions)
     names = [*baseline.metrics, *(name for name in found if name not in baseline.metrics)]
     return [
@@ -119,6 +119,11 @@ def injections(run: RunRecord) -> list[str]:
     """Return in words what was done to slow a session down on purpose."""
     found = {record.facts.get("extra", {}).get(INJECTED_WORK) for record in run.models} - {None}
     return [f"work was injected for a goal table: {words}" for words in sorted(found)]
+
+
+def interruptions(run: RunRecord) -> list[str]:
+    """Return in words that a session is none: several processes had a part in it."""
+    return [f"the run was gone on with, or shared, by {len(run.attempts)} further processes"] if run.attempts else []
 
 
 def _beside(run: RunRecord, metric: Metric, known: Sequence[Metric], prediction: Prediction) -> GateRecord:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from harness.acceptance import Agreement
-from harness.records import AgreementRecord, RunRecord, SpeculationRecord
+from harness.records import RunRecord
+from harness.speculation_records import AgreementRecord, SpeculationRecord
 
 
 def speculation_keys(run: RunRecord) -> dict[str, dict[str, Any]]:

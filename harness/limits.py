@@ -26,6 +26,7 @@ import msgspec
 
 from harness.errors import LimitsError
 from harness.figures import LEGACY_READER, MIB, comparisons, gated_stage_1, stage_figures, stage_memory
+from harness.machines import by_machine
 from harness.records import RunRecord, VerdictRecord
 from harness.speculation import SpeculationFigures, speculation_figures
 from harness.stages import STAGES
@@ -79,6 +80,10 @@ def load_limits(path: Path, known: Vocabulary, model_set: str, engines: Sequence
 
 def judge(limits: dict[str, float], run: RunRecord, test: str | None = None) -> list[VerdictRecord]:
     """Return a verdict for each limit: pass or broken where the figure is there, else not run, with the reason."""
+    machines = by_machine(run)
+    if len(machines) > 1:
+        sentence = f"not judged: times of several machines are not averaged ({'; '.join(machines)})"
+        return [VerdictRecord(name, "not run", sentence, bound=bound) for name, bound in limits.items()]
     figures = measured(run)
     return [_verdict(name, bound, figures.get(name), test) for name, bound in limits.items()]
 

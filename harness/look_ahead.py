@@ -14,16 +14,16 @@ Item = TypeVar("Item")
 
 @contextmanager
 def loaded_ahead(
-    load: Callable[[Item], Any], items: Iterable[Item], workers: int
+    load: Callable[[Item], Any], items: Iterable[Item], workers: int, most: int
 ) -> Iterator[Iterator[tuple[Item, Future[Any]]]]:
     """Yield an iterator of (item, its loading) in order; `load` runs in so many threads.
 
-    At most twice as many items as there are threads are loaded and not yet asked for, the one at hand aside. When the
-    block ends, by an exception or an interrupt too, loads at work are waited for and no other begins.
+    At most `most` items are loaded, or being loaded, and not yet asked for, the one at hand aside. When the block
+    ends, by an exception or an interrupt too, loads at work are waited for and no other begins.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="loader")
     try:
-        yield _in_order(pool, load, items, 2 * workers)
+        yield _in_order(pool, load, items, most)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -45,6 +45,14 @@ def count(raw: str) -> int:
     return _integer(raw, at_least=1)
 
 
+def seconds(raw: str) -> float:
+    """A time above 0."""
+    value = _number(raw)
+    if not 0 < value <= 86400:
+        raise ValueError("takes seconds, above 0 and up to a day")
+    return value
+
+
 def temperature(raw: str) -> float:
     """A sampling temperature: 0 is greedy."""
     value = _number(raw)

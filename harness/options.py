@@ -29,10 +29,11 @@ def _option(
     changes_figures: bool = False,
     off_switch: str | None = None,
     ini_key: str | None = None,
+    without_value: str | None = None,
 ) -> Any:
     """Return one option; `changes_figures` makes it part of what must agree before figures are compared.
 
-    `ini_key`: its key of pytest.ini where its own name is taken by pytest.
+    `ini_key`: its key of pytest.ini where its own name is taken by pytest; `without_value`: what the bare flag means.
     """
     metadata = {
         "parse": parse,
@@ -40,6 +41,7 @@ def _option(
         "changes_figures": changes_figures,
         "off_switch": off_switch,
         "ini_key": ini_key,
+        "without_value": without_value,
     }
     return field(default=default, metadata=metadata)
 
@@ -156,6 +158,25 @@ class Options:
     loader_workers: int = _option(
         2, values.count, "threads that load files side by side under --throughput", changes_figures=True
     )
+    prefetch: int | None = _option(
+        None,
+        values.count,
+        "most samples loaded ahead of the model under --throughput (default: twice the loader workers)",
+        changes_figures=True,
+    )
+
+    resume: Path | None = _option(
+        None,
+        values.path,
+        "go on with an unfinished run: its folder, or latest (default: results/latest)",
+        without_value="latest",
+    )
+    retry_failed: bool = _option(False, values.switch, "under --resume, take samples again that failed before")
+    sample_timeout: float | None = _option(
+        None,
+        values.seconds,
+        "most seconds of a sample, in stage tests of a stage; a slower one is recorded as failed",
+    )
 
     report: bool = _option(
         True, values.switch, "write report.html and report.md at the end (default)", off_switch="no_report"
@@ -236,7 +257,9 @@ def _spellings(name: str) -> tuple[str, ...]:
 def _flag_form(each: Field[Any]) -> dict[str, Any]:
     if each.metadata["parse"] is values.switch:
         return {"action": "store_const", "const": "true"}
-    return {"action": "store", "default": None, "metavar": each.name.upper()}
+    form = {"action": "store", "default": None, "metavar": each.name.upper()}
+    bare = each.metadata["without_value"]
+    return form | {"nargs": "?", "const": bare} if bare else form
 
 
 def _plain(value: object) -> object:

@@ -21,6 +21,9 @@ class Progress(Protocol):
     def advance(self) -> None:
         """One step is done."""
 
+    def reach(self, done: int) -> None:
+        """So many steps are done, by all processes together."""
+
     def stop(self) -> None:
         """Take the bar away."""
 
@@ -32,6 +35,9 @@ class Quiet:
         """Say nothing."""
 
     def advance(self) -> None:
+        """Say nothing."""
+
+    def reach(self, done: int) -> None:
         """Say nothing."""
 
     def stop(self) -> None:
@@ -62,7 +68,17 @@ class TerminalBar:
         if self._bar is None or self._task is None:
             return
         self._bar.advance(self._task)
-        if time.monotonic() >= self._next_drawing:
+        self._draw_now_and_then()
+
+    def reach(self, done: int) -> None:
+        """Set the bar to a count, and draw it as `advance` does."""
+        if self._bar is None or self._task is None:
+            return
+        self._bar.update(self._task, completed=done)
+        self._draw_now_and_then()
+
+    def _draw_now_and_then(self) -> None:
+        if self._bar is not None and time.monotonic() >= self._next_drawing:
             self._bar.refresh()
             self._next_drawing = time.monotonic() + SECONDS_BETWEEN_DRAWINGS
 

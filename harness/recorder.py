@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import msgspec
 import pytest
 
-from harness.figures import MIB, comparable_rounds, highest, ms_per_token, samples_per_second, times_faster
+from harness.figures import MIB, comparable_rounds, highest, ms_per_token, times_faster
 from harness.memory import meter_for
-from harness.progress import progress_on
-from harness.records import (
-    EngineRecord,
-    Failure,
-    PassKind,
-    PassRecord,
-    SideBySideRecord,
-    SpeculationRecord,
-    StageRecord,
-)
+from harness.pass_tally import PassTally, PassTimes
+from harness.progress import Progress, progress_on
+from harness.records import EngineRecord, Failure, PassKind, PassRecord, SideBySideRecord, StageRecord
 from harness.rounds import Benchmark
 from harness.session import Session
 from harness.side_by_side import AnySample, Comparison, Pairs, first_that_works, timed_pairs
 from harness.speculation import views
+from harness.speculation_records import SpeculationRecord
 from harness.speculation_run import Line, Pair, SpeculationRun
 from harness.stage_measurement import StageMeasurement, StageRun
 from harness.stages import Length, Pipeline, Sample, prevailing_state, stage_calls
-from harness.whole_pass import WholePass
-
-
-class PassTimes(msgspec.Struct, frozen=True):
-    """Of one sample's pass: the stages added up, and the time read around them, in seconds."""
-
-    parts_s: float
-    whole_s: float
+from harness.time_limit import limited
+from harness.whole_pass import WholePass, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +54,8 @@ class Recorder:
         calls = stage_calls(pipeline, length)
         if replacement is not None:
             calls[self.stage] = replacement
+        limit_s = self.session.options.sample_timeout
+        calls = {stage: limited(call, limit_s) for stage, call in calls.items()}
         progress = progress_on(self.session.terminal, pipeline.key)
         try:
             result = StageRun(
@@ -90,55 +80,56 @@ class Recorder:
     ) -> list[PassTimes]:
         """Take every sample once through all stages of `pipeline`, and some again with no clock between the stages.
 
-        Each sample is on disk before the next one starts. Fails the test as `measure_stage` does.
+        Each sample is on disk before the next one starts; in a run that is gone on with, those that are there already
+        are not taken again. Fails the test as `measure_stage` does.
         """
-        times: dict[str, PassTimes] = {}
-
-        def on_record(record: PassRecord) -> None:
-            self.session.append(record)
-            if record.failure is None and record.kind == kind:
-                times[record.sample] = PassTimes(sum(record.stage_s.values()), record.whole_s)
-
+        done = self.session.finished(kind, pipeline.key, engine)
+        tally = PassTally(done.values())
         pipeline = pipeline.by(engine)
         progress = progress_on(self.session.terminal, pipeline.key)
-        whole = WholePass(pipeline, stage_calls(pipeline, length), engine, on_record, progress, self.test)
+        work = self._work(samples, done, progress)
+        whole = self._whole_pass(pipeline, engine, length, tally.add, progress)
         try:
-            failures = whole.measure(self.benchmark, samples, kind=kind, warmup=self.session.options.warmup_steps)
+            whole.measure(self.benchmark, work, kind=kind, warm_up=samples[: self.session.options.warmup_steps])
             if self.benchmark.enabled:
-                whole.measure_unsynchronised([each for each in also_unsynchronised if each.id in times])
+                again = self.session.finished("unsynchronised", pipeline.key, engine)
+                whole.measure_unsynchronised(
+                    [each for each in also_unsynchronised if each.id in tally.times and each.id not in again]
+                )
         finally:
             progress.stop()
         self.benchmark.extra_info.update(model=pipeline.key, engine=engine, stage=self.stage, kind=kind)
-        self._conclude(_engine_records(pipeline, engine), failures, figures=bool(times))
-        return list(times.values())
+        self._conclude(_engine_records(pipeline, engine), list(tally.failures.values()), figures=bool(tally.times))
+        return list(tally.times.values())
 
     def measure_throughput(self, pipeline: Pipeline, samples: Sequence[Sample], *, engine: str, length: Length) -> None:
-        """Take every sample once through `pipeline`, its files loaded ahead; all are written down at the end.
+        """Take every sample once through `pipeline`, its files loaded ahead, as `measure_whole_pass` does.
 
         Fails the test as `measure_stage` does.
         """
         options, pipeline = self.session.options, pipeline.by(engine)
+        done = self.session.finished("throughput", pipeline.key, engine)
+        tally = PassTally(done.values())
         progress = progress_on(self.session.terminal, pipeline.key)
-        whole = WholePass(pipeline, stage_calls(pipeline, length), engine, self.session.append, progress)
+        work = self._work(samples, done, progress)
+        whole = self._whole_pass(pipeline, engine, length, tally.add, progress)
+        workers, ahead = options.loader_workers, options.prefetch or 2 * options.loader_workers
         try:
-            records = whole.measure_throughput(
-                self.benchmark, samples, workers=options.loader_workers, warmup=options.warmup_steps
+            whole.measure_throughput(
+                self.benchmark, work, workers=workers, ahead=ahead, warm_up=samples[: options.warmup_steps]
             )
         finally:
             progress.stop()
-        if self.benchmark.enabled:
-            for record in records:
-                self.session.append(record)
         self.benchmark.extra_info.update(
             model=pipeline.key,
             engine=engine,
             stage=self.stage,
             kind="throughput",
-            loader_workers=options.loader_workers,
-            samples_per_second=samples_per_second(records),
+            loader_workers=workers,
+            prefetch=ahead,
+            samples_per_second=tally.samples_per_second,
         )
-        failures = [record.failure for record in records if record.failure]
-        self._conclude(_engine_records(pipeline, engine), failures, figures=len(failures) < len(records))
+        self._conclude(_engine_records(pipeline, engine), list(tally.failures.values()), figures=bool(tally.times))
 
     def measure_side_by_side(
         self, samples: Sequence[AnySample], prepare: Callable[[AnySample], Comparison], *, rounds: int
@@ -188,6 +179,32 @@ class Recorder:
             )
         self._conclude([], failures, figures=bool(requests))
         return requests
+
+    def _work(self, samples: Sequence[Sample], done: Container[str], progress: Progress) -> Work:
+        """The samples that are left for this process; those of `done` are not taken again."""
+
+        def left() -> Iterator[Sample]:
+            for index in self.session.indices(self.test, len(samples)):
+                if samples[index].id not in done:
+                    progress.reach(index)
+                    yield samples[index]
+
+        return Work(left(), len(samples))
+
+    def _whole_pass(
+        self,
+        pipeline: Pipeline,
+        engine: str,
+        length: Length,
+        on_record: Callable[[PassRecord], None],
+        progress: Progress,
+    ) -> WholePass:
+        def write_down(record: PassRecord) -> None:
+            self.session.append(record)
+            on_record(record)
+
+        calls, limit_s = stage_calls(pipeline, length), self.session.options.sample_timeout
+        return WholePass(pipeline, calls, engine, write_down, progress, self.test, limit_s)
 
     def _conclude(
         self,

@@ -4,26 +4,23 @@ Raw rounds are kept; medians and speedups are derived by whoever needs them (see
 all sizes bytes.
 
 History of the format:
-    1   first version; later on the states of stages and passes, which old files lack
+    1   first version; later on the states of stages and passes, attempts, and machines, which old files lack
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
 from harness.memory import MemoryPeak
+from harness.quantities import Bytes, Count, Seconds, SecondsOrNone
+from harness.speculation_records import AgreementRecord, SpeculationCostRecord, SpeculationRecord
 from harness.stages import STAGES, UNDIVIDED
 
 FORMAT_VERSION = 1
 
-# Checked when a file is read, not when a record is made. The largest are those of thirty years, and of a pebibyte.
-Seconds = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
-SecondsOrNone = Annotated[float, msgspec.Meta(ge=0, le=1e9)]  # a clock that was moved by hand may have stood still
-Bytes = Annotated[int, msgspec.Meta(ge=0, le=2**50)]
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 MOST_DRAFTED = 1_000_000
 
 PassKind = Literal["whole", "fixed", "unsynchronised", "throughput"]
@@ -162,6 +159,7 @@ class StageRecord(msgspec.Struct, frozen=True, tag_field="record", tag="stage"):
     cold_states: dict[str, str] = {}
     round_states: tuple[str, ...] = ()
     work: dict[str, Work] = {}
+    machine: str = ""
 
     def __post_init__(self) -> None:
         """Raise ValueError where the rounds do not say whose they are."""
@@ -178,8 +176,8 @@ class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
     number of new tokens; "unsynchronised": clock read at both ends only, so `stage_s` is empty; "throughput": files
     loaded ahead of the model, `whole_s` from the answer before to this one, failures included. Else `whole_s` is read
     around the stages, not added up from them. Where `failure` is set, `stage_s` has the stages before it. `source` is
-    what stage 1 read, how, and where it found it; `state` is this last part by itself.
-    `test` is empty in files from before it was written down.
+    what stage 1 read, how, and where it found it; `state` is this last part by itself. `machine` as in an
+    `AttemptRecord`. `test` is empty in files from before it was written down.
     """
 
     sample: str
@@ -196,6 +194,8 @@ class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
     failure: Failure | None = None
     state: str = ""
     test: str = ""
+    machine: str = ""
+    rank: int = 0
 
     def __post_init__(self) -> None:
         """Raise ValueError where a stage of a finished pass lacks its time."""
@@ -222,104 +222,6 @@ class SideBySideRecord(msgspec.Struct, frozen=True, tag_field="record", tag="sid
         """Raise ValueError where there are no pairs."""
         if not self.way_s or len(self.way_s) != len(self.reference_s):
             raise ValueError("way_s and reference_s need as many times, one at the least")
-
-
-class RoundLog(msgspec.Struct, frozen=True):
-    """One speculative round: `accepted` of `drafted` ids were the target's own, `emitted` were written.
-
-    `emitted` is `accepted` and the target's own next id, less what lay behind the end of the text. Seconds.
-    """
-
-    drafted: int
-    accepted: int
-    emitted: int
-    draft_s: float
-    verify_s: float
-
-
-class AgreementRecord(msgspec.Struct, frozen=True, tag_field="record", tag="agreement"):
-    """Whether the draft would say what the target said, place by place, given all that the target said before.
-
-    `agrees` by what the draft was shown: "own" pictures, "shuffled", "blind"; "template": no draft but the other
-    answers; "self": the target in its place. The first place is the target's own and never proposed.
-    """
-
-    test: str
-    sample: str
-    target: str
-    engine: str
-    agrees: dict[str, tuple[bool, ...]]
-
-    def __post_init__(self) -> None:
-        """Raise ValueError where there is nothing to compare the controls with."""
-        if "own" not in self.agrees or len({len(each) for each in self.agrees.values()}) != 1:
-            raise ValueError("agrees needs own, and a word for each of its places from every other")
-
-
-class PartingRecord(msgspec.Struct, frozen=True):
-    """Where two answers part, and how far apart the target's two likeliest ids were there; `allowed` is a near tie."""
-
-    place: int
-    margin: float
-    allowed: float
-
-    @property
-    def is_near_tie(self) -> bool:
-        """Whether rounding alone may have made the difference."""
-        return self.margin <= self.allowed
-
-
-class SpeculationRecord(msgspec.Struct, frozen=True, tag_field="record", tag="speculation"):
-    """One request answered by the target alone and, right after it, with the draft's help.
-
-    `alone_s`, `pair_s`: from the files to the answer, both models' files, pictures and prompts in `pair_s`;
-    `alone_decode_s` of them went into `alone_steps` decoding steps, `loop_s` into the speculative rounds.
-    `first_alone_s`, `first_pair_s`: to the first token; None in older files. `parting`: where the answers differ.
-    """
-
-    test: str
-    sample: str
-    target: str
-    engine: str
-    gamma: int
-    rounds: tuple[RoundLog, ...]
-    token_ids: tuple[int, ...]
-    identical: bool
-    alone_s: float
-    alone_decode_s: float
-    alone_steps: int
-    pair_s: float
-    loop_s: float
-    first_alone_s: float | None = None
-    first_pair_s: float | None = None
-    parting: PartingRecord | None = None
-
-
-class SpeculationCostRecord(msgspec.Struct, frozen=True, tag_field="record", tag="speculation_cost"):
-    """What the pieces of speculative decoding take in the middle of one answer, in turn: raw seconds.
-
-    `step_s`: a decoding step of the target alone, `draft_step_s`: one proposed token, `verify_s[m]`: one pass of the
-    target over m tokens. The contexts are positions attended to, prompt included. `alone_memory`, `pair_memory`: peaks
-    over a request of either kind, both with both models loaded.
-    """
-
-    test: str
-    sample: str
-    target: str
-    engine: str
-    dtype: str
-    target_context: int
-    draft_context: int
-    step_s: tuple[Seconds, ...]
-    draft_step_s: tuple[Seconds, ...]
-    verify_s: dict[int, tuple[Seconds, ...]]
-    alone_memory: MemoryPeak
-    pair_memory: MemoryPeak
-
-    def __post_init__(self) -> None:
-        """Raise ValueError where a piece was not timed."""
-        if not (self.step_s and self.draft_step_s and self.verify_s and all(self.verify_s.values())):
-            raise ValueError("step_s, draft_step_s and each of verify_s need a time, one at the least")
 
 
 class VerdictRecord(msgspec.Struct, frozen=True, tag_field="record", tag="verdict"):
@@ -375,6 +277,20 @@ class GateRecord(msgspec.Struct, frozen=True, tag_field="record", tag="gate"):
     sessions: int = 0
 
 
+class AttemptRecord(msgspec.Struct, frozen=True, tag_field="record", tag="attempt"):
+    """A further process works on this run: it goes on after a kill, or is one of several ranks under torchrun.
+
+    `machine`: the conditions that times depend on, where they are others than the header's, else empty.
+    """
+
+    started_at: str
+    environment: dict[str, Any]
+    machine: str = ""
+    rank: int = 0
+    world_size: int = 1
+    restart: int = 0
+
+
 class EndRecord(msgspec.Struct, frozen=True, tag_field="record", tag="end"):
     """Last line of a run that came to its end: the exit status that pytest was given, and why."""
 
@@ -399,6 +315,7 @@ JournalLine = (
     | SentinelRecord
     | OutcomeRecord
     | GateRecord
+    | AttemptRecord
     | EndRecord
 )
 
@@ -424,6 +341,7 @@ class RunRecord(msgspec.Struct, frozen=True):
     gates: tuple[GateRecord, ...] = ()
     machine: MachineRecord | None = None
     engines: tuple[EngineRecord, ...] = ()
+    attempts: tuple[AttemptRecord, ...] = ()
 
 
 def timestamp() -> str:

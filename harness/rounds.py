@@ -6,12 +6,14 @@ too many, so a round works on a holder that is emptied after it, and returns not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
+from harness.device_failures import recover_from
 from harness.progress import Progress
 from harness.records import Failure
 from harness.stages import Sample
+from harness.stopping import stop_if_asked
 
 
 class Benchmark(Protocol):
@@ -45,6 +47,10 @@ class StageError(Exception):
         self.cause = cause
 
 
+class NothingLeftError(Exception):
+    """Every sample has been taken."""
+
+
 class Holder:
     """Input, output and failure of one round; emptied after it."""
 
@@ -63,7 +69,8 @@ class Holder:
 
 def timed_rounds(
     benchmark: Benchmark,
-    plan: Sequence[Sample],
+    plan: Iterable[Sample],
+    most: int,
     *,
     stage: str,
     prepare: Callable[[Sample], Any],
@@ -71,7 +78,7 @@ def timed_rounds(
     finish: Callable[[Holder, float], None],
     progress: Progress,
 ) -> list[Failure]:
-    """Run `call(prepare(sample))` in one timed round for each entry of `plan`; return what failed.
+    """Run `call(prepare(sample))` in one timed round for each entry of `plan`, `most` at most; return what failed.
 
     `finish` is given the round's holder and seconds right after it. A round that failed is left out of
     pytest-benchmark's statistics. With benchmarks disabled the first entry is run once and `finish` is not called.
@@ -82,7 +89,11 @@ def timed_rounds(
     last: list[Holder] = []
 
     def setup() -> tuple[tuple[Holder], dict[str, Any]]:
-        holder = Holder(next(upcoming))
+        stop_if_asked()
+        sample = next(upcoming, None)
+        if sample is None:
+            raise NothingLeftError
+        holder = Holder(sample)
         holder.input = _guarded(prepare, holder.sample, holder, stage)
         last[:] = [holder]
         return (holder,), {}
@@ -99,8 +110,12 @@ def timed_rounds(
         finish(holder, seconds[-1])
         holder.empty()
         progress.advance()
+        recover_from(holder.failure)
 
-    benchmark.pedantic(run, setup=setup, teardown=teardown, rounds=len(plan))
+    try:
+        benchmark.pedantic(run, setup=setup, teardown=teardown, rounds=most)
+    except NothingLeftError:
+        benchmark.has_error = False  # pytest-benchmark takes any exception for one
     if not benchmark.enabled:
         last[0].empty()
         return [last[0].failure] if last[0].failure else []

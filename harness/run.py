@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 
 from harness.journal import FILE_NAME as JOURNAL_NAME
-from harness.journal import Journal, read_journal
+from harness.journal import Journal, rank_file_name, read_journal
 from harness.legacy import encode_legacy, legacy_file_name, legacy_records
 from harness.limits import judge
-from harness.records import EndRecord, Header, JournalLine, RunRecord, VerdictRecord
+from harness.records import AttemptRecord, EndRecord, Header, JournalLine, RunRecord, VerdictRecord
 from harness.run_folder import make_folder, point_latest_to, write_whole
 
 RUN_FILE_NAME = "run.json"
@@ -20,20 +20,36 @@ RUN_FILE_NAME = "run.json"
 class Run:
     """Everything that this process writes down, in one folder."""
 
-    def __init__(self, folder: Path, header: Header, output_json: Path | None = None) -> None:
-        """Make the folder and write the journal's first line; raise RunFolderError where that cannot be done."""
-        make_folder(folder)
+    def __init__(
+        self, folder: Path, header: Header, output_json: Path | None = None, attempt: AttemptRecord | None = None
+    ) -> None:
+        """Make the folder and write the journal's first line, or with `attempt` go on with the run that is there.
+
+        Raises RunFolderError where that cannot be done, or another process is at it.
+        """
+        if attempt is None:
+            make_folder(folder)
         self.folder = folder
         self.header = header
+        self.attempt = attempt
         self._output_json = output_json
-        self._journal = Journal(self.folder / JOURNAL_NAME)
+        self._journal = Journal(folder / rank_file_name(attempt.rank if attempt else 0), reopen=attempt is not None)
         self._judged: set[str] = set()
-        self._journal.append(header)
+        self._journal.append(attempt or header)
         point_latest_to(self.folder)
 
     def append(self, line: JournalLine) -> None:
         """Write one finished measurement down."""
         self._journal.append(line)
+
+    def leave(self, end: EndRecord) -> None:
+        """Write down how this process ended, one of several that work on the run; whoever merges judges and derives."""
+        self.append(end)
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the journal, as a kill would."""
+        self._journal.close()
 
     def conclude_test(self, test: str) -> list[VerdictRecord]:
         """Judge the limits whose figures have just become known, derive all files, and return the broken ones."""
@@ -50,7 +66,7 @@ class Run:
 
     def read(self) -> RunRecord:
         """Return everything written so far."""
-        return read_journal(self._journal.path)
+        return read_journal(self.folder / JOURNAL_NAME)
 
     def finish(self, end: EndRecord) -> RunRecord:
         """Write down the limits that could not be judged and how the run ended; return the whole record."""
@@ -58,7 +74,7 @@ class Run:
             if verdict.limit not in self._judged:
                 self.append(verdict)
         self.append(end)
-        self._journal.close()
+        self.close()
         record = self.read()
         derive_files(self.folder, record, self._output_json)
         return record

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -16,6 +16,7 @@ from harness.gatekeeper import Gatekeeper
 from harness.journal import FILE_NAME as JOURNAL_NAME
 from harness.legacy import legacy_file_name, legacy_records
 from harness.options import Options
+from harness.ranks import Rank
 from harness.records import (
     FORMAT_VERSION,
     EndRecord,
@@ -23,13 +24,18 @@ from harness.records import (
     Header,
     JournalLine,
     MachineRecord,
+    ModelRecord,
     OutcomeRecord,
+    PassKind,
+    PassRecord,
     PlannedSample,
     RunRecord,
     SentinelRecord,
+    StageRecord,
     timestamp,
 )
 from harness.report import PAGE, TEXT
+from harness.resume import header_in, new_attempt, refuse_other_model, refuse_other_work
 from harness.run import RUN_FILE_NAME, Run, derive_report
 from harness.verdicts import Status
 
@@ -63,6 +69,10 @@ class Session:
     folder: Path
     measures: bool
     terminal: IO[str] | None
+    # Under torchrun only.
+    rank: Rank | None = None
+    # Whether `folder` holds a run already that this one goes on with.
+    goes_on: bool = False
     # Known before the plan is: pytest-benchmark asks for the machine when it starts.
     device: str = "cpu"
     advice: list[str] = field(default_factory=list)
@@ -81,11 +91,19 @@ class Session:
     status: Status | None = None
 
     def begin(self, plan: Plan) -> None:
-        """Take the suite's plan, the first reading of the machine's own speed, and what it can do at the most."""
+        """Take the suite's plan, the first reading of the machine's own speed, and what it can do at the most.
+
+        Raises ResumeError where a run is to be gone on with that was other work.
+        """
         self.plan = plan
-        if self.measures:
-            self.first_sentinel = sentinels.observe("start", plan.device)
-            self.machine = machine_rates.measure(plan.device, plan.dtypes)
+        if not self.measures:
+            return
+        if self.rank is not None or self.goes_on:
+            self._join()
+        self.first_sentinel = sentinels.observe("start", plan.device)
+        self.machine = machine_rates.measure(plan.device, plan.dtypes)
+        if self.run is not None:
+            self._append_readings(self.run)
 
     def append(self, line: JournalLine) -> None:
         """Write one measurement down; the first one makes the run's folder."""
@@ -93,10 +111,31 @@ class Session:
             return
         if self.run is None:
             self.run = Run(self.folder, self._header(), self.options.output_json)
-            for reading in (self.first_sentinel, self.machine):
-                if reading is not None:
-                    self.run.append(reading)
-        self.run.append(line)
+            self._append_readings(self.run)
+        if isinstance(line, ModelRecord) and self.run.attempt is not None:
+            refuse_other_model(self.run.read(), line, self.run.folder)
+        self.run.append(self._placed(line))
+
+    def finished(self, kind: PassKind, model: str, engine: str) -> dict[str, PassRecord]:
+        """Return, by sample, the passes that are there already and are not to be taken again."""
+        if self.run is None or self.run.attempt is None:
+            return {}
+        return {
+            each.sample: each
+            for each in self.run.read().passes
+            if (each.kind, each.model, each.engine) == (kind, model, engine)
+            and not (each.failure and self.options.retry_failed)
+        }
+
+    def indices(self, test: str, count: int) -> Iterable[int]:
+        """Return which of so many samples this process takes in a test: all, or those that its rank draws."""
+        return self.rank.draws(test, count) if self.rank else range(count)
+
+    def announce(self, line: str) -> None:
+        """Tell whoever watches a terminal, whatever pytest captures."""
+        if self.terminal is not None:
+            self.terminal.write(f"\n{line}\n")
+            self.terminal.flush()
 
     def note(self, outcome: OutcomeRecord) -> None:
         """Keep why a recording test gave no figure."""
@@ -124,14 +163,17 @@ class Session:
     def finish(self, status: Status) -> None:
         """Keep how the session ended; write it down too if anything was measured, and derive all files a last time."""
         self.status = status
-        if self.run is not None:
-            self.record = self.run.finish(
-                EndRecord(
-                    finished_at=timestamp(), exit_status=status.code, reason=status.reason, advice=tuple(self.advice)
-                )
-            )
-            trouble = derive_report(self.run.folder, self.record) if self.options.report else None
-            self.advice.extend([trouble] if trouble else [])
+        if self.run is None:
+            return
+        end = EndRecord(
+            finished_at=timestamp(), exit_status=status.code, reason=status.reason, advice=tuple(self.advice)
+        )
+        if self.rank is not None:
+            self.run.leave(end)
+            return
+        self.record = self.run.finish(end)
+        trouble = derive_report(self.run.folder, self.record) if self.options.report else None
+        self.advice.extend([trouble] if trouble else [])
 
     def files(self) -> list[Path]:
         """Return the files of the run, the most useful first."""
@@ -146,6 +188,40 @@ class Session:
             folder / JOURNAL_NAME,
         ]
         return [path for path in candidates if path.exists()]
+
+    def _join(self) -> None:
+        """Go on with the run in the folder, or as the first rank of several begin it; all others wait for that."""
+        now, rank = self._header(), self.rank
+        if rank is not None and not rank.is_first:
+            self.folder = rank.awaited_folder()
+        if not self.goes_on and (rank is None or rank.is_first):
+            self.run = Run(self.folder, now, self.options.output_json)
+        else:
+            before = header_in(self.folder)
+            refuse_other_work(before, now, self.folder)
+            attempt = (
+                new_attempt(before, now, rank=rank.number, world_size=rank.world_size, restart=rank.restart)
+                if rank
+                else new_attempt(before, now)
+            )
+            self.run = Run(self.folder, before, self.options.output_json, attempt)
+        if rank is not None and rank.is_first:
+            rank.publish(self.folder)
+
+    def _append_readings(self, run: Run) -> None:
+        for reading in (self.first_sentinel, self.machine):
+            if reading is not None:
+                run.append(reading)
+
+    def _placed(self, line: JournalLine) -> JournalLine:
+        """Say in a measurement on which machine, and by which rank, it was taken."""
+        attempt = self.run and self.run.attempt
+        if isinstance(line, PassRecord) and (attempt or self.rank):
+            machine, rank = attempt.machine if attempt else "", self.rank.number if self.rank else 0
+            return msgspec.structs.replace(line, machine=machine, rank=rank)
+        if isinstance(line, StageRecord) and attempt:
+            return msgspec.structs.replace(line, machine=attempt.machine)
+        return line
 
     def _header(self) -> Header:
         assert self.plan is not None, "the suite says what it sets out to measure before it measures"

@@ -23,8 +23,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from harness.memory import MemoryPeak
-from harness.records import AgreementRecord, RoundLog, RunRecord, SpeculationCostRecord, SpeculationRecord
+from harness.records import RunRecord
 from harness.speculation_cost import Costs, best_gamma, break_even, costs_of, least_break_even, predicted_speedup
+from harness.speculation_records import AgreementRecord, RoundLog, SpeculationCostRecord, SpeculationRecord
 from harness.statistics import mean
 from harness.student import t_quantile
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import msgspec
 
 from harness.acceptance import expected_tokens
-from harness.records import RoundLog, SpeculationCostRecord
+from harness.speculation_records import RoundLog, SpeculationCostRecord
 from harness.statistics import median
 
 BISECTIONS = 60

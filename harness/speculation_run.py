@@ -9,16 +9,16 @@ from typing import Any, Protocol
 from harness import clock
 from harness.memory import MemoryMeter
 from harness.progress import Progress
-from harness.records import (
+from harness.records import Failure
+from harness.rounds import Benchmark, Holder, timed_rounds
+from harness.speculation_pace import Matched, measure_paces
+from harness.speculation_records import (
     AgreementRecord,
-    Failure,
     PartingRecord,
     RoundLog,
     SpeculationCostRecord,
     SpeculationRecord,
 )
-from harness.rounds import Benchmark, Holder, timed_rounds
-from harness.speculation_pace import Matched, measure_paces
 from harness.stages import Sample
 
 Line = AgreementRecord | SpeculationRecord | SpeculationCostRecord
@@ -92,6 +92,7 @@ class SpeculationRun:
         failures = timed_rounds(
             self.benchmark,
             samples,
+            len(samples),
             stage="speculative",
             prepare=prepare,
             call=lambda alone: self.pair.together(alone.sample, clock.now),

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness import clock
+from harness.device_failures import recover_from
 from harness.memory import MemoryMeter, MemoryPeak
 from harness.progress import Progress
 from harness.records import Failure, Work
 from harness.rounds import Benchmark, Holder, StageError, failure_of, leave_out, round_robin, timed_rounds
 from harness.stages import Sample, prevailing_state, source_of, state_of
+from harness.stopping import stop_if_asked
 
 
 @dataclass(slots=True)
@@ -106,16 +108,20 @@ class StageRun:
 
     def _cold_round(self, inputs: StageInputs, sample: Sample) -> bool:
         """Take a sample through the stage for the first time; return whether it came through."""
+        stop_if_asked()
+        failure = None
         try:
             given = inputs.prepare(sample)
             start = clock.now()
             output = self.calls[self.stage](given)
             self.result.cold_s[sample.id] = clock.now() - start
         except Exception as error:  # whatever a model or a file raises is a record, and the other samples go on
-            self.result.failures.append(failure_of(error, sample.id, self.stage))
-            return False
+            failure = failure_of(error, sample.id, self.stage)
         finally:
             self.progress.advance()
+        if failure is not None:
+            self._keep(failure)
+            return False
         self.result.note(output, sample.id)
         self.result.cold_states[sample.id] = state_of(output)
         work = self.work_of(self.stage, given, output)
@@ -135,6 +141,7 @@ class StageRun:
         self.result.failures += timed_rounds(
             self.benchmark,
             plan,
+            len(plan),
             stage=self.stage,
             prepare=inputs.prepare,
             call=self.calls[self.stage],
@@ -151,11 +158,20 @@ class StageRun:
             leave_out(self.benchmark, [index for index, state in enumerate(states) if state != kept])
 
     def _memory_round(self, inputs: StageInputs, sample: Sample) -> None:
+        stop_if_asked()
+        failure = None
         try:
             given = inputs.prepare(sample)
             self.result.memory[sample.id] = self.meter.peak_while(lambda: self.calls[self.stage](given))
         except Exception as error:  # see the cold round
-            self.result.failures.append(failure_of(error, sample.id, self.stage))
+            failure = failure_of(error, sample.id, self.stage)
         finally:
             inputs.release()
             self.progress.advance()
+        if failure is not None:
+            self._keep(failure)
+
+    def _keep(self, failure: Failure) -> None:
+        """Note a failure; what it left on the GPU goes once nothing refers to it any more."""
+        self.result.failures.append(failure)
+        recover_from(failure)

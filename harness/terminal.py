@@ -28,6 +28,7 @@ from harness.figures import (
     throughput,
     times_faster,
 )
+from harness.machines import by_machine
 from harness.memory import MemoryPeak
 from harness.printed import change, fraction, harmless, mebibytes, milliseconds, percent, times
 from harness.records import Failure, GateRecord, GateState, PassRecord, RunRecord, VerdictRecord
@@ -74,6 +75,28 @@ def gate_lines(gates: Iterable[GateRecord]) -> str:
 
 def _parts(run: RunRecord) -> Iterator[str | Text | Table]:
     yield _conditions(run)
+    machines = by_machine(run)
+    for name, part in machines.items():
+        if len(machines) > 1:
+            yield _heading(f"measured on {name}")
+        yield from _measured(part)
+    for speculation in speculation_figures(run):
+        yield _heading(title(speculation))
+        yield text(speculation)
+    if run.verdicts:
+        yield _verdict_lines(run.verdicts)
+    if run.gates:
+        yield _gate_text(run.gates)
+    failures = _failures(run)
+    if failures:
+        yield _failure_text(failures)
+    if run.end:
+        yield from (f"advice: {advice}" for advice in run.end.advice)
+        yield f"\nexit status {run.end.exit_status}: {run.end.reason}"
+
+
+def _measured(run: RunRecord) -> Iterator[str | Text | Table]:
+    """All figures that are made of times, of one machine."""
     figures = stage_figures(run)
     if figures:
         yield _heading("stages by themselves: median, ± half the interquartile range, first time through")
@@ -98,19 +121,6 @@ def _parts(run: RunRecord) -> Iterator[str | Text | Table]:
         yield _heading(f"{run.header.draft} beside {comparison.target} ({samples})")
         yield _comparison_table(run, comparison)
         yield _comparison_text(comparison)
-    for speculation in speculation_figures(run):
-        yield _heading(title(speculation))
-        yield text(speculation)
-    if run.verdicts:
-        yield _verdict_lines(run.verdicts)
-    if run.gates:
-        yield _gate_text(run.gates)
-    failures = _failures(run)
-    if failures:
-        yield _failure_text(failures)
-    if run.end:
-        yield from (f"advice: {advice}" for advice in run.end.advice)
-        yield f"\nexit status {run.end.exit_status}: {run.end.reason}"
 
 
 def _harmless(part: str | Text | Table) -> str | Text | Table:
@@ -199,8 +209,10 @@ def _throughput_lines(run: RunRecord) -> Iterator[str]:
             if rate is not None:
                 alone = samples_per_second(passes(run, "whole", model, engine).values())
                 beside = f"; {alone:.3g} in the whole pass, one after the other" if alone else ""
+                ranks = len({each.rank for each in run.passes if each.kind == "throughput"})
+                by = f" by {ranks} ranks together" if ranks > 1 else ""
                 ahead = f"files loaded ahead by {run.header.options['loader_workers']} threads"
-                yield f"throughput of {model} {engine}: {rate:.3g} samples/s, {ahead}{beside}"
+                yield f"throughput of {model} {engine}: {rate:.3g} samples/s{by}, {ahead}{beside}"
 
 
 def _pass_cell(records: list[PassRecord], stage: str) -> str:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from itertools import chain, islice
+from typing import Any, cast
 
 from harness import clock
+from harness.device_failures import recover_from
 from harness.look_ahead import loaded_ahead
 from harness.progress import Progress
 from harness.records import Failure, PassKind, PassRecord, timestamp
 from harness.rounds import Benchmark, Holder, StageError, failure_of, timed_rounds
 from harness.stages import Answer, Pipeline, Sample, source_of, state_of
+from harness.stopping import stop_if_asked
+from harness.time_limit import time_limit
 
 Calls = dict[str, Callable[[Any], Any]]
 
@@ -29,6 +35,20 @@ class Trace:
         self.answer: Answer | None = None
 
 
+class Work:
+    """The samples of a pass that this process takes, one after the other: `upcoming`, of `count` in all.
+
+    How many it takes is not known beforehand: ranks draw them, and a run that is gone on with has some already.
+    """
+
+    def __init__(self, samples: Iterable[Sample], count: int) -> None:
+        upcoming = iter(samples)
+        first = list(islice(upcoming, 1))
+        self.is_done = not first
+        self.upcoming: Iterator[Sample] = chain(first, upcoming)
+        self.count = count
+
+
 @dataclass(frozen=True, slots=True)
 class WholePass:
     """A pass of one model with one engine; `on_record` is given each sample's record as soon as it is there."""
@@ -39,14 +59,12 @@ class WholePass:
     on_record: Callable[[PassRecord], None]
     progress: Progress
     test: str = ""
+    sample_timeout_s: float | None = None
 
-    def measure(self, benchmark: Benchmark, samples: Sequence[Sample], *, kind: PassKind, warmup: int) -> list[Failure]:
-        """Warm up on the first `warmup` samples, discarding their times, then time each sample once."""
-        warmup = min(warmup, len(samples)) if benchmark.enabled else 0
-        self.progress.start(f"{kind} pass", warmup + len(samples) if benchmark.enabled else 1)
-        for sample in samples[:warmup]:
-            self._warm_up(sample)
-            self.progress.advance()
+    def measure(self, benchmark: Benchmark, work: Work, *, kind: PassKind, warm_up: Sequence[Sample]) -> list[Failure]:
+        """Warm up on some samples, discarding their times, then time each sample of `work` once."""
+        self._warm_up(() if work.is_done or not benchmark.enabled else warm_up)
+        self.progress.start(f"{kind} pass", work.count if benchmark.enabled else 1)
         traces: list[Trace] = []
 
         def prepare(sample: Sample) -> Trace:
@@ -58,7 +76,8 @@ class WholePass:
 
         return timed_rounds(
             benchmark,
-            samples,
+            work.upcoming,
+            work.count,
             stage="whole pass",
             prepare=prepare,
             call=self._synchronised,
@@ -70,77 +89,81 @@ class WholePass:
         """Time samples that came through before, reading the clock at both ends only."""
         self.progress.start("unsynchronised", len(samples))
         for sample in samples:
-            trace, value = Trace(sample), sample
+            stop_if_asked()
+            trace = Trace(sample)
             start = clock.now()
-            for call in self.calls.values():
-                value = call(value)
-            seconds = clock.now() - start
-            trace.answer = value  # type: ignore[assignment]  # the last stage's value is the answer
-            self.on_record(self._record(trace, "unsynchronised", seconds, None))
+            failure = self._through(trace, self.calls["load"])
+            self.on_record(self._record(trace, "unsynchronised", clock.now() - start, failure))
             self.progress.advance()
+            recover_from(failure)
 
     def measure_throughput(
-        self, benchmark: Benchmark, samples: Sequence[Sample], *, workers: int, warmup: int
-    ) -> list[PassRecord]:
-        """Time one pass over `samples`, in one round, with files loaded ahead of the model by so many threads.
+        self, benchmark: Benchmark, work: Work, *, workers: int, ahead: int, warm_up: Sequence[Sample]
+    ) -> None:
+        """Time one pass over the samples of `work`, in one round, with files loaded ahead by so many threads.
 
-        Nothing but the bar runs between two samples: a pause would be a present to the loading threads.
+        Between two samples nothing runs but the bar and the journal, which count as time of the next one: a pause that
+        is not counted would be a present to the loading threads.
         """
-        samples = samples if benchmark.enabled else samples[:1]
-        warmup = min(warmup, len(samples)) if benchmark.enabled else 0
-        self.progress.start("throughput", warmup + len(samples))
-        for sample in samples[:warmup]:
-            self._warm_up(sample)
-            self.progress.advance()
-        passed: list[tuple[Trace, float, Failure | None]] = []
+        self._warm_up(() if work.is_done or not benchmark.enabled else warm_up)
+        self.progress.start("throughput", work.count if benchmark.enabled else 1)
+        came_through = 0
 
         def pass_over_all() -> None:
+            nonlocal came_through
             before = clock.now()
-            with loaded_ahead(self.calls["load"], samples, workers) as loadings:
+            samples = work.upcoming if benchmark.enabled else islice(work.upcoming, 1)
+            with loaded_ahead(self.calls["load"], samples, workers, ahead) as loadings:
                 for sample, loading in loadings:
+                    stop_if_asked()
                     trace = Trace(sample)
-                    failure = self._from_loaded(trace, loading)
+                    failure = self._through(trace, partial(_loaded, loading))
                     after = clock.now()
-                    passed.append((trace, after - before, failure))
+                    came_through += failure is None
+                    self.on_record(self._record(trace, "throughput", after - before, failure))
                     before = after
                     self.progress.advance()
+                    recover_from(failure)
 
         benchmark.pedantic(pass_over_all, setup=lambda: None, teardown=lambda: None, rounds=1)
-        if all(failure for _, _, failure in passed):
+        if not came_through:
             benchmark.has_error = True
-        return [self._record(trace, "throughput", seconds, failure) for trace, seconds, failure in passed]
 
-    def _from_loaded(self, trace: Trace, loading: Future[Any]) -> Failure | None:
-        """Take a sample whose file is being loaded through the stages after that; return how it failed, if it did."""
-        value: Any = None
-        for stage, call in self.calls.items():
-            try:
-                value = loading.result() if stage == "load" else call(value)
-            except Exception as error:  # whatever a model or a file raises is a record, and the other samples go on
-                return failure_of(error, trace.sample.id, stage)
-            trace.source, trace.state = trace.source or source_of(value), trace.state or state_of(value)
-        trace.answer = value
-        return None
-
-    def _warm_up(self, sample: Sample) -> None:
-        try:
-            self._synchronised(Trace(sample))
-        except StageError:
-            return  # the sample is run again, and its failure recorded then
+    def _warm_up(self, samples: Sequence[Sample]) -> None:
+        self.progress.start("warm-up", len(samples))
+        for sample in samples:
+            stop_if_asked()
+            with suppress(StageError):  # the sample is run again, and its failure recorded then
+                self._synchronised(Trace(sample))
+            self.progress.advance()
 
     def _synchronised(self, trace: Trace) -> None:
-        value: Any = trace.sample
-        before = clock.now()
-        for stage, call in self.calls.items():
-            try:
-                value = call(value)
-            except Exception as error:
-                raise StageError(stage, error) from error
-            after = clock.now()
-            trace.stage_s[stage] = after - before
-            trace.source, trace.state = trace.source or source_of(value), trace.state or state_of(value)
-            before = after
+        value, stage = cast("Any", trace.sample), ""
+        try:
+            with time_limit(self.sample_timeout_s):
+                before = clock.now()
+                for stage, call in self.calls.items():
+                    value = call(value)
+                    after = clock.now()
+                    trace.stage_s[stage] = after - before
+                    trace.source, trace.state = trace.source or source_of(value), trace.state or state_of(value)
+                    before = after
+        except Exception as error:
+            raise StageError(stage, error) from error
         trace.answer = value
+
+    def _through(self, trace: Trace, load: Callable[[Any], Any]) -> Failure | None:
+        """Take a sample through the stages with no clock between them; return how it failed, if it did."""
+        value, stage = cast("Any", trace.sample), ""
+        try:
+            with time_limit(self.sample_timeout_s):
+                for stage, call in self.calls.items():
+                    value = load(value) if stage == "load" else call(value)
+                    trace.source, trace.state = trace.source or source_of(value), trace.state or state_of(value)
+        except Exception as error:  # whatever a model or a file raises is a record, and the other samples go on
+            return failure_of(error, trace.sample.id, stage)
+        trace.answer = value
+        return None
 
     def _record(self, trace: Trace, kind: PassKind, seconds: float, failure: Failure | None) -> PassRecord:
         answer = trace.answer
@@ -160,3 +183,7 @@ class WholePass:
             state=trace.state,
             test=self.test,
         )
+
+
+def _loaded(loading: Future[Any], _sample: Any) -> Any:
+    return loading.result()

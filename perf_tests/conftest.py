@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from fixtures.dataset import Dataset, Sample
 from fixtures.dataset_identity import dataset_identity
-from fixtures.devices import use_threads_for
+from fixtures.devices import find_device, use_threads_for
 from fixtures.embedded import EmbeddedSpec, ensure_embedded
 from fixtures.errors import ChoiceError, DatasetError, FixtureError
 from fixtures.frame_cache import FrameCache, open_frame_cache
@@ -25,6 +26,7 @@ from harness.loading import recorded_loaders
 from harness.options import Options
 from harness.plugin import SESSION
 from harness.progress import progress_on
+from harness.ranks import Rank
 from harness.records import PlannedSample
 from harness.session import Plan, Session
 from harness.stages import Length
@@ -47,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "models(*keys): only for these of the selected models")
     options = config.stash[SESSION].options
     try:
-        selection = config.stash[SELECTION] = select(_wishes(options))
+        selection = config.stash[SELECTION] = _on_device_of(config.stash[SESSION].rank, select(_wishes(options)))
         config.stash[SESSION].device = selection.device
         cache = config.stash[FRAME_CACHE] = open_frame_cache(options.frame_cache, options.cache_dir, options.cache_size)
         config.stash[LOADERS] = pipeline_loaders(_settings(options, selection, cache), selection.models)
@@ -193,6 +195,13 @@ def _wishes(options: Options) -> Wishes:
         engines=options.engine,
         video_reader=options.video_reader,
     )
+
+
+def _on_device_of(rank: Rank | None, selection: Selection) -> Selection:
+    """Give each rank of a node a GPU of its own, unless one was named."""
+    if rank is None or selection.device != "cuda":
+        return selection
+    return replace(selection, device=str(find_device(f"cuda:{rank.local}")))
 
 
 def _settings(options: Options, selection: Selection, cache: FrameCache) -> ModelSettings:

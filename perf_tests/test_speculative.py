@@ -13,8 +13,8 @@ from fixtures.selection import Selection
 from fixtures.speculative_pair import SpeculativePair
 from harness.device_slot import DeviceSlot
 from harness.recorder import Recorder
-from harness.records import SpeculationRecord
 from harness.session import Session
+from harness.speculation_records import SpeculationRecord
 
 
 @pytest.mark.stage("speculative")

@@ -9,7 +9,8 @@ import pytest
 from fixtures.dataset import Sample
 from fixtures.pipeline import StagedPipeline
 from fixtures.selection import Selection
-from harness.recorder import PassTimes, Recorder
+from harness.pass_tally import PassTimes
+from harness.recorder import Recorder
 from harness.session import Session
 from harness.stages import Length
 

@@ -19,7 +19,7 @@ from fixtures.scripted_draft import ScriptedDraft
 from fixtures.speculative import Speculation, plain_logits, speculate
 from fixtures.staged import StagedBase
 from harness import clock
-from harness.records import RoundLog
+from harness.speculation_records import RoundLog
 
 Found = TypeVar("Found")
 

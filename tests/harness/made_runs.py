@@ -9,24 +9,26 @@ from hypothesis import strategies as st
 from harness.memory import MemoryPeak
 from harness.records import (
     FORMAT_VERSION,
-    AgreementRecord,
     EndRecord,
     Failure,
     GateRecord,
     Header,
     ModelRecord,
     OutcomeRecord,
-    PartingRecord,
     PassRecord,
     PlannedSample,
-    RoundLog,
     RunRecord,
     SentinelRecord,
     SideBySideRecord,
-    SpeculationCostRecord,
-    SpeculationRecord,
     StageRecord,
     VerdictRecord,
+)
+from harness.speculation_records import (
+    AgreementRecord,
+    PartingRecord,
+    RoundLog,
+    SpeculationCostRecord,
+    SpeculationRecord,
 )
 from harness.stages import STAGES
 

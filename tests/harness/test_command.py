@@ -8,10 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from harness.__main__ import main
 from harness.legacy import read_legacy
+from harness.records import AttemptRecord, EndRecord, JournalLine, OutcomeRecord, PassRecord
+from tests.harness.made_runs import ENVIRONMENT, STARTED_AT, failed_pass, header, whole_pass
 
 ROOT = Path(__file__).parents[2]
 JOURNAL = Path(__file__).parent / "files" / "run_v1.jsonl"
@@ -40,6 +43,55 @@ def test_merge_makes_a_runs_files_from_its_journal_alone(folder: Path) -> None:
     assert (first["videollava_acceptance_matched"], first["videollava_acceptance_compared"]) == (2, 3)
     assert second["videollava_error"] == "SampleError: s2: no frames\nin it"
     assert json.loads((folder / "run.json").read_text())["end"]["exit_status"] == 1
+
+
+ENDED, STOPPED = EndRecord(STARTED_AT, 0, "recorded"), EndRecord(STARTED_AT, 2, "a signal")
+
+
+def by_two_ranks(folder: Path, first: EndRecord | None, second: EndRecord | None, *more: JournalLine) -> Path:
+    """Each of two ranks has measured a sample."""
+    attempt = AttemptRecord(STARTED_AT, {}, rank=1, world_size=2)
+    begun = header(("s1", "s2"), models=("egpt",), environment=ENVIRONMENT | {"world_size": 2})
+    journals = {
+        "journal.jsonl": [begun, whole_pass("egpt", "s1"), *more, first],
+        "journal.1.jsonl": [attempt, whole_pass("egpt", "s2", rank=1), second],
+    }
+    for name, lines in journals.items():
+        content = b"".join(msgspec.json.encode(line) + b"\n" for line in lines if line is not None)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("ends", "more", "status"),
+    [
+        ((ENDED, ENDED), (), 0),
+        ((ENDED, None), (), 1),
+        ((ENDED, STOPPED), (), 1),
+        ((ENDED, ENDED), (failed_pass("egpt", "s3"),), 1),
+        ((ENDED, ENDED), (OutcomeRecord("test_whole[egpt]", "failed", "no such model"),), 1),
+        ((ENDED, ENDED), (OutcomeRecord("test_load[egpt]", "deselected", "under torchrun"),), 0),
+    ],
+)
+def test_merge_gives_the_verdict_on_a_run_by_ranks(
+    ends: tuple[EndRecord | None, EndRecord | None], more: tuple[JournalLine, ...], status: int, tmp_path: Path
+) -> None:
+    done = typed("merge", by_two_ranks(tmp_path, *ends, *more))
+    assert (done.returncode, done.stderr) == (status, "")
+    assert f"exit status {status}: " in done.stdout
+    run = json.loads((tmp_path / "run.json").read_text())
+    assert (run["end"]["exit_status"], len(run["passes"])) == (status, 2 + _passes(more))
+
+
+def _passes(lines: tuple[JournalLine, ...]) -> int:
+    return sum(isinstance(line, PassRecord) for line in lines)
+
+
+def test_merge_of_a_killed_run_says_how_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").write_bytes(msgspec.json.encode(header()) + b"\n")
+    done = typed("merge", tmp_path)
+    assert done.returncode == 0
+    assert f"--resume={tmp_path} goes on with it" in done.stdout
 
 
 def test_merge_says_what_is_wrong_and_ends_with_2_where_there_is_no_journal(tmp_path: Path) -> None:

@@ -71,6 +71,25 @@ def test_a_changed_and_a_new_file_make_it_dirty(name: str, checkout: Path) -> No
     assert found["dirty"] is True
 
 
+def changes(checkout: Path) -> str:
+    found = environment.git_state(checkout)
+    assert found is not None
+    return str(found["changes"])
+
+
+def test_what_changes_the_program_is_told_apart_and_nothing_else(checkout: Path) -> None:
+    assert changes(checkout) == ""
+    (checkout / "results.json").write_text("one")
+    assert changes(checkout) == ""
+    (checkout / "new.py").write_text("one")
+    one = changes(checkout)
+    (checkout / "new.py").write_text("two")
+    two = changes(checkout)
+    (checkout / "file").write_text("two")
+    assert len({"", one, two, changes(checkout)}) == 4
+    assert changes(checkout) == changes(checkout)
+
+
 def test_there_is_no_git_state_outside_a_checkout_or_without_git(
     tmp_path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from harness.gate import Baseline, judge_metric, judge_session, merged, states
-from harness.records import GateRecord, ModelRecord, OutcomeRecord, RunRecord, SentinelRecord
+from harness.records import AttemptRecord, GateRecord, ModelRecord, OutcomeRecord, RunRecord, SentinelRecord
 from harness.terminal import gate_lines
 from harness.verdicts import exit_status
-from tests.harness.made_runs import agreement, failed_pass, header, stage_test, whole_pass
+from tests.harness.made_runs import STARTED_AT, agreement, failed_pass, header, stage_test, whole_pass
 
 T_97 = 2.150375  # t(0.97, 9)
 QUIET = (SentinelRecord("start", (1.0,), (1.0,)), SentinelRecord("end", (1.0,), (1.0,)))
@@ -69,6 +69,7 @@ def test_a_baseline_on_a_machine_of_two_speeds_is_unstable_in_every_figure() -> 
         {"sentinels": (QUIET[0], SentinelRecord("end", (1.0,), (1.0,), throttled=("too hot",)))},
         {"sentinels": (QUIET[0], SentinelRecord("end", (1.0,), (1.0,), other_processes=1))},
         {"sentinels": QUIET[:1]},
+        {"attempts": (AttemptRecord(STARTED_AT, {}),)},
         {"stages": (stage_test("egpt", "vision", {"s1": [9.0] * 2, "s2": [9.0]}, test="test_vision"),)},
         {"models": (ModelRecord("egpt", 1.0, 1, {"extra": {"injected work": "10 % in vision"}}),)},
     ],

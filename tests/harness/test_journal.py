@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 from collections.abc import Iterator
@@ -13,19 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import ResultFileError, RunFolderError
-from harness.journal import FILE_NAME, Journal, read_journal
+from harness.journal import FILE_NAME, Journal, rank_file_name, read_journal
 from harness.records import (
     FORMAT_VERSION,
+    AttemptRecord,
     EndRecord,
     JournalLine,
     ModelRecord,
     PassRecord,
     RunRecord,
-    SpeculationCostRecord,
-    SpeculationRecord,
     StageRecord,
     VerdictRecord,
 )
+from harness.speculation_records import SpeculationCostRecord, SpeculationRecord
 from tests.harness.made_runs import (
     JOURNAL_LINES,
     STARTED_AT,
@@ -226,6 +227,80 @@ def test_a_field_that_a_later_version_adds_does_not_disturb(tmp_path: Path) -> N
     content = path.read_bytes().replace(b'"record":"stage"', b'"record":"stage","added":[1]')
     path.write_bytes(content)
     assert read_journal(path).stages[0].round_s == (1.0,)
+
+
+def test_a_line_that_does_not_fit_is_taken_back(tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    journal = Journal(path)
+    journal.append(header())
+    whole = path.read_bytes()
+    with disk_full_after(len(whole) + 30), pytest.raises(RunFolderError, match="go on with --resume="):
+        journal.append(loaded("egpt"))
+    assert path.read_bytes() == whole
+    journal.append(END)
+    journal.close()
+    assert lines_of(read_journal(path)) == [header(), END]
+
+
+def test_a_line_whose_writing_is_interrupted_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_handle: int) -> None:
+        raise KeyboardInterrupt
+
+    path = written(tmp_path / FILE_NAME, header())
+    journal = Journal(path, reopen=True)
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        journal.append(loaded("egpt"))
+    journal.close()
+    assert lines_of(read_journal(path)) == [header()]
+
+
+@given(st.integers(0, 2000))
+def test_what_is_appended_behind_a_torn_line_can_be_read(
+    tmp_path_factory: pytest.TempPathFactory, torn_bytes: int
+) -> None:
+    path = written(tmp_path_factory.mktemp("run") / FILE_NAME, header(), loaded("egpt"))
+    content = path.read_bytes()
+    keep = max(len(content) - torn_bytes, content.index(b"\n") + 1)
+    path.write_bytes(content[:keep])
+    journal = Journal(path, reopen=True)
+    journal.append(END)
+    journal.close()
+    assert lines_of(read_journal(path)) in ([header(), loaded("egpt"), END], [header(), END])
+    assert (len(lines_of(read_journal(path))) == 3) == (keep == len(content))
+
+
+def test_a_journal_that_is_open_is_refused_to_another_and_free_when_it_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    journal = Journal(path)
+    journal.append(header(environment={"pid": 4711}))
+    with pytest.raises(RunFolderError, match=f"process 4711 is writing this run since {re.escape(STARTED_AT)}"):
+        Journal(path, reopen=True)
+    journal.append(AttemptRecord("2026-04-01T00:00:00+00:00", {"pid": 4712}))
+    with pytest.raises(RunFolderError, match="process 4712 is writing this run since 2026-04-01"):
+        Journal(path, reopen=True)
+    journal.close()
+    Journal(path, reopen=True).close()
+
+
+def test_the_journals_of_all_ranks_are_read_and_those_of_another_run_are_not(tmp_path: Path) -> None:
+    begun = header(environment={"world_size": 12})
+    path = written(tmp_path / FILE_NAME, begun, whole_pass("egpt", "s1"))
+    for rank in (2, 11):
+        attempt = AttemptRecord(STARTED_AT, {}, rank=rank, world_size=12)
+        written(tmp_path / rank_file_name(rank), attempt, whole_pass("egpt", f"s{rank}", rank=rank))
+    (tmp_path / "journal.old.jsonl").write_text("not ours")
+    run = read_journal(path)
+    assert [(each.sample, each.rank) for each in run.passes] == [("s1", 0), ("s2", 2), ("s11", 11)]
+    assert [each.rank for each in run.attempts] == [2, 11]
+    assert run.end is None
+
+
+def test_damage_in_the_journal_of_a_rank_is_named_by_its_file(tmp_path: Path) -> None:
+    path = written(tmp_path / FILE_NAME, header())
+    (tmp_path / rank_file_name(1)).write_bytes(b"no json\n")
+    with pytest.raises(ResultFileError, match=r"journal\.1\.jsonl, line 1"):
+        read_journal(path)
 
 
 CONTRADICTIONS = {

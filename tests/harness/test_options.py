@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from harness import option_values as values
 from harness import options
 from harness.errors import OptionError
+from harness.journal import FILE_NAME as JOURNAL_NAME
 from harness.options import Options
 from harness.verdicts import NO_FIGURE
+from tests.harness.made_runs import header
 
 ROOT = Path(__file__).parents[2]
 # A value other than the default for every option: its words, and what becomes of them.
@@ -58,6 +61,10 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "cache_size": ("3MiB", 3 * 1024 * 1024),
     "throughput": ("true", True),
     "loader_workers": ("4", 4),
+    "prefetch": ("6", 6),
+    "resume": ("some/run", "some/run"),
+    "retry_failed": ("true", True),
+    "sample_timeout": ("2.5", 2.5),
     "report": ("false", False),
     "gate": ("true", True),
     "baselines": ("some/baselines", "some/baselines"),
@@ -65,6 +72,9 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
 }
 NAMES = [each.name for each in dataclasses.fields(Options)]
 INI_KEYS = {each.name: options.ini_key(each) for each in options.option_fields()}
+# A run that is gone on with has a folder, and is no gate: these are asked for by themselves.
+OF_RESUMED_RUNS = ("resume", "retry_failed")
+OF_NEW_RUNS = [name for name in OTHER_VALUES if name not in OF_RESUMED_RUNS]
 EXPECTED = {name: value for name, (_, value) in OTHER_VALUES.items()}
 OFF_SWITCHES = {each.name: each.metadata["off_switch"] for each in options.option_fields()}
 SWITCHES = {each.name for each in options.option_fields() if each.metadata["parse"] is values.switch}
@@ -86,9 +96,13 @@ def dashed(name: str) -> str:
     return name.replace("_", "-")
 
 
-def as_flags(spell: Callable[[str], str]) -> list[str]:
+def expected(names: Sequence[str]) -> dict[str, Any]:
+    return Options().as_json() | {name: EXPECTED[name] for name in names}
+
+
+def as_flags(spell: Callable[[str], str], names: Sequence[str] = OF_NEW_RUNS) -> list[str]:
     flags = []
-    for name, (words, value) in OTHER_VALUES.items():
+    for name, (words, value) in ((each, OTHER_VALUES[each]) for each in names):
         if name not in SWITCHES:
             flags.append(f"--{spell(name)}={words}")
         elif value is True:
@@ -98,8 +112,8 @@ def as_flags(spell: Callable[[str], str]) -> list[str]:
     return flags
 
 
-def as_ini(spell: Callable[[str], str]) -> dict[str, str]:
-    return {spell(INI_KEYS[name]): words for name, (words, _) in OTHER_VALUES.items()}
+def as_ini(spell: Callable[[str], str], names: Sequence[str] = OF_NEW_RUNS) -> dict[str, str]:
+    return {spell(INI_KEYS[name]): OTHER_VALUES[name][0] for name in names}
 
 
 @pytest.fixture
@@ -140,12 +154,25 @@ def test_without_a_flag_or_an_ini_key_every_option_has_its_default(asked: Asked)
 
 @pytest.mark.parametrize("spell", [str, dashed])
 def test_every_option_is_read_from_its_flag(spell: Callable[[str], str], asked: Asked) -> None:
-    assert asked(*as_flags(spell)) == EXPECTED
+    assert asked(*as_flags(spell)) == expected(OF_NEW_RUNS)
 
 
 @pytest.mark.parametrize("spell", [str, dashed])
 def test_every_option_is_read_from_the_ini_file(spell: Callable[[str], str], asked: Asked) -> None:
-    assert asked(ini=as_ini(spell)) == EXPECTED
+    assert asked(ini=as_ini(spell)) == expected(OF_NEW_RUNS)
+
+
+@pytest.mark.parametrize("spell", [str, dashed])
+@pytest.mark.parametrize("entrance", ["flags", "ini"])
+def test_what_is_said_of_a_run_to_go_on_with_is_read_from_either(
+    entrance: str, spell: Callable[[str], str], asked: Asked, pytester: pytest.Pytester
+) -> None:
+    folder = pytester.path / "some" / "run"
+    folder.mkdir(parents=True)
+    (folder / JOURNAL_NAME).write_bytes(msgspec.json.encode(header()) + b"\n")
+    flags = as_flags(spell, OF_RESUMED_RUNS) if entrance == "flags" else []
+    ini = as_ini(spell, OF_RESUMED_RUNS) if entrance == "ini" else {}
+    assert asked(*flags, ini=ini) == expected(OF_RESUMED_RUNS)
 
 
 def test_every_flag_wins_over_the_ini_file(asked: Asked) -> None:
@@ -154,7 +181,7 @@ def test_every_flag_wins_over_the_ini_file(asked: Asked) -> None:
     paths = {
         name: "other"
         for name in NAMES
-        if name.endswith(("_dir", "_json", "_path")) or name in {"limits", "baselines", "confirm"}
+        if name.endswith(("_dir", "_json", "_path")) or name in {"limits", "baselines", "confirm", "resume"}
     }
     words = {
         "dtype": "float16",
@@ -166,7 +193,8 @@ def test_every_flag_wins_over_the_ini_file(asked: Asked) -> None:
         "video_reader": "fast",
         "processor": "torch",
     }
-    counts = dict.fromkeys(("max_samples", "max_new_tokens", "stage_samples", "fixed_tokens", "loader_workers"), "7")
+    of_samples = ("max_samples", "stage_samples", "sample_timeout", "loader_workers", "prefetch")
+    counts = dict.fromkeys((*of_samples, "max_new_tokens", "fixed_tokens"), "7")
     rest = {"embedded": "9", "first_model": "egpt", "temperature": "1", "frame_cache": "off", "cache_size": "1GB"}
     switches = {
         "use_event_image": "true",
@@ -174,12 +202,14 @@ def test_every_flag_wins_over_the_ini_file(asked: Asked) -> None:
         "use_llava15": "false",
         "legacy_generation": "false",
         "throughput": "false",
+        "retry_failed": "false",
         "report": "true",
         "gate": "false",
     }
     everything = written | paths | words | counts | rest | switches
     assert set(everything) == set(NAMES)
-    assert asked(*as_flags(str), ini={INI_KEYS[name]: value for name, value in everything.items()}) == EXPECTED
+    ini = {INI_KEYS[name]: everything[name] for name in OF_NEW_RUNS}
+    assert asked(*as_flags(str), ini=ini) == expected(OF_NEW_RUNS)
 
 
 def test_a_flag_with_the_default_value_wins_over_the_ini_file_too(asked: Asked) -> None:
@@ -284,6 +314,9 @@ def test_what_changes_no_figure_is_where_files_are_and_how_figures_are_judged() 
         "cache_size",
         "gamma",
         "throughput",
+        "resume",
+        "retry_failed",
+        "sample_timeout",
         "report",
         "gate",
         "baselines",

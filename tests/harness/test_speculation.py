@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from harness.acceptance import expected_tokens
 from harness.figures import MIB
-from harness.records import AgreementRecord, PartingRecord, RoundLog, RunRecord
+from harness.records import RunRecord
 from harness.speculation import by_place, by_request, pooled_share, speculation_figures, views
+from harness.speculation_records import AgreementRecord, PartingRecord, RoundLog
 from harness.speculation_text import text, title
 from tests.harness.made_runs import agreement, cost, header, loaded, log, request
 

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.acceptance import expected_tokens
-from harness.records import RoundLog
 from harness.speculation_cost import (
     Costs,
     best_gamma,
@@ -20,6 +19,7 @@ from harness.speculation_cost import (
     predicted_speedup,
     speedup_at,
 )
+from harness.speculation_records import RoundLog
 from tests.harness.made_runs import cost, log
 from tests.repository.source_code import ROOT
 

@@ -11,8 +11,8 @@ import pytest
 from harness import clock
 from harness.memory import MemoryPeak
 from harness.progress import Quiet
-from harness.records import AgreementRecord, PartingRecord, SpeculationCostRecord, SpeculationRecord
 from harness.speculation_pace import LONGEST_PASS, TURNS
+from harness.speculation_records import AgreementRecord, PartingRecord, SpeculationCostRecord, SpeculationRecord
 from harness.speculation_run import SpeculationRun
 from tests.harness.test_side_by_side import HandBenchmark
 

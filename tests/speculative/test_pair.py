@@ -18,8 +18,9 @@ from fixtures.sampling import Sampling
 from fixtures.scripted_draft import ScriptedDraft
 from fixtures.speculative import plain_logits
 from fixtures.speculative_pair import SpeculativePair, seen, template
-from harness.records import AgreementRecord, RunRecord
+from harness.records import RunRecord
 from harness.speculation import speculation_figures
+from harness.speculation_records import AgreementRecord
 from tests.harness.made_runs import header
 from tests.speculative.conftest import write_samples
 

@@ -1,0 +1,118 @@
+"""One of several processes of a torchrun: who it is, the store they share, and the work that it draws.
+
+Nothing here schedules or watches: torchrun starts, restarts and ends the ranks, and its own store, which outlives a
+restart, has the run's folder and the counters. There is no collective operation.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+
+from harness.errors import ResumeError
+
+PREFIX = "event_vlm_perf"
+# The first rank may have a dataset to render before it names its folder.
+PATIENCE = timedelta(minutes=60)
+MEASURED_BY_RANKS = ("whole", "throughput")
+
+
+class Store(Protocol):
+    """The part of torch.distributed.TCPStore that is used here."""
+
+    def set(self, key: str, value: str) -> None:
+        """Keep a value."""
+
+    def get(self, key: str) -> bytes:
+        """Return a value that is there."""
+
+    def wait(self, keys: list[str], timeout: timedelta) -> None:
+        """Return once all keys are there."""
+
+    def check(self, keys: list[str]) -> bool:
+        """Whether all keys are there."""
+
+    def add(self, key: str, amount: int) -> int:
+        """Add to a counter, and return what it is now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """This process among those of one torchrun; `restart` counts how often torchrun has started them again."""
+
+    number: int
+    world_size: int
+    local: int
+    per_node: int
+    restart: int
+    store: Store
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is rank 0, which has the run's folder made."""
+        return self.number == 0
+
+    def publish(self, folder: Path) -> None:
+        """Name the run's folder to all ranks, of later restarts too."""
+        self.store.set(f"{PREFIX}/folder", str(folder))
+
+    def published_folder(self) -> Path | None:
+        """Return, for the first rank, the folder of the run that this torchrun works on; None where there is none yet.
+
+        Raises ResumeError where torchrun started its ranks again and its store is another one.
+        """
+        begun, folder = f"{PREFIX}/begun", f"{PREFIX}/folder"
+        if self.restart and not self.store.check([begun]):
+            raise ResumeError(
+                "torchrun has lost its store, which names the run's folder; start it again with --resume=FOLDER"
+            )
+        self.store.add(begun, 1)
+        return Path(self.store.get(folder).decode()) if self.store.check([folder]) else None
+
+    def awaited_folder(self) -> Path:
+        """Return the run's folder as soon as the first rank has made it."""
+        self.store.wait([f"{PREFIX}/folder"], PATIENCE)
+        return Path(self.store.get(f"{PREFIX}/folder").decode())
+
+    def draws(self, work: str, count: int) -> Iterator[int]:
+        """Yield numbers below `count`, each to one rank only, as this one comes to ask for them."""
+        while (number := self.store.add(f"{PREFIX}/{self.restart}/{work}", 1) - 1) < count:
+            yield number
+
+
+def rank_of(variables: Mapping[str, str] = os.environ) -> Rank | None:
+    """Return this process's rank where torchrun has started it, connected to torchrun's store; else None."""
+    if "TORCHELASTIC_RUN_ID" not in variables or "RANK" not in variables:
+        return None
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]  # public, though not in its __all__
+
+    return Rank(
+        number=int(variables["RANK"]),
+        world_size=int(variables["WORLD_SIZE"]),
+        local=int(variables["LOCAL_RANK"]),
+        per_node=int(variables["LOCAL_WORLD_SIZE"]),
+        restart=int(variables["TORCHELASTIC_RESTART_COUNT"]),
+        store=TCPStore(variables["MASTER_ADDR"], int(variables["MASTER_PORT"]), is_master=False),
+    )
+
+
+def use_share_of_cores(rank: Rank) -> None:
+    """Keep this process, and its threads, to its part of the node's processor cores."""
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    mine = share_of(sorted(os.sched_getaffinity(0)), rank.local, rank.per_node)
+    os.sched_setaffinity(0, mine)
+    import torch
+
+    torch.set_num_threads(len(mine))
+
+
+def share_of(cores: list[int], local: int, per_node: int) -> list[int]:
+    """Return a block of neighbouring cores, none of them another rank's unless there are fewer cores than ranks."""
+    if len(cores) < per_node:
+        return [cores[local % len(cores)]]
+    return cores[local * len(cores) // per_node : (local + 1) * len(cores) // per_node]

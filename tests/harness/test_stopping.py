@@ -1,0 +1,53 @@
+"""The first signal asks, the second one ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from harness.stopping import StopRequestedError, orderly_stop, stop_if_asked
+
+
+def test_without_a_signal_nothing_stops() -> None:
+    with orderly_stop(print):
+        stop_if_asked()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_answered_between_two_samples_and_announced_at_once(number: signal.Signals) -> None:
+    said: list[str] = []
+    with orderly_stop(said.append):
+        os.kill(os.getpid(), number)
+        assert said == [f"{number.name}: ending behind the sample that is being measured; once more ends at once"]
+        with pytest.raises(StopRequestedError, match=f"ended by {number.name}"):
+            stop_if_asked()
+
+
+def test_a_second_signal_ends_at_once() -> None:
+    with orderly_stop(lambda _line: None):
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_behind_the_block_all_is_as_it_was() -> None:
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    with orderly_stop(lambda _line: None):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
+    stop_if_asked()
+
+
+def test_a_thread_beside_the_main_one_changes_nothing() -> None:
+    def enter() -> None:
+        with orderly_stop(print):
+            found.append(signal.getsignal(signal.SIGTERM))
+
+    found: list[object] = []
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert found == [signal.getsignal(signal.SIGTERM)]
