@@ -116,7 +116,7 @@ class Options:
     embedded: str | None = _option(
         None,
         values.embedded,
-        "the embedded dataset: N[:WIDTHxHEIGHT[:SECONDS]] (default: 8:640x480:1; 4 samples for the set full)",
+        "the embedded dataset: N[:WIDTHxHEIGHT[:SECONDS]] (default: 8:640x480:1; 3 samples for the set full)",
         changes_figures=True,
     )
     dtype: str | None = _option(

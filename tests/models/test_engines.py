@@ -20,10 +20,11 @@ from fixtures.engines.weights import decoder_weights
 from fixtures.errors import CheckpointError, ChoiceError
 from fixtures.language import LanguageModel, decode, prefill
 from fixtures.models import ModelSettings, pipeline_loaders
+from fixtures.near_ties import PLACES, near_tie
 from fixtures.sampling import Sampling
 from fixtures.selection import FIXED_TOKENS
 from fixtures.staged import layers_used
-from tests.models.side_by_side import clip, make_lively, near_tie
+from tests.models.side_by_side import clip, make_lively
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: PyTorch finds no CUDA device here")
 needs_compiler = pytest.mark.skipif(
@@ -258,7 +259,7 @@ def test_compile_writes_the_same_on_the_cpu(load_tiny):
     assert compiled.engine_facts().compiled_graphs == before > 0, "another sample is compiled anew"
 
 
-def assert_same_up_to_rounding(pipeline, other, features, length, places=2):
+def assert_same_up_to_rounding(pipeline, other, features, length):
     """Equal ids; where they part, both engines' logits for the same text lie as near as rounding lets them."""
     found, wanted = (
         each.decode(each.prefill(features), max_new_tokens=length, stop_at_eos=False).token_ids
@@ -268,9 +269,9 @@ def assert_same_up_to_rounding(pipeline, other, features, length, places=2):
     parted = [step for step, (a, b) in enumerate(zip(found, wanted, strict=True)) if a != b]
     if parted:
         mine, theirs = (after(each, features, wanted[: parted[0]]) for each in (other, pipeline))
-        unit = near_tie(theirs.max()) / 2
+        unit = near_tie(theirs.max()) / PLACES
         off = (mine.float() - theirs.float()).square().mean().sqrt().item()
-        assert off <= places * unit, f"step {parted[0]}: logits are {off / unit:.1f} last places apart"
+        assert off <= PLACES * unit, f"step {parted[0]}: logits are {off / unit:.1f} last places apart"
 
 
 def after(pipeline, features, ids):
