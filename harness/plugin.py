@@ -26,6 +26,8 @@ from harness.stopping import orderly_stop, stop_if_asked
 from harness.verdicts import FAILED, PYTESTS_OWN, Status, exit_status
 
 SESSION = pytest.StashKey[Session]()
+# What a report says of a test that records; its keywords would not do: a parameter may be called "stage", too.
+RECORDS = ("event_vlm_perf", "records")
 # Options of pytest-benchmark that govern `benchmark(...)` and have no say in rounds of a stage's own input.
 WITHOUT_EFFECT = ("--benchmark-min-rounds", "--benchmark-max-time", "--benchmark-min-time", "--benchmark-warmup")
 # Up to 5.2 its file is opened by whoever names it, from 5.3 on by itself.
@@ -69,6 +71,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_itemcollected(item: pytest.Item) -> None:
     """A run with a recording test in it is expected to record, even where the test is deselected later."""
     if item.get_closest_marker("stage"):
+        item.user_properties.append(RECORDS)
         item.config.stash[SESSION].expects_figures = not _forbids_measuring(item.config)
 
 
@@ -203,7 +206,7 @@ class _Outcomes:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep skips and failures with their reasons; a report from elsewhere means that figures were expected."""
-        if "stage" not in report.keywords:
+        if RECORDS[0] not in dict(report.user_properties):
             return
         if hasattr(report, "node"):
             self._session.expects_figures = True

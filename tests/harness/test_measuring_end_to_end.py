@@ -383,6 +383,15 @@ def test_tests_spread_over_processes_measure_nothing_and_are_exit_status_10(suit
     assert not (suite.folder / "out").exists()
 
 
+def test_a_parameter_called_stage_makes_no_test_a_recording_one(suite):
+    (suite.folder / "suite" / "test_stub.py").write_text(
+        "import pytest\n@pytest.mark.parametrize('word', ['stage'])\ndef test_words(word):\n    assert word\n"
+    )
+    result = suite.run("-p", "xdist.plugin", "-n", "2")
+    assert result.returncode == 0, result.stdout
+    assert "1 passed" in result.stdout
+
+
 def test_a_file_that_cannot_be_written_at_the_end_is_named_and_fails_the_run(suite):
     result = suite.run("-k", "load and egpt", "--output_json", "suite/test_stub.py/result.json")
     assert result.returncode == 1
