@@ -339,8 +339,11 @@ def _rows(axes: Axes, labels: Sequence[str]) -> None:
 
 
 def _legend(axes: Axes) -> None:
-    """Name the colours above the axes, in as many lines as they need: the figure grows by what is more than one."""
-    _, labels = axes.get_legend_handles_labels()
+    """Name the colours above the axes, in as many lines as they need: the figure grows by what is more than one.
+
+    From the figure's edge on, not the axes': long words beside the rows would push the last colours out.
+    """
+    handles, labels = axes.get_legend_handles_labels()
     longest = max(len(label) for label in labels)
     fits = sum(0.31 + 0.066 * len(label) for label in labels) < WIDTH - 0.2  # inches, roughly
     columns = len(labels) if fits else max(1, min(len(labels), int((WIDTH - 0.4) / (0.31 + 0.066 * longest))))
@@ -348,7 +351,7 @@ def _legend(axes: Axes) -> None:
     figure = axes.get_figure(root=True)
     assert figure is not None, "axes are on a figure"
     figure.set_figheight(figure.get_figheight() + 0.17 * (lines - 1))
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=columns, handletextpad=0.3)
+    figure.legend(handles, labels, loc="outside upper left", ncols=columns, handletextpad=0.3)
 
 
 def _draw_line(axes: Axes, value: float, label: str) -> None:
