@@ -41,8 +41,9 @@ def test_a_rank_that_is_killed_is_healed_by_torchruns_restart_alone(suite):
     result = suite.run_by_ranks(STUB_KILL="videollava:decode:s0:1")
     assert result.returncode == 0, result.stderr
     assert len(suite.passes()) == len(set(suite.passes())) == 6
-    restarts = {line["restart"] for lines in suite.lines().values() for line in lines if line["record"] == "attempt"}
-    assert restarts == {0, 1}
+    # A rank that starts slowly may find the others killed before it has written a line; all are started once more.
+    for journal in suite.lines().values():
+        assert [line["restart"] for line in journal if line["record"] == "attempt"][-1] == 1
     merged = suite.merge()
     assert merged.returncode == 0, merged.stderr
     assert "exit status 0" in merged.stdout
