@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fixtures.allocator import keep_freed_memory
 from fixtures.dataset import Dataset, Sample
 from fixtures.dataset_identity import dataset_identity
 from fixtures.devices import find_device, use_threads_for
@@ -47,6 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "compares_with_draft: a target's test that is judged beside the draft's figures")
     config.addinivalue_line("markers", "holds_two_models: the draft and a target at the same time")
     config.addinivalue_line("markers", "models(*keys): only for these of the selected models")
+    keep_freed_memory()
     options = config.stash[SESSION].options
     try:
         selection = config.stash[SELECTION] = _on_device_of(config.stash[SESSION].rank, select(_wishes(options)))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
 # A machine that is busy with another process takes longer now and then, which is no failure.
@@ -19,3 +22,15 @@ def pytest_sessionstart() -> None:
     """
     for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
         del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
+def _scheduled_as_before() -> Iterator[None]:
+    """Fail a test that leaves this process, and all that is started from it, with another priority."""
+    before = _scheduling()
+    yield
+    assert _scheduling() == before, "the test changed how the operating system schedules this process"
+
+
+def _scheduling() -> int | None:
+    return os.sched_getscheduler(0) if sys.platform == "linux" else None
