@@ -20,8 +20,12 @@ def by_machine(run: RunRecord) -> dict[str, RunRecord]:
 
 
 def _part(run: RunRecord, machine: str) -> RunRecord:
+    """What was measured on one machine, under its own environment; how fast which of them is, no record tells."""
+    elsewhere = [each.environment for each in run.attempts if machine and each.machine == machine]
     return msgspec.structs.replace(
         run,
+        header=msgspec.structs.replace(run.header, environment=[*elsewhere, run.header.environment][0]),
         passes=tuple(each for each in run.passes if each.machine == machine),
         stages=tuple(each for each in run.stages if each.machine == machine),
+        machine=None,
     )

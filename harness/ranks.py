@@ -7,17 +7,20 @@ restart, has the run's folder and the counters. There is no collective operation
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
+from uuid import uuid4
 
 from harness.errors import ResumeError
 
 PREFIX = "event_vlm_perf"
 # The first rank may have a dataset to render before it names its folder.
 PATIENCE = timedelta(minutes=60)
+PAUSE_S = 0.02
 MEASURED_BY_RANKS = ("whole", "throughput")
 
 
@@ -40,9 +43,13 @@ class Store(Protocol):
         """Add to a counter, and return what it is now."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Rank:
-    """This process among those of one torchrun; `restart` counts how often torchrun has started them again."""
+    """This process among those of one torchrun; `restart` counts how often torchrun's agent has started it again.
+
+    Agents of several nodes count failures of their own ranks only, though each failure makes all of them start again.
+    So which start of all ranks this is, `start`, is agreed on by `publish` and `awaited_folder`.
+    """
 
     number: int
     world_size: int
@@ -50,6 +57,7 @@ class Rank:
     per_node: int
     restart: int
     store: Store
+    start: int = field(default=0, init=False)
 
     @property
     def is_first(self) -> bool:
@@ -57,8 +65,11 @@ class Rank:
         return self.number == 0
 
     def publish(self, folder: Path) -> None:
-        """Name the run's folder to all ranks, of later restarts too."""
+        """Name the run's folder to all ranks, of later starts too, and wait until those of this start know of it."""
         self.store.set(f"{PREFIX}/folder", str(folder))
+        self.start = self.store.add(f"{PREFIX}/starts", 1)
+        for number in range(1, self.world_size):
+            self._answer(number)
 
     def published_folder(self) -> Path | None:
         """Return, for the first rank, the folder of the run that this torchrun works on; None where there is none yet.
@@ -74,14 +85,28 @@ class Rank:
         return Path(self.store.get(folder).decode()) if self.store.check([folder]) else None
 
     def awaited_folder(self) -> Path:
-        """Return the run's folder as soon as the first rank has made it."""
-        self.store.wait([f"{PREFIX}/folder"], PATIENCE)
+        """Return the run's folder as soon as the first rank, of the same start as this one, has made it."""
+        question = uuid4().hex
+        self.store.set(f"{PREFIX}/question/{self.number}", question)
+        self.store.wait([f"{PREFIX}/answer/{question}"], PATIENCE)
+        self.start = int(self.store.get(f"{PREFIX}/answer/{question}"))
+        self.store.set(f"{PREFIX}/understood/{question}/{self.start}", "")
         return Path(self.store.get(f"{PREFIX}/folder").decode())
 
     def draws(self, work: str, count: int) -> Iterator[int]:
         """Yield numbers below `count`, each to one rank only, as this one comes to ask for them."""
-        while (number := self.store.add(f"{PREFIX}/{self.restart}/{work}", 1) - 1) < count:
+        while (number := self.store.add(f"{PREFIX}/{self.start}/{work}", 1) - 1) < count:
             yield number
+
+    def _answer(self, number: int) -> None:
+        """Tell a further rank which start this is: the one that lives, since nobody understands for a dead one."""
+        self.store.wait([f"{PREFIX}/question/{number}"], PATIENCE)
+        while True:
+            question = self.store.get(f"{PREFIX}/question/{number}").decode()
+            self.store.set(f"{PREFIX}/answer/{question}", str(self.start))
+            if self.store.check([f"{PREFIX}/understood/{question}/{self.start}"]):
+                return
+            time.sleep(PAUSE_S)
 
 
 def rank_of(variables: Mapping[str, str] = os.environ) -> Rank | None:

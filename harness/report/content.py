@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from harness.records import RunRecord
 from harness.report import answers, doubts, drafting, floors, memory, speed, stage_tests, story, trust
-from harness.report.blocks import Report, Words, words
+from harness.report.blocks import Report, Section, Words, words
+from harness.report.by_machine import each_machine, sections_of_each
 from harness.report.verdict import slipped, tiles, verdict
 from harness.token_pairs import TokenPair
 
@@ -20,14 +21,12 @@ def report_of(run: RunRecord, source: str) -> Report:
         verdict=verdict(run),
         slipped=tuple(slipped(run)),
         tiles=tuple(tiles(run)),
-        story=tuple(story.story(run)),
-        not_shown=tuple(story.unsupported(run)),
+        story=tuple(line_of(each) for part, line_of in each_machine(run) for each in story.story(part)),
+        not_shown=tuple(line_of(each) for part, line_of in each_machine(run) for each in story.unsupported(part)),
         sections=(
             *trust.baseline(run),
-            *speed.sections(run),
-            *floors.sections(run),
-            *memory.sections(run),
-            *stage_tests.sections(run),
+            *sections_of_each(run, _measured),
+            *stage_tests.ways(run),
             *drafting.sections(run),
             *answers.sections(run),
             *trust.failures(run),
@@ -51,6 +50,13 @@ def report_of_answers(pairs: Mapping[str, Sequence[TokenPair]], source: str, gam
         not_shown=(),
         sections=(drafting.agreement(pairs, gamma),),
     )
+
+
+def _measured(run: RunRecord) -> Iterator[Section]:
+    yield from speed.sections(run)
+    yield from floors.sections(run)
+    yield from memory.sections(run)
+    yield from stage_tests.sections(run)
 
 
 def _title(run: RunRecord) -> str:

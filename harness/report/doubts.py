@@ -12,6 +12,7 @@ from harness.gate import injections
 from harness.pass_figures import pass_figures
 from harness.records import RunRecord
 from harness.report.blocks import Section, Table, Words, count, moved, share, words
+from harness.report.by_machine import each_machine
 from harness.report.naming import label, name
 
 NOISY = 0.10
@@ -43,9 +44,9 @@ def doubts(run: RunRecord) -> Iterator[Doubt]:
         (words(f"{each}."), words("Not a measurement of the program: do not compare it.")) for each in injections(run)
     )
     yield from _drift(run)
-    yield from _few_samples(run)
-    yield from _noisy(run)
-    yield from _waiting(run)
+    for part, line_of in each_machine(run):
+        for what, way_out in (*_few_samples(part), *_noisy(part), *_waiting(part)):
+            yield line_of(what), way_out
     if (run.header.environment.get("git") or {}).get("dirty"):
         yield words("The code differed from its commit."), words("Commit before you measure what you want to publish.")
     if run.end:

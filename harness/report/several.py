@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.certainty import mean_interval, speedup_interval
 from harness.errors import ResultFileError
 from harness.figures import Comparison, comparisons
+from harness.machines import by_machine
 from harness.pass_figures import pass_figures
 from harness.records import RunRecord
 from harness.report import charts
@@ -38,7 +39,12 @@ def report_of_several(found: Sequence[tuple[Path, RunRecord | None]]) -> Report:
     for path, run in found:
         if run is None:
             raise ResultFileError(f"{path}: has answers and no times; report it by itself")
-    runs = [(_name(path), run, duration_s(path, run)) for path, run in found if run is not None]
+    runs = [
+        (_name(path) + (f", {machine}" if part is not run else ""), part, duration_s(path, run))
+        for path, run in found
+        if run is not None
+        for machine, part in by_machine(run).items()
+    ]
     if all(length is not None for *_, length in runs):
         runs.sort(key=lambda each: each[2] or 0.0)
     return Report(

@@ -27,12 +27,10 @@ from harness.statistics import median
 
 
 def sections(run: RunRecord) -> Iterator[Section]:
-    """Yield what the stage tests have to say, and whatever was timed beside them."""
+    """Yield what the stage tests have to say, and the passes with files loaded ahead."""
     figures = stage_figures(run)
     if figures:
         yield _by_themselves(run, figures)
-    if run.side_by_side:
-        yield _ways(run)
     rows = tuple(_throughput_rows(run))
     if rows:
         workers = run.header.options.get("loader_workers")
@@ -93,7 +91,10 @@ def _cold_start(run: RunRecord, figures: list[StageFigure]) -> Iterator[Block]:
         yield Table(("model", "loaded in s, first time", "weights MiB"), loaded)
 
 
-def _ways(run: RunRecord) -> Section:
+def ways(run: RunRecord) -> Iterator[Section]:
+    """Yield the ways of doing one thing, where some were timed beside each other."""
+    if not run.side_by_side:
+        return
     rows = tuple(
         (
             words(each.what),
@@ -110,7 +111,7 @@ def _ways(run: RunRecord) -> Section:
     lead = (
         "Two ways of doing one thing, timed in turn on the same input; faster is the median over the pairs of rounds."
     )
-    return Section("ways", "Readers and other ways", (Table(columns, rows, text_columns=3),), lead)
+    yield Section("ways", "Readers and other ways", (Table(columns, rows, text_columns=3),), lead)
 
 
 def _throughput_rows(run: RunRecord) -> Iterator[tuple[Words, ...]]:

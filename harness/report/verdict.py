@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from harness.certainty import speedup_interval
 from harness.figures import Comparison, comparisons, gated_stage_1
+from harness.machines import by_machine
 from harness.records import RunRecord
 from harness.replay import replay
 from harness.report.blocks import Figure, Tile, Tone, Verdict, Words, between, count, factor, ratio, share, size, words
@@ -52,8 +53,8 @@ def slipped(run: RunRecord) -> Iterator[Words]:
 
 
 def tiles(run: RunRecord) -> Iterator[Tile]:
-    """Yield the five figures, as far as the run has them."""
-    found = comparisons(run)
+    """Yield the five figures, as far as the run has them; there is no speedup over times of several machines."""
+    found = comparisons(run) if len(by_machine(run)) == 1 else []
     if found:
         yield _speedup("total speedup", run, found, None)
         yield _speedup("stage 1, load", run, found, 1)

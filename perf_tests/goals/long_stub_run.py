@@ -10,11 +10,15 @@ from typing import Any
 
 import psutil
 
+from harness.journal import Journal
 from harness.options import Options
-from harness.records import PlannedSample
+from harness.records import PassRecord, PlannedSample, timestamp
 from harness.session import Plan, Session
+from harness.stages import STAGES
+from perf_tests.goals.in_turn import seconds_in_turn
 
 SAMPLES = 11_000
+THOUSAND = 1_000
 ANSWER = tuple(range(100))
 
 
@@ -120,3 +124,43 @@ def session_in(folder: Path, *, goes_on: bool) -> Session:
         )
     )
     return session
+
+
+def a_pass(sample: str) -> PassRecord:
+    """Return the record of a sample's whole pass, with as long an answer as there is."""
+    return PassRecord(
+        sample=sample,
+        model="stub",
+        engine="eager",
+        kind="whole",
+        stage_s=dict.fromkeys(STAGES, 0.1),
+        whole_s=0.5,
+        source="nothing",
+        text="word " * 60,
+        token_ids=tuple(range(102)),
+        stopped_by="eos",
+        finished_at=timestamp(),
+    )
+
+
+def seconds_of_lines(folder: Path) -> tuple[list[float], list[float]]:
+    """Write as many lines as a long run has to one journal, each in turn with one to a journal of at most a thousand.
+
+    Both wait for the same disk at the same time: what is left between them is what the length of the file costs.
+    """
+    folder.mkdir(parents=True)
+    long, short = Journal(folder / "long.jsonl"), Journal(folder / "short_0.jsonl")
+    line, begun = a_pass("sample"), 0
+
+    def to_short() -> None:
+        nonlocal short, begun
+        begun += 1
+        if begun % THOUSAND == 0:
+            short.close()
+            short = Journal(folder / f"short_{begun}.jsonl")
+        short.append(line)
+
+    seconds = seconds_in_turn({"long": lambda: long.append(line), "short": to_short}, SAMPLES)
+    long.close()
+    short.close()
+    return seconds["long"], seconds["short"]

@@ -43,7 +43,16 @@ from perf_tests.goals.killed_runs import (
     kill_one_rank,
     undisturbed,
 )
-from perf_tests.goals.long_stub_run import SAMPLES, StubPipeline, StubSample, samples, session_in, steps
+from perf_tests.goals.long_stub_run import (
+    SAMPLES,
+    THOUSAND,
+    StubPipeline,
+    StubSample,
+    samples,
+    seconds_of_lines,
+    session_in,
+    steps,
+)
 
 Kept = TypeVar("Kept")
 
@@ -133,7 +142,7 @@ def test_cost_and_memory_of_a_sample_stay_the_same(benchmark: Benchmark, long_ru
     wall, busy, count = steps(pipeline.began), steps(pipeline.busy), len(pipeline.began) - 1
     goal = "under 2 ms, within 10 % of the first thousand"
     for name, figure, seconds in (("mean", mean, wall), ("median", median, wall), ("mean time of the CPU", mean, busy)):
-        first, last = 1000 * figure(seconds[:1000]), 1000 * figure(seconds[-1000:])
+        first, last = 1000 * figure(seconds[:THOUSAND]), 1000 * figure(seconds[-THOUSAND:])
         what = f"cost of a sample on disk, {name} of the last thousand"
         table.rows.append(GoalRow(what, last, "ms", goal, count, "the first thousand", first))
     tenth = len(pipeline.resident) // 10
@@ -151,6 +160,18 @@ def test_going_on_begins_at_once(benchmark: Benchmark, long_run: Path, table: Go
     assert len(pipeline.began) == LAST, "what was measured before is not measured again"
     what = f"going on with {SAMPLES - LAST} of {SAMPLES} samples done, until the first stage is called"
     table.rows.append(GoalRow(what, pipeline.began[0] - start, "s", "under 2 s", 1))
+
+
+@pytest.mark.usefixtures("on_cpu")
+def test_a_line_takes_as_long_at_the_end_of_a_long_journal(folder: Path, table: GoalTable) -> None:
+    """What the length of the file costs, apart from a disk that is slower at one time than at another."""
+    place = folder / "lines"
+    shutil.rmtree(place, ignore_errors=True)
+    long, short = (1000 * median(seconds[-THOUSAND:]) for seconds in seconds_of_lines(place))
+    shutil.rmtree(place)
+    what = f"a line on disk in a journal of {SAMPLES}, median of the last thousand"
+    reference = "in turn, a journal begun anew every thousand"
+    table.rows.append(GoalRow(what, long, "ms", "within 10 %", SAMPLES, reference, short))
 
 
 @pytest.mark.parametrize("kind", hostile_input.KINDS)

@@ -19,12 +19,12 @@ import pytest
 from harness.journal import Journal
 from harness.memory import HostMemory
 from harness.progress import Progress, Quiet, TerminalBar
-from harness.records import PassRecord, timestamp
 from harness.rounds import Benchmark
 from harness.stage_measurement import StageRun
 from harness.stages import STAGES
 from harness.statistics import mean, median
 from perf_tests.goals.goal_table import GoalRow, GoalTable
+from perf_tests.goals.long_stub_run import a_pass
 
 ROOT = Path(__file__).parents[2]
 LONG_STAGE_S = 0.1
@@ -94,7 +94,7 @@ def test_cost_of_a_journal_line(tmp_path: Path, table: GoalTable) -> None:
     journal, seconds = Journal(tmp_path / "journal.jsonl"), []
     for number in range(200):
         start = time.perf_counter()
-        journal.append(_pass_of(str(number)))
+        journal.append(a_pass(str(number)))
         seconds.append(time.perf_counter() - start)
     journal.close()
     assert len((tmp_path / "journal.jsonl").read_bytes().splitlines()) == len(seconds)
@@ -148,19 +148,3 @@ def _interpreter_s(program: str) -> float:
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, timeout=60)
     return time.perf_counter() - start
-
-
-def _pass_of(sample: str) -> PassRecord:
-    return PassRecord(
-        sample=sample,
-        model="stub",
-        engine="eager",
-        kind="whole",
-        stage_s=dict.fromkeys(STAGES, 0.1),
-        whole_s=0.5,
-        source="nothing",
-        text="word " * 60,
-        token_ids=tuple(range(102)),
-        stopped_by="eos",
-        finished_at=timestamp(),
-    )

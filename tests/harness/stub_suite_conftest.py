@@ -7,8 +7,11 @@ import math
 import os
 import signal
 import sys
+import time
 import weakref
+from contextlib import suppress
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,7 @@ from harness.device_slot import DeviceSlot
 from harness.loading import recorded_loaders
 from harness.records import MachineRecord, PlannedSample
 from harness.session import Plan
+from harness.stopping import StopRequestedError, stop_if_asked
 
 SECONDS = {"load": 0.5, "preprocess": 0.25, "vision": 0.125, "prefill": 1.0, "decode": 2.0}
 # The second model takes this many times as long in every stage.
@@ -52,6 +56,19 @@ def sentinel():
 sentinels.workloads = lambda device: {"matrix product": sentinel, "copy": sentinel}
 
 machine_rates.measure = lambda device, dtypes: MachineRecord(1e9, 1e9, {})
+
+
+def wait_for_a_signal():
+    """Be in the middle of a sample when this process is told to end: the first one in this folder that comes here."""
+    try:
+        Path("waited").touch(exist_ok=False)
+    except FileExistsError:
+        return
+    end = time.monotonic() + 30
+    with suppress(StopRequestedError):
+        while time.monotonic() < end:
+            stop_if_asked()
+            time.sleep(0.01)
 
 
 def slowness(model, stage):
@@ -116,8 +133,10 @@ class StubPipeline:
                 raise ValueError(f"{stage} of {which} cannot be done")
         here = f"{self.key}:{stage}:{sample.id}:{times}"
         is_first = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
-        if os.environ.get("STUB_KILL") == here and is_first:
+        if fnmatch(here, os.environ.get("STUB_KILL", "")) and is_first:
             os.kill(os.getpid(), signal.SIGKILL)
+        if fnmatch(here, os.environ.get("STUB_WAIT", "")):
+            wait_for_a_signal()
         at, _, number = os.environ.get("STUB_SIGNAL", "").rpartition(":")
         if at == here:
             os.kill(os.getpid(), int(number))

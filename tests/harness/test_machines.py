@@ -11,9 +11,9 @@ from harness.fingerprint import machine_name
 from harness.legacy import legacy_records
 from harness.limits import judge
 from harness.machines import by_machine
-from harness.records import RunRecord
+from harness.records import AttemptRecord, MachineRecord, RunRecord
 from harness.terminal import summary
-from tests.harness.made_runs import ENVIRONMENT, header, whole_pass
+from tests.harness.made_runs import ENVIRONMENT, STARTED_AT, header, whole_pass
 
 GPU = {"name": "NVIDIA H200", "uuid": "GPU-1", "count": 2, "driver": "570.1"}
 LIMIT = "eager.speedup.videollava.total"
@@ -41,6 +41,16 @@ def test_each_machine_has_its_own_means(tmp_path: Path) -> None:
     assert f"measured on {machine_name(ENVIRONMENT)}" in text
     assert text.count("egpt beside videollava (eager, 1 samples)") == 2
     assert "2750" not in text  # what the mean over both machines would be
+
+
+def test_a_part_is_under_the_conditions_of_its_own_machine() -> None:
+    """What no record ties to one of the machines, as how fast it moves bytes, is in no part."""
+    elsewhere = ENVIRONMENT | {"memory_bytes": 1 << 40}
+    attempt = AttemptRecord(STARTED_AT, elsewhere, machine="a fast one")
+    run = msgspec.structs.replace(moved(), attempts=(attempt,), machine=MachineRecord(1e9, 1e9, {}))
+    parts = by_machine(run).values()
+    assert [part.header.environment for part in parts] == [ENVIRONMENT, elsewhere]
+    assert [part.machine for part in parts] == [None, None]
 
 
 def test_limits_of_times_on_several_machines_are_not_judged() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import ResumeError
-from harness.ranks import Rank, rank_of, share_of
+from harness.ranks import PREFIX, Rank, rank_of, share_of
 
 
 class Memory:
@@ -26,7 +28,9 @@ class Memory:
         return self.values[key].encode()
 
     def wait(self, keys: list[str], timeout: timedelta) -> None:
-        assert self.check(keys), "would wait for ever"
+        end = time.monotonic() + 10
+        while not self.check(keys):
+            assert time.monotonic() < end, "would wait for ever"
 
     def check(self, keys: list[str]) -> bool:
         return all(key in self.values for key in keys)
@@ -52,18 +56,50 @@ def test_every_number_is_drawn_once_however_fast_the_ranks_are(turns: list[int],
     assert sorted(number for number in drawn if number is not None) == list(range(count))
 
 
-def test_two_tests_and_two_restarts_have_counters_of_their_own() -> None:
+def test_two_tests_have_counters_of_their_own() -> None:
     store = Memory()
     assert list(rank(0, store).draws("one", 2)) == [0, 1]
     assert list(rank(0, store).draws("two", 2)) == [0, 1]
-    assert list(rank(0, store, restart=1).draws("one", 2)) == [0, 1]
+
+
+def started(*ranks: Rank) -> None:
+    """Let the ranks of one start come to know the folder, and each other."""
+    first, *further = ranks
+    with ThreadPoolExecutor() as threads:
+        told = threads.submit(first.publish, Path("/a/run"))
+        folders: list[Future[Path]] = [threads.submit(each.awaited_folder) for each in further]
+        told.result()
+    assert {each.result() for each in folders} == {Path("/a/run")}
+
+
+def test_every_start_draws_anew_though_only_the_node_that_lost_a_rank_counts_a_restart() -> None:
+    store = Memory()
+    before = rank(0, store), rank(1, store)
+    started(*before)
+    assert [next(each.draws("a test", 3)) for each in before] == [0, 1]
+    after = rank(0, store), rank(1, store, restart=1)
+    started(*after)
+    assert [number for each in after for number in each.draws("a test", 3)] == [0, 1, 2]
+
+
+def test_a_rank_that_died_before_it_was_told_is_not_taken_for_the_one_that_lives() -> None:
+    store = Memory()
+    first, living = rank(0, store), rank(1, store)
+    store.set(f"{PREFIX}/question/1", "of a dead process")
+    with ThreadPoolExecutor() as threads:
+        told = threads.submit(first.publish, Path("/a/run"))
+        store.wait([f"{PREFIX}/answer/of a dead process"], timedelta(seconds=10))
+        assert not told.done()
+        assert living.awaited_folder() == Path("/a/run")
+        told.result()
+    assert first.start == living.start == 1
 
 
 def test_the_folder_is_known_to_later_restarts() -> None:
     store = Memory()
-    assert rank(0, store).published_folder() is None
-    rank(0, store).publish(Path("/a/run"))
-    assert rank(1, store).awaited_folder() == Path("/a/run")
+    first = rank(0, store)
+    assert first.published_folder() is None
+    started(first, rank(1, store))
     assert rank(0, store, restart=1).published_folder() == Path("/a/run")
 
 

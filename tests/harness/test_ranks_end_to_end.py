@@ -1,8 +1,10 @@
-"""The stub suite under torchrun, as a user starts it: two ranks on one machine, one of them killed or failing."""
+"""The stub suite under torchrun, as a user starts it: two ranks of one agent or of two, one killed or failing."""
 
 import json
 import os
+import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -12,12 +14,27 @@ from tests.harness.test_resume_end_to_end import without_times
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=2")
 
 
+# As on two nodes, with one rank on each; the port is free a moment before.
+NODES = ("-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--max-restarts=2", "--rdzv-backend=c10d")
+
+
 class SeveralRanks(StubSuite):
     """Run by torchrun: `run` returns when it has, `merge` judges what the ranks have recorded."""
 
-    def run_by_ranks(self, *arguments, **environment):
-        command = [sys.executable, *TORCHRUN, "-m", "pytest", *PLUGINS, "suite", "--output-dir=out", *arguments]
+    def run_by_ranks(self, *arguments, torchrun=TORCHRUN, **environment):
+        command = [sys.executable, *torchrun, "-m", "pytest", *PLUGINS, "suite", "--output-dir=out", *arguments]
         return run_command(command, self.folder, os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | environment)
+
+    def run_by_nodes(self, *arguments, environments):
+        with socket.socket() as found, ThreadPoolExecutor() as threads:
+            found.bind(("localhost", 0))
+            torchrun = (*NODES, "--rdzv-id=nodes", f"--rdzv-endpoint=localhost:{found.getsockname()[1]}")
+            found.close()
+            nodes = [
+                threads.submit(self.run_by_ranks, *arguments, torchrun=torchrun, **environment)
+                for environment in environments
+            ]
+        return [node.result() for node in nodes]
 
     def merge(self):
         return run_command([sys.executable, "-m", "harness", "merge", str(self.folder / "out")], ROOT)
@@ -52,6 +69,19 @@ def test_a_rank_that_is_killed_is_healed_by_torchruns_restart_alone(suite):
     outcomes = {each.test.partition("::")[2]: each for each in suite.record().outcomes}
     assert outcomes["test_load[egpt]"].outcome == "deselected"
     assert "under torchrun only whole passes" in outcomes["test_load[egpt]"].reason
+
+
+def test_two_nodes_of_which_one_loses_its_rank_measure_every_sample_once(suite):
+    """The other node's torchrun starts its rank again as well, and counts no failure."""
+    assert suite.run("-k", "whole", output="undisturbed").returncode == 0
+    lost, other = {"STUB_KILL": "egpt:decode:*"}, {"STUB_WAIT": "egpt:decode:*"}
+    results = suite.run_by_nodes("--warmup_steps=0", environments=[lost, other])
+    assert [result.returncode for result in results] == [0, 0], results[0].stderr + results[1].stderr
+    attempts = [line for of_rank in suite.lines().values() for line in of_rank if line["record"] == "attempt"]
+    assert [line["restart"] for line in attempts if line["restart"]] == [1]
+    assert len(suite.passes()) == len(set(suite.passes())) == 6
+    assert suite.merge().returncode == 0
+    assert without_times(suite.legacy()) == without_times(suite.legacy("undisturbed"))
 
 
 def test_a_sample_that_fails_is_a_record_to_the_ranks_and_a_failure_to_merge(suite):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from harness.fingerprint import machine_name
 from harness.memory import MemoryPeak
 from harness.records import (
     EndRecord,
@@ -21,7 +23,9 @@ from harness.records import (
 )
 from harness.report.content import report_of
 from harness.report.page import page
+from harness.report.several import report_of_several
 from tests.harness.made_runs import STARTED_AT, failed_pass, full_run, header, headline_run, whole_pass
+from tests.harness.test_machines import moved
 from tests.report.made_reports import everything_run, long_run
 from tests.report.reading import Page, figures_in
 
@@ -183,3 +187,26 @@ def test_each_engine_has_its_own_bars_rows_and_sections() -> None:
 def _on_gpu(record: StageRecord) -> StageRecord:
     peaks = {sample: MemoryPeak(None, peak.host_bytes, None) for sample, peak in record.memory.items()}
     return msgspec.structs.replace(record, memory=peaks)
+
+
+def test_a_run_on_two_machines_has_times_of_each_and_none_of_both() -> None:
+    run = moved()
+    found = read(run)
+    here = machine_name(run.header.environment)
+    for title in (f"Where the time goes, on {here}", "Where the time goes, on a fast one", "On a fast one: egpt takes"):
+        assert title in found.words
+    totals = [found.values[f"machine{place}.pass.total.videollava.eager"] for place in (1, 2)]
+    assert totals == [5.0, 0.5]
+    assert not [name for name, value in found.values.items() if value == 2.75], "the mean over both machines"
+    assert "total speedup" not in found.words
+    keys = [each.key for each in report_of(run, "x").sections]
+    assert len(keys) == len(set(keys))
+    by_name = {name: {value for each, value, _ in found.figures if each == name} for name in found.values}
+    assert all(len(values) == 1 for values in by_name.values())
+
+
+def test_results_side_by_side_keep_machines_apart(tmp_path: Path) -> None:
+    report = report_of_several([(tmp_path / "moved.json", moved()), (tmp_path / "other.json", full_run())])
+    found = Page(page(report))
+    assert "moved.json, a fast one" in found.words
+    assert 2.75 not in found.values.values()
