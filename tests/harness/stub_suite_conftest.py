@@ -143,6 +143,7 @@ class StubPipeline:
 
     def decode(self, prefilled, *, max_new_tokens, stop_at_eos=True):
         self._take("decode", prefilled.pop())  # decoding the same state twice fails, as it would with a real cache
+        sys.stderr.write(f"tokens {self.key} {max_new_tokens}\n")
         ids = ANSWERS[self.key] if stop_at_eos else (3,) * max_new_tokens
         return Answer(ids[:max_new_tokens], "eos" if stop_at_eos else "length")
 
