@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import sys
+import time
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,11 @@ SLOWNESS = {"egpt": 1.0, "videollava": 4.0}
 # "<model>:<stage or *>:<factor> …": what has got slower, and in a session that confirms another, what still is.
 CONFIRMS = any(word.startswith("--confirm") for word in sys.argv)
 SLOWER = os.environ.get("STUB_SLOWER_AGAIN" if CONFIRMS and "STUB_SLOWER_AGAIN" in os.environ else "STUB_SLOWER", "")
+# The folder of the session that is to be ended from outside: it says that it is there, and waits.
+for word in sys.argv:
+    if os.environ.get("STUB_WAITS_IN") and word.endswith(os.environ["STUB_WAITS_IN"]):
+        Path(word.partition("=")[2]).with_suffix(".waits").touch()
+        time.sleep(60)
 ANSWERS = {"egpt": (5, 6, 7), "videollava": (5, 6, 9, 9)}
 
 

@@ -20,7 +20,7 @@ PLUGINS = ("-p", "pytest_benchmark.plugin")
 
 
 def run_command(command, folder, variables=None):
-    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=300, check=False)
 
 
 class StubSuite:
