@@ -3,6 +3,9 @@
 For ratios the interval is that of the mean log-ratio of the samples' own pairs, which holds what it promises for few
 and skewed samples where a bootstrap of medians does not. It lies around the geometric mean of the samples' ratios,
 while a speedup is the ratio of the means: where long samples gain more than short ones, the two differ.
+
+For a mean time it is that of the mean's logarithm, by the delta method: what cannot be below zero gets an interval that
+is not either (W. Q. Meeker, L. A. Escobar, "Statistical Methods for Reliability Data", 1998, chapter 8).
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from collections.abc import Collection, Mapping, Sequence
 from harness.ab.paired import Interval, interval
 from harness.figures import Comparison, legacy_stage_s, paired, pass_s, passes
 from harness.records import PassRecord, RunRecord
-from harness.statistics import summarize
+from harness.statistics import mean, summarize
 
 MISSED = 0.05
 """Share of intervals that miss the truth: each is a 95 % interval."""
@@ -24,8 +27,13 @@ FENCE = 3.0
 
 
 def mean_interval(values: Collection[float]) -> Interval | None:
-    """Return the interval of a mean; None for fewer than two values."""
-    return interval(list(values), MISSED) if len(values) > 1 else None
+    """Return the interval of the mean of times, from mean / f to mean * f; None for fewer than two, or for no time."""
+    average = mean(values) if len(values) > 1 else 0.0
+    if average <= 0:
+        return None
+    relative = interval([each / average for each in values], MISSED)
+    factor = math.exp(relative.high - relative.mean)
+    return Interval(relative.pairs, average, average / factor, average * factor)
 
 
 def ratio_interval(numerators: Sequence[float], denominators: Sequence[float]) -> Interval | None:

@@ -17,7 +17,9 @@ from harness.errors import OptionError
 if TYPE_CHECKING:
     import pytest
 
-GATED_ROUNDS = 20
+ROUNDS, GATED_ROUNDS = 5, 20
+# Of a stage that takes long, unless a number was given.
+FEWEST_ROUNDS = 3
 DEFAULT_QUERY = "What are the key elements in this scene?"
 
 
@@ -63,7 +65,7 @@ class Options:
     warmup_steps: int = _option(
         1,
         values.whole_number,
-        "samples of the whole pass whose times are discarded; they are run again",
+        "samples of the whole pass whose times are discarded, with short answers; they are run again",
         changes_figures=True,
     )
     device: str | None = _option(
@@ -104,8 +106,11 @@ class Options:
         "what runs the model: eager, graph, compile, comma-separated (default: eager; on CUDA the first two)",
         changes_figures=True,
     )
-    rounds: int = _option(
-        5, values.count, "timed rounds of a stage test, per sample (20 under a gate)", changes_figures=True
+    rounds: int | None = _option(
+        None,
+        values.count,
+        "timed rounds of a stage test, per sample (default: 5; 3 where those take 3 s or more; 20 under a gate)",
+        changes_figures=True,
     )
     stage_samples: int | None = _option(
         None, values.count, "most samples of a stage test (default: 8; 1 of the set full)", changes_figures=True
@@ -191,6 +196,16 @@ class Options:
     confirm: Path | None = _option(
         None, values.path, "a run's folder: measure again what was flagged there; `python -m harness gate` sets it"
     )
+
+    @property
+    def most_rounds(self) -> int:
+        """Timed rounds of a stage test, per sample."""
+        return self.rounds or ROUNDS
+
+    @property
+    def fewest_rounds(self) -> int:
+        """The same of a stage that takes long: no fewer where their number was given."""
+        return self.rounds or FEWEST_ROUNDS
 
     def as_json(self) -> dict[str, Any]:
         """Every option by name, in types that JSON has."""

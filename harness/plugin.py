@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from importlib import metadata
@@ -107,6 +108,7 @@ def set_plan(session: Session) -> Iterator[Callable[[Plan], None]]:
             except (ResumeError, RunFolderError) as error:
                 pytest.exit(str(error), returncode=int(pytest.ExitCode.USAGE_ERROR))
             if session.measures:
+                _leave_what_is_imported_to_itself()
                 until_the_end.enter_context(orderly_stop(session.announce))
 
         yield set_it
@@ -216,6 +218,12 @@ class _Outcomes:
         elif report.failed:
             last = (report.longreprtext.strip().splitlines() or [""])[-1]
             self._session.note(OutcomeRecord(report.nodeid, "failed", f"{report.when}: {last}"))
+
+
+def _leave_what_is_imported_to_itself() -> None:
+    """Take it out of the garbage collector's sight: before a stage's rounds it would look through all of it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _measures(config: pytest.Config) -> bool:

@@ -25,6 +25,9 @@ from harness.stages import Length, Pipeline, Sample, prevailing_state, stage_cal
 from harness.time_limit import limited
 from harness.whole_pass import WholePass, Work
 
+# The second token of an answer is the first of a step by itself; all further steps are like it.
+WARM_UP_TOKENS = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
@@ -56,11 +59,11 @@ class Recorder:
             calls[self.stage] = replacement
         limit_s = self.session.options.sample_timeout
         calls = {stage: limited(call, limit_s) for stage, call in calls.items()}
-        progress = progress_on(self.session.terminal, pipeline.key)
+        progress, options = progress_on(self.session.terminal, pipeline.key), self.session.options
         try:
             result = StageRun(
                 self.benchmark, calls, self.stage, pipeline.work, meter_for(self._device()), progress
-            ).measure(samples, self.session.options.rounds)
+            ).measure(samples, options.most_rounds, options.fewest_rounds)
         finally:
             progress.stop()
         record = self._stage_record(result, pipeline.key, engine, variant)
@@ -204,7 +207,8 @@ class Recorder:
             on_record(record)
 
         calls, limit_s = stage_calls(pipeline, length), self.session.options.sample_timeout
-        return WholePass(pipeline, calls, engine, write_down, progress, self.test, limit_s)
+        short_calls = stage_calls(pipeline, length.at_most(WARM_UP_TOKENS))
+        return WholePass(pipeline, calls, short_calls, engine, write_down, progress, self.test, limit_s)
 
     def _conclude(
         self,

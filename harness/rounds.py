@@ -141,9 +141,14 @@ def failure_of(error: Exception, sample: str, stage: str) -> Failure:
     return Failure(sample, stage, type(error).__name__, text)
 
 
-def round_robin(samples: Sequence[Sample], rounds: int) -> Iterator[Sample]:
-    """Yield every sample once, then every sample again: a machine that gets slower does so for all of them."""
-    for _ in range(rounds):
+def round_robin(samples: Sequence[Sample], most: int, fewest: int, is_enough: Callable[[], bool]) -> Iterator[Sample]:
+    """Yield every sample once, then every sample again: a machine that gets slower does so for all of them.
+
+    Each comes `most` times, or `fewest` times and no further once `is_enough`.
+    """
+    for turn in range(most):
+        if turn >= fewest and is_enough():
+            return
         yield from samples
 
 

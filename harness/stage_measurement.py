@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,9 @@ from harness.records import Failure, Work
 from harness.rounds import Benchmark, Holder, StageError, failure_of, leave_out, round_robin, timed_rounds
 from harness.stages import Sample, prevailing_state, source_of, state_of
 from harness.stopping import stop_if_asked
+
+# Where a sample's rounds have taken so many seconds, further ones tell little for what they cost.
+LONG_S = 3.0
 
 
 @dataclass(slots=True)
@@ -85,20 +88,21 @@ class StageRun:
     progress: Progress
     result: StageMeasurement = field(default_factory=StageMeasurement)
 
-    def measure(self, samples: Sequence[Sample], rounds: int) -> StageMeasurement:
-        """Take `samples` through all three kinds of rounds, `rounds` timed ones each.
+    def measure(self, samples: Sequence[Sample], most: int, fewest: int) -> StageMeasurement:
+        """Take `samples` through all three kinds of rounds: `most` timed ones each, `fewest` where they take long.
 
         A sample that fails is recorded and left out of what follows. With benchmarks disabled the stage runs once, on
         the first sample, and nothing is measured.
         """
         inputs = StageInputs(self.calls, self.stage)
         if not self.benchmark.enabled:
-            self._timed_rounds(inputs, samples[:1])
+            self._timed_rounds(inputs, samples[:1], 1)
             return self.result
-        self.progress.start(self.stage, len(samples) * (rounds + 2))
+        self.progress.start(self.stage, len(samples) * (most + 2))
         ready = [sample for sample in samples if self._cold_round(inputs, sample)]
         if ready:
-            self._timed_rounds(inputs, list(round_robin(ready, rounds)))
+            plan = round_robin(ready, most, fewest, lambda: sum(self.result.round_s) >= LONG_S * len(ready))
+            self._timed_rounds(inputs, plan, len(ready) * most)
         else:
             self.benchmark.has_error = True
         inputs.release()
@@ -129,7 +133,7 @@ class StageRun:
             self.result.work[sample.id] = Work(work.bytes, work.operations, work.dtype)
         return True
 
-    def _timed_rounds(self, inputs: StageInputs, plan: Sequence[Sample]) -> None:
+    def _timed_rounds(self, inputs: StageInputs, plan: Iterable[Sample], most: int) -> None:
         def finish(holder: Holder, seconds: float) -> None:
             if holder.failure is None:
                 self.result.round_samples.append(holder.sample.id)
@@ -141,7 +145,7 @@ class StageRun:
         self.result.failures += timed_rounds(
             self.benchmark,
             plan,
-            len(plan),
+            most,
             stage=self.stage,
             prepare=inputs.prepare,
             call=self.calls[self.stage],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 STAGES = ("load", "preprocess", "vision", "prefill", "decode")
@@ -98,6 +98,10 @@ class Length:
     def name(self) -> str:
         """The word for it in records: natural or fixed."""
         return "fixed" if self.fixed else "natural"
+
+    def at_most(self, tokens: int) -> Length:
+        """The same, but never longer than `tokens`."""
+        return replace(self, tokens=min(self.tokens, tokens))
 
 
 def stage_calls(pipeline: Pipeline, length: Length) -> dict[str, Callable[[Any], Any]]:

@@ -51,10 +51,14 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class WholePass:
-    """A pass of one model with one engine; `on_record` is given each sample's record as soon as it is there."""
+    """A pass of one model with one engine; `on_record` is given each sample's record as soon as it is there.
+
+    `short_calls` are the same stages with an answer that is long enough to warm up on.
+    """
 
     pipeline: Pipeline
     calls: Calls
+    short_calls: Calls
     engine: str
     on_record: Callable[[PassRecord], None]
     progress: Progress
@@ -80,7 +84,7 @@ class WholePass:
             work.count,
             stage="whole pass",
             prepare=prepare,
-            call=self._synchronised,
+            call=lambda trace: self._synchronised(trace, self.calls),
             finish=finish,
             progress=self.progress,
         )
@@ -134,15 +138,15 @@ class WholePass:
         for sample in samples:
             stop_if_asked()
             with suppress(StageError):  # the sample is run again, and its failure recorded then
-                self._synchronised(Trace(sample))
+                self._synchronised(Trace(sample), self.short_calls)
             self.progress.advance()
 
-    def _synchronised(self, trace: Trace) -> None:
+    def _synchronised(self, trace: Trace, calls: Calls) -> None:
         value, stage = cast("Any", trace.sample), ""
         try:
             with time_limit(self.sample_timeout_s):
                 before = clock.now()
-                for stage, call in self.calls.items():
+                for stage, call in calls.items():
                     value = call(value)
                     after = clock.now()
                     trace.stage_s[stage] = after - before

@@ -170,9 +170,13 @@ def fixed_length(session: Session, selection: Selection) -> Callable[[str], Leng
     """Return the exact number of tokens that a model decodes where lengths must be the same."""
 
     def length_of(model: str) -> Length:
-        return Length(session.options.fixed_tokens or selection.fixed_tokens(model), fixed=True)
+        return Length(_fixed_tokens(session.options, selection, model), fixed=True)
 
     return length_of
+
+
+def _fixed_tokens(options: Options, selection: Selection, model: str) -> int:
+    return options.fixed_tokens or selection.fixed_tokens(model)
 
 
 def _or_skip(keys: Sequence[str], reason: str) -> list[Any]:
@@ -220,7 +224,8 @@ def _settings(options: Options, selection: Selection, cache: FrameCache) -> Mode
         attention=options.attn,
         legacy_generation=options.legacy_generation,
         sampling=Sampling(temperature=options.temperature, top_p=options.top_p),
-        room=options.max_new_tokens,
+        # An answer of fixed length may be the longer one: a cache must not grow in a timed pass.
+        room=max([options.max_new_tokens, *(_fixed_tokens(options, selection, model) for model in selection.models)]),
         checkpoints=selection.checkpoints,
     )
 

@@ -35,6 +35,8 @@ WIDTH = 4.1
 MOST_POINTS = 250
 """Of a model's samples in a cloud; more are thinned evenly, outliers apart."""
 MOST_TICKS = 8
+LONGEST_INTERVAL = 2
+"""In lengths of the longest bar."""
 LONGEST_LABEL = 36
 SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -89,7 +91,12 @@ class Group:
 
 
 def bars(rows: Sequence[Bar], x_label: str, *, legend: bool = True) -> str:
-    """Horizontal bars from zero, the first row on top."""
+    """Horizontal bars from zero, the first row on top.
+
+    An interval that reaches far beyond the longest bar is drawn so far, without its end: else nothing else was seen.
+    """
+    longest = max(sum(length for _, length, _ in row.parts) for row in rows)
+    most = LONGEST_INTERVAL * longest
     with _axes((0.87 if legend else 0.62) + 0.3 * len(rows)) as (axes, svg):
         seen: set[str] = set()
         for place, row in enumerate(rows):
@@ -99,14 +106,15 @@ def bars(rows: Sequence[Bar], x_label: str, *, legend: bool = True) -> str:
                 seen.add(label)
                 axes.barh(place, length, 0.62, left=left, color=COLOURS[colour], label=shown)
                 left += length
-            end = max(left, row.high or left)
+            end = max(left, min(row.high or left, most))
             if row.low is not None and row.high is not None:
-                axes.plot([row.low, row.high], [place, place], color=COLOURS["ink"], linewidth=1.1)
-                axes.plot([row.low, row.high], [place, place], "|", color=COLOURS["ink"], markersize=5)
+                axes.plot([row.low, end], [place, place], color=COLOURS["ink"], linewidth=1.1)
+                ends = [row.low, row.high] if row.high <= most else [row.low]
+                axes.plot(ends, [place] * len(ends), "|", color=COLOURS["ink"], markersize=5)
             axes.annotate(_plain(row.note), (end, place), (4, 0), textcoords="offset points", va="center")
         _rows(axes, [row.label for row in rows])
         axes.set_xlabel(x_label)
-        axes.set_xlim(0, 1.16 * max(max(sum(part[1] for part in row.parts), row.high or 0) for row in rows))
+        axes.set_xlim(0, 1.16 * max(longest, *(min(row.high or 0, most) for row in rows)))
         if legend:
             _legend(axes)
     return svg[0]

@@ -29,6 +29,11 @@ SLOWNESS = {"egpt": 1.0, "videollava": 4.0}
 # "<model>:<stage or *>:<factor> …": what has got slower, and in a session that confirms another, what still is.
 CONFIRMS = any(word.startswith("--confirm") for word in sys.argv)
 SLOWER = os.environ.get("STUB_SLOWER_AGAIN" if CONFIRMS and "STUB_SLOWER_AGAIN" in os.environ else "STUB_SLOWER", "")
+# The folder of the session that is to be ended from outside: it says that it is there, and waits.
+for word in sys.argv:
+    if os.environ.get("STUB_WAITS_IN") and word.endswith(os.environ["STUB_WAITS_IN"]):
+        Path(word.partition("=")[2]).with_suffix(".waits").touch()
+        time.sleep(60)
 ANSWERS = {"egpt": (5, 6, 7), "videollava": (5, 6, 9, 9)}
 
 
@@ -162,6 +167,7 @@ class StubPipeline:
 
     def decode(self, prefilled, *, max_new_tokens, stop_at_eos=True):
         self._take("decode", prefilled.pop())  # decoding the same state twice fails, as it would with a real cache
+        sys.stderr.write(f"tokens {self.key} {max_new_tokens}\n")
         ids = ANSWERS[self.key] if stop_at_eos else (3,) * max_new_tokens
         return Answer(ids[:max_new_tokens], "eos" if stop_at_eos else "length")
 

@@ -83,7 +83,7 @@ class SuiteInGit:
         environment = self.environment(**variables)
         return subprocess.run(
             self.command(*arguments),
-            cwd=self.folder, env=environment, capture_output=True, text=True, timeout=120, check=False,
+            cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
 
     def results(self) -> Path:

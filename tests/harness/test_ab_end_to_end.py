@@ -53,12 +53,12 @@ def test_a_slower_working_tree_is_red_though_the_comparison_was_ended_in_between
 
 def ended_in_the_second_pair(repository: SuiteInGit, *arguments: str) -> None:
     """Begin a comparison and end it politely, as CI does."""
-    variables = repository.environment()
+    variables = repository.environment(STUB_WAITS_IN="03_b")
     command = repository.command(*arguments)
     with subprocess.Popen(command, cwd=repository.folder, env=variables, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert any("(02_b)" in line for line in process.stdout)
-        while not (repository.results() / "03_b.txt").exists():
+        while not (repository.results() / "03_b.waits").exists():
             assert process.poll() is None
             time.sleep(0.01)
         process.terminate()

@@ -28,8 +28,43 @@ def test_a_ratio_has_an_interval_that_covers_the_truth_about_as_often_as_it_says
     assert 920 <= covered <= 980
 
 
+@pytest.mark.parametrize("samples", [3, 8])
+def test_a_mean_has_an_interval_that_covers_the_truth_about_as_often_as_it_says(samples: int) -> None:
+    """For skewed times, whose true mean is that of the log-normal distribution."""
+    draw, covered, truth = Random(5), 0, math.exp(0.3**2 / 2)
+    for _ in range(1000):
+        found = mean_interval([math.exp(draw.gauss(0, 0.3)) for _ in range(samples)])
+        assert found is not None
+        covered += found.low <= truth <= found.high
+    assert 920 <= covered <= 980
+
+
+@given(st.lists(st.floats(1e-6, 1e6), min_size=2, max_size=6))
+def test_an_interval_of_a_mean_is_above_zero_and_holds_it_by_one_factor(times: list[float]) -> None:
+    found = mean_interval(times)
+    assert found is not None
+    assert 0 < found.low <= found.mean <= found.high < math.inf
+    assert found.mean == pytest.approx(sum(times) / len(times))
+    assert found.high / found.mean == pytest.approx(found.mean / found.low)
+
+
+def test_two_samples_that_differ_much_leave_a_mean_unknown_but_not_below_zero() -> None:
+    """Student's t of one degree is 12.706: 200 +- 1270.6 without logarithms."""
+    found = mean_interval([100.0, 300.0])
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((200 * math.exp(-6.3531), 200 * math.exp(6.3531)), rel=1e-4)
+
+
+def test_an_interval_of_samples_that_differ_little_is_students() -> None:
+    """By a printed table, t is 2.776 for five samples; these have a standard deviation of 1.5811."""
+    found = mean_interval([998.0, 999.0, 1000.0, 1001.0, 1002.0])
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((1000 - 1.963, 1000 + 1.963), abs=0.005)
+
+
 def test_an_interval_needs_two_values_and_times_that_are_some() -> None:
     assert mean_interval([1.0]) is None
+    assert mean_interval([0.0, 0.0]) is None
     assert ratio_interval([1.0], [2.0]) is None
     assert ratio_interval([1.0, 0.0], [2.0, 1.0]) is None
 

@@ -20,7 +20,7 @@ PLUGINS = ("-p", "pytest_benchmark.plugin")
 
 
 def run_command(command, folder, variables=None):
-    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=300, check=False)
 
 
 class StubSuite:
@@ -36,8 +36,8 @@ class StubSuite:
         (folder / "suite" / "conftest.py").write_text((HERE / "stub_suite_conftest.py").read_text())
         (folder / "suite" / "test_stub.py").write_text((HERE / "stub_suite_tests.py").read_text())
 
-    def run(self, *arguments, tests=("suite",), output="out", **environment):
-        command = [sys.executable, "-m", "pytest", *PLUGINS, *tests, f"--output-dir={output}", "--rounds=4", *arguments]
+    def run(self, *arguments, tests=("suite",), output="out", rounds=("--rounds=4",), **environment):
+        command = [sys.executable, "-m", "pytest", *PLUGINS, *tests, f"--output-dir={output}", *rounds, *arguments]
         variables = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | environment
         return run_command(command, self.folder, variables)
 
@@ -82,31 +82,12 @@ def test_rounds_go_round_robin_over_the_samples(whole):
     assert whole.record().stages[0].round_samples == ("s0", "s1", "s2") * 4
 
 
-def test_a_stage_runs_in_cold_then_timed_then_memory_rounds_and_no_others(suite):
-    result = suite.run("-k", "load and egpt", "-s")
-    assert worked(result, "egpt", "load") == ["s0", "s1", "s2"] * (1 + 4 + 1)
-    (load,) = suite.record().stages
-    assert load.cold_s == {"s0": 0.5, "s1": 0.5, "s2": 0.5}
-    assert set(load.memory) == {"s0", "s1", "s2"}
-    assert len(load.round_s) == 12
-
-
-def test_every_timed_decode_gets_a_fresh_prefill(suite):
-    result = suite.run("-k", "decode and egpt", "-s")
-    assert result.returncode == 0
-    assert len(worked(result, "egpt", "prefill")) == len(worked(result, "egpt", "decode")) == 18
-
-
-def test_the_whole_pass_takes_each_sample_once_after_the_warm_up_and_some_without_synchronising(suite):
-    result = suite.run("-k", "whole and egpt", "-s", "--warmup_steps=2")
-    passes = suite.record().passes
-    assert worked(result, "egpt", "load") == ["s0", "s1", "s0", "s1", "s2", "s0", "s1"]
-    assert [(each.sample, each.kind) for each in passes] == [
-        ("s0", "whole"), ("s1", "whole"), ("s2", "whole"), ("s0", "unsynchronised"), ("s1", "unsynchronised"),
-    ]  # fmt: skip
-    assert {each.whole_s for each in passes} == {3.875}
-    assert passes[0].stage_s == {"load": 0.5, "preprocess": 0.25, "vision": 0.125, "prefill": 1.0, "decode": 2.0}
-    assert passes[3].stage_s == {}
+def test_what_is_imported_is_out_of_the_garbage_collectors_sight(suite):
+    (suite.folder / "suite" / "test_stub.py").write_text(
+        "import gc, pytest\n@pytest.mark.stage('load')\ndef test_objects(pipeline, recorder):\n"
+        "    assert len(gc.get_objects()) < gc.get_freeze_count()\n"
+    )
+    assert "2 passed" in suite.run().stdout
 
 
 def test_loading_a_model_is_recorded_once_each(whole):

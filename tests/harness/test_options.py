@@ -324,10 +324,16 @@ def test_what_changes_no_figure_is_where_files_are_and_how_figures_are_judged() 
     }
 
 
-@pytest.mark.parametrize(("flags", "rounds"), [({"gate": "true"}, 20), ({"gate": "true", "rounds": "7"}, 7), ({}, 5)])
-def test_a_gate_takes_more_rounds_unless_their_number_was_given(flags: dict[str, str], rounds: int) -> None:
+@pytest.mark.parametrize(
+    ("flags", "most", "fewest"),
+    [({"gate": "true"}, 20, 20), ({"gate": "true", "rounds": "7"}, 7, 7), ({"rounds": "2"}, 2, 2), ({}, 5, 3)],
+)
+def test_a_gate_takes_more_rounds_and_no_stage_fewer_than_were_asked_for(
+    flags: dict[str, str], most: int, fewest: int
+) -> None:
     config: Any = FakeConfig(flags=flags, ini={})
-    assert options.read(config).rounds == rounds
+    found = options.read(config)
+    assert (found.most_rounds, found.fewest_rounds) == (most, fewest)
 
 
 def test_options_as_json_are_json() -> None:

@@ -72,11 +72,13 @@ def test_a_killed_run_goes_on_where_it_was_and_comes_to_the_same_answers(suite, 
 
 def test_stage_tests_are_measured_anew_and_the_later_measurement_holds(suite):
     suite.run(STUB_KILL=KILLED)
+    before = len(lines(suite, "stage"))
+    assert before >= 2  # those of the draft; whether the target's first is there too depends on pytest's order of tests
     assert resume(suite, STUB_SLOWER="egpt:load:2").returncode == 0
     found = {stage.test.partition("::")[2]: stage.round_s for stage in suite.record().stages}
     assert [len(found), len(suite.record().stages)] == [4, 4]
     assert found["test_load[egpt]"] == (1.0,) * 12
-    assert len(lines(suite, "stage")) == 2 + 4  # those of the draft before the kill
+    assert len(lines(suite, "stage")) == before + 4
 
 
 def test_a_torn_last_line_is_cut_off_and_its_sample_taken_again(killed):

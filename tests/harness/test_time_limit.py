@@ -26,7 +26,7 @@ def test_what_takes_too_long_is_ended_in_the_middle() -> None:
 
 
 def test_work_that_catches_everything_is_ended_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limit, "AGAIN_AFTER_S", 0.05)
+    monkeypatch.setattr(limit, "AGAIN_AFTER_S", 0.5)  # long beside what a busy machine takes for an assignment
     caught = []
 
     def stubborn(_: object) -> None:
@@ -37,7 +37,7 @@ def test_work_that_catches_everything_is_ended_all_the_same(monkeypatch: pytest.
         wait()
 
     with pytest.raises(SampleTimeoutError):
-        limited(stubborn, 0.05)(None)
+        limited(stubborn, 0.3)(None)
     assert len(caught) == 1
 
 

@@ -44,7 +44,7 @@ MISDEEDS = {
     "write": ("open('/tmp/written_by_a_test', 'a').close()", "open '/tmp/written_by_a_test' to write"),
     "link": ("open(folder / 'link').close()", "open '/etc/hostname' to read"),
     "rename": ("os.rename(folder / 'f.txt', '/tmp/written_by_a_test')", "os.rename '/tmp/written_by_a_test'"),
-    "memory": ("b'x' * (1100 * 2**20)", "bytes of memory"),
+    "memory": ("b'x' * (300 * 2**20)", "bytes of memory"),
     "endless memory": ("bytearray(2**50)", "MemoryError"),
     "crash": ("os.abort()", "the process ended with status -6 at {'kind': 'crash', 'number': 1"),
     "hang": ("time.sleep(60)", "Timeout"),
@@ -74,7 +74,8 @@ def kind(name):
     return kinds.Kind(make, read)
 
 worker.of_name = kind
-worker.LIMIT_S = 3  # more than a busy machine takes for a gibibyte
+worker.LIMIT_S = 3
+worker.MOST_BYTES = 2**28  # a gibibyte takes a busy machine seconds
 worker.main(sys.argv[1:])
 """
 

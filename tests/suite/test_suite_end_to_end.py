@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -258,23 +257,29 @@ def test_without_a_gpu_its_tests_are_skipped_with_the_reason_in_words(suite):
     assert result.returncode == 10  # nothing was measured, and that must not pass for success
 
 
-def test_a_kill_in_the_middle_of_the_whole_pass_loses_no_finished_sample(suite):
-    arguments = suite.command(
-        "--output-dir", str(suite.output), "--models=egpt", "-k", "test_whole_pipeline", "--rounds=1"
-    )
-    process = subprocess.Popen(
-        [*arguments, "--max_new_tokens=400"], cwd=ROOT, env=suite.environment(), stdout=subprocess.DEVNULL
-    )
-    journal = suite.output / "journal.jsonl"
-    deadline = time.monotonic() + 120
-    while b'"record":"pass"' not in (journal.read_bytes() if journal.exists() else b""):
-        assert process.poll() is None, "the run ended before it was killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait(timeout=30)
+KILLED_BEHIND_THE_FIRST_SAMPLE = """
+import os, signal
+from harness.journal import Journal
+from harness.records import PassRecord
+
+append = Journal.append
+
+def kill_behind_a_sample(journal, line):
+    append(journal, line)
+    if isinstance(line, PassRecord):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Journal.append = kill_behind_a_sample
+"""
+
+
+def test_a_kill_in_the_middle_of_the_whole_pass_loses_no_finished_sample(suite, tmp_path, monkeypatch):
+    (tmp_path / "killed.py").write_text(KILLED_BEHIND_THE_FIRST_SAMPLE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    killed = suite.run("-p", "killed", "--models=egpt", "-k", "test_whole_pipeline")
+    assert killed.returncode == -signal.SIGKILL
     finished = [each.sample for each in suite.record().passes]
-    assert len(finished) >= 1
+    assert len(finished) == 1
     assert suite.record().end is None
     merge = [sys.executable, "-m", "harness", "merge", str(suite.output)]
     assert subprocess.run(merge, cwd=ROOT, capture_output=True, timeout=60, check=False).returncode == 0
