@@ -25,7 +25,7 @@ def pytest_sessionstart() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _scheduled_as_before() -> Iterator[None]:
+def _leaves_scheduling_alone() -> Iterator[None]:
     """Fail a test that leaves this process, and all that is started from it, with another priority."""
     before = _scheduling()
     yield

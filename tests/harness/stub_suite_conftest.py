@@ -142,6 +142,7 @@ class StubPipeline:
             os.kill(os.getpid(), signal.SIGKILL)
         if fnmatch(here, os.environ.get("STUB_WAIT", "")):
             wait_for_a_signal()
+        time.sleep(float(os.environ.get("STUB_PAUSE_S", "0")))  # of real time, for others to draw samples meanwhile
         at, _, number = os.environ.get("STUB_SIGNAL", "").rpartition(":")
         if at == here:
             os.kill(os.getpid(), int(number))

@@ -75,7 +75,8 @@ def test_two_nodes_of_which_one_loses_its_rank_measure_every_sample_once(suite):
     """The other node's torchrun starts its rank again as well, and counts no failure."""
     assert suite.run("-k", "whole", output="undisturbed").returncode == 0
     lost, other = {"STUB_KILL": "egpt:decode:*"}, {"STUB_WAIT": "egpt:decode:*"}
-    results = suite.run_by_nodes("--warmup_steps=0", environments=[lost, other])
+    environments = [each | {"STUB_PAUSE_S": "0.1"} for each in (lost, other)]
+    results = suite.run_by_nodes("--warmup_steps=0", environments=environments)
     assert [result.returncode for result in results] == [0, 0], results[0].stderr + results[1].stderr
     attempts = [line for of_rank in suite.lines().values() for line in of_rank if line["record"] == "attempt"]
     assert [line["restart"] for line in attempts if line["restart"]] == [1]
