@@ -4,8 +4,8 @@ For ratios the interval is that of the mean log-ratio of the samples' own pairs,
 and skewed samples where a bootstrap of medians does not. It lies around the geometric mean of the samples' ratios,
 while a speedup is the ratio of the means: where long samples gain more than short ones, the two differ.
 
-For a mean time it is that of the mean's logarithm, by the delta method: what cannot be below zero gets an interval that
-is not either (W. Q. Meeker, L. A. Escobar, "Statistical Methods for Reliability Data", 1998, chapter 8).
+For a mean time it is that of the mean's logarithm, whose standard error is s / (mean * sqrt(n)) by the delta method:
+what cannot be below zero gets an interval that is not either.
 """
 
 from __future__ import annotations
