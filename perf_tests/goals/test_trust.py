@@ -49,6 +49,7 @@ class Campaign:
     """Sessions of one configuration, in one folder, made as far as the time of this piece goes."""
 
     folder: Path
+    device: str
     arguments: tuple[str, ...]
     ends_at: float = field(default_factory=lambda: time.monotonic() + PIECE_S)
     longest_s: float = 0.0
@@ -114,7 +115,7 @@ def campaign(selection: Selection) -> Campaign:
     rounds = () if selection.model_set == "tiny" else ("--rounds=6",)
     words = ("perf_tests", "-k", "not whole", f"--model-set={selection.model_set}", f"--device={selection.device}")
     folder = ROOT / "results" / f"trust-{selection.model_set}-{selection.device.replace(':', '-')}"
-    return Campaign(folder, (*words, f"--models={models}", *size, *rounds))
+    return Campaign(folder, selection.device, (*words, f"--models={models}", *size, *rounds))
 
 
 def test_simulated_gates_are_right(table: GoalTable) -> None:
@@ -159,6 +160,8 @@ def test_the_same_program_raises_no_alarm(campaign: Campaign, table: GoalTable, 
 @pytest.mark.parametrize("share", SHARES)
 def test_added_work_is_found(share: float, campaign: Campaign, table: GoalTable) -> None:
     """Extra work in vision, prefill and decode together; each stage of each session is an evaluation."""
+    if campaign.device == "cpu":
+        pytest.skip("a goal of the GPU; what is added on a CPU is found by comparing revisions: TOPIC=trust_ab")
     found = evaluations = 0
     try:
         campaign.record_baseline()
