@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from harness import clock
 from harness.prediction import falls_into_two, is_beyond, predict
 from harness.records import Moment, RunRecord, SentinelRecord
-from harness.statistics import median
+from harness.statistics import quantile
 
 Workload = Callable[[], object]
 
-WARM_UP, ROUNDS = 5, 15
+WARM_UP, ROUNDS = 5, 30
+# A clock that is slower slows every round down; what else runs for a moment slows some, and says nothing of the rest.
+SHARE_OF_ROUNDS = 0.25
 # A clock that has moved by less leaves every figure within its own minimum effect.
 SMALLEST_ON_GPU, SMALLEST_ON_CPU = math.log(1.03), math.log(1.05)
 # Two workloads, two moments, two directions: together they are wrong as often as one figure in one direction.
@@ -92,13 +94,13 @@ def baseline_doubts(baseline: Sequence[RunRecord]) -> list[str]:
 
 
 def speeds(run: RunRecord) -> dict[str, float]:
-    """Return the log-median seconds of each workload at each end of the run, by name."""
+    """Return the logarithm of the lower-quartile seconds of each workload at each end of the run, by name."""
     found = {}
     for each in run.sentinels:
         for work, seconds in (("matrix product", each.product_s), ("copy", each.copy_s)):
-            logarithms = [math.log(value) for value in seconds if value > 0]
+            logarithms = sorted(math.log(value) for value in seconds if value > 0)
             if logarithms:  # of a clock that stood still there is no speed
-                found[f"{work} at the {each.moment}"] = median(logarithms)
+                found[f"{work} at the {each.moment}"] = quantile(logarithms, SHARE_OF_ROUNDS)
     return found
 
 

@@ -58,6 +58,13 @@ def test_a_machine_of_another_speed_is_doubted_on_both_sides(moment: str, work: 
     assert sentinels.doubts(run(**{moment: observed(moment, **{work: 1 + (factor - 1) / 2})}), QUIET) == []
 
 
+def test_other_work_for_a_moment_is_no_slower_machine() -> None:
+    calm, disturbed = (PRODUCT_S,) * 4, (PRODUCT_S * 1.5,) * 5
+    now = run(SentinelRecord("start", calm + disturbed, (COPY_S,) * 9))
+    assert sentinels.doubts(now, QUIET) == []
+    assert sentinels.baseline_doubts([*QUIET[1:], now]) == []
+
+
 def test_a_gpu_is_held_to_less() -> None:
     baseline = [run(device="cuda") for _ in range(10)]
     slower = observed("start", product=1.04)
