@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import IO
 
 from harness.baselines import DEFAULT_FOLDER
-from harness.options import GATED_ROUNDS
+from harness.options import GATED_ROUNDS, GATED_S
 from harness.run_folder import planned_folder
 
+_HOW_OFTEN = {"--rounds", "--measurement_time", "--measurement-time"}
 # Files outside the run's folder: a second session would overwrite those of the first.
 _OUTPUTS = ("--benchmark-json", "--output_json", "--output-json", "--junitxml", "--junit-xml", "--benchmark-save")
 
@@ -25,7 +26,7 @@ class PytestArguments:
     words: tuple[str, ...]
     output_dir: Path | None
     baselines: Path
-    has_rounds: bool
+    says_how_often: bool
 
     @classmethod
     def parse(cls, words: Sequence[str]) -> PytestArguments:
@@ -34,8 +35,8 @@ class PytestArguments:
         parser.add_argument("--output-dir", "--output_dir", type=Path)
         parser.add_argument("--baselines", type=Path, default=Path(DEFAULT_FOLDER))
         ours, others = parser.parse_known_args(list(words))
-        has_rounds = any(word.partition("=")[0] == "--rounds" for word in others)
-        return cls(tuple(others), ours.output_dir, ours.baselines.absolute(), has_rounds)
+        says_how_often = any(word.partition("=")[0] in _HOW_OFTEN for word in others)
+        return cls(tuple(others), ours.output_dir, ours.baselines.absolute(), says_how_often)
 
     def new_folder(self) -> Path:
         """Return where the next run writes; raise RunFolderError where the folder that was named is taken."""
@@ -43,7 +44,7 @@ class PytestArguments:
 
     def command(self, folder: Path, *more: str) -> list[str]:
         """Return the command of a session that writes into `folder`, in as many rounds as a gate takes."""
-        rounds = () if self.has_rounds else (f"--rounds={GATED_ROUNDS}",)
+        rounds = () if self.says_how_often else (f"--rounds={GATED_ROUNDS}", f"--measurement_time={GATED_S:g}")
         ours = (f"--output-dir={folder}", f"--baselines={self.baselines}", *rounds, *more)
         return [sys.executable, "-m", "pytest", *self.words, *ours]
 
@@ -55,7 +56,7 @@ class PytestArguments:
                 next(words, None)
             elif word.partition("=")[0] not in {*_OUTPUTS, "--benchmark-autosave"}:
                 kept.append(word)
-        return PytestArguments(tuple(kept), self.output_dir, self.baselines, self.has_rounds)
+        return PytestArguments(tuple(kept), self.output_dir, self.baselines, self.says_how_often)
 
 
 def run_session(command: Sequence[str], log: IO[bytes] | None = None) -> int:

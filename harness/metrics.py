@@ -60,7 +60,8 @@ class Metric(msgspec.Struct, frozen=True):
     """One figure of one session.
 
     `value` and `minimum_effect` are on the same scale (see `is_log`); `unit` is that of the figure itself, before any
-    logarithm. `rounds`: timed rounds, memory rounds or samples that it was made of; `tests`: those that measured it.
+    logarithm. `rounds`: timed rounds, memory rounds or samples that it was made of, no more than were planned: further
+    ones, which fill a time, are more or less by chance. `tests`: those that measured it.
     `sides`: of a speedup, the logarithms of the target's and the draft's mean seconds.
     """
 
@@ -96,10 +97,11 @@ def session_metrics(run: RunRecord) -> dict[str, Metric]:
     for record in run.stages:
         groups[record.stage, record.model, record.engine or "", record.variant].append(record)
     on_gpu = run.header.device.startswith("cuda")
+    planned = run.header.planned_rounds
     found: list[Metric] = []
     for place, records in groups.items():
-        found += _times(place, records, on_gpu)
-        found += _paces(place, records, on_gpu)
+        found += _times(place, records, planned, on_gpu)
+        found += _paces(place, records, planned, on_gpu)
         found += _memory(place, records, on_gpu)
     found += _stage_1_speedups(run)
     found += _whole_pass_figures(run, on_gpu)
@@ -118,23 +120,27 @@ def pooled(values: Mapping[str, Sequence[float]]) -> float:
     return mean([median([math.log(each) for each in of_sample]) for of_sample in values.values()])
 
 
-def _times(place: tuple[str, ...], records: Sequence[StageRecord], on_gpu: bool) -> Iterator[Metric]:
+def _times(
+    place: tuple[str, ...], records: Sequence[StageRecord], planned: int | None, on_gpu: bool
+) -> Iterator[Metric]:
     rounds: dict[str, list[float]] = defaultdict(list)
     for sample, seconds, _steps in _rounds(records):
         rounds[sample].append(seconds)
     if rounds:
         effect = minimum_effect_of_time(place[0], on_gpu=on_gpu)
-        yield _time(_name("time", *place), "s", rounds, effect, records)
+        yield _time(_name("time", *place), "s", rounds, records, planned=planned, effect=effect)
 
 
-def _paces(place: tuple[str, ...], records: Sequence[StageRecord], on_gpu: bool) -> Iterator[Metric]:
+def _paces(
+    place: tuple[str, ...], records: Sequence[StageRecord], planned: int | None, on_gpu: bool
+) -> Iterator[Metric]:
     rounds: dict[str, list[float]] = defaultdict(list)
     for sample, seconds, steps in _rounds(records):
         if steps > 0:
             rounds[sample].append(1000 * seconds / steps)
     if rounds:
         effect = minimum_effect_of_time(place[0], on_gpu=on_gpu)
-        yield _time(_name("ms_per_token", *place[1:]), "ms", rounds, effect, records)
+        yield _time(_name("ms_per_token", *place[1:]), "ms", rounds, records, planned=planned, effect=effect)
 
 
 def _rounds(records: Iterable[StageRecord]) -> Iterator[tuple[str, float, int]]:
@@ -145,7 +151,13 @@ def _rounds(records: Iterable[StageRecord]) -> Iterator[tuple[str, float, int]]:
 
 
 def _time(
-    name: str, unit: str, rounds: Mapping[str, Sequence[float]], effect: float, records: Sequence[StageRecord]
+    name: str,
+    unit: str,
+    rounds: Mapping[str, Sequence[float]],
+    records: Sequence[StageRecord],
+    *,
+    planned: int | None,
+    effect: float,
 ) -> Metric:
     return Metric(
         name=name,
@@ -153,7 +165,7 @@ def _time(
         value=pooled(rounds),
         unit=unit,
         lower_is_better=True,
-        rounds=sum(map(len, rounds.values())),
+        rounds=sum(min(len(each), planned or len(each)) for each in rounds.values()),
         minimum_effect=effect,
         tests=_tests(records),
     )

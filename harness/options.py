@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     import pytest
 
 ROUNDS, GATED_ROUNDS = 5, 20
-# Of a stage that takes long, unless a number was given.
-FEWEST_ROUNDS = 3
+# Of a stage whose rounds take so many seconds a sample, unless a number was given: further ones tell little.
+FEWEST_ROUNDS, LONG_S = 3, 3.0
+# Rounds that fill a second: what slows a machine down for a moment is then a part of them, and not all. At most so many
+# times the number.
+GATED_S, MOST_TIMES = 1.0, 10
 DEFAULT_QUERY = "What are the key elements in this scene?"
 
 
@@ -46,6 +49,15 @@ def _option(
         "without_value": without_value,
     }
     return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class RoundsPlan:
+    """Timed rounds of a sample: `most`, or `fewest` and no further once they have filled `enough_s` seconds."""
+
+    fewest: int
+    most: int
+    enough_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +122,12 @@ class Options:
         None,
         values.count,
         "timed rounds of a stage test, per sample (default: 5; 3 where those take 3 s or more; 20 under a gate)",
+        changes_figures=True,
+    )
+    measurement_time: float | None = _option(
+        None,
+        values.seconds,
+        "seconds that a sample's rounds fill, by up to ten times as many as --rounds (default: none; 1 under a gate)",
         changes_figures=True,
     )
     stage_samples: int | None = _option(
@@ -198,14 +216,17 @@ class Options:
     )
 
     @property
-    def most_rounds(self) -> int:
-        """Timed rounds of a stage test, per sample."""
+    def planned_rounds(self) -> int:
+        """Timed rounds of a sample, where it does not matter how long they take."""
         return self.rounds or ROUNDS
 
     @property
-    def fewest_rounds(self) -> int:
-        """The same of a stage that takes long: no fewer where their number was given."""
-        return self.rounds or FEWEST_ROUNDS
+    def rounds_plan(self) -> RoundsPlan:
+        """How often a stage test takes each sample."""
+        rounds = self.planned_rounds
+        if self.measurement_time is None:
+            return RoundsPlan(self.rounds or FEWEST_ROUNDS, rounds, LONG_S)
+        return RoundsPlan(rounds, MOST_TIMES * rounds, self.measurement_time)
 
     def as_json(self) -> dict[str, Any]:
         """Every option by name, in types that JSON has."""
@@ -246,8 +267,10 @@ def read(config: pytest.Config) -> Options:
             found[each.name] = _parsed(each, flag, f"--{each.name}")
         elif ini:
             found[each.name] = _parsed(each, ini, f"{ini_key(each)} in {config.inipath}")
-    if found.get("gate"):
-        found.setdefault("rounds", GATED_ROUNDS)
+    if found.get("gate") and not {"rounds", "measurement_time"} & found.keys():
+        found |= {"rounds": GATED_ROUNDS, "measurement_time": GATED_S}
+    if "measurement_time" in found:
+        found.setdefault("rounds", ROUNDS)  # a gate looks at this number, and not at what was added to it
     return Options(**found)
 
 

@@ -63,7 +63,7 @@ class Recorder:
         try:
             result = StageRun(
                 self.benchmark, calls, self.stage, pipeline.work, meter_for(self._device()), progress
-            ).measure(samples, options.most_rounds, options.fewest_rounds)
+            ).measure(samples, options.rounds_plan)
         finally:
             progress.stop()
         record = self._stage_record(result, pipeline.key, engine, variant)

@@ -90,9 +90,17 @@ class Header(msgspec.Struct, frozen=True, tag_field="record", tag="header"):
             raise ValueError(f"options.gamma must be a whole number of 1 to {MOST_DRAFTED}")
         if not self.engines or "\0" in self.dataset:
             raise ValueError("engines and dataset must be named")
+        if self.planned_rounds is not None and not (isinstance(self.planned_rounds, int) and self.planned_rounds > 0):
+            raise ValueError("options.rounds must be a whole number above 0")
         for part in ("libraries", "gpu", "git"):
             if not isinstance(self.environment.get(part) or {}, dict):
                 raise ValueError(f"environment.{part} must be an object")
+
+    @property
+    def planned_rounds(self) -> int | None:
+        """Timed rounds of a sample in a stage test, where their number was given."""
+        planned: int | None = self.options.get("rounds")
+        return planned
 
 
 class ModelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="model"):

@@ -10,14 +10,12 @@ from typing import Any
 from harness import clock
 from harness.device_failures import recover_from
 from harness.memory import MemoryMeter, MemoryPeak
+from harness.options import RoundsPlan
 from harness.progress import Progress
 from harness.records import Failure, Work
 from harness.rounds import Benchmark, Holder, StageError, failure_of, leave_out, round_robin, timed_rounds
 from harness.stages import Sample, prevailing_state, source_of, state_of
 from harness.stopping import stop_if_asked
-
-# Where a sample's rounds have taken so many seconds, further ones tell little for what they cost.
-LONG_S = 3.0
 
 
 @dataclass(slots=True)
@@ -88,8 +86,8 @@ class StageRun:
     progress: Progress
     result: StageMeasurement = field(default_factory=StageMeasurement)
 
-    def measure(self, samples: Sequence[Sample], most: int, fewest: int) -> StageMeasurement:
-        """Take `samples` through all three kinds of rounds: `most` timed ones each, `fewest` where they take long.
+    def measure(self, samples: Sequence[Sample], plan: RoundsPlan) -> StageMeasurement:
+        """Take `samples` through all three kinds of rounds, timed ones as the plan says.
 
         A sample that fails is recorded and left out of what follows. With benchmarks disabled the stage runs once, on
         the first sample, and nothing is measured.
@@ -98,11 +96,12 @@ class StageRun:
         if not self.benchmark.enabled:
             self._timed_rounds(inputs, samples[:1], 1)
             return self.result
-        self.progress.start(self.stage, len(samples) * (most + 2))
+        self.progress.start(self.stage, len(samples) * (plan.most + 2))
         ready = [sample for sample in samples if self._cold_round(inputs, sample)]
         if ready:
-            plan = round_robin(ready, most, fewest, lambda: sum(self.result.round_s) >= LONG_S * len(ready))
-            self._timed_rounds(inputs, plan, len(ready) * most)
+            enough_s = plan.enough_s * len(ready)
+            turns = round_robin(ready, plan.most, plan.fewest, lambda: sum(self.result.round_s) >= enough_s)
+            self._timed_rounds(inputs, turns, len(ready) * plan.most)
         else:
             self.benchmark.has_error = True
         inputs.release()

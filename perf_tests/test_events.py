@@ -48,7 +48,7 @@ def test_draw_events(samples_with_events: Sequence[Sample], session: Session, re
             complaint="" if same else f"the events of {sample.id} are drawn otherwise than one by one",
         )
 
-    recorder.measure_side_by_side(samples_with_events, prepare, rounds=session.options.most_rounds)
+    recorder.measure_side_by_side(samples_with_events, prepare, rounds=session.options.planned_rounds)
 
 
 @pytest.mark.stage("events")
@@ -74,7 +74,7 @@ def test_load_raw_events(samples_with_events: Sequence[Sample], session: Session
             complaint=complaint,
         )
 
-    recorder.measure_side_by_side(samples_with_events, prepare, rounds=session.options.most_rounds * PAIRS_PER_ROUND)
+    recorder.measure_side_by_side(samples_with_events, prepare, rounds=session.options.planned_rounds * PAIRS_PER_ROUND)
 
 
 def _skip_without(find: Callable[[Sample], object], samples: Sequence[Sample]) -> None:

@@ -51,4 +51,4 @@ def test_frame_cache(
         complaint = "" if same else f"the cache of {mode} gives other pixels"
         return Comparison(what, (f"{mode} in the cache", cached), ("no cache", plain), complaint=complaint)
 
-    recorder.measure_side_by_side(stage_samples, prepare, rounds=options.most_rounds * PAIRS_PER_ROUND)
+    recorder.measure_side_by_side(stage_samples, prepare, rounds=options.planned_rounds * PAIRS_PER_ROUND)

@@ -46,4 +46,4 @@ def test_read_mp4(
             "" if same else f"{reader} gives other pixels than {REFERENCE}",
         )
 
-    recorder.measure_side_by_side(stage_samples, prepare, rounds=session.options.most_rounds * PAIRS_PER_ROUND)
+    recorder.measure_side_by_side(stage_samples, prepare, rounds=session.options.planned_rounds * PAIRS_PER_ROUND)

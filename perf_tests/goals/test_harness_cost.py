@@ -18,6 +18,7 @@ import pytest
 
 from harness.journal import Journal
 from harness.memory import HostMemory
+from harness.options import RoundsPlan
 from harness.progress import Progress, Quiet, TerminalBar
 from harness.rounds import Benchmark
 from harness.stage_measurement import StageRun
@@ -120,7 +121,7 @@ def _gaps_s(benchmark: Benchmark, stages: StubStages, rounds: int, progress: Pro
     """Measure the stub, and return the seconds between one timed round's work and the next one's."""
     samples = [StubSample(str(number)) for number in range(8)]
     run = StageRun(benchmark, stages.calls(), "preprocess", stages.work, HostMemory(), progress)
-    measured = run.measure(samples, rounds, rounds)
+    measured = run.measure(samples, RoundsPlan(rounds, rounds, enough_s=0))
     assert len(measured.round_s) == rounds * len(samples)
     return stages.gaps_s()[len(samples) : len(samples) + len(measured.round_s) - 1]
 

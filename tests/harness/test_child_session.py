@@ -16,7 +16,8 @@ def test_words_that_are_not_ours_are_handed_on_as_they_are() -> None:
     assert command[:3] == [sys.executable, "-m", "pytest"]
     assert command[3 : 3 + len(words)] == words
     assert command[3 + len(words) :] == [
-        "--output-dir=/out", f"--baselines={Path.cwd() / 'baselines'}", "--rounds=20", "--gate",
+        "--output-dir=/out", f"--baselines={Path.cwd() / 'baselines'}", "--rounds=20", "--measurement_time=1",
+        "--gate",
     ]  # fmt: skip
 
 
@@ -32,9 +33,12 @@ def test_the_folder_that_was_named_is_used(words: list[str], tmp_path: Path, mon
         arguments.new_folder()
 
 
-@pytest.mark.parametrize("words", [["--rounds=3"], ["--rounds", "3"]])
+@pytest.mark.parametrize(
+    "words", [["--rounds=3"], ["--rounds", "3"], ["--measurement_time=2"], ["--measurement-time", "2"]]
+)
 def test_rounds_that_were_given_stay(words: list[str]) -> None:
-    assert "--rounds=20" not in PytestArguments.parse(words).command(Path("/out"))
+    command = PytestArguments.parse(words).command(Path("/out"))
+    assert not {"--rounds=20", "--measurement_time=1"} & set(command)
 
 
 def test_a_second_session_leaves_the_files_of_the_first_alone() -> None:

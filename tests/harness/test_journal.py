@@ -311,6 +311,7 @@ CONTRADICTIONS = {
     "pairs of one": ('"way_s":[1.0]', '"way_s":[]', "way_s and reference_s need as many times"),
     "a start that is no date": (STARTED_AT, "yesterday", "Invalid isoformat string"),
     "no number of drafted tokens": ('"gamma":5', '"gamma":null', "options.gamma must be a whole number"),
+    "no number of rounds": ('"gamma":5', '"gamma":5,"rounds":0', "options.rounds must be a whole number above 0"),
     "half a path": ("EventGPT_Instruction", "\\u0000", "engines and dataset must be named"),
     "endless depth": ('"gamma":5', '"gamma":' + "[" * 100_000, "maximum recursion depth"),
 }

@@ -16,7 +16,7 @@ from harness import option_values as values
 from harness import options
 from harness.errors import OptionError
 from harness.journal import FILE_NAME as JOURNAL_NAME
-from harness.options import Options
+from harness.options import Options, RoundsPlan
 from harness.verdicts import NO_FIGURE
 from tests.harness.made_runs import header
 
@@ -48,6 +48,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "limits": ("some/limits.toml", "some/limits.toml"),
     "engine": ("graph,eager", ["graph", "eager"]),
     "rounds": ("20", 20),
+    "measurement_time": ("0.5", 0.5),
     "stage_samples": ("2", 2),
     "fixed_tokens": ("48", 48),
     "embedded": ("2:64x48:0.5", "2:64x48:0.5"),
@@ -193,7 +194,7 @@ def test_every_flag_wins_over_the_ini_file(asked: Asked) -> None:
         "video_reader": "fast",
         "processor": "torch",
     }
-    of_samples = ("max_samples", "stage_samples", "sample_timeout", "loader_workers", "prefetch")
+    of_samples = ("max_samples", "stage_samples", "sample_timeout", "measurement_time", "loader_workers", "prefetch")
     counts = dict.fromkeys((*of_samples, "max_new_tokens", "fixed_tokens"), "7")
     rest = {"embedded": "9", "first_model": "egpt", "temperature": "1", "frame_cache": "off", "cache_size": "1GB"}
     switches = {
@@ -325,15 +326,21 @@ def test_what_changes_no_figure_is_where_files_are_and_how_figures_are_judged() 
 
 
 @pytest.mark.parametrize(
-    ("flags", "most", "fewest"),
-    [({"gate": "true"}, 20, 20), ({"gate": "true", "rounds": "7"}, 7, 7), ({"rounds": "2"}, 2, 2), ({}, 5, 3)],
+    ("flags", "plan"),
+    [
+        ({}, RoundsPlan(3, 5, 3)),
+        ({"rounds": "2"}, RoundsPlan(2, 2, 3)),
+        ({"rounds": "2", "measurement_time": "0.5"}, RoundsPlan(2, 20, 0.5)),
+        ({"measurement_time": "9"}, RoundsPlan(5, 50, 9)),
+        ({"gate": "true"}, RoundsPlan(20, 200, 1)),
+        ({"gate": "true", "rounds": "7"}, RoundsPlan(7, 7, 3)),
+    ],
 )
 def test_a_gate_takes_more_rounds_and_no_stage_fewer_than_were_asked_for(
-    flags: dict[str, str], most: int, fewest: int
+    flags: dict[str, str], plan: RoundsPlan
 ) -> None:
     config: Any = FakeConfig(flags=flags, ini={})
-    found = options.read(config)
-    assert (found.most_rounds, found.fewest_rounds) == (most, fewest)
+    assert options.read(config).rounds_plan == plan
 
 
 def test_options_as_json_are_json() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from harness.metrics import session_metrics
 from tests.harness.test_measuring_end_to_end import StubSuite, worked
 
 FIXED_PASS = """
@@ -55,6 +56,15 @@ def test_rounds_are_long_from_three_seconds_a_sample_on(suite, factor, timed):
     """By three rounds of load, which takes half a second times the factor."""
     suite.run("-k", "load and egpt", rounds=(), STUB_SLOWER=f"egpt:load:{factor}")
     assert len(suite.record().stages[0].round_s) == 3 * timed
+
+
+@pytest.mark.parametrize(("seconds", "timed"), [("0.1", 2), ("2.9", 6), ("3.1", 7), ("90", 20)])
+def test_short_rounds_fill_the_time_that_is_asked_for_up_to_ten_times_as_many(suite, seconds, timed):
+    """A round of load takes half a second; a gate counts those that were planned."""
+    suite.run("-k", "load and egpt", f"--measurement_time={seconds}", rounds=("--rounds=2",))
+    run = suite.record()
+    assert run.stages[0].round_samples == ("s0", "s1", "s2") * timed
+    assert session_metrics(run)["time.load.egpt"].rounds == 3 * 2
 
 
 def test_every_timed_decode_gets_a_fresh_prefill(suite):
