@@ -25,7 +25,7 @@ KEPT = ROOT / "results" / "trust_ab"
 COMPARISONS = 7
 STAGES = ("vision", "prefill", "decode")
 PLUGIN = "perf_tests.goals.injected_work"  # only side B is told of it, and it reads how much from the environment
-SESSION = "perf_tests --models egpt --stage-samples 2 --rounds 10"
+SESSION = "perf_tests --models egpt --stage-samples 2 --rounds 10 --measurement_time 0.5"
 GOALS = {0.2: "all", 0.1: "at least 17 of 20", 0.0: "none"}
 
 
