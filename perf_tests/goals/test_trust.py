@@ -114,7 +114,8 @@ def campaign(selection: Selection) -> Campaign:
     if selection.device != "cpu":
         one = (f"--models={selection.models[0]}", f"--engine={selection.engines[-1]}", "--stage-samples=1")
         size = (*one, "--rounds=6", "--measurement_time=0.3")
-    words = ("perf_tests", "-k", "not whole", f"--model-set={selection.model_set}", f"--device={selection.device}")
+    tests = "not whole" if selection.device == "cpu" else "not whole and not events"
+    words = ("perf_tests", "-k", tests, f"--model-set={selection.model_set}", f"--device={selection.device}")
     folder = ROOT / "results" / f"trust-{selection.model_set}-{selection.device.replace(':', '-')}"
     return Campaign(folder, selection.device, (*words, *size))
 

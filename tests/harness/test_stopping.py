@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import threading
 
 import pytest
 
+from harness import stopping
 from harness.stopping import StopRequestedError, orderly_stop, stop_if_asked
 
 
@@ -26,11 +28,34 @@ def test_a_signal_is_answered_between_two_samples_and_announced_at_once(number: 
             stop_if_asked()
 
 
-def test_a_second_signal_ends_at_once() -> None:
+def test_a_later_signal_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "SAME_REQUEST_S", 0.0)
     with orderly_stop(lambda _line: None):
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_two_signals_of_one_moment_are_one_request() -> None:
+    said: list[str] = []
+    with orderly_stop(said.append):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(StopRequestedError, match="ended by SIGINT"):
+            stop_if_asked()
+    assert len(said) == 1
+
+
+def test_signals_that_a_library_took_for_itself_are_taken_back() -> None:
+    libc = ctypes.CDLL(None)
+    libc.signal.restype, libc.signal.argtypes = ctypes.c_void_p, (ctypes.c_int, ctypes.c_void_p)
+    with orderly_stop(lambda _line: None):
+        libc.signal(signal.SIGTERM, 1)  # SIG_IGN, unknown to Python: as LLVM's own handler, but it can be survived
+        os.kill(os.getpid(), signal.SIGTERM)
+        stop_if_asked()
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(StopRequestedError, match="ended by SIGTERM"):
+            stop_if_asked()
 
 
 def test_behind_the_block_all_is_as_it_was() -> None:
