@@ -309,6 +309,15 @@ def test_trained_models_on_a_gpu(key, engine, dtype, samples):
     assert facts.uncaptured == 0
 
 
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_the_second_gpu_answers_as_the_first_one_does():
+    answers = []
+    for device in ("cuda:0", "cuda:1"):
+        graph = trained("egpt", device=device, dtype="float32").by("graph")
+        answers.append(graph.decode(graph.prefill(seen(graph)), max_new_tokens=50))
+    assert answers[0] == answers[1]
+
+
 @needs_gpu
 def test_graphs_of_caches_that_are_gone_take_nothing_with_them(load_tiny):
     pipeline = load_tiny("egpt", device="cuda", room=4)
