@@ -13,7 +13,7 @@ from harness.ab.revisions import Checkout, Revision
 from harness.errors import OptionError
 from harness.records import timestamp
 
-MOST_PAIRS = 12
+MOST_PAIRS = 16
 TESTS = "perf_tests"
 # Each names one place, and there are many sessions.
 OUTPUTS = {"--output-dir", "--output-json", "--benchmark-json", "--junitxml", "--junit-xml"}

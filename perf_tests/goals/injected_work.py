@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 SHARE = "EVENT_VLM_PERF_INJECTED_SHARE"
 STAGES = {"encode_vision": "vision", "prefill": "prefill", "decode": "decode"}
-# Calls of a stage that tell how long it takes; they get no extra work, and cold ones are among them.
-CALIBRATION_CALLS = 4
+# Calls of a stage that tell how long it takes, cold ones among them. They get no extra work, so they have to be fewer
+# than half of a stage's rounds: the median of three rounds as they are and three slowed ones shows half of the work.
+CALIBRATION_CALLS = 3
 PRODUCTS = 200
 SIDE_ON_CPU, SIDE_ON_GPU = 64, 1024
 

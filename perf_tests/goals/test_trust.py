@@ -35,7 +35,7 @@ BASELINE_SESSIONS = 10
 # Sessions of each kind; on a GPU as the goals say, on a CPU as many as give 300 concluded evaluations.
 SAME_ON_CPU, SAME_ON_GPU, INJECTED = 20, 10, 7
 SHARES = (0.10, 0.05)
-INJECTED_STAGES = ("vision", "prefill", "decode")
+MODEL_STAGES = ("vision", "prefill", "decode")  # on the device; work is injected into all three
 SIMULATED = 200_000
 CONCLUDED = {"pass", "improved", "regressed"}
 
@@ -113,7 +113,7 @@ def campaign(selection: Selection) -> Campaign:
     size: tuple[str, ...] = (f"--models={','.join(selection.models)}", "--max_samples=2", "--stage-samples=2")
     if selection.device != "cpu":
         one = (f"--models={selection.models[0]}", f"--engine={selection.engines[-1]}", "--stage-samples=1")
-        size = (*one, "--rounds=6", "--measurement_time=0.3")
+        size = (*one, "--rounds=6", "--measurement_time=0.3", "--no_report")
     tests = "not whole" if selection.device == "cpu" else "not whole and not events"
     words = ("perf_tests", "-k", tests, f"--model-set={selection.model_set}", f"--device={selection.device}")
     folder = ROOT / "results" / f"trust-{selection.model_set}-{selection.device.replace(':', '-')}"
@@ -153,10 +153,12 @@ def test_the_same_program_raises_no_alarm(campaign: Campaign, table: GoalTable, 
     alarms = sum(gate.state == "regressed" for gate in gates)
     goal = "at most 1 of 300 or more" if selection.device == "cpu" else "0"
     table.rows.append(GoalRow("A/A, false alarms", alarms, "evaluations", goal, len(concluded)))
-    if gates:
-        goal = "60 % or more" if selection.device == "cpu" else "90 % or more"
-        share = 100 * len(concluded) / len(gates)
-        table.rows.append(GoalRow("A/A, evaluations that conclude", share, "%", goal, len(gates)))
+    goal = "60 % or more" if selection.device == "cpu" else "90 % or more"
+    table.rows.extend(_concluding("", goal, gates))
+    if selection.device != "cpu":
+        by_gpu = [gate for gate in gates if gate.metric.split(".")[1] in MODEL_STAGES]
+        table.rows.extend(_concluding(", of stages on the GPU", "none", by_gpu))
+        table.rows.extend(_concluding(", of stages on its CPU", "none", [gate for gate in gates if gate not in by_gpu]))
 
 
 @pytest.mark.parametrize("share", SHARES)
@@ -177,6 +179,12 @@ def test_added_work_is_found(share: float, campaign: Campaign, table: GoalTable)
     table.rows.append(GoalRow(f"+{100 * share:.0f} % of work, found", found, "evaluations", goal, evaluations))
 
 
+def _concluding(of_what: str, goal: str, gates: Sequence[GateRecord]) -> Iterator[GoalRow]:
+    if gates:
+        share = 100 * sum(gate.state in CONCLUDED for gate in gates) / len(gates)
+        yield GoalRow(f"A/A, evaluations that conclude{of_what}", share, "%", goal, len(gates))
+
+
 def _verdicts(campaign: Campaign, name: str, share: float) -> list[GateRecord]:
     """Return the verdicts on the stages that got slower, after a second session where the first one flags any."""
     first = campaign.injected(name, share)
@@ -189,7 +197,7 @@ def _verdicts(campaign: Campaign, name: str, share: float) -> list[GateRecord]:
 
 
 def _is_injected(gate: GateRecord) -> bool:
-    return _kind(gate) == "time" and gate.metric.split(".")[1] in INJECTED_STAGES
+    return _kind(gate) == "time" and gate.metric.split(".")[1] in MODEL_STAGES
 
 
 def _kind(gate: GateRecord) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from harness.ab import results
+from harness.ab.plan import MOST_PAIRS
 from perf_tests.goals.goal_table import GoalRow, GoalTable
 from perf_tests.goals.injected_work import SHARE
 
@@ -77,4 +78,5 @@ def _rows(share: float, goal: str) -> Iterator[GoalRow]:
         concluded = len(said) - said.count("undecided")
         yield GoalRow("stages of equal sides with an answer", concluded, "stages", "none", len(said))
     pairs = sum(comparison.pairs for comparison in comparisons) / len(comparisons)
-    yield GoalRow(f"pairs of sessions a comparison, {share:+.0%}", pairs, "pairs", "at most 12", len(comparisons))
+    goal = f"at most {MOST_PAIRS}"
+    yield GoalRow(f"pairs of sessions a comparison, {share:+.0%}", pairs, "pairs", goal, len(comparisons))

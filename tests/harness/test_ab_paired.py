@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.ab.paired import Interval, PairedVerdict, interval, is_decided, looks, missed_by_each, order, verdict
+from harness.ab.plan import MOST_PAIRS
 
 METRICS = 20
-MOST_PAIRS = 12
 EFFECT = math.log1p(0.03)
 Noise = Callable[[random.Random], float]
 
