@@ -28,7 +28,7 @@ class StageFloor(msgspec.Struct, frozen=True):
     variant: str
     floor_s: float
     share: float
-    bound_by: Literal["bandwidth", "arithmetic"]
+    bound_by: Literal["bandwidth", "compute"]
     bytes_per_s: float
     operations_per_s: float
     floor_ms_per_token: float | None = None
@@ -68,7 +68,7 @@ def _floor(machine: MachineRecord, record: StageRecord) -> StageFloor | None:
         variant=record.variant,
         floor_s=median([floor_s(work, machine) for work in works]),
         share=median([floor_s(work, machine) / seconds for work, seconds, _ in rounds]),
-        bound_by="bandwidth" if moving >= computing else "arithmetic",
+        bound_by="bandwidth" if moving >= computing else "compute",
         bytes_per_s=median([work.bytes / seconds for work, seconds, _ in rounds]),
         operations_per_s=median([work.operations / seconds for work, seconds, _ in rounds]),
         floor_ms_per_token=median([1000 * floor_s(work, machine) / count for work, _, count in steps])

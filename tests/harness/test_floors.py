@@ -46,7 +46,7 @@ def test_share_and_rates_of_decoding() -> None:
 
 def test_a_stage_without_tokens_has_no_floor_a_token() -> None:
     (found,) = floors(run(stage_test("egpt", "prefill", {"s1": [10.0]}, work={"s1": Work(1, 5000, "float16")})))
-    assert (found.bound_by, found.share) == ("arithmetic", 0.5)
+    assert (found.bound_by, found.share) == ("compute", 0.5)
     assert found.floor_ms_per_token is None
     assert found.tokens_per_s is None
 
