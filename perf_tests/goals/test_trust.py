@@ -25,6 +25,7 @@ from harness.gate import INJECTED_WORK, flagged, judge_session, merged
 from harness.journal import FILE_NAME as JOURNAL_NAME
 from harness.journal import read_journal
 from harness.records import GateRecord, ModelRecord, RunRecord
+from harness.statistics import median
 from perf_tests.goals.goal_table import GoalRow, GoalTable
 from perf_tests.goals.injected_work import SHARE
 from perf_tests.goals.simulated_gates import NOISES, share_of_alarms_under_two_clocks, share_that_fails
@@ -84,6 +85,15 @@ class Campaign:
         assert all(INJECTED_WORK in model.facts["extra"] for model in run.models), "work was injected, and recorded"
         return msgspec.structs.replace(run, models=tuple(map(_without_note, run.models)))
 
+    def seconds(self) -> list[float]:
+        """How long each command took, of this piece and those before: of a gate that flags, both of its sessions."""
+        lines = self._seconds.read_text(encoding="utf-8").split() if self._seconds.exists() else []
+        return [float(line) for line in lines]
+
+    @property
+    def _seconds(self) -> Path:
+        return self.folder / "seconds.txt"
+
     def _is_complete(self, folder: Path) -> bool:
         journal = folder / JOURNAL_NAME
         if journal.exists() and read_journal(journal).end is None:
@@ -95,15 +105,22 @@ class Campaign:
         if start + self.longest_s > self.ends_at:
             raise PieceIsOverError
         subprocess.run(command, cwd=ROOT, env=os.environ | (more or {}), stdout=subprocess.DEVNULL, check=False)
-        self.longest_s = max(self.longest_s, time.monotonic() - start)
+        took_s = time.monotonic() - start
+        self.longest_s = max(self.longest_s, took_s)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._seconds.open("a", encoding="utf-8") as file:
+            file.write(f"{took_s}\n")
 
 
 @pytest.fixture(scope="module")
-def table(selection: Selection) -> Iterator[GoalTable]:
+def table(selection: Selection, campaign: Campaign) -> Iterator[GoalTable]:
     """The rows of this configuration; a GPU has a file of its own."""
     file = "trust" if selection.device == "cpu" else f"trust_{selection.model_set}"
     rows = GoalTable("trust", selection.device, file=file)
     yield rows
+    if campaign.seconds():
+        goal = "none" if selection.device == "cpu" else "under 15 s"
+        rows.rows.append(GoalRow("a session, median", median(campaign.seconds()), "s", goal, len(campaign.seconds())))
     rows.write()
 
 
