@@ -1,7 +1,8 @@
 """Real extra work in the models' stages, for measuring whether gates find it: `-p perf_tests.goals.injected_work`.
 
-A share of each stage's own time goes into matrix products on the same device. The session says so in its record, and
-a gate that meets it there calls the session invalid; only the goal tables look past that.
+Behind every call of a stage come matrix products on the same device, as many as take a share of what the call took. The
+session says so in its record, and a gate that meets it there calls the session invalid; only the goal tables look past
+that.
 """
 
 from __future__ import annotations
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
 SHARE = "EVENT_VLM_PERF_INJECTED_SHARE"
 STAGES = {"encode_vision": "vision", "prefill": "prefill", "decode": "decode"}
-# Calls of a stage that tell how long it takes, cold ones among them. They get no extra work, so they have to be fewer
-# than half of a stage's rounds: the median of three rounds as they are and three slowed ones shows half of the work.
-CALIBRATION_CALLS = 3
 PRODUCTS = 200
 SIDE_ON_CPU, SIDE_ON_GPU = 64, 1024
 
@@ -45,7 +43,6 @@ class SlowedPipeline:
         self._pipeline = pipeline
         self._share = share
         self._work = Work(pipeline.facts().device)
-        self._seconds: dict[str, list[float]] = {name: [] for name in STAGES}
         self._by_engine: dict[str, SlowedPipeline] = {"eager": self}
 
     def by(self, engine: str) -> SlowedPipeline:
@@ -57,7 +54,7 @@ class SlowedPipeline:
     def __getattr__(self, name: str) -> Any:
         """Be the pipeline itself in all else."""
         known = getattr(self._pipeline, name)
-        return self._with_work(name, known) if name in STAGES else known
+        return self._with_work(known) if name in STAGES else known
 
     def facts(self) -> ModelFacts:
         """Say in the record that this is not the model alone."""
@@ -65,16 +62,11 @@ class SlowedPipeline:
         words = f"{100 * self._share:g} % in {', '.join(STAGES.values())}"
         return replace(facts, extra=facts.extra | {INJECTED_WORK: words})
 
-    def _with_work(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    def _with_work(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def slowed(*given: Any, **named: Any) -> Any:
-            known = self._seconds[name]
-            if len(known) < CALIBRATION_CALLS:
-                start = clock.now()
-                result = call(*given, **named)
-                known.append(clock.now() - start)
-            else:
-                result = call(*given, **named)
-                self._work.do(round(self._share * min(known) / self._work.seconds))
+            start = clock.now()
+            result = call(*given, **named)
+            self._work.do(round(self._share * (clock.now() - start) / self._work.seconds))
             return result
 
         return slowed
