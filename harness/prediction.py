@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from harness.student import t_quantile
 
-Array = npt.NDArray[np.float64]
+if (
+    TYPE_CHECKING
+):  # numpy is imported where it is needed: only a gate needs it, and it is a third of the plugin's import
+    import numpy as np
+    import numpy.typing as npt
+
+    Array = npt.NDArray[np.float64]
 
 FEWEST_SESSIONS = 5
 # Of one session, each side; a change has to show in two sessions, whose mean has a level of its own. 0.98 and no level
@@ -54,6 +57,8 @@ def predict(baseline: npt.ArrayLike, minimum_effect: float, probability: float =
     limit = max(minimum_effect, t(probability, K - 1) * s * sqrt(1 + 1/K)): the prediction limit of one further draw
     from a normal distribution whose mean and spread are only known from K draws.
     """
+    import numpy as np
+
     values: Array = np.asarray(baseline, dtype=np.float64)
     count = values.shape[-1]
     spread = values.std(axis=-1, ddof=1)
@@ -95,6 +100,8 @@ def falls_into_two(baseline: npt.ArrayLike, minimum_effect: float) -> Any:
     A group may be a single session. The gap between them has to be wider than the minimum effect, and than
     GAP_IN_SPREADS times the spread within the groups.
     """
+    import numpy as np
+
     ordered: Array = np.sort(np.asarray(baseline, dtype=np.float64), axis=-1)
     count = ordered.shape[-1]
     found = np.zeros(ordered.shape[:-1], dtype=bool)
