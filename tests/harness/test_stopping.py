@@ -14,8 +14,10 @@ from harness.stopping import StopRequestedError, orderly_stop, stop_if_asked
 
 
 def test_without_a_signal_nothing_stops() -> None:
-    with orderly_stop(print):
+    said: list[str] = []
+    with orderly_stop(said.append):
         stop_if_asked()
+    assert said == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
