@@ -92,7 +92,7 @@ def load_run(folder: Path) -> tuple[RunRecord, dict[str, Any]]:
     reasons += [*injections(run), *interruptions(run), *sentinels.doubts(run, [])]
     if run.end is None:
         reasons.append("it did not come to its end")
-    if not run.sentinels:
+    if not sentinels.speeds(run):
         reasons.append("it has no sentinel workloads")
     if reasons:
         raise BaselineError(f"{folder}: cannot be part of a baseline: {'; '.join(reasons)}. Measure again")

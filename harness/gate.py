@@ -12,7 +12,7 @@ not run            the baseline has it and the session has not
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -43,22 +43,34 @@ class Baseline:
                 self.metrics.setdefault(name, []).append(metric)
 
 
+@dataclass(frozen=True, slots=True)
+class Doubts:
+    """Why figures cannot be trusted, in words: all of the session's, those of a test, all of the baseline's."""
+
+    of_tests: Mapping[str, Sequence[str]]
+    of_session: Collection[str] = ()
+    of_baseline: Collection[str] = ()
+
+
 def judge_session(run: RunRecord, baseline: Baseline) -> list[GateRecord]:
     """Return a verdict on every figure that the session or the baseline has."""
     found = session_metrics(run)
-    of_session = [*injections(run), *interruptions(run), *sentinels.doubts(run, baseline.sessions)]
-    of_baseline = sentinels.baseline_doubts(baseline.sessions)
+    doubts = Doubts(
+        of_tests=sentinels.doubts_at_tests(run, baseline.sessions),
+        of_session=[*injections(run), *interruptions(run), *sentinels.doubts(run, baseline.sessions)],
+        of_baseline=sentinels.baseline_doubts(baseline.sessions),
+    )
     names = [*baseline.metrics, *(name for name in found if name not in baseline.metrics)]
-    return [
-        _judge_trusting(run, found.get(name), baseline.metrics.get(name, []), of_session, of_baseline) for name in names
-    ]
+    return [_judge_doubting(run, found.get(name), baseline.metrics.get(name, []), doubts) for name in names]
 
 
 def judge_metric(run: RunRecord, name: str, baseline: Baseline) -> GateRecord | None:
     """Return the verdict on one figure, of a session that is still going on; None where it is not there."""
     metric = session_metrics(run).get(name)
     known = baseline.metrics.get(name, [])
-    return _judge_trusting(run, metric, known, [], []) if metric and len(known) >= FEWEST_SESSIONS else None
+    if metric is None or len(known) < FEWEST_SESSIONS:
+        return None
+    return _judge_doubting(run, metric, known, Doubts(sentinels.doubts_at_tests(run, baseline.sessions)))
 
 
 def missing_baseline(sentence: str) -> list[GateRecord]:
@@ -90,25 +102,19 @@ def flagged(gates: Iterable[GateRecord]) -> list[GateRecord]:
     return [gate for gate in gates if gate.state == "flagged"]
 
 
-def _judge_trusting(
-    run: RunRecord,
-    metric: Metric | None,
-    known: Sequence[Metric],
-    of_session: Collection[str],
-    of_baseline: Collection[str],
-) -> GateRecord:
+def _judge_doubting(run: RunRecord, metric: Metric | None, known: Sequence[Metric], doubts: Doubts) -> GateRecord:
     """Judge one figure; the first reason not to holds."""
     if metric is None:
         return _without_figure(known[0], "not run", f"not run: {_why_not_run(run, known[0])}")
     if len(known) < FEWEST_SESSIONS:
         has = f"the baseline has {len(known)} sessions of it" if known else "the baseline has not got it"
         return _without_figure(metric, "missing baseline", f"{has}, {FEWEST_SESSIONS} or more are needed (better 10)")
-    too_few = _fewer_rounds(run, metric, known)
-    if of_session or too_few:
-        return _without_figure(metric, "invalid", "; ".join(of_session or too_few))
+    invalid = doubts.of_session or _fewer_rounds(run, metric, known) or _beside_its_tests(metric, doubts)
+    if invalid:
+        return _without_figure(metric, "invalid", "; ".join(invalid))
     values = [each.value for each in known]
     prediction = predict(values, metric.minimum_effect)
-    unstable = of_baseline or _instability(metric, values, prediction)
+    unstable = doubts.of_baseline or _instability(metric, values, prediction)
     if unstable:
         advice = "look for what differs between its sessions, and retire those that stand apart or record it anew"
         return _without_figure(metric, "unstable", f"{'; '.join(unstable)}: {advice}")
@@ -195,6 +201,13 @@ def _fewer_rounds(run: RunRecord, metric: Metric, known: Sequence[Metric]) -> li
         return [f"measured in {metric.rounds} rounds, the baseline in {planned}"]
     failed = [record for record in run.stages if record.test in metric.tests and record.failures]
     return [f"{len(record.failures)} rounds of {record.test} failed" for record in failed]
+
+
+def _beside_its_tests(metric: Metric, doubts: Doubts) -> list[str]:
+    """Complain of a machine that was of another speed beside a test; memory and answers do not depend on that."""
+    if metric.kind not in {"time", "speedup"}:
+        return []
+    return [doubt for test in metric.tests for doubt in doubts.of_tests.get(test, ())]
 
 
 def _why_not_run(run: RunRecord, metric: Metric) -> str:

@@ -13,8 +13,19 @@ from harness.figures import MIB, comparable_rounds, highest, ms_per_token, times
 from harness.memory import meter_for
 from harness.pass_tally import PassTally, PassTimes
 from harness.progress import Progress, progress_on
-from harness.records import EngineRecord, Failure, PassKind, PassRecord, SideBySideRecord, StageRecord
+from harness.records import (
+    EngineRecord,
+    Failure,
+    JournalLine,
+    Moment,
+    PassKind,
+    PassRecord,
+    SentinelRecord,
+    SideBySideRecord,
+    StageRecord,
+)
 from harness.rounds import Benchmark
+from harness.sentinels import observe_at_test
 from harness.session import Session
 from harness.side_by_side import AnySample, Comparison, Pairs, first_that_works, timed_pairs
 from harness.speculation import views
@@ -59,6 +70,7 @@ class Recorder:
             calls[self.stage] = replacement
         limit_s = self.session.options.sample_timeout
         calls = {stage: limited(call, limit_s) for stage, call in calls.items()}
+        before = self._observe("before")
         progress, options = progress_on(self.session.terminal, pipeline.key), self.session.options
         try:
             result = StageRun(
@@ -68,7 +80,7 @@ class Recorder:
             progress.stop()
         record = self._stage_record(result, pipeline.key, engine, variant)
         self.benchmark.extra_info.update(_stage_extra_info(record))
-        lines: list[EngineRecord | StageRecord] = [*_engine_records(pipeline, engine), record]
+        lines: list[JournalLine] = [*_engine_records(pipeline, engine), record, *before, *self._observe("after")]
         self._conclude(lines, result.failures, figures=bool(record.round_s))
 
     def measure_whole_pass(
@@ -89,6 +101,7 @@ class Recorder:
         done = self.session.finished(kind, pipeline.key, engine)
         tally = PassTally(done.values())
         pipeline = pipeline.by(engine)
+        before = self._observe("before")
         progress = progress_on(self.session.terminal, pipeline.key)
         work = self._work(samples, done, progress)
         whole = self._whole_pass(pipeline, engine, length, tally.add, progress)
@@ -102,7 +115,8 @@ class Recorder:
         finally:
             progress.stop()
         self.benchmark.extra_info.update(model=pipeline.key, engine=engine, stage=self.stage, kind=kind)
-        self._conclude(_engine_records(pipeline, engine), list(tally.failures.values()), figures=bool(tally.times))
+        lines: list[JournalLine] = [*_engine_records(pipeline, engine), *before, *self._observe("after")]
+        self._conclude(lines, list(tally.failures.values()), figures=bool(tally.times))
         return list(tally.times.values())
 
     def measure_throughput(self, pipeline: Pipeline, samples: Sequence[Sample], *, engine: str, length: Length) -> None:
@@ -183,6 +197,10 @@ class Recorder:
         self._conclude([], failures, figures=bool(requests))
         return requests
 
+    def _observe(self, moment: Moment) -> list[SentinelRecord]:
+        """Time the sentinel workloads beside this test's rounds; where none are timed, not these either."""
+        return [observe_at_test(moment, self.test, self._device())] if self.benchmark.enabled else []
+
     def _work(self, samples: Sequence[Sample], done: Container[str], progress: Progress) -> Work:
         """The samples that are left for this process; those of `done` are not taken again."""
 
@@ -212,7 +230,7 @@ class Recorder:
 
     def _conclude(
         self,
-        lines: Iterable[StageRecord | SideBySideRecord | EngineRecord],
+        lines: Iterable[JournalLine],
         failures: Sequence[Failure],
         *,
         figures: bool,

@@ -4,7 +4,8 @@ Raw rounds are kept; medians and speedups are derived by whoever needs them (see
 all sizes bytes.
 
 History of the format:
-    1   first version; later on the states of stages and passes, attempts, and machines, which old files lack
+    1   first version; later on the states of stages and passes, attempts, machines, and sentinels around
+        each test, which old files lack
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ MOST_DRAFTED = 1_000_000
 
 PassKind = Literal["whole", "fixed", "unsynchronised", "throughput"]
 VerdictState = Literal["pass", "broken", "not run"]
-Moment = Literal["start", "end"]
+Moment = Literal["start", "end", "before", "after"]
 Outcome = Literal["failed", "skipped", "deselected"]
 GateState = Literal["pass", "regressed", "improved", "unstable", "invalid", "missing baseline", "flagged", "not run"]
 
@@ -244,7 +245,7 @@ class VerdictRecord(msgspec.Struct, frozen=True, tag_field="record", tag="verdic
 
 
 class SentinelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="sentinel"):
-    """How fast the machine itself was at one end of the run: seconds of a fixed matrix product and a fixed copy.
+    """How fast the machine itself was at an end of the run, or of a `test`: seconds of a fixed matrix product and copy.
 
     `throttled`: why the GPU is running slower than it could, in its driver's words; `other_processes`: those that
     use the GPU beside this one. Both None on the CPU, and where the driver does not tell.
@@ -255,6 +256,7 @@ class SentinelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="senti
     copy_s: tuple[SecondsOrNone, ...]
     throttled: tuple[str, ...] | None = None
     other_processes: int | None = None
+    test: str = ""
 
 
 class OutcomeRecord(msgspec.Struct, frozen=True, tag_field="record", tag="outcome"):

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from harness.gate import Baseline, judge_metric, judge_session, merged, states
+from harness.memory import MemoryPeak
 from harness.records import AttemptRecord, GateRecord, ModelRecord, OutcomeRecord, RunRecord, SentinelRecord
 from harness.terminal import gate_lines
 from harness.verdicts import exit_status
@@ -76,6 +77,35 @@ def test_a_baseline_on_a_machine_of_two_speeds_is_unstable_in_every_figure() -> 
 )
 def test_a_session_that_cannot_be_trusted_is_invalid_however_slow(changes: dict[str, Any]) -> None:
     assert verdict(session(9.0, **changes), baseline()).state == "invalid"
+
+
+def beside(test: str, product_s: float) -> tuple[SentinelRecord, ...]:
+    return (*QUIET, *(SentinelRecord(end, (product_s,), (1.0,), test=test) for end in ("before", "after")))
+
+
+def test_what_was_measured_while_the_machine_was_slower_is_invalid() -> None:
+    known = baseline(*[session(sentinels=beside("test_vision", 1.0))] * 10)
+    slow = session(9.0, sentinels=beside("test_vision", 2.0))
+    found = verdict(slow, known)
+    assert found.state == "invalid"
+    assert "beside test_vision the matrix product, work that never changes, took +100.0 %" in found.sentence
+    running = judge_metric(slow, "time.vision.egpt", known)
+    assert running is not None
+    assert running.state == "invalid", "nor does it fail the test in a confirming session"
+
+
+def test_a_disturbance_beside_another_test_spares_the_figure() -> None:
+    known = baseline(*[session(sentinels=beside("test_load", 1.0))] * 10)
+    assert verdict(session(9.0, sentinels=beside("test_load", 2.0)), known).state == "flagged"
+
+
+def test_memory_does_not_depend_on_the_speed_of_the_machine() -> None:
+    peaks = {"s1": MemoryPeak(host_bytes=1000)}
+    stages = (stage_test("egpt", "vision", {"s1": [1.0]}, test="test_vision", memory=peaks),)
+    known = baseline(*[session(stages=stages, sentinels=beside("test_vision", 1.0))] * 10)
+    found = judge_session(session(stages=stages, sentinels=beside("test_vision", 2.0)), known)
+    states_by_metric = {each.metric: each.state for each in found}
+    assert states_by_metric == {"time.vision.egpt": "invalid", "memory.vision.egpt": "pass"}
 
 
 @pytest.mark.parametrize("outcome", ["skipped", "deselected", "failed"])

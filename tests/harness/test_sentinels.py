@@ -17,6 +17,11 @@ def observed(moment: Any, product: float = 1.0, copy: float = 1.0, **changes: An
     return SentinelRecord(moment, (PRODUCT_S * product,) * 9, (COPY_S * copy,) * 9, **changes)
 
 
+def beside(product: float = 1.0, copy: float = 1.0, test: str = "test_vision") -> tuple[SentinelRecord, ...]:
+    """Both ends of a test, whose second one is of another speed."""
+    return observed("before", test=test), observed("after", product, copy, test=test)
+
+
 def run(start: SentinelRecord | None = None, end: SentinelRecord | None = None, device: str = "cpu") -> RunRecord:
     return RunRecord(header(device=device), sentinels=(start or observed("start"), end or observed("end")))
 
@@ -36,6 +41,16 @@ def test_every_round_of_each_workload_is_timed_after_a_warm_up(monkeypatch: pyte
     rounds = sentinels.WARM_UP + sentinels.ROUNDS
     assert worked == ["product"] * rounds + ["copy"] * rounds
     assert record == SentinelRecord("start", (1.0,) * sentinels.ROUNDS, (1.0,) * sentinels.ROUNDS)
+
+
+def test_beside_a_test_they_are_shorter_and_bear_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    worked: list[str] = []
+    works = {name: lambda name=name: worked.append(name) for name in ("product", "copy")}
+    monkeypatch.setattr(sentinels, "workloads", lambda _device: works)
+    record = sentinels.observe_at_test("before", "test_vision", "cpu")
+    rounds = sentinels.WARM_UP_AT_TEST + sentinels.ROUNDS_AT_TEST
+    assert worked == ["product"] * rounds + ["copy"] * rounds
+    assert (record.moment, record.test, len(record.product_s)) == ("before", "test_vision", sentinels.ROUNDS_AT_TEST)
 
 
 def test_real_workloads_do_something_that_takes_time() -> None:
@@ -102,3 +117,43 @@ def test_a_baseline_of_two_speeds_is_doubted() -> None:
 
 def test_a_baseline_that_merely_scatters_is_not() -> None:
     assert sentinels.baseline_doubts([run(observed("start", copy=1 + number / 20)) for number in range(10)]) == []
+
+
+# --- beside the tests
+
+
+def with_tests(*records: SentinelRecord) -> RunRecord:
+    return RunRecord(header(), sentinels=(observed("start"), *records, observed("end")))
+
+
+QUIET_TESTS = [with_tests(*beside(), *beside(test="test_load")) for _ in range(10)]
+
+
+@pytest.mark.parametrize("work", ["product", "copy"])
+@pytest.mark.parametrize("factor", [1.11, 1 / 1.11])
+def test_a_machine_of_another_speed_beside_a_test_is_doubted_there_alone(work: str, factor: float) -> None:
+    now = with_tests(*beside(**{work: factor**2}), *beside(test="test_load"))
+    found = sentinels.doubts_at_tests(now, QUIET_TESTS)
+    (doubt,) = found["test_vision"]
+    assert doubt.startswith("beside test_vision the ")
+    assert found["test_load"] == []
+    assert sentinels.doubts(now, QUIET_TESTS) == []
+
+
+def test_what_is_within_the_limit_beside_a_test_is_not() -> None:
+    now = with_tests(*beside(1.08), *beside(test="test_load"))
+    assert not any(sentinels.doubts_at_tests(now, QUIET_TESTS).values())
+
+
+def test_a_test_beside_which_nothing_was_timed_is_doubted_if_the_baseline_has_it() -> None:
+    found = sentinels.doubts_at_tests(with_tests(*beside(test="test_load")), QUIET_TESTS)
+    assert ["is missing that the baseline has" in doubt for doubt in found["test_vision"]] == [True, True]
+    assert found["test_load"] == []
+
+
+def test_a_baseline_from_before_they_were_timed_says_nothing_of_tests() -> None:
+    assert sentinels.doubts_at_tests(with_tests(*beside(9.0)), QUIET) == {}
+
+
+def test_what_is_timed_beside_tests_is_not_taken_for_an_end_of_the_run() -> None:
+    assert sentinels.speeds(with_tests(*beside(9.0))) == sentinels.speeds(run())

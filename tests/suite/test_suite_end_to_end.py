@@ -144,7 +144,11 @@ def test_a_run_says_all_that_a_gate_needs(whole):
     conditions = fingerprint(run)
     assert conditions["dataset"] == "embedded-v1-2x160x120-1s"
     assert all(conditions[f"model {model}: weights"] for model in ("egpt", "videollava", "llava"))
-    assert [each.moment for each in run.sentinels] == ["start", "end"]
+    ends = [each.moment for each in run.sentinels if not each.test]
+    assert ends == ["start", "end"]
+    beside = {(each.test, each.moment) for each in run.sentinels if each.test}
+    timed = {each.test for each in (*run.stages, *(taken for taken in run.passes if taken.kind in {"whole", "fixed"}))}
+    assert beside == {(test, moment) for test in timed for moment in ("before", "after")}
     verdicts = judge_session(run, Baseline("itself", [run] * 5))
     assert {verdict.state for verdict in verdicts} == {"pass"}
     assert all(verdict.tests for verdict in verdicts)
