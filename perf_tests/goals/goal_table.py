@@ -43,7 +43,8 @@ class GoalTable:
     """Rows of one topic; `write` replaces the topic's file by them.
 
     `file`: another name than the topic's, where it is measured on several machines; `unfinished`: rows are to come;
-    `in_pieces`: rows of the file stay where this run measured none by their names.
+    `in_pieces`: rows of the file stay where this run measured none by their names, with the conditions that they were
+    measured under, if those are others.
     `folder`: elsewhere for a rehearsal.
     """
 
@@ -58,10 +59,11 @@ class GoalTable:
     def write(self) -> Path:
         """Write conditions, command and rows, and print the rows."""
         path = self.folder / f"{self.file or self.topic}.json"
+        conditions = stable_environment(self.device)
         content = {
-            "conditions": stable_environment(self.device),
+            "conditions": conditions,
             "command": f"make measured TOPIC={self.topic}",
-            "rows": [*self._rows_that_stay(path), *(row.as_json() for row in self.rows)],
+            "rows": [*self._rows_that_stay(path, conditions), *(row.as_json() for row in self.rows)],
         }
         if self.unfinished:
             content["unfinished"] = "the same command goes on where this table ends"
@@ -71,7 +73,9 @@ class GoalTable:
             sys.stdout.write(f"{row.what}: {row.value:.4g} {row.unit}{ratio} (goal: {row.goal}; n = {row.n})\n")
         return path
 
-    def _rows_that_stay(self, path: Path) -> list[dict[str, Any]]:
-        measured = {row.what for row in self.rows}
-        known = msgspec.json.decode(path.read_bytes())["rows"] if self.in_pieces and path.exists() else []
-        return [row for row in known if row["what"] not in measured]
+    def _rows_that_stay(self, path: Path, conditions: dict[str, Any]) -> list[dict[str, Any]]:
+        if not self.in_pieces or not path.exists():
+            return []
+        measured, known = {row.what for row in self.rows}, msgspec.json.decode(path.read_bytes())
+        others = {} if known["conditions"] == conditions else {"conditions": known["conditions"]}
+        return [others | row for row in known["rows"] if row["what"] not in measured]
