@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -70,7 +71,7 @@ class Recorder:
             calls[self.stage] = replacement
         limit_s = self.session.options.sample_timeout
         calls = {stage: limited(call, limit_s) for stage, call in calls.items()}
-        before = self._observe("before")
+        before = list(self._observed("before"))
         progress, options = progress_on(self.session.terminal, pipeline.key), self.session.options
         try:
             result = StageRun(
@@ -80,7 +81,9 @@ class Recorder:
             progress.stop()
         record = self._stage_record(result, pipeline.key, engine, variant)
         self.benchmark.extra_info.update(_stage_extra_info(record))
-        lines: list[JournalLine] = [*_engine_records(pipeline, engine), record, *before, *self._observe("after")]
+        lines: Iterable[JournalLine] = chain(
+            _engine_records(pipeline, engine), [record], before, self._observed("after")
+        )
         self._conclude(lines, result.failures, figures=bool(record.round_s))
 
     def measure_whole_pass(
@@ -101,7 +104,7 @@ class Recorder:
         done = self.session.finished(kind, pipeline.key, engine)
         tally = PassTally(done.values())
         pipeline = pipeline.by(engine)
-        before = self._observe("before")
+        before = list(self._observed("before"))
         progress = progress_on(self.session.terminal, pipeline.key)
         work = self._work(samples, done, progress)
         whole = self._whole_pass(pipeline, engine, length, tally.add, progress)
@@ -115,7 +118,7 @@ class Recorder:
         finally:
             progress.stop()
         self.benchmark.extra_info.update(model=pipeline.key, engine=engine, stage=self.stage, kind=kind)
-        lines: list[JournalLine] = [*_engine_records(pipeline, engine), *before, *self._observe("after")]
+        lines: Iterable[JournalLine] = chain(_engine_records(pipeline, engine), before, self._observed("after"))
         self._conclude(lines, list(tally.failures.values()), figures=bool(tally.times))
         return list(tally.times.values())
 
@@ -197,9 +200,11 @@ class Recorder:
         self._conclude([], failures, figures=bool(requests))
         return requests
 
-    def _observe(self, moment: Moment) -> list[SentinelRecord]:
-        """Time the sentinel workloads beside this test's rounds; where none are timed, not these either."""
-        return [observe_at_test(moment, self.test, self._device())] if self.benchmark.enabled else []
+    def _observed(self, moment: Moment) -> Iterator[SentinelRecord]:
+        """Time the sentinel workloads beside this test's rounds, once asked for; where none are timed, not these."""
+        reading = observe_at_test(moment, self.test, self._device()) if self.benchmark.enabled else None
+        if reading is not None:
+            yield reading
 
     def _work(self, samples: Sequence[Sample], done: Container[str], progress: Progress) -> Work:
         """The samples that are left for this process; those of `done` are not taken again."""

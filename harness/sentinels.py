@@ -36,9 +36,14 @@ def observe(moment: Moment, device: str) -> SentinelRecord:
     return SentinelRecord(moment, product_s, copy_s, throttled, others)
 
 
-def observe_at_test(moment: Moment, test: str, device: str) -> SentinelRecord:
-    """Time the workloads on `device` right before or after the rounds of `test`."""
-    product_s, copy_s = (_timed(work, WARM_UP_AT_TEST, ROUNDS_AT_TEST) for work in workloads(device).values())
+def observe_at_test(moment: Moment, test: str, device: str) -> SentinelRecord | None:
+    """Time the workloads on `device` right before or after the rounds of `test`; None where a model leaves no room."""
+    import torch
+
+    try:
+        product_s, copy_s = (_timed(work, WARM_UP_AT_TEST, ROUNDS_AT_TEST) for work in workloads(device).values())
+    except torch.OutOfMemoryError:
+        return None
     return SentinelRecord(moment, product_s, copy_s, test=test)
 
 

@@ -5,6 +5,7 @@ from itertools import count
 from typing import Any
 
 import pytest
+import torch
 
 from harness import clock, sentinels
 from harness.records import RunRecord, SentinelRecord
@@ -48,9 +49,18 @@ def test_beside_a_test_they_are_shorter_and_bear_its_name(monkeypatch: pytest.Mo
     works = {name: lambda name=name: worked.append(name) for name in ("product", "copy")}
     monkeypatch.setattr(sentinels, "workloads", lambda _device: works)
     record = sentinels.observe_at_test("before", "test_vision", "cpu")
+    assert record is not None
     rounds = sentinels.WARM_UP_AT_TEST + sentinels.ROUNDS_AT_TEST
     assert worked == ["product"] * rounds + ["copy"] * rounds
     assert (record.moment, record.test, len(record.product_s)) == ("before", "test_vision", sentinels.ROUNDS_AT_TEST)
+
+
+def test_where_a_model_leaves_no_room_for_them_there_is_no_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_device: str) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(sentinels, "workloads", full)
+    assert sentinels.observe_at_test("before", "test_vision", "cuda") is None
 
 
 def test_real_workloads_do_something_that_takes_time() -> None:
