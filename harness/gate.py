@@ -29,18 +29,25 @@ INJECTED_WORK = "injected work"
 
 @dataclass(slots=True)
 class Baseline:
-    """Sessions of one fingerprint, with their figures, which are computed once."""
+    """Sessions of one fingerprint, with their figures, which are computed once.
+
+    `undisturbed` has those that are compared with: times and speedups only of sessions whose machine was as fast during
+    the figure's tests as in the faster of them.
+    """
 
     name: str
     sessions: Sequence[RunRecord]
     metrics: dict[str, list[Metric]] = field(init=False)
+    undisturbed: dict[str, list[Metric]] = field(init=False)
 
     def __post_init__(self) -> None:
         """Gather each figure over the sessions that have it."""
-        self.metrics = {}
-        for session in self.sessions:
+        self.metrics, self.undisturbed = {}, {}
+        for session, disturbed in zip(self.sessions, sentinels.disturbed_tests(self.sessions), strict=True):
             for name, metric in session_metrics(session).items():
                 self.metrics.setdefault(name, []).append(metric)
+                if not (_depends_on_speed(metric) and disturbed.intersection(metric.tests)):
+                    self.undisturbed.setdefault(name, []).append(metric)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +63,20 @@ def judge_session(run: RunRecord, baseline: Baseline) -> list[GateRecord]:
     """Return a verdict on every figure that the session or the baseline has."""
     found = session_metrics(run)
     doubts = Doubts(
-        of_tests=sentinels.doubts_at_tests(run, baseline.sessions),
+        of_tests=sentinels.doubts_in_tests(run, baseline.sessions),
         of_session=[*injections(run), *interruptions(run), *sentinels.doubts(run, baseline.sessions)],
         of_baseline=sentinels.baseline_doubts(baseline.sessions),
     )
     names = [*baseline.metrics, *(name for name in found if name not in baseline.metrics)]
-    return [_judge_doubting(run, found.get(name), baseline.metrics.get(name, []), doubts) for name in names]
+    return [_judge_doubting(run, name, found.get(name), baseline, doubts) for name in names]
 
 
 def judge_metric(run: RunRecord, name: str, baseline: Baseline) -> GateRecord | None:
     """Return the verdict on one figure, of a session that is still going on; None where it is not there."""
     metric = session_metrics(run).get(name)
-    known = baseline.metrics.get(name, [])
-    if metric is None or len(known) < FEWEST_SESSIONS:
+    if metric is None or len(baseline.metrics.get(name, [])) < FEWEST_SESSIONS:
         return None
-    return _judge_doubting(run, metric, known, Doubts(sentinels.doubts_at_tests(run, baseline.sessions)))
+    return _judge_doubting(run, name, metric, baseline, Doubts(sentinels.doubts_in_tests(run, baseline.sessions)))
 
 
 def missing_baseline(sentence: str) -> list[GateRecord]:
@@ -102,23 +108,27 @@ def flagged(gates: Iterable[GateRecord]) -> list[GateRecord]:
     return [gate for gate in gates if gate.state == "flagged"]
 
 
-def _judge_doubting(run: RunRecord, metric: Metric | None, known: Sequence[Metric], doubts: Doubts) -> GateRecord:
+def _judge_doubting(run: RunRecord, name: str, metric: Metric | None, baseline: Baseline, doubts: Doubts) -> GateRecord:
     """Judge one figure; the first reason not to holds."""
+    known, undisturbed = baseline.metrics.get(name, []), baseline.undisturbed.get(name, [])
     if metric is None:
         return _without_figure(known[0], "not run", f"not run: {_why_not_run(run, known[0])}")
     if len(known) < FEWEST_SESSIONS:
         has = f"the baseline has {len(known)} sessions of it" if known else "the baseline has not got it"
         return _without_figure(metric, "missing baseline", f"{has}, {FEWEST_SESSIONS} or more are needed (better 10)")
-    invalid = doubts.of_session or _fewer_rounds(run, metric, known) or _beside_its_tests(metric, doubts)
+    invalid = doubts.of_session or _fewer_rounds(run, metric, known) or _during_its_tests(metric, doubts)
     if invalid:
         return _without_figure(metric, "invalid", "; ".join(invalid))
-    values = [each.value for each in known]
+    if len(undisturbed) < FEWEST_SESSIONS:
+        few = f"in only {len(undisturbed)} of the baseline's {len(known)} sessions was the machine undisturbed"
+        return _without_figure(metric, "unstable", f"{few}: record more of them, on a quieter machine")
+    values = [each.value for each in undisturbed]
     prediction = predict(values, metric.minimum_effect)
     unstable = doubts.of_baseline or _instability(metric, values, prediction)
     if unstable:
         advice = "look for what differs between its sessions, and retire those that stand apart or record it anew"
         return _without_figure(metric, "unstable", f"{'; '.join(unstable)}: {advice}")
-    return _beside(run, metric, known, prediction)
+    return _beside(run, metric, undisturbed, prediction)
 
 
 def injections(run: RunRecord) -> list[str]:
@@ -203,11 +213,16 @@ def _fewer_rounds(run: RunRecord, metric: Metric, known: Sequence[Metric]) -> li
     return [f"{len(record.failures)} rounds of {record.test} failed" for record in failed]
 
 
-def _beside_its_tests(metric: Metric, doubts: Doubts) -> list[str]:
-    """Complain of a machine that was of another speed beside a test; memory and answers do not depend on that."""
-    if metric.kind not in {"time", "speedup"}:
+def _during_its_tests(metric: Metric, doubts: Doubts) -> list[str]:
+    """Complain of a machine that was of another speed during a test."""
+    if not _depends_on_speed(metric):
         return []
     return [doubt for test in metric.tests for doubt in doubts.of_tests.get(test, ())]
+
+
+def _depends_on_speed(metric: Metric) -> bool:
+    """Whether a figure moves with the machine's own speed; memory and answers do not."""
+    return metric.kind in {"time", "speedup"}
 
 
 def _why_not_run(run: RunRecord, metric: Metric) -> str:

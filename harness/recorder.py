@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain
 from typing import Any
 
 import msgspec
@@ -18,15 +17,13 @@ from harness.records import (
     EngineRecord,
     Failure,
     JournalLine,
-    Moment,
     PassKind,
     PassRecord,
-    SentinelRecord,
     SideBySideRecord,
     StageRecord,
 )
 from harness.rounds import Benchmark
-from harness.sentinels import observe_at_test
+from harness.sentinels import Watch
 from harness.session import Session
 from harness.side_by_side import AnySample, Comparison, Pairs, first_that_works, timed_pairs
 from harness.speculation import views
@@ -71,19 +68,17 @@ class Recorder:
             calls[self.stage] = replacement
         limit_s = self.session.options.sample_timeout
         calls = {stage: limited(call, limit_s) for stage, call in calls.items()}
-        before = list(self._observed("before"))
+        watch = self._watch(engine)
         progress, options = progress_on(self.session.terminal, pipeline.key), self.session.options
         try:
             result = StageRun(
-                self.benchmark, calls, self.stage, pipeline.work, meter_for(self._device()), progress
+                self.benchmark, calls, self.stage, pipeline.work, meter_for(self._device()), progress, watch.between
             ).measure(samples, options.rounds_plan)
         finally:
             progress.stop()
         record = self._stage_record(result, pipeline.key, engine, variant)
         self.benchmark.extra_info.update(_stage_extra_info(record))
-        lines: Iterable[JournalLine] = chain(
-            _engine_records(pipeline, engine), [record], before, self._observed("after")
-        )
+        lines: list[JournalLine] = [*_engine_records(pipeline, engine), record, *watch.records()]
         self._conclude(lines, result.failures, figures=bool(record.round_s))
 
     def measure_whole_pass(
@@ -104,9 +99,9 @@ class Recorder:
         done = self.session.finished(kind, pipeline.key, engine)
         tally = PassTally(done.values())
         pipeline = pipeline.by(engine)
-        before = list(self._observed("before"))
+        watch = self._watch(engine)
         progress = progress_on(self.session.terminal, pipeline.key)
-        work = self._work(samples, done, progress)
+        work = self._work(samples, done, progress, watch.between)
         whole = self._whole_pass(pipeline, engine, length, tally.add, progress)
         try:
             whole.measure(self.benchmark, work, kind=kind, warm_up=samples[: self.session.options.warmup_steps])
@@ -118,7 +113,7 @@ class Recorder:
         finally:
             progress.stop()
         self.benchmark.extra_info.update(model=pipeline.key, engine=engine, stage=self.stage, kind=kind)
-        lines: Iterable[JournalLine] = chain(_engine_records(pipeline, engine), before, self._observed("after"))
+        lines: list[JournalLine] = [*_engine_records(pipeline, engine), *watch.records()]
         self._conclude(lines, list(tally.failures.values()), figures=bool(tally.times))
         return list(tally.times.values())
 
@@ -200,13 +195,18 @@ class Recorder:
         self._conclude([], failures, figures=bool(requests))
         return requests
 
-    def _observed(self, moment: Moment) -> Iterator[SentinelRecord]:
-        """Time the sentinel workloads beside this test's rounds, once asked for; where none are timed, not these."""
-        reading = observe_at_test(moment, self.test, self._device()) if self.benchmark.enabled else None
-        if reading is not None:
-            yield reading
+    def _watch(self, engine: str | None) -> Watch:
+        """What is watched of the machine between this test's rounds; what an engine of ours captured needs no host."""
+        device = self._device()
+        return Watch(self.test, device, host=device == "cpu" or engine in {None, "eager"})
 
-    def _work(self, samples: Sequence[Sample], done: Container[str], progress: Progress) -> Work:
+    def _work(
+        self,
+        samples: Sequence[Sample],
+        done: Container[str],
+        progress: Progress,
+        between: Callable[[Iterable[Sample]], Iterator[Sample]] = iter,
+    ) -> Work:
         """The samples that are left for this process; those of `done` are not taken again."""
 
         def left() -> Iterator[Sample]:
@@ -215,7 +215,7 @@ class Recorder:
                     progress.reach(index)
                     yield samples[index]
 
-        return Work(left(), len(samples))
+        return Work(between(left()), len(samples))
 
     def _whole_pass(
         self,

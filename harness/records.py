@@ -4,7 +4,7 @@ Raw rounds are kept; medians and speedups are derived by whoever needs them (see
 all sizes bytes.
 
 History of the format:
-    1   first version; later on the states of stages and passes, attempts, machines, and sentinels around
+    1   first version; later on the states of stages and passes, attempts, machines, and sentinels during
         each test, which old files lack
 """
 
@@ -26,7 +26,7 @@ MOST_DRAFTED = 1_000_000
 
 PassKind = Literal["whole", "fixed", "unsynchronised", "throughput"]
 VerdictState = Literal["pass", "broken", "not run"]
-Moment = Literal["start", "end", "before", "after"]
+Moment = Literal["start", "end", "during"]
 Outcome = Literal["failed", "skipped", "deselected"]
 GateState = Literal["pass", "regressed", "improved", "unstable", "invalid", "missing baseline", "flagged", "not run"]
 
@@ -245,7 +245,9 @@ class VerdictRecord(msgspec.Struct, frozen=True, tag_field="record", tag="verdic
 
 
 class SentinelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="sentinel"):
-    """How fast the machine itself was at an end of the run, or of a `test`: seconds of a fixed matrix product and copy.
+    """How fast the machine itself was at an end of the run, or during a `test`: seconds of fixed work.
+
+    A matrix product; at the ends of a run a copy; during a test whose stage the host launches, a loop of Python.
 
     `throttled`: why the GPU is running slower than it could, in its driver's words; `other_processes`: those that
     use the GPU beside this one. Both None on the CPU, and where the driver does not tell.
@@ -257,6 +259,7 @@ class SentinelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="senti
     throttled: tuple[str, ...] | None = None
     other_processes: int | None = None
     test: str = ""
+    host_s: tuple[SecondsOrNone, ...] = ()
 
 
 class OutcomeRecord(msgspec.Struct, frozen=True, tag_field="record", tag="outcome"):

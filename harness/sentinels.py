@@ -1,14 +1,14 @@
 """Sentinel workloads: work that never changes, which says how fast the machine itself is.
 
-They are timed at both ends of a run, and more briefly at both ends of each test whose times are gated. Where they are
-slower than in the baseline, so is everything else there, and no change of the code is to blame. They take a fraction of
-a second, so every run has them and can become part of a baseline.
+They are timed at both ends of a run, and between the rounds of each test whose times are gated. Where they are slower
+than in the baseline, so is everything else there, and no change of the code is to blame. They take a fraction of a
+second at each end and a few percent of a test, so every run has them and can become part of a baseline.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from harness import clock
@@ -18,54 +18,116 @@ from harness.statistics import median, quantile
 
 Workload = Callable[[], object]
 Name = TypeVar("Name", str, tuple[str, str])
+AnySample = TypeVar("AnySample")
 
 WARM_UP, ROUNDS = 5, 30
-WARM_UP_AT_TEST, ROUNDS_AT_TEST = 2, 10
 # A clock that is slower slows every round down; what else runs for a moment slows some, and says nothing of the rest.
 SHARE_OF_ROUNDS = 0.25
+# What else runs only slows down: an undisturbed machine is as fast as in the faster of a baseline's sessions.
+SHARE_OF_SESSIONS = 0.25
+# Of a few milliseconds each; during a test, a reading so often costs it a few percent of its time.
+INTERVAL_S = 0.2
 # A clock that has moved by less leaves every figure within its own minimum effect.
 SMALLEST_ON_GPU, SMALLEST_ON_CPU = math.log(1.03), math.log(1.05)
 # Two workloads, two moments, two directions: together they are wrong as often as one figure in one direction.
 PROBABILITY = 1 - 0.02 / 8
+# To be wrong here costs one figure, which is then invalid; to see nothing may cost a false alarm.
+PROBABILITY_IN_TEST = 0.99
 
 
 def observe(moment: Moment, device: str) -> SentinelRecord:
     """Time the workloads on `device` now, and ask the GPU what disturbs it while it is still busy."""
-    product_s, copy_s = (_timed(work, WARM_UP, ROUNDS) for work in workloads(device).values())
+    product_s, copy_s = (_timed(WORKLOADS[name](device)) for name in ("matrix product", "copy"))
     throttled, others = _disturbances(device)
     return SentinelRecord(moment, product_s, copy_s, throttled, others)
 
 
-def observe_at_test(moment: Moment, test: str, device: str) -> SentinelRecord | None:
-    """Time the workloads on `device` right before or after the rounds of `test`; None where a model leaves no room."""
-    import torch
+class Watch:
+    """Takes readings between a test's rounds, where no clock runs: what comes and goes within a test is seen.
 
-    try:
-        product_s, copy_s = (_timed(work, WARM_UP_AT_TEST, ROUNDS_AT_TEST) for work in workloads(device).values())
-    except torch.OutOfMemoryError:
-        return None
-    return SentinelRecord(moment, product_s, copy_s, test=test)
+    `host`: of the host's own speed too, for a stage whose work Python launches piece by piece.
+    """
+
+    def __init__(self, test: str, device: str, *, host: bool) -> None:
+        """Take nothing yet, and no memory on the device before `between` is drawn from."""
+        self._test, self._device = test, device
+        names = ("matrix product", "host") if host else ("matrix product",)
+        self._seconds: dict[str, list[float]] = {name: [] for name in names}
+
+    def between(self, samples: Iterable[AnySample]) -> Iterator[AnySample]:
+        """Yield `samples`; before one of them comes a reading, if the last one is INTERVAL_S old."""
+        works, due = self._ready(), clock.now()
+        for sample in samples:
+            if works and clock.now() >= due:
+                for name, work in works.items():
+                    start = clock.now()
+                    work()
+                    self._seconds[name].append(clock.now() - start)
+                due = clock.now() + INTERVAL_S
+            yield sample
+
+    def records(self) -> list[SentinelRecord]:
+        """Return what was read so far, or nothing."""
+        product_s, host_s = (tuple(self._seconds.get(name, ())) for name in ("matrix product", "host"))
+        return [SentinelRecord("during", product_s, (), test=self._test, host_s=host_s)] if product_s else []
+
+    def _ready(self) -> dict[str, Workload]:
+        """The workloads, each done once; none where a model leaves no room for them on the device."""
+        import torch
+
+        try:
+            works = {name: WORKLOADS[name](self._device) for name in self._seconds}
+            for work in works.values():
+                work()
+        except torch.OutOfMemoryError:
+            return {}
+        return works
 
 
-def workloads(device: str) -> Mapping[str, Workload]:
-    """Return a matrix product and a copy, a few milliseconds each; their memory goes with them."""
+def _product(device: str) -> Workload:
     import torch
 
     on_gpu = device.startswith("cuda")
-    side, megabytes, times = (4096, 256, 8) if on_gpu else (512, 32, 1)
-    factor = torch.ones(side, side, device=device, dtype=torch.bfloat16 if on_gpu else torch.float32)
-    source = torch.ones(megabytes << 20, device=device, dtype=torch.uint8)
-    product, target = torch.empty_like(factor), torch.empty_like(source)
+    side, times, dtype = (4096, 8, torch.bfloat16) if on_gpu else (512, 1, torch.float32)
+    factor = torch.ones(side, side, device=device, dtype=dtype)
+    product = torch.empty_like(factor)
 
     def multiply() -> None:
         for _ in range(times):
             torch.mm(factor, factor, out=product)
 
+    return multiply
+
+
+def _copy(device: str) -> Workload:
+    import torch
+
+    megabytes, times = (256, 8) if device.startswith("cuda") else (32, 1)
+    source = torch.ones(megabytes << 20, device=device, dtype=torch.uint8)
+    target = torch.empty_like(source)
+
     def copy() -> None:
         for _ in range(times):
             target.copy_(source)
 
-    return {"matrix product": multiply, "copy": copy}
+    return copy
+
+
+def _host(_device: str) -> Workload:
+    """What a stage does beside its arithmetic: Python, and operations too small to be anything but their launch."""
+    import torch
+
+    small = torch.zeros(16)
+
+    def launch() -> None:
+        for _ in range(1000):
+            small.add_(1.0)
+
+    return launch
+
+
+# A few milliseconds each, made for a device; their memory goes with them.
+WORKLOADS: dict[str, Callable[[str], Workload]] = {"matrix product": _product, "copy": _copy, "host": _host}
 
 
 def doubts(run: RunRecord, baseline: Sequence[RunRecord]) -> list[str]:
@@ -86,15 +148,27 @@ def doubts(run: RunRecord, baseline: Sequence[RunRecord]) -> list[str]:
     return found
 
 
-def doubts_at_tests(run: RunRecord, baseline: Sequence[RunRecord]) -> dict[str, list[str]]:
-    """Return by test why its own figures cannot be trusted: the machine was of another speed right beside them."""
-    smallest, here = _smallest(run), speeds_at_tests(run)
+def doubts_in_tests(run: RunRecord, baseline: Sequence[RunRecord]) -> dict[str, list[str]]:
+    """Return by test why its own figures cannot be trusted: the machine was of another speed while it ran."""
+    smallest, here = _smallest(run), speeds_in_tests(run)
     found: dict[str, list[str]] = {}
-    for (test, work), values in _by_name(map(speeds_at_tests, baseline)).items():
+    for (test, work), values in _by_name(map(speeds_in_tests, baseline)).items():
+        undisturbed = [value for value in values if abs(value - _usual(values)) <= smallest]
+        what = f"during {test} the {work}"
         found.setdefault(test, []).extend(
-            _departure(f"beside {test} the {work}", here.get((test, work)), values, smallest)
+            _departure(what, here.get((test, work)), undisturbed, smallest, PROBABILITY_IN_TEST)
         )
     return found
+
+
+def disturbed_tests(baseline: Sequence[RunRecord]) -> list[set[str]]:
+    """Return by session the tests during which its machine was of another speed than in the faster of the sessions."""
+    readings = [speeds_in_tests(session) for session in baseline]
+    usual = {place: _usual(values) for place, values in _by_name(readings).items()}
+    return [
+        {place[0] for place, value in reading.items() if abs(value - usual[place]) > _smallest(session)}
+        for session, reading in zip(baseline, readings, strict=True)
+    ]
 
 
 def baseline_doubts(baseline: Sequence[RunRecord]) -> list[str]:
@@ -120,10 +194,10 @@ def speeds(run: RunRecord) -> dict[str, float]:
     return found
 
 
-def speeds_at_tests(run: RunRecord) -> dict[tuple[str, str], float]:
-    """Return the logarithm of the median seconds of each workload beside each test, by test and workload.
+def speeds_in_tests(run: RunRecord) -> dict[tuple[str, str], float]:
+    """Return the logarithm of the median seconds of each workload during each test, by test and workload.
 
-    The median, over both of its ends: what slows half of them down has slowed the test's own rounds as well.
+    The median: what slows half of them down has slowed half of the test's own rounds as well.
     """
     rounds: dict[tuple[str, str], list[float]] = {}
     for each in run.sentinels:
@@ -133,19 +207,25 @@ def speeds_at_tests(run: RunRecord) -> dict[tuple[str, str], float]:
 
 
 def _logarithms(of: SentinelRecord) -> Iterable[tuple[str, list[float]]]:
-    for work, seconds in (("matrix product", of.product_s), ("copy", of.copy_s)):
+    for work, seconds in (("matrix product", of.product_s), ("copy", of.copy_s), ("host", of.host_s)):
         logarithms = sorted(math.log(value) for value in seconds if value > 0)
         if logarithms:  # of a clock that stood still there is no speed
             yield work, logarithms
 
 
-def _departure(what: str, here: float | None, values: Sequence[float], smallest: float) -> list[str]:
+def _usual(values: Sequence[float]) -> float:
+    return quantile(sorted(values), SHARE_OF_SESSIONS)
+
+
+def _departure(
+    what: str, here: float | None, values: Sequence[float], smallest: float, probability: float = PROBABILITY
+) -> list[str]:
     """Return in words how far a workload's speed lies from what the baseline predicts, where that is too far."""
     if here is None:
         return [f"{what} is missing that the baseline has"]
     if len(values) < 2:
         return []
-    prediction = predict(values, smallest, PROBABILITY)
+    prediction = predict(values, smallest, probability)
     change = here - float(prediction.centre)
     if not is_beyond(prediction, abs(change)):
         return []
@@ -165,11 +245,11 @@ def _smallest(run: RunRecord) -> float:
     return SMALLEST_ON_GPU if run.header.device.startswith("cuda") else SMALLEST_ON_CPU
 
 
-def _timed(work: Workload, warm_up: int, rounds: int) -> tuple[float, ...]:
-    for _ in range(warm_up):
+def _timed(work: Workload) -> tuple[float, ...]:
+    for _ in range(WARM_UP):
         work()
     seconds = []
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         start = clock.now()
         work()
         seconds.append(clock.now() - start)

@@ -76,7 +76,10 @@ class StageInputs:
 
 @dataclass(slots=True)
 class StageRun:
-    """One stage of one pipeline under measurement; `calls` are its stages by name, `work_of` states one's work."""
+    """One stage of one pipeline under measurement; `calls` are its stages by name, `work_of` states one's work.
+
+    `between`: what is done before some timed rounds, where no clock runs.
+    """
 
     benchmark: Benchmark
     calls: dict[str, Callable[[Any], Any]]
@@ -84,6 +87,7 @@ class StageRun:
     work_of: Callable[[str, Any, Any], Any]
     meter: MemoryMeter
     progress: Progress
+    between: Callable[[Iterable[Sample]], Iterable[Sample]] = iter
     result: StageMeasurement = field(default_factory=StageMeasurement)
 
     def measure(self, samples: Sequence[Sample], plan: RoundsPlan) -> StageMeasurement:
@@ -101,7 +105,7 @@ class StageRun:
         if ready:
             enough_s = plan.enough_s * len(ready)
             turns = round_robin(ready, plan.most, plan.fewest, lambda: sum(self.result.round_s) >= enough_s)
-            self._timed_rounds(inputs, turns, len(ready) * plan.most)
+            self._timed_rounds(inputs, self.between(turns), len(ready) * plan.most)
         else:
             self.benchmark.has_error = True
         inputs.release()

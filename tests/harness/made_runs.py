@@ -269,7 +269,7 @@ JOURNAL_LINES = st.one_of(
     st.builds(
         SentinelRecord, st.sampled_from(["start", "end"]), st.just((0.1, 0.2)), st.just((0.3,)), st.none(), SIZES
     ),
-    st.builds(SentinelRecord, st.just("after"), st.just((0.1,)), st.just((0.3,)), st.none(), st.none(), NAMES),
+    st.builds(SentinelRecord, st.just("during"), st.just((0.1,)), st.just(()), st.none(), st.none(), NAMES),
     st.builds(request, NAMES, target=NAMES, identical=st.booleans(), parting=PARTINGS),
     st.builds(cost, step_s=st.floats(1e-3, 1e3), c=st.floats(1e-3, 1e3), v=st.floats(1e-3, 1e3), target=NAMES),
     st.builds(OutcomeRecord, NAMES, st.sampled_from(["failed", "skipped", "deselected"]), TEXTS),

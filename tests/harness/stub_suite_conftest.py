@@ -55,12 +55,12 @@ memory.read_host_peak = lambda: 100 << 20
 
 
 def sentinel():
-    """Slower where STUB_MACHINE says, always or only beside one test: "<factor>[:<part of its name>]"."""
+    """Slower where STUB_MACHINE says, always or only during one test: "<factor>[:<part of its name>]"."""
     factor, _, test = os.environ.get("STUB_MACHINE", "1").partition(":")
     HAND.time += 0.01 * (float(factor) if test in os.environ.get("PYTEST_CURRENT_TEST", "") else 1)
 
 
-sentinels.workloads = lambda device: {"matrix product": sentinel, "copy": sentinel}
+sentinels.WORKLOADS = dict.fromkeys(sentinels.WORKLOADS, lambda device: sentinel)
 
 machine_rates.measure = lambda device, dtypes: MachineRecord(1e9, 1e9, {})
 

@@ -79,33 +79,47 @@ def test_a_session_that_cannot_be_trusted_is_invalid_however_slow(changes: dict[
     assert verdict(session(9.0, **changes), baseline()).state == "invalid"
 
 
-def beside(test: str, product_s: float) -> tuple[SentinelRecord, ...]:
-    return (*QUIET, *(SentinelRecord(end, (product_s,), (1.0,), test=test) for end in ("before", "after")))
+def during(test: str, host_s: float) -> tuple[SentinelRecord, ...]:
+    return (*QUIET, SentinelRecord("during", (1.0,), (), test=test, host_s=(host_s,)))
 
 
 def test_what_was_measured_while_the_machine_was_slower_is_invalid() -> None:
-    known = baseline(*[session(sentinels=beside("test_vision", 1.0))] * 10)
-    slow = session(9.0, sentinels=beside("test_vision", 2.0))
+    known = baseline(*[session(sentinels=during("test_vision", 1.0))] * 10)
+    slow = session(9.0, sentinels=during("test_vision", 2.0))
     found = verdict(slow, known)
     assert found.state == "invalid"
-    assert "beside test_vision the matrix product, work that never changes, took +100.0 %" in found.sentence
+    assert "during test_vision the host, work that never changes, took +100.0 %" in found.sentence
     running = judge_metric(slow, "time.vision.egpt", known)
     assert running is not None
     assert running.state == "invalid", "nor does it fail the test in a confirming session"
 
 
-def test_a_disturbance_beside_another_test_spares_the_figure() -> None:
-    known = baseline(*[session(sentinels=beside("test_load", 1.0))] * 10)
-    assert verdict(session(9.0, sentinels=beside("test_load", 2.0)), known).state == "flagged"
+def test_a_disturbance_during_another_test_spares_the_figure() -> None:
+    known = baseline(*[session(sentinels=during("test_load", 1.0))] * 10)
+    assert verdict(session(9.0, sentinels=during("test_load", 2.0)), known).state == "flagged"
 
 
 def test_memory_does_not_depend_on_the_speed_of_the_machine() -> None:
     peaks = {"s1": MemoryPeak(host_bytes=1000)}
     stages = (stage_test("egpt", "vision", {"s1": [1.0]}, test="test_vision", memory=peaks),)
-    known = baseline(*[session(stages=stages, sentinels=beside("test_vision", 1.0))] * 10)
-    found = judge_session(session(stages=stages, sentinels=beside("test_vision", 2.0)), known)
+    known = baseline(*[session(stages=stages, sentinels=during("test_vision", 1.0))] * 10)
+    found = judge_session(session(stages=stages, sentinels=during("test_vision", 2.0)), known)
     states_by_metric = {each.metric: each.state for each in found}
     assert states_by_metric == {"time.vision.egpt": "invalid", "memory.vision.egpt": "pass"}
+
+
+@pytest.mark.parametrize(("disturbed", "state"), [(3, "flagged"), (5, "flagged"), (6, "unstable")])
+def test_sessions_that_were_disturbed_are_no_yardstick(disturbed: int, state: str) -> None:
+    quiet, slow = session(sentinels=during("test_vision", 1.0)), session(1.3, sentinels=during("test_vision", 1.4))
+    others = [session(1.3, sentinels=during("test_vision", 1.4 + number / 2)) for number in range(disturbed)]
+    known = baseline(*[quiet] * (10 - disturbed), *others)
+    found = verdict(session(1.06, sentinels=during("test_vision", 1.0)), known)
+    assert found.state == state
+    if state == "unstable":
+        assert "in only 4 of the baseline's 10 sessions was the machine undisturbed" in found.sentence
+    else:
+        assert "baseline 1000 ms (+6.0 %; limit +5.0 %" in found.sentence
+    assert verdict(slow, known).state in {"invalid", "unstable"}
 
 
 @pytest.mark.parametrize("outcome", ["skipped", "deselected", "failed"])

@@ -167,7 +167,7 @@ def test_a_machine_that_is_slower_itself_makes_the_session_invalid_and_not_red(g
     assert "the matrix product at the start, work that never changes" in result.stdout
 
 
-def test_a_machine_that_was_slower_beside_one_test_makes_its_figures_invalid_and_no_others(gated):
+def test_a_machine_that_was_slower_during_one_test_makes_its_figures_invalid_and_no_others(gated):
     result = gated.gate(STUB_SLOWER="videollava:load:1.2", STUB_MACHINE="1.2:test_load[videollava]")
     assert result.returncode == 11, result.stdout
     invalid = {metric for metric, state in result.states.items() if state == "invalid"}

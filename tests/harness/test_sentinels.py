@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import weakref
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 
@@ -11,16 +13,15 @@ from harness import clock, sentinels
 from harness.records import RunRecord, SentinelRecord
 from tests.harness.made_runs import header
 
-PRODUCT_S, COPY_S = 0.004, 0.010
+PRODUCT_S, COPY_S, HOST_S = 0.004, 0.010, 0.002
 
 
 def observed(moment: Any, product: float = 1.0, copy: float = 1.0, **changes: Any) -> SentinelRecord:
     return SentinelRecord(moment, (PRODUCT_S * product,) * 9, (COPY_S * copy,) * 9, **changes)
 
 
-def beside(product: float = 1.0, copy: float = 1.0, test: str = "test_vision") -> tuple[SentinelRecord, ...]:
-    """Both ends of a test, whose second one is of another speed."""
-    return observed("before", test=test), observed("after", product, copy, test=test)
+def during(product: float = 1.0, host: float = 1.0, test: str = "test_vision") -> SentinelRecord:
+    return SentinelRecord("during", (PRODUCT_S * product,) * 9, (), test=test, host_s=(HOST_S * host,) * 9)
 
 
 def run(start: SentinelRecord | None = None, end: SentinelRecord | None = None, device: str = "cpu") -> RunRecord:
@@ -31,41 +32,107 @@ QUIET = [run() for _ in range(10)]
 
 
 def test_every_round_of_each_workload_is_timed_after_a_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    ticks, worked = count(), []
+    ticks = count()
+    worked: list[str] = []
     clock.use_reader(lambda: float(next(ticks)))
-    works = {"matrix product": lambda: worked.append("product"), "copy": lambda: worked.append("copy")}
-    monkeypatch.setattr(sentinels, "workloads", lambda _device: works)
+    take_down(monkeypatch, worked)
     try:
         record = sentinels.observe("start", "cpu")
     finally:
         clock.use_reader()
     rounds = sentinels.WARM_UP + sentinels.ROUNDS
-    assert worked == ["product"] * rounds + ["copy"] * rounds
+    assert worked == ["matrix product"] * rounds + ["copy"] * rounds
     assert record == SentinelRecord("start", (1.0,) * sentinels.ROUNDS, (1.0,) * sentinels.ROUNDS)
 
 
-def test_beside_a_test_they_are_shorter_and_bear_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+class Hand:
+    """A clock that moves when told to."""
+
+    time = 0.0
+
+    def read(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def hand() -> Iterator[Hand]:
+    hand = Hand()
+    clock.use_reader(hand.read)
+    yield hand
+    clock.use_reader()
+
+
+def take_down(monkeypatch: pytest.MonkeyPatch, worked: list[str], work: Callable[[], None] = lambda: None) -> None:
+    """Let every workload write down its name, and do `work`."""
+
+    def workload(name: str) -> sentinels.Workload:
+        return lambda: (worked.append(name), work())
+
+    monkeypatch.setattr(
+        sentinels, "WORKLOADS", {name: lambda _, name=name: workload(name) for name in sentinels.WORKLOADS}
+    )
+
+
+@pytest.mark.parametrize(("host", "names"), [(True, ["matrix product", "host"]), (False, ["matrix product"])])
+def test_readings_come_between_the_rounds_when_they_are_due(
+    host: bool, names: list[str], hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     worked: list[str] = []
-    works = {name: lambda name=name: worked.append(name) for name in ("product", "copy")}
-    monkeypatch.setattr(sentinels, "workloads", lambda _device: works)
-    record = sentinels.observe_at_test("before", "test_vision", "cpu")
-    assert record is not None
-    rounds = sentinels.WARM_UP_AT_TEST + sentinels.ROUNDS_AT_TEST
-    assert worked == ["product"] * rounds + ["copy"] * rounds
-    assert (record.moment, record.test, len(record.product_s)) == ("before", "test_vision", sentinels.ROUNDS_AT_TEST)
+
+    def work() -> None:
+        hand.time += 0.5
+
+    take_down(monkeypatch, worked, work)
+    watch = sentinels.Watch("test_vision", "cpu", host=host)
+    came = []
+    for sample in watch.between(range(5)):
+        came.append((sample, len(worked) // len(names)))  # the first time is the warm-up
+        hand.time += sentinels.INTERVAL_S * (0.4 if sample < 3 else 1.0)
+    assert came == [(0, 2), (1, 2), (2, 2), (3, 3), (4, 4)]
+    assert worked[: len(names)] == names
+    (record,) = watch.records()
+    assert (record.moment, record.test, record.copy_s) == ("during", "test_vision", ())
+    assert [len(record.product_s), len(record.host_s)] == [3, 3 if host else 0]
+    assert record.product_s + record.host_s == pytest.approx((0.5,) * 3 * len(names))
 
 
 def test_where_a_model_leaves_no_room_for_them_there_is_no_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_device: str) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(sentinels, "workloads", full)
-    assert sentinels.observe_at_test("before", "test_vision", "cuda") is None
+    monkeypatch.setitem(sentinels.WORKLOADS, "matrix product", full)
+    watch = sentinels.Watch("test_vision", "cuda", host=False)
+    assert list(watch.between(range(3))) == [0, 1, 2]
+    assert watch.records() == []
+
+
+def test_what_holds_memory_goes_with_the_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Held:
+        def __call__(self) -> None:
+            pass
+
+    held: list[weakref.ref[Held]] = []
+
+    def workload(_device: str) -> Held:
+        made = Held()
+        held.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr(sentinels, "WORKLOADS", dict.fromkeys(sentinels.WORKLOADS, workload))
+    watch = sentinels.Watch("test_vision", "cpu", host=True)
+    samples = watch.between(range(3))
+    assert next(samples) == 0
+    assert all(each() for each in held)
+    del samples
+    assert not any(each() for each in held)
 
 
 def test_real_workloads_do_something_that_takes_time() -> None:
     record = sentinels.observe("end", "cpu")
-    assert min(record.product_s + record.copy_s) > 0
+    watch = sentinels.Watch("test_vision", "cpu", host=True)
+    assert list(watch.between([1])) == [1]
+    (during_test,) = watch.records()
+    assert min(record.product_s + record.copy_s + during_test.product_s + during_test.host_s) > 0
 
 
 def test_a_machine_as_fast_as_ever_raises_no_doubt() -> None:
@@ -129,41 +196,51 @@ def test_a_baseline_that_merely_scatters_is_not() -> None:
     assert sentinels.baseline_doubts([run(observed("start", copy=1 + number / 20)) for number in range(10)]) == []
 
 
-# --- beside the tests
+# --- during the tests
 
 
 def with_tests(*records: SentinelRecord) -> RunRecord:
     return RunRecord(header(), sentinels=(observed("start"), *records, observed("end")))
 
 
-QUIET_TESTS = [with_tests(*beside(), *beside(test="test_load")) for _ in range(10)]
+QUIET_TESTS = [with_tests(during(), during(test="test_load")) for _ in range(10)]
 
 
-@pytest.mark.parametrize("work", ["product", "copy"])
-@pytest.mark.parametrize("factor", [1.11, 1 / 1.11])
-def test_a_machine_of_another_speed_beside_a_test_is_doubted_there_alone(work: str, factor: float) -> None:
-    now = with_tests(*beside(**{work: factor**2}), *beside(test="test_load"))
-    found = sentinels.doubts_at_tests(now, QUIET_TESTS)
+@pytest.mark.parametrize("work", ["product", "host"])
+@pytest.mark.parametrize("factor", [1.06, 1 / 1.06])
+def test_a_machine_of_another_speed_during_a_test_is_doubted_there_alone(work: str, factor: float) -> None:
+    now = with_tests(during(**{work: factor}), during(test="test_load"))
+    found = sentinels.doubts_in_tests(now, QUIET_TESTS)
     (doubt,) = found["test_vision"]
-    assert doubt.startswith("beside test_vision the ")
+    assert doubt.startswith(f"during test_vision the {'host' if work == 'host' else 'matrix product'}, work that never")
     assert found["test_load"] == []
     assert sentinels.doubts(now, QUIET_TESTS) == []
 
 
-def test_what_is_within_the_limit_beside_a_test_is_not() -> None:
-    now = with_tests(*beside(1.08), *beside(test="test_load"))
-    assert not any(sentinels.doubts_at_tests(now, QUIET_TESTS).values())
+def test_what_is_within_the_limit_during_a_test_is_not() -> None:
+    now = with_tests(during(1.04, 0.96), during(test="test_load"))
+    assert not any(sentinels.doubts_in_tests(now, QUIET_TESTS).values())
 
 
-def test_a_test_beside_which_nothing_was_timed_is_doubted_if_the_baseline_has_it() -> None:
-    found = sentinels.doubts_at_tests(with_tests(*beside(test="test_load")), QUIET_TESTS)
+def test_a_test_during_which_nothing_was_timed_is_doubted_if_the_baseline_has_it() -> None:
+    found = sentinels.doubts_in_tests(with_tests(during(test="test_load")), QUIET_TESTS)
     assert ["is missing that the baseline has" in doubt for doubt in found["test_vision"]] == [True, True]
     assert found["test_load"] == []
 
 
 def test_a_baseline_from_before_they_were_timed_says_nothing_of_tests() -> None:
-    assert sentinels.doubts_at_tests(with_tests(*beside(9.0)), QUIET) == {}
+    assert sentinels.doubts_in_tests(with_tests(during(9.0)), QUIET) == {}
 
 
-def test_what_is_timed_beside_tests_is_not_taken_for_an_end_of_the_run() -> None:
-    assert sentinels.speeds(with_tests(*beside(9.0))) == sentinels.speeds(run())
+def test_what_is_timed_during_tests_is_not_taken_for_an_end_of_the_run() -> None:
+    assert sentinels.speeds(with_tests(during(9.0))) == sentinels.speeds(run())
+
+
+def test_sessions_of_the_baseline_that_were_disturbed_are_known_and_do_not_widen_the_limit() -> None:
+    disturbed = with_tests(during(host=1.5), during(test="test_load"))
+    baseline = [*QUIET_TESTS[:7], disturbed, disturbed, disturbed]
+    assert sentinels.disturbed_tests(baseline) == [set()] * 7 + [{"test_vision"}] * 3
+    (doubt,) = sentinels.doubts_in_tests(with_tests(during(host=1.06), during(test="test_load")), baseline)[
+        "test_vision"
+    ]
+    assert "took +6.0 % of its time in the baseline (limit ±+5.0 %)" in doubt
