@@ -247,7 +247,8 @@ class VerdictRecord(msgspec.Struct, frozen=True, tag_field="record", tag="verdic
 class SentinelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="sentinel"):
     """How fast the machine itself was at an end of the run, or during a `test`: seconds of fixed work.
 
-    A matrix product; at the ends of a run a copy; during a test whose stage the host launches, a loop of Python.
+    A matrix product; at the ends of a run a copy; during a test in which the host has a part, reading what lies in its
+    cache, and small operations launched one by one.
 
     `throttled`: why the GPU is running slower than it could, in its driver's words; `other_processes`: those that
     use the GPU beside this one. Both None on the CPU, and where the driver does not tell.
@@ -259,7 +260,8 @@ class SentinelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="senti
     throttled: tuple[str, ...] | None = None
     other_processes: int | None = None
     test: str = ""
-    host_s: tuple[SecondsOrNone, ...] = ()
+    read_s: tuple[SecondsOrNone, ...] = ()
+    small_s: tuple[SecondsOrNone, ...] = ()
 
 
 class OutcomeRecord(msgspec.Struct, frozen=True, tag_field="record", tag="outcome"):

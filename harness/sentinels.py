@@ -27,10 +27,14 @@ SHARE_OF_ROUNDS = 0.25
 SHARE_OF_SESSIONS = 0.25
 # Of a few milliseconds each; during a test, a reading so often costs it a few percent of its time.
 INTERVAL_S = 0.2
+# Half of the smallest such cache of today's servers; a neighbour that takes some of it slows this down first.
+READ_BYTES = 16 << 20
 # A clock that has moved by less leaves every figure within its own minimum effect.
 SMALLEST_ON_GPU, SMALLEST_ON_CPU = math.log(1.03), math.log(1.05)
 # Two workloads, two moments, two directions: together they are wrong as often as one figure in one direction.
 PROBABILITY = 1 - 0.02 / 8
+# The first one is of the device, the others are of its host.
+IN_TESTS = ("matrix product", "cached read", "small operations")
 # To be wrong here costs one figure, which is then invalid; to see nothing may cost a false alarm.
 PROBABILITY_IN_TEST = 0.99
 
@@ -45,14 +49,13 @@ def observe(moment: Moment, device: str) -> SentinelRecord:
 class Watch:
     """Takes readings between a test's rounds, where no clock runs: what comes and goes within a test is seen.
 
-    `host`: of the host's own speed too, for a stage whose work Python launches piece by piece.
+    `host`: of the host's cache and of small operations too, for a stage that the host does or launches piece by piece.
     """
 
     def __init__(self, test: str, device: str, *, host: bool) -> None:
         """Take nothing yet, and no memory on the device before `between` is drawn from."""
         self._test, self._device = test, device
-        names = ("matrix product", "host") if host else ("matrix product",)
-        self._seconds: dict[str, list[float]] = {name: [] for name in names}
+        self._seconds: dict[str, list[float]] = {name: [] for name in (IN_TESTS if host else IN_TESTS[:1])}
 
     def between(self, samples: Iterable[AnySample]) -> Iterator[AnySample]:
         """Yield `samples`; before one of them comes a reading, if the last one is INTERVAL_S old."""
@@ -68,8 +71,10 @@ class Watch:
 
     def records(self) -> list[SentinelRecord]:
         """Return what was read so far, or nothing."""
-        product_s, host_s = (tuple(self._seconds.get(name, ())) for name in ("matrix product", "host"))
-        return [SentinelRecord("during", product_s, (), test=self._test, host_s=host_s)] if product_s else []
+        product_s, read_s, small_s = (tuple(self._seconds.get(name, ())) for name in IN_TESTS)
+        if not product_s:
+            return []
+        return [SentinelRecord("during", product_s, (), test=self._test, read_s=read_s, small_s=small_s)]
 
     def _ready(self) -> dict[str, Workload]:
         """The workloads, each done once; none where a model leaves no room for them on the device."""
@@ -113,7 +118,20 @@ def _copy(device: str) -> Workload:
     return copy
 
 
-def _host(_device: str) -> Workload:
+def _read(_device: str) -> Workload:
+    """Read what fits into the host's largest cache, which is often shared with other machines' work."""
+    import torch
+
+    numbers = torch.ones(READ_BYTES // 4)
+
+    def read() -> None:
+        for _ in range(4):
+            numbers.sum()
+
+    return read
+
+
+def _small_operations(_device: str) -> Workload:
     """What a stage does beside its arithmetic: Python, and operations too small to be anything but their launch."""
     import torch
 
@@ -127,7 +145,12 @@ def _host(_device: str) -> Workload:
 
 
 # A few milliseconds each, made for a device; their memory goes with them.
-WORKLOADS: dict[str, Callable[[str], Workload]] = {"matrix product": _product, "copy": _copy, "host": _host}
+WORKLOADS: dict[str, Callable[[str], Workload]] = {
+    "matrix product": _product,
+    "copy": _copy,
+    "cached read": _read,
+    "small operations": _small_operations,
+}
 
 
 def doubts(run: RunRecord, baseline: Sequence[RunRecord]) -> list[str]:
@@ -207,7 +230,7 @@ def speeds_in_tests(run: RunRecord) -> dict[tuple[str, str], float]:
 
 
 def _logarithms(of: SentinelRecord) -> Iterable[tuple[str, list[float]]]:
-    for work, seconds in (("matrix product", of.product_s), ("copy", of.copy_s), ("host", of.host_s)):
+    for work, seconds in zip(WORKLOADS, (of.product_s, of.copy_s, of.read_s, of.small_s), strict=True):
         logarithms = sorted(math.log(value) for value in seconds if value > 0)
         if logarithms:  # of a clock that stood still there is no speed
             yield work, logarithms

@@ -79,8 +79,8 @@ def test_a_session_that_cannot_be_trusted_is_invalid_however_slow(changes: dict[
     assert verdict(session(9.0, **changes), baseline()).state == "invalid"
 
 
-def during(test: str, host_s: float) -> tuple[SentinelRecord, ...]:
-    return (*QUIET, SentinelRecord("during", (1.0,), (), test=test, host_s=(host_s,)))
+def during(test: str, read_s: float) -> tuple[SentinelRecord, ...]:
+    return (*QUIET, SentinelRecord("during", (1.0,), (), test=test, read_s=(read_s,)))
 
 
 def test_what_was_measured_while_the_machine_was_slower_is_invalid() -> None:
@@ -88,7 +88,7 @@ def test_what_was_measured_while_the_machine_was_slower_is_invalid() -> None:
     slow = session(9.0, sentinels=during("test_vision", 2.0))
     found = verdict(slow, known)
     assert found.state == "invalid"
-    assert "during test_vision the host, work that never changes, took +100.0 %" in found.sentence
+    assert "during test_vision the cached read, work that never changes, took +100.0 %" in found.sentence
     running = judge_metric(slow, "time.vision.egpt", known)
     assert running is not None
     assert running.state == "invalid", "nor does it fail the test in a confirming session"

@@ -13,15 +13,16 @@ from harness import clock, sentinels
 from harness.records import RunRecord, SentinelRecord
 from tests.harness.made_runs import header
 
-PRODUCT_S, COPY_S, HOST_S = 0.004, 0.010, 0.002
+PRODUCT_S, COPY_S, READ_S, SMALL_S = 0.004, 0.010, 0.001, 0.002
 
 
 def observed(moment: Any, product: float = 1.0, copy: float = 1.0, **changes: Any) -> SentinelRecord:
     return SentinelRecord(moment, (PRODUCT_S * product,) * 9, (COPY_S * copy,) * 9, **changes)
 
 
-def during(product: float = 1.0, host: float = 1.0, test: str = "test_vision") -> SentinelRecord:
-    return SentinelRecord("during", (PRODUCT_S * product,) * 9, (), test=test, host_s=(HOST_S * host,) * 9)
+def during(product: float = 1.0, read: float = 1.0, small: float = 1.0, test: str = "test_vision") -> SentinelRecord:
+    read_s, small_s = (READ_S * read,) * 9, (SMALL_S * small,) * 9
+    return SentinelRecord("during", (PRODUCT_S * product,) * 9, (), test=test, read_s=read_s, small_s=small_s)
 
 
 def run(start: SentinelRecord | None = None, end: SentinelRecord | None = None, device: str = "cpu") -> RunRecord:
@@ -73,7 +74,10 @@ def take_down(monkeypatch: pytest.MonkeyPatch, worked: list[str], work: Callable
     )
 
 
-@pytest.mark.parametrize(("host", "names"), [(True, ["matrix product", "host"]), (False, ["matrix product"])])
+@pytest.mark.parametrize(
+    ("host", "names"),
+    [(True, ["matrix product", "cached read", "small operations"]), (False, ["matrix product"])],
+)
 def test_readings_come_between_the_rounds_when_they_are_due(
     host: bool, names: list[str], hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,8 +96,10 @@ def test_readings_come_between_the_rounds_when_they_are_due(
     assert worked[: len(names)] == names
     (record,) = watch.records()
     assert (record.moment, record.test, record.copy_s) == ("during", "test_vision", ())
-    assert [len(record.product_s), len(record.host_s)] == [3, 3 if host else 0]
-    assert record.product_s + record.host_s == pytest.approx((0.5,) * 3 * len(names))
+    assert [len(each) for each in (record.product_s, record.read_s, record.small_s)] == (
+        [3, 3, 3] if host else [3, 0, 0]
+    )
+    assert record.product_s + record.read_s + record.small_s == pytest.approx((0.5,) * 3 * len(names))
 
 
 def test_where_a_model_leaves_no_room_for_them_there_is_no_reading(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +138,8 @@ def test_real_workloads_do_something_that_takes_time() -> None:
     watch = sentinels.Watch("test_vision", "cpu", host=True)
     assert list(watch.between([1])) == [1]
     (during_test,) = watch.records()
-    assert min(record.product_s + record.copy_s + during_test.product_s + during_test.host_s) > 0
+    assert min(record.product_s + record.copy_s) > 0
+    assert min(during_test.product_s + during_test.read_s + during_test.small_s) > 0
 
 
 def test_a_machine_as_fast_as_ever_raises_no_doubt() -> None:
@@ -206,25 +213,28 @@ def with_tests(*records: SentinelRecord) -> RunRecord:
 QUIET_TESTS = [with_tests(during(), during(test="test_load")) for _ in range(10)]
 
 
-@pytest.mark.parametrize("work", ["product", "host"])
+@pytest.mark.parametrize(
+    ("work", "name"), [("product", "matrix product"), ("read", "cached read"), ("small", "small operations")]
+)
 @pytest.mark.parametrize("factor", [1.06, 1 / 1.06])
-def test_a_machine_of_another_speed_during_a_test_is_doubted_there_alone(work: str, factor: float) -> None:
-    now = with_tests(during(**{work: factor}), during(test="test_load"))
+def test_a_machine_of_another_speed_during_a_test_is_doubted_there_alone(work: str, name: str, factor: float) -> None:
+    changes: dict[str, Any] = {work: factor}
+    now = with_tests(during(**changes), during(test="test_load"))
     found = sentinels.doubts_in_tests(now, QUIET_TESTS)
     (doubt,) = found["test_vision"]
-    assert doubt.startswith(f"during test_vision the {'host' if work == 'host' else 'matrix product'}, work that never")
+    assert doubt.startswith(f"during test_vision the {name}, work that never changes")
     assert found["test_load"] == []
     assert sentinels.doubts(now, QUIET_TESTS) == []
 
 
 def test_what_is_within_the_limit_during_a_test_is_not() -> None:
-    now = with_tests(during(1.04, 0.96), during(test="test_load"))
+    now = with_tests(during(1.04, 0.96, 1.04), during(test="test_load"))
     assert not any(sentinels.doubts_in_tests(now, QUIET_TESTS).values())
 
 
 def test_a_test_during_which_nothing_was_timed_is_doubted_if_the_baseline_has_it() -> None:
     found = sentinels.doubts_in_tests(with_tests(during(test="test_load")), QUIET_TESTS)
-    assert ["is missing that the baseline has" in doubt for doubt in found["test_vision"]] == [True, True]
+    assert ["is missing that the baseline has" in doubt for doubt in found["test_vision"]] == [True] * 3
     assert found["test_load"] == []
 
 
@@ -237,10 +247,10 @@ def test_what_is_timed_during_tests_is_not_taken_for_an_end_of_the_run() -> None
 
 
 def test_sessions_of_the_baseline_that_were_disturbed_are_known_and_do_not_widen_the_limit() -> None:
-    disturbed = with_tests(during(host=1.5), during(test="test_load"))
+    disturbed = with_tests(during(read=1.5), during(test="test_load"))
     baseline = [*QUIET_TESTS[:7], disturbed, disturbed, disturbed]
     assert sentinels.disturbed_tests(baseline) == [set()] * 7 + [{"test_vision"}] * 3
-    (doubt,) = sentinels.doubts_in_tests(with_tests(during(host=1.06), during(test="test_load")), baseline)[
+    (doubt,) = sentinels.doubts_in_tests(with_tests(during(read=1.06), during(test="test_load")), baseline)[
         "test_vision"
     ]
     assert "took +6.0 % of its time in the baseline (limit ±+5.0 %)" in doubt
