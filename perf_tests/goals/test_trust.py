@@ -128,11 +128,11 @@ def table(selection: Selection, campaign: Campaign) -> Iterator[GoalTable]:
 
 @pytest.fixture(scope="module")
 def campaign(selection: Selection) -> Campaign:
-    """Short sessions of the stage tests: few samples; on a GPU one model by its fastest engine, in few short rounds."""
+    """Short sessions of the stage tests: few samples, and on a GPU one model by its fastest engine, in fewer rounds."""
     size: tuple[str, ...] = (f"--models={','.join(selection.models)}", "--max_samples=2", "--stage-samples=2")
     if selection.device != "cpu":
         one = (f"--models={selection.models[0]}", f"--engine={selection.engines[-1]}", "--stage-samples=1")
-        size = (*one, "--rounds=6", "--measurement_time=0.3", "--fixed_tokens=32", "--no_report")
+        size = (*one, "--rounds=6", "--measurement_time=0.3", "--no_report")
     tests = "not whole" if selection.device == "cpu" else "not whole and not events"
     words = ("perf_tests", "-k", tests, f"--model-set={selection.model_set}", f"--device={selection.device}")
     folder = ROOT / "results" / f"trust-{selection.model_set}-{selection.device.replace(':', '-')}"
