@@ -13,15 +13,7 @@ from harness.figures import MIB, comparable_rounds, highest, ms_per_token, times
 from harness.memory import meter_for
 from harness.pass_tally import PassTally, PassTimes
 from harness.progress import Progress, progress_on
-from harness.records import (
-    EngineRecord,
-    Failure,
-    JournalLine,
-    PassKind,
-    PassRecord,
-    SideBySideRecord,
-    StageRecord,
-)
+from harness.records import EngineRecord, Failure, JournalLine, PassKind, PassRecord, SideBySideRecord, StageRecord
 from harness.rounds import Benchmark
 from harness.sentinels import Watch
 from harness.session import Session

@@ -27,7 +27,7 @@ SHARE_OF_ROUNDS = 0.25
 SHARE_OF_SESSIONS = 0.25
 # Of a few milliseconds each; during a test, a reading so often costs it a few percent of its time.
 INTERVAL_S = 0.2
-# Half of the smallest such cache of today's servers; a neighbour that takes some of it slows this down first.
+# Half of the last cache of the processor it was chosen on; a neighbour that takes some of that slows this down first.
 READ_BYTES = 16 << 20
 # A clock that has moved by less leaves every figure within its own minimum effect.
 SMALLEST_ON_GPU, SMALLEST_ON_CPU = math.log(1.03), math.log(1.05)
@@ -176,7 +176,8 @@ def doubts_in_tests(run: RunRecord, baseline: Sequence[RunRecord]) -> dict[str, 
     smallest, here = _smallest(run), speeds_in_tests(run)
     found: dict[str, list[str]] = {}
     for (test, work), values in _by_name(map(speeds_in_tests, baseline)).items():
-        undisturbed = [value for value in values if abs(value - _usual(values)) <= smallest]
+        usual = _usual(values)
+        undisturbed = [value for value in values if abs(value - usual) <= smallest]
         what = f"during {test} the {work}"
         found.setdefault(test, []).extend(
             _departure(what, here.get((test, work)), undisturbed, smallest, PROBABILITY_IN_TEST)
@@ -237,6 +238,7 @@ def _logarithms(of: SentinelRecord) -> Iterable[tuple[str, list[float]]]:
 
 
 def _usual(values: Sequence[float]) -> float:
+    """Return how fast a machine is that nothing disturbs, from a reading of each session."""
     return quantile(sorted(values), SHARE_OF_SESSIONS)
 
 
