@@ -20,9 +20,9 @@ import msgspec
 import pytest
 
 from fixtures.selection import Selection
-from harness.baselines import find_baseline, read_sessions
+from harness.baselines import find_baseline, read_sessions, sessions_for, store
 from harness.child_session import PytestArguments
-from harness.gate import INJECTED_WORK, flagged, judge_session, merged
+from harness.gate import INJECTED_WORK, Baseline, flagged, judge_session, merged
 from harness.journal import FILE_NAME as JOURNAL_NAME
 from harness.journal import read_journal
 from harness.records import GateRecord, ModelRecord, RunRecord
@@ -63,11 +63,12 @@ class Campaign:
         return self.folder / "baselines"
 
     def record_baseline(self) -> None:
-        """Add sessions until the baseline has as many as it takes."""
-        for count in range(1, BASELINE_SESSIONS + 1):
-            if len(read_sessions(self.baselines)) < count:
-                command = ["baseline", f"--baselines={self.baselines}", "record", f"--sessions={count}", "--"]
-                self._run([sys.executable, "-m", "harness", *command, *self.arguments])
+        """Add sessions until the baseline has as many as it takes, by the rule of the command that records them."""
+        while len(known := self._baseline_sessions()) < sessions_for(Baseline("", known), BASELINE_SESSIONS):
+            folder = self.folder / f"baseline-{len(known):02}"
+            if not self._is_complete(folder):
+                self._run(PytestArguments.parse(self.arguments).command(folder))
+            store(self.baselines, folder)
 
     def gate(self, name: str) -> RunRecord:
         """Return a session judged by the command that a user types, both of its processes included."""
@@ -91,6 +92,9 @@ class Campaign:
         """How long each command took, of this piece and those before: of a gate that flags, both of its sessions."""
         lines = self._seconds.read_text(encoding="utf-8").split() if self._seconds.exists() else []
         return [float(line) for line in lines]
+
+    def _baseline_sessions(self) -> list[RunRecord]:
+        return [each.record.run for each in read_sessions(self.baselines)]
 
     @property
     def _seconds(self) -> Path:

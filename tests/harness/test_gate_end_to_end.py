@@ -292,6 +292,18 @@ def test_recording_goes_on_where_it_was_and_then_has_nothing_to_do(recorded, tmp
     assert "has 2 sessions already" in again.stdout
 
 
+def test_recording_measures_another_session_for_each_disturbed_one_up_to_twice_as_many(recorded, tmp_path):
+    suite = GatedSuite(tmp_path)
+    shutil.copytree(recorded.folder / "baselines", tmp_path / "baselines")
+    copies(tmp_path, 2)
+    arguments = ["baseline", "record", "--sessions=3", "--", *PLUGINS, "suite", "--rounds=2"]
+    more = suite.harness(*arguments, STUB_MACHINE="1.5:load")
+    lines = more.stdout.splitlines()
+    assert [line[:14] for line in lines] == [f"session {number}" for number in ("3 of 4", "4 of 5", "5 of 6", "6 of 6")]
+    assert lines[0].endswith("; 1 more for disturbed ones)")
+    assert "has 6 sessions already" in suite.harness(*arguments).stdout
+
+
 def test_a_session_that_fails_is_no_part_of_a_baseline(own):
     result = own.harness(
         "baseline", "record", "--sessions=11", "--", *PLUGINS, "suite", "--rounds=2", STUB_FAIL="load:s1"
