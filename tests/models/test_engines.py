@@ -7,16 +7,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
 from fixtures.architectures import MODEL_KEYS
 from fixtures.dataset import Dataset
 from fixtures.embedded import EmbeddedSpec, ensure_embedded
 from fixtures.engines.decoder import Decoder
 from fixtures.engines.graphs import Graphs
-from fixtures.engines.plain_operations import PlainDecoderOperations
+from fixtures.engines.plain_operations import PlainDecoderOperations, PlainTowerOperations
 from fixtures.engines.static_language import StaticLanguage
-from fixtures.engines.weights import decoder_weights
+from fixtures.engines.tower import Tower
+from fixtures.engines.weights import decoder_weights, tower_weights
 from fixtures.errors import CheckpointError, ChoiceError
 from fixtures.language import LanguageModel, decode, prefill
 from fixtures.models import ModelSettings, pipeline_loaders
@@ -360,3 +361,25 @@ def test_kernels_at_the_edges_of_their_blocks(changes, prompt, dtype):
         token = theirs.argmax(-1)[None]
         mine, theirs = static.advance(static.embed(token), cache), library.advance(library.embed(token), theirs_cache)
     assert graphs.log.captures == 2
+
+
+@needs_gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("side", [14, 56, 112, 224])
+@pytest.mark.parametrize(("width", "heads"), [(64, 4), (72, 3)])
+def test_tower_kernels_at_the_edges_of_their_blocks(width, heads, side, dtype):
+    from fixtures.engines.triton_operations import TritonTowerOperations
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": width, "num_attention_heads": heads, "intermediate_size": 4 * width}
+    model = CLIPVisionModel(CLIPVisionConfig(**sizes, num_hidden_layers=3, image_size=side, patch_size=14)).to(
+        "cuda", dtype
+    )
+    for parameter in model.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    weights = tower_weights(getattr(model, "vision_model", model), 3)
+    pixels = torch.randn(3, 3, side, side, device="cuda", dtype=dtype)
+    with torch.inference_mode():
+        mine = Tower(weights, TritonTowerOperations(weights))(pixels).float()
+        theirs = Tower(weights, PlainTowerOperations(weights))(pixels).float()
+    assert (mine - theirs).abs().max() < 40 * torch.finfo(dtype).eps * theirs.abs().max()
