@@ -127,8 +127,8 @@ def _of(stored: Sequence[StoredSession], folder: Path) -> Baseline:
 def _changes(before: Baseline, after: Baseline) -> Iterator[str]:
     """Yield a line for the number of sessions, and for each figure whose centre or limit moves."""
     yield f"{len(before.sessions)} -> {len(after.sessions)} sessions"
-    for name, metrics in after.undisturbed.items():
-        was = [each.value for each in before.undisturbed.get(name, [])]
+    for name, metrics in after.counting.items():
+        was = [each.value for each in before.counting.get(name, [])]
         now = [each.value for each in metrics]
         if min(len(was), len(now)) < 2:
             continue

@@ -25,8 +25,6 @@ from harness.run_folder import write_whole
 DEFAULT_FOLDER = "baselines"
 BENCHMARK_FILE_NAME = "benchmark.json"
 OURS = "event_vlm_perf"
-# Where most sessions are disturbed, more of them would be too.
-_MOST_PER_UNDISTURBED = 2
 _NUMBERED = re.compile(r"(\d{4})_.*\.json")
 
 
@@ -76,8 +74,7 @@ def find_baseline(stored: Iterable[StoredSession], run: RunRecord) -> Baseline |
 
 def sessions_for(baseline: Baseline, undisturbed: int) -> int:
     """Return how many sessions it takes until each figure has so many that nothing disturbed; twice that at most."""
-    lost = (len(known) - len(baseline.undisturbed.get(name, ())) for name, known in baseline.metrics.items())
-    return min(undisturbed + max(lost, default=0), _MOST_PER_UNDISTURBED * undisturbed)
+    return undisturbed + min(undisturbed, max(baseline.disturbed.values(), default=0))
 
 
 def why_none(stored: Sequence[StoredSession], run: RunRecord, folder: Path) -> str:

@@ -6,7 +6,7 @@ Pure: a `RunRecord` goes in, numbers come out; the terminal, the limits and the 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -16,6 +16,8 @@ from harness.records import PassKind, PassRecord, RunRecord, SideBySideRecord, S
 from harness.stages import LEGACY_STAGES, UNDIVIDED, prevailing_state
 from harness.statistics import Summary, mean, median, summarize
 
+# One number of many rounds.
+Pooling = Callable[[Collection[float]], float]
 LEGACY_READER = "legacy reader"
 MIB = 1024 * 1024
 
@@ -135,15 +137,17 @@ def paired(draft: Mapping[str, PassRecord], target: Mapping[str, PassRecord]) ->
     return [(draft[sample], target[sample]) for sample in draft if sample in target]
 
 
-def gated_stage_1(run: RunRecord, target: str) -> Speedup | None:
+def gated_stage_1(run: RunRecord, target: str, of_sample: Pooling = median) -> Speedup | None:
     """Return stage 1's speedup from the stage tests, or None where one side was not measured, or in another state.
+
+    `of_sample`: what is taken of a sample's own rounds.
 
     The target's MP4 files are read by the legacy reader, the yardstick: a better reader must not look like a loss.
     A target that reads no MP4 has no such variant and is taken as it is, unless it was taken out of a cache.
     """
-    draft = seconds_by_sample(run, run.header.draft or "", "load", "")
-    by_legacy = seconds_by_sample(run, target, "load", LEGACY_READER)
-    target_s = by_legacy or _without_mp4(run, target)
+    draft = seconds_by_sample(run, run.header.draft or "", "load", "", of_sample=of_sample)
+    by_legacy = seconds_by_sample(run, target, "load", LEGACY_READER, of_sample=of_sample)
+    target_s = by_legacy or _without_mp4(run, target, of_sample)
     both = [sample for sample in draft if sample in target_s]
     variant = LEGACY_READER if by_legacy else ""
     if not both or _load_states(run, run.header.draft or "", "") != _load_states(run, target, variant):
@@ -152,16 +156,22 @@ def gated_stage_1(run: RunRecord, target: str) -> Speedup | None:
 
 
 def seconds_by_sample(
-    run: RunRecord, model: str, stage: str, variant: str, engine: str | None = None
+    run: RunRecord,
+    model: str,
+    stage: str,
+    variant: str,
+    *,
+    engine: str | None = None,
+    of_sample: Pooling = median,
 ) -> dict[str, float]:
-    """Return each sample's median over its comparable timed rounds, by one engine where the stage has several."""
+    """Return `of_sample` of each sample's comparable timed rounds, by one engine where the stage has several."""
     rounds: dict[str, list[float]] = defaultdict(list)
     for record in run.stages:
         is_asked_for = (record.model, record.stage, record.variant) == (model, stage, variant)
         if is_asked_for and record.engine in {None, engine}:
             for sample, seconds in comparable_rounds(record):
                 rounds[sample].append(seconds)
-    return {sample: median(values) for sample, values in rounds.items()}
+    return {sample: of_sample(values) for sample, values in rounds.items()}
 
 
 def stage_memory(run: RunRecord) -> dict[tuple[str, str], MemoryPeak]:
@@ -321,6 +331,8 @@ def _comparison(target: str, engine: str, pairs: list[tuple[PassRecord, PassReco
     )
 
 
-def _without_mp4(run: RunRecord, target: str) -> dict[str, float]:
+def _without_mp4(run: RunRecord, target: str, of_sample: Pooling) -> dict[str, float]:
     read = {source for record in run.stages if record.model == target for source in record.sources}
-    return {} if any("mp4" in source for source in read) else seconds_by_sample(run, target, "load", "")
+    if any("mp4" in source for source in read):
+        return {}
+    return seconds_by_sample(run, target, "load", "", of_sample=of_sample)

@@ -31,30 +31,37 @@ INJECTED_WORK = "injected work"
 class Baseline:
     """Sessions of one fingerprint, with their figures, which are computed once.
 
-    `undisturbed` has those that are compared with: times and speedups only of sessions whose machine was as fast during
-    the figure's tests as in the faster of them.
+    `metrics` has those of all sessions; `counting` those that are compared with: of times and speedups only the ones
+    whose machine was as fast during the figure's tests as in the faster of the sessions, if those are enough.
+    `disturbed`: in how many sessions it was not, by figure.
     """
 
     name: str
     sessions: Sequence[RunRecord]
     metrics: dict[str, list[Metric]] = field(init=False)
-    undisturbed: dict[str, list[Metric]] = field(init=False)
+    counting: dict[str, list[Metric]] = field(init=False)
+    disturbed: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
         """Gather each figure over the sessions that have it."""
-        self.metrics, self.undisturbed = {}, {}
-        for session, disturbed in zip(self.sessions, sentinels.disturbed_tests(self.sessions), strict=True):
+        found: dict[str, list[tuple[Metric, bool]]] = {}
+        for session, tests in zip(self.sessions, sentinels.disturbed_tests(self.sessions), strict=True):
             for name, metric in session_metrics(session).items():
-                self.metrics.setdefault(name, []).append(metric)
-                if not (_depends_on_speed(metric) and disturbed.intersection(metric.tests)):
-                    self.undisturbed.setdefault(name, []).append(metric)
+                disturbed = _depends_on_speed(metric) and not tests.isdisjoint(metric.tests)
+                found.setdefault(name, []).append((metric, disturbed))
+        self.metrics = {name: [metric for metric, _ in each] for name, each in found.items()}
+        self.counting = {name: sentinels.counting(each) for name, each in found.items()}
+        self.disturbed = {name: sum(disturbed for _, disturbed in each) for name, each in found.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Doubts:
-    """Why figures cannot be trusted, in words: all of the session's, those of a test, all of the baseline's."""
+    """Why figures cannot be trusted, in words: all of the session's, all of the baseline's.
 
-    of_tests: Mapping[str, Sequence[str]]
+    `slowed`: what slowed a test down that is not the program; it excuses figures that are worse, and no others.
+    """
+
+    slowed: Mapping[str, Sequence[str]]
     of_session: Collection[str] = ()
     of_baseline: Collection[str] = ()
 
@@ -63,7 +70,7 @@ def judge_session(run: RunRecord, baseline: Baseline) -> list[GateRecord]:
     """Return a verdict on every figure that the session or the baseline has."""
     found = session_metrics(run)
     doubts = Doubts(
-        of_tests=sentinels.doubts_in_tests(run, baseline.sessions),
+        slowed=sentinels.slowed_tests(run, baseline.sessions),
         of_session=[*injections(run), *interruptions(run), *sentinels.doubts(run, baseline.sessions)],
         of_baseline=sentinels.baseline_doubts(baseline.sessions),
     )
@@ -76,7 +83,7 @@ def judge_metric(run: RunRecord, name: str, baseline: Baseline) -> GateRecord | 
     metric = session_metrics(run).get(name)
     if metric is None or len(baseline.metrics.get(name, [])) < FEWEST_SESSIONS:
         return None
-    return _judge_doubting(run, name, metric, baseline, Doubts(sentinels.doubts_in_tests(run, baseline.sessions)))
+    return _judge_doubting(run, name, metric, baseline, Doubts(sentinels.slowed_tests(run, baseline.sessions)))
 
 
 def missing_baseline(sentence: str) -> list[GateRecord]:
@@ -110,25 +117,30 @@ def flagged(gates: Iterable[GateRecord]) -> list[GateRecord]:
 
 def _judge_doubting(run: RunRecord, name: str, metric: Metric | None, baseline: Baseline, doubts: Doubts) -> GateRecord:
     """Judge one figure; the first reason not to holds."""
-    known, undisturbed = baseline.metrics.get(name, []), baseline.undisturbed.get(name, [])
+    known, counting = baseline.metrics.get(name, []), baseline.counting.get(name, [])
     if metric is None:
         return _without_figure(known[0], "not run", f"not run: {_why_not_run(run, known[0])}")
     if len(known) < FEWEST_SESSIONS:
         has = f"the baseline has {len(known)} sessions of it" if known else "the baseline has not got it"
         return _without_figure(metric, "missing baseline", f"{has}, {FEWEST_SESSIONS} or more are needed (better 10)")
-    invalid = doubts.of_session or _fewer_rounds(run, metric, known) or _during_its_tests(metric, doubts)
+    invalid = doubts.of_session or _fewer_rounds(run, metric, known)
     if invalid:
         return _without_figure(metric, "invalid", "; ".join(invalid))
-    if len(undisturbed) < FEWEST_SESSIONS:
-        few = f"in only {len(undisturbed)} of the baseline's {len(known)} sessions was the machine undisturbed"
-        return _without_figure(metric, "unstable", f"{few}: record more of them, on a quieter machine")
-    values = [each.value for each in undisturbed]
+    values = [each.value for each in counting]
     prediction = predict(values, metric.minimum_effect)
     unstable = doubts.of_baseline or _instability(metric, values, prediction)
     if unstable:
         advice = "look for what differs between its sessions, and retire those that stand apart or record it anew"
+        if counting == known and baseline.disturbed[name]:
+            busy = f"{baseline.disturbed[name]} of its {len(known)} sessions"
+            advice = f"something slowed the machine down during {busy}, record them anew when it is quiet"
         return _without_figure(metric, "unstable", f"{'; '.join(unstable)}: {advice}")
-    return _beside(run, metric, undisturbed, prediction)
+    verdict = _beside(run, metric, counting, prediction)
+    excuses = _excuses(metric, doubts)
+    if verdict.state == "flagged" and excuses:
+        sentence = f"{verdict.sentence}; {'; '.join(excuses)}"
+        return msgspec.structs.replace(verdict, state="invalid", sentence=sentence)
+    return verdict
 
 
 def injections(run: RunRecord) -> list[str]:
@@ -213,11 +225,11 @@ def _fewer_rounds(run: RunRecord, metric: Metric, known: Sequence[Metric]) -> li
     return [f"{len(record.failures)} rounds of {record.test} failed" for record in failed]
 
 
-def _during_its_tests(metric: Metric, doubts: Doubts) -> list[str]:
-    """Complain of a machine that was of another speed during a test."""
+def _excuses(metric: Metric, doubts: Doubts) -> list[str]:
+    """Return why a figure may be worse though the program is not: its machine was slower during a test."""
     if not _depends_on_speed(metric):
         return []
-    return [doubt for test in metric.tests for doubt in doubts.of_tests.get(test, ())]
+    return [words for test in metric.tests for words in doubts.slowed.get(test, ())]
 
 
 def _depends_on_speed(metric: Metric) -> bool:

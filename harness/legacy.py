@@ -93,7 +93,7 @@ def _pass_keys(record: PassRecord) -> Record:
 
 
 def _stage_test_keys(run: RunRecord, model: str, engine: str) -> dict[str, Record]:
-    by_stage = {stage: seconds_by_sample(run, model, stage, "", engine) for stage in STAGES}
+    by_stage = {stage: seconds_by_sample(run, model, stage, "", engine=engine) for stage in STAGES}
     found: dict[str, Record] = {}
     for sample in run.header.samples:
         keys: Record = {}

@@ -12,17 +12,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from harness import clock
-from harness.prediction import falls_into_two, is_beyond, predict
+from harness.prediction import FEWEST_SESSIONS, falls_into_two, is_beyond, predict
 from harness.records import Moment, RunRecord, SentinelRecord
-from harness.statistics import median, quantile
+from harness.statistics import lower_decile, quantile
 
 Workload = Callable[[], object]
 Name = TypeVar("Name", str, tuple[str, str])
 AnySample = TypeVar("AnySample")
+Value = TypeVar("Value")
 
 WARM_UP, ROUNDS = 5, 30
-# A clock that is slower slows every round down; what else runs for a moment slows some, and says nothing of the rest.
-SHARE_OF_ROUNDS = 0.25
 # What else runs only slows down: an undisturbed machine is as fast as in the faster of a baseline's sessions.
 SHARE_OF_SESSIONS = 0.25
 # Of a few milliseconds each; during a test, a reading so often costs it a few percent of its time.
@@ -35,8 +34,6 @@ SMALLEST_ON_GPU, SMALLEST_ON_CPU = math.log(1.03), math.log(1.05)
 PROBABILITY = 1 - 0.02 / 8
 # The first one is of the device, the others are of its host.
 IN_TESTS = ("matrix product", "cached read", "small operations")
-# To be wrong here costs one figure, which is then invalid; to see nothing may cost a false alarm.
-PROBABILITY_IN_TEST = 0.99
 
 
 def observe(moment: Moment, device: str) -> SentinelRecord:
@@ -49,13 +46,15 @@ def observe(moment: Moment, device: str) -> SentinelRecord:
 class Watch:
     """Takes readings between a test's rounds, where no clock runs: what comes and goes within a test is seen.
 
-    `host`: of the host's cache and of small operations too, for a stage that the host does or launches piece by piece.
+    `host`: whether it does the stage, or launches it piece by piece. Of a GPU nothing is read: beside a test it is as
+    fast as the test's own heat lets it be, which is the program's doing.
     """
 
     def __init__(self, test: str, device: str, *, host: bool) -> None:
-        """Take nothing yet, and no memory on the device before `between` is drawn from."""
-        self._test, self._device = test, device
-        self._seconds: dict[str, list[float]] = {name: [] for name in (IN_TESTS if host else IN_TESTS[:1])}
+        """Take nothing yet, and no memory before `between` is drawn from."""
+        self._test = test
+        works = IN_TESTS if device == "cpu" else IN_TESTS[1:] if host else ()
+        self._seconds: dict[str, list[float]] = {name: [] for name in works}
 
     def between(self, samples: Iterable[AnySample]) -> Iterator[AnySample]:
         """Yield `samples`; before one of them comes a reading, if the last one is INTERVAL_S old."""
@@ -72,20 +71,15 @@ class Watch:
     def records(self) -> list[SentinelRecord]:
         """Return what was read so far, or nothing."""
         product_s, read_s, small_s = (tuple(self._seconds.get(name, ())) for name in IN_TESTS)
-        if not product_s:
+        if not read_s:
             return []
         return [SentinelRecord("during", product_s, (), test=self._test, read_s=read_s, small_s=small_s)]
 
     def _ready(self) -> dict[str, Workload]:
-        """The workloads, each done once; none where a model leaves no room for them on the device."""
-        import torch
-
-        try:
-            works = {name: WORKLOADS[name](self._device) for name in self._seconds}
-            for work in works.values():
-                work()
-        except torch.OutOfMemoryError:
-            return {}
+        """The workloads, each done once."""
+        works = {name: WORKLOADS[name]("cpu") for name in self._seconds}
+        for work in works.values():
+            work()
         return works
 
 
@@ -171,28 +165,25 @@ def doubts(run: RunRecord, baseline: Sequence[RunRecord]) -> list[str]:
     return found
 
 
-def doubts_in_tests(run: RunRecord, baseline: Sequence[RunRecord]) -> dict[str, list[str]]:
-    """Return by test why its own figures cannot be trusted: the machine was of another speed while it ran."""
-    smallest, here = _smallest(run), speeds_in_tests(run)
-    found: dict[str, list[str]] = {}
-    for (test, work), values in _by_name(map(speeds_in_tests, baseline)).items():
-        usual = _usual(values)
-        undisturbed = [value for value in values if abs(value - usual) <= smallest]
-        what = f"during {test} the {work}"
-        found.setdefault(test, []).extend(
-            _departure(what, here.get((test, work)), undisturbed, smallest, PROBABILITY_IN_TEST)
-        )
-    return found
+def slowed_tests(run: RunRecord, baseline: Sequence[RunRecord]) -> dict[str, list[str]]:
+    """Return by test, in words, what took longer during it than in the faster of the baseline's sessions."""
+    return _slowed(speeds_in_tests(run), _usual_in_tests(baseline))
 
 
 def disturbed_tests(baseline: Sequence[RunRecord]) -> list[set[str]]:
-    """Return by session the tests during which its machine was of another speed than in the faster of the sessions."""
-    readings = [speeds_in_tests(session) for session in baseline]
-    usual = {place: _usual(values) for place, values in _by_name(readings).items()}
-    return [
-        {place[0] for place, value in reading.items() if abs(value - usual[place]) > _smallest(session)}
-        for session, reading in zip(baseline, readings, strict=True)
-    ]
+    """Return by session of a baseline the tests during which its machine was slower than in the faster sessions."""
+    usual = _usual_in_tests(baseline)
+    return [set(_slowed(speeds_in_tests(session), usual)) for session in baseline]
+
+
+def counting(sessions: Iterable[tuple[Value, bool]]) -> list[Value]:
+    """Return what counts of a baseline's sessions, each with whether it was disturbed: the others, if they are enough.
+
+    Else all do: what they spread by is then what a new session may differ by.
+    """
+    known = list(sessions)
+    undisturbed = [value for value, disturbed in known if not disturbed]
+    return undisturbed if len(undisturbed) >= FEWEST_SESSIONS else [value for value, _ in known]
 
 
 def baseline_doubts(baseline: Sequence[RunRecord]) -> list[str]:
@@ -210,47 +201,56 @@ def baseline_doubts(baseline: Sequence[RunRecord]) -> list[str]:
 
 
 def speeds(run: RunRecord) -> dict[str, float]:
-    """Return the logarithm of the lower-quartile seconds of each workload at each end of the run, by name."""
+    """Return the logarithm of each workload's seconds at each end of the run, by name: the lower decile, as of figures.
+
+    A clock that is slower slows every round down; what else runs for a moment slows some, and says nothing of the rest.
+    """
     found = {}
     for each in run.sentinels:
         for work, logarithms in _logarithms(each) if not each.test else ():
-            found[f"{work} at the {each.moment}"] = quantile(logarithms, SHARE_OF_ROUNDS)
+            found[f"{work} at the {each.moment}"] = lower_decile(logarithms)
     return found
 
 
 def speeds_in_tests(run: RunRecord) -> dict[tuple[str, str], float]:
-    """Return the logarithm of the median seconds of each workload during each test, by test and workload.
-
-    The median: what slows half of them down has slowed half of the test's own rounds as well.
-    """
+    """Return the logarithm of each workload's seconds during each test, by test and workload: their lower decile."""
     rounds: dict[tuple[str, str], list[float]] = {}
     for each in run.sentinels:
         for work, logarithms in _logarithms(each) if each.test else ():
             rounds.setdefault((each.test, work), []).extend(logarithms)
-    return {place: median(logarithms) for place, logarithms in rounds.items()}
+    return {place: lower_decile(logarithms) for place, logarithms in rounds.items()}
 
 
 def _logarithms(of: SentinelRecord) -> Iterable[tuple[str, list[float]]]:
     for work, seconds in zip(WORKLOADS, (of.product_s, of.copy_s, of.read_s, of.small_s), strict=True):
-        logarithms = sorted(math.log(value) for value in seconds if value > 0)
+        logarithms = [math.log(value) for value in seconds if value > 0]
         if logarithms:  # of a clock that stood still there is no speed
             yield work, logarithms
 
 
-def _usual(values: Sequence[float]) -> float:
-    """Return how fast a machine is that nothing disturbs, from a reading of each session."""
-    return quantile(sorted(values), SHARE_OF_SESSIONS)
+def _usual_in_tests(baseline: Sequence[RunRecord]) -> dict[tuple[str, str], float]:
+    """Return how fast a machine is that nothing disturbs: in the faster of the sessions."""
+    by_place = _by_name(map(speeds_in_tests, baseline))
+    return {place: quantile(sorted(values), SHARE_OF_SESSIONS) for place, values in by_place.items()}
 
 
-def _departure(
-    what: str, here: float | None, values: Sequence[float], smallest: float, probability: float = PROBABILITY
-) -> list[str]:
+def _slowed(here: Mapping[tuple[str, str], float], usual: Mapping[tuple[str, str], float]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for (test, work), value in here.items():
+        change = value - usual.get((test, work), value)
+        if change > SMALLEST_ON_CPU:
+            words = f"during {test} the {work}, work that never changes, took {_percent(change)} of its usual time"
+            found.setdefault(test, []).append(words)
+    return found
+
+
+def _departure(what: str, here: float | None, values: Sequence[float], smallest: float) -> list[str]:
     """Return in words how far a workload's speed lies from what the baseline predicts, where that is too far."""
     if here is None:
         return [f"{what} is missing that the baseline has"]
     if len(values) < 2:
         return []
-    prediction = predict(values, smallest, probability)
+    prediction = predict(values, smallest, PROBABILITY)
     change = here - float(prediction.centre)
     if not is_beyond(prediction, abs(change)):
         return []

@@ -63,8 +63,8 @@ class Campaign:
         return self.folder / "baselines"
 
     def record_baseline(self) -> None:
-        """Add sessions until the baseline has as many as it takes, by the rule of the command that records them."""
-        while len(known := self._baseline_sessions()) < sessions_for(Baseline("", known), BASELINE_SESSIONS):
+        """Add sessions until the baseline has as many as it takes; on a CPU by the rule of the command for that."""
+        while len(known := self._baseline_sessions()) < self._wanted(known):
             folder = self.folder / f"baseline-{len(known):02}"
             if not self._is_complete(folder):
                 self._run(PytestArguments.parse(self.arguments).command(folder))
@@ -95,6 +95,10 @@ class Campaign:
 
     def _baseline_sessions(self) -> list[RunRecord]:
         return [each.record.run for each in read_sessions(self.baselines)]
+
+    def _wanted(self, known: Sequence[RunRecord]) -> int:
+        on_cpu = self.device == "cpu"
+        return sessions_for(Baseline("", known), BASELINE_SESSIONS) if on_cpu else BASELINE_SESSIONS
 
     @property
     def _seconds(self) -> Path:

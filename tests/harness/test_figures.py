@@ -234,9 +234,9 @@ def test_a_samples_time_is_that_of_the_engine_asked_for() -> None:
         stage_test("egpt", "decode", {"s1": [1]}, engine="graph"),
         DRAFT_LOAD,
     )
-    assert seconds_by_sample(run, "egpt", "decode", "", "eager") == {"s1": 8}
-    assert seconds_by_sample(run, "egpt", "decode", "", "graph") == {"s1": 1}
-    assert seconds_by_sample(run, "egpt", "load", "", "graph") == {"s1": 2, "s2": 4}
+    assert seconds_by_sample(run, "egpt", "decode", "", engine="eager") == {"s1": 8}
+    assert seconds_by_sample(run, "egpt", "decode", "", engine="graph") == {"s1": 1}
+    assert seconds_by_sample(run, "egpt", "load", "", engine="graph") == {"s1": 2, "s2": 4}
 
 
 def test_stage_figure_is_over_all_rounds_of_all_samples() -> None:
