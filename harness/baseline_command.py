@@ -21,7 +21,7 @@ _WORTH_A_LINE = 0.001
 
 
 def record(baselines: Path, words: Sequence[str], sessions: int) -> None:
-    """Measure in fresh processes until so many undisturbed sessions were made by these arguments on this machine.
+    """Measure in fresh processes until the baseline of these arguments and machine has so many undisturbed sessions.
 
     For each session during which something else slowed a figure's tests down one more is measured, up to twice as many
     in all. Each is kept as soon as it is there, so that an interrupted recording goes on where it was. Raises
@@ -29,22 +29,23 @@ def record(baselines: Path, words: Sequence[str], sessions: int) -> None:
     """
     arguments = PytestArguments.parse(words)
     known = [each for each in read_sessions(baselines) if _is_of(each, words)]
-    have, wanted = len(known), sessions
+    have, wanted = 0, sessions
     if known:
-        have, wanted = _have_and_wanted(baselines, known[0].path.parent, sessions)
-    if have >= wanted:
-        sys.stdout.write(f"{known[0].path.parent} has {have} sessions already; ask for more by --sessions\n")
-        return
+        newest = max(known, key=lambda each: each.record.run.header.started_at).path.parent
+        have, wanted = _have_and_wanted(baselines, newest, sessions)
+        if have >= wanted:
+            sys.stdout.write(f"{newest} has {have} sessions already; ask for more by --sessions\n")
+            return
     took = []
     while have < wanted:
         start = time.monotonic()
         path = _one_session(baselines, arguments, words)
         took.append(time.monotonic() - start)
         have, wanted = _have_and_wanted(baselines, path.parent, sessions)
-        left = (wanted - have) * sum(took) / len(took) / 60
+        left = max(wanted - have, 0) * sum(took) / len(took) / 60
         instead = f"; {wanted - sessions} more for disturbed ones" if wanted > sessions else ""
         sys.stdout.write(
-            f"session {have} of {wanted}: {path} ({took[-1]:.0f} s; about {max(left, 0):.0f} min left{instead})\n"
+            f"session {have} of {max(have, wanted)}: {path} ({took[-1]:.0f} s; about {left:.0f} min left{instead})\n"
         )
         sys.stdout.flush()
 
@@ -127,8 +128,8 @@ def _of(stored: Sequence[StoredSession], folder: Path) -> Baseline:
 def _changes(before: Baseline, after: Baseline) -> Iterator[str]:
     """Yield a line for the number of sessions, and for each figure whose centre or limit moves."""
     yield f"{len(before.sessions)} -> {len(after.sessions)} sessions"
-    for name, metrics in after.counting.items():
-        was = [each.value for each in before.counting.get(name, [])]
+    for name, metrics in after.compared.items():
+        was = [each.value for each in before.compared.get(name, [])]
         now = [each.value for each in metrics]
         if min(len(was), len(now)) < 2:
             continue

@@ -5,7 +5,7 @@ flagged            worse than the limit, in one session; a second one decides
 regressed          worse in both sessions, and so is their mean
 improved           better than the limit: time for a new baseline; or a speedup fell since only its target got faster
 unstable           the baseline itself cannot tell
-invalid            the session cannot be trusted
+invalid            the session cannot be trusted, or the figure is worse and so was the machine
 missing baseline   fewer than five sessions to compare with
 not run            the baseline has it and the session has not
 """
@@ -23,6 +23,9 @@ from harness.prediction import FEWEST_SESSIONS, Prediction, falls_into_two, is_b
 from harness.records import GateRecord, GateState, RunRecord
 
 EVERYTHING = "everything"
+# How many times more than the sentinels of its test a figure may have lost for that to be the machine's doing: of what
+# lost over 10 % on a shared machine while sentinels did over 5 %, 95 % lost less (33 sessions of 16 tests).
+EXCUSED_TIMES = 3.0
 # What a model's facts say, under `extra`, where the goal tables have slowed it down on purpose.
 INJECTED_WORK = "injected work"
 
@@ -31,15 +34,15 @@ INJECTED_WORK = "injected work"
 class Baseline:
     """Sessions of one fingerprint, with their figures, which are computed once.
 
-    `metrics` has those of all sessions; `counting` those that are compared with: of times and speedups only the ones
-    whose machine was as fast during the figure's tests as in the faster of the sessions, if those are enough.
-    `disturbed`: in how many sessions it was not, by figure.
+    `metrics` has those of all sessions; `compared` those that are compared with: of times and speedups only the ones
+    whose machine was as fast during the figure's tests as in the faster of the sessions, if those are enough; else all,
+    and what they spread by is then what a new one may differ by. `disturbed`: in how many sessions it was slower.
     """
 
     name: str
     sessions: Sequence[RunRecord]
     metrics: dict[str, list[Metric]] = field(init=False)
-    counting: dict[str, list[Metric]] = field(init=False)
+    compared: dict[str, list[Metric]] = field(init=False)
     disturbed: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -50,7 +53,7 @@ class Baseline:
                 disturbed = _depends_on_speed(metric) and not tests.isdisjoint(metric.tests)
                 found.setdefault(name, []).append((metric, disturbed))
         self.metrics = {name: [metric for metric, _ in each] for name, each in found.items()}
-        self.counting = {name: sentinels.counting(each) for name, each in found.items()}
+        self.compared = {name: _compared(each) for name, each in found.items()}
         self.disturbed = {name: sum(disturbed for _, disturbed in each) for name, each in found.items()}
 
 
@@ -58,10 +61,10 @@ class Baseline:
 class Doubts:
     """Why figures cannot be trusted, in words: all of the session's, all of the baseline's.
 
-    `slowed`: what slowed a test down that is not the program; it excuses figures that are worse, and no others.
+    `slowed`: what took longer during a test though it never changes.
     """
 
-    slowed: Mapping[str, Sequence[str]]
+    slowed: Mapping[str, Sequence[sentinels.Slowdown]]
     of_session: Collection[str] = ()
     of_baseline: Collection[str] = ()
 
@@ -116,8 +119,8 @@ def flagged(gates: Iterable[GateRecord]) -> list[GateRecord]:
 
 
 def _judge_doubting(run: RunRecord, name: str, metric: Metric | None, baseline: Baseline, doubts: Doubts) -> GateRecord:
-    """Judge one figure; the first reason not to holds."""
-    known, counting = baseline.metrics.get(name, []), baseline.counting.get(name, [])
+    """Judge one figure, if there is no reason not to; one that is worse is excused where its machine was too."""
+    known, compared = baseline.metrics.get(name, []), baseline.compared.get(name, [])
     if metric is None:
         return _without_figure(known[0], "not run", f"not run: {_why_not_run(run, known[0])}")
     if len(known) < FEWEST_SESSIONS:
@@ -126,18 +129,18 @@ def _judge_doubting(run: RunRecord, name: str, metric: Metric | None, baseline: 
     invalid = doubts.of_session or _fewer_rounds(run, metric, known)
     if invalid:
         return _without_figure(metric, "invalid", "; ".join(invalid))
-    values = [each.value for each in counting]
+    values = [each.value for each in compared]
     prediction = predict(values, metric.minimum_effect)
     unstable = doubts.of_baseline or _instability(metric, values, prediction)
     if unstable:
         advice = "look for what differs between its sessions, and retire those that stand apart or record it anew"
-        if counting == known and baseline.disturbed[name]:
+        if len(compared) == len(known) and baseline.disturbed[name]:
             busy = f"{baseline.disturbed[name]} of its {len(known)} sessions"
             advice = f"something slowed the machine down during {busy}, record them anew when it is quiet"
         return _without_figure(metric, "unstable", f"{'; '.join(unstable)}: {advice}")
-    verdict = _beside(run, metric, counting, prediction)
-    excuses = _excuses(metric, doubts)
-    if verdict.state == "flagged" and excuses:
+    verdict = _beside(run, metric, compared, prediction)
+    excuses = _excuses(metric, verdict, doubts)
+    if excuses:
         sentence = f"{verdict.sentence}; {'; '.join(excuses)}"
         return msgspec.structs.replace(verdict, state="invalid", sentence=sentence)
     return verdict
@@ -225,11 +228,24 @@ def _fewer_rounds(run: RunRecord, metric: Metric, known: Sequence[Metric]) -> li
     return [f"{len(record.failures)} rounds of {record.test} failed" for record in failed]
 
 
-def _excuses(metric: Metric, doubts: Doubts) -> list[str]:
-    """Return why a figure may be worse though the program is not: its machine was slower during a test."""
-    if not _depends_on_speed(metric):
+def _compared(sessions: Sequence[tuple[Metric, bool]]) -> list[Metric]:
+    """Return the figures of those sessions that were not disturbed, or of all where they are too few."""
+    undisturbed = [metric for metric, disturbed in sessions if not disturbed]
+    return undisturbed if len(undisturbed) >= FEWEST_SESSIONS else [metric for metric, _ in sessions]
+
+
+def _excuses(metric: Metric, verdict: GateRecord, doubts: Doubts) -> list[str]:
+    """Return why a verdict may be the machine's doing, in words.
+
+    A time within its limit on a slower machine is so all the more. A speedup has two sides: with one of them slowed
+    down it says nothing, whatever it is.
+    """
+    slowed = [each for test in metric.tests for each in doubts.slowed.get(test, ())]
+    if metric.kind == "speedup":
+        return [each.words for each in slowed]
+    if metric.kind != "time" or verdict.state != "flagged" or verdict.loss is None:
         return []
-    return [words for test in metric.tests for words in doubts.slowed.get(test, ())]
+    return [each.words for each in slowed if verdict.loss <= EXCUSED_TIMES * each.excess]
 
 
 def _depends_on_speed(metric: Metric) -> bool:

@@ -45,7 +45,7 @@ MetricKind = Literal["time", "memory", "acceptance", "speedup"]
 MODEL_STAGE_ON_GPU = 0.03
 # A CPU's clock follows load and temperature, and its caches are shared with whatever else runs.
 MODEL_STAGE_ON_CPU = 0.05
-# A few milliseconds that move megabytes: their median over a second drifts by 2 to 7 % where others use the memory too.
+# A few milliseconds that move megabytes: from second to second they drift by 2 to 7 % where others use the memory too.
 PREPROCESS = 0.10
 LOAD = 0.10
 # The allocator counts exactly; a resident set moves with what the libraries map.

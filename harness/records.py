@@ -247,8 +247,8 @@ class VerdictRecord(msgspec.Struct, frozen=True, tag_field="record", tag="verdic
 class SentinelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="sentinel"):
     """How fast the machine itself was at an end of the run, or during a `test`: seconds of fixed work.
 
-    A matrix product; at the ends of a run a copy; during a test in which the host has a part, reading what lies in its
-    cache, and small operations launched one by one.
+    At the ends of a run a matrix product and a copy on its device. During a test in which the host has a part, on that:
+    reading what lies in its cache, and small operations launched one by one; where it is the device, a product too.
 
     `throttled`: why the GPU is running slower than it could, in its driver's words; `other_processes`: those that
     use the GPU beside this one. Both None on the CPU, and where the driver does not tell.

@@ -1,25 +1,24 @@
 """Sentinel workloads: work that never changes, which says how fast the machine itself is.
 
-They are timed at both ends of a run, and between the rounds of each test whose times are gated. Where they are slower
-than in the baseline, so is everything else there, and no change of the code is to blame. They take a fraction of a
-second at each end and a few percent of a test, so every run has them and can become part of a baseline.
+They are timed at both ends of a run, and between the rounds of each test in which the host has a part. Where they are
+slower than in the baseline, so is everything else there, and no change of the code is to blame. They take a fraction
+of a second at each end and a few percent of a test, so every run has them and can become part of a baseline.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from harness import clock
-from harness.prediction import FEWEST_SESSIONS, falls_into_two, is_beyond, predict
+from harness.prediction import falls_into_two, is_beyond, predict
 from harness.records import Moment, RunRecord, SentinelRecord
 from harness.statistics import lower_decile, quantile
 
 Workload = Callable[[], object]
 Name = TypeVar("Name", str, tuple[str, str])
 AnySample = TypeVar("AnySample")
-Value = TypeVar("Value")
 
 WARM_UP, ROUNDS = 5, 30
 # What else runs only slows down: an undisturbed machine is as fast as in the faster of a baseline's sessions.
@@ -28,12 +27,21 @@ SHARE_OF_SESSIONS = 0.25
 INTERVAL_S = 0.2
 # Half of the last cache of the processor it was chosen on; a neighbour that takes some of that slows this down first.
 READ_BYTES = 16 << 20
-# A clock that has moved by less leaves every figure within its own minimum effect.
+# At the ends: a clock that has moved by less leaves every figure within its own minimum effect.
 SMALLEST_ON_GPU, SMALLEST_ON_CPU = math.log(1.03), math.log(1.05)
+# During a test: a machine that is slower by less is as good as undisturbed.
+SLOWED_BY = math.log(1.05)
 # Two workloads, two moments, two directions: together they are wrong as often as one figure in one direction.
 PROBABILITY = 1 - 0.02 / 8
-# The first one is of the device, the others are of its host.
+# During tests, in which they are all of the host. The first one is of a CPU that does all of the work.
 IN_TESTS = ("matrix product", "cached read", "small operations")
+
+
+class Slowdown(NamedTuple):
+    """By how much more than usual, as a logarithm, some work took during a test, and that in words."""
+
+    excess: float
+    words: str
 
 
 def observe(moment: Moment, device: str) -> SentinelRecord:
@@ -165,8 +173,8 @@ def doubts(run: RunRecord, baseline: Sequence[RunRecord]) -> list[str]:
     return found
 
 
-def slowed_tests(run: RunRecord, baseline: Sequence[RunRecord]) -> dict[str, list[str]]:
-    """Return by test, in words, what took longer during it than in the faster of the baseline's sessions."""
+def slowed_tests(run: RunRecord, baseline: Sequence[RunRecord]) -> dict[str, list[Slowdown]]:
+    """Return by test what took longer during it than in the faster of the baseline's sessions."""
     return _slowed(speeds_in_tests(run), _usual_in_tests(baseline))
 
 
@@ -174,16 +182,6 @@ def disturbed_tests(baseline: Sequence[RunRecord]) -> list[set[str]]:
     """Return by session of a baseline the tests during which its machine was slower than in the faster sessions."""
     usual = _usual_in_tests(baseline)
     return [set(_slowed(speeds_in_tests(session), usual)) for session in baseline]
-
-
-def counting(sessions: Iterable[tuple[Value, bool]]) -> list[Value]:
-    """Return what counts of a baseline's sessions, each with whether it was disturbed: the others, if they are enough.
-
-    Else all do: what they spread by is then what a new session may differ by.
-    """
-    known = list(sessions)
-    undisturbed = [value for value, disturbed in known if not disturbed]
-    return undisturbed if len(undisturbed) >= FEWEST_SESSIONS else [value for value, _ in known]
 
 
 def baseline_doubts(baseline: Sequence[RunRecord]) -> list[str]:
@@ -213,11 +211,16 @@ def speeds(run: RunRecord) -> dict[str, float]:
 
 
 def speeds_in_tests(run: RunRecord) -> dict[tuple[str, str], float]:
-    """Return the logarithm of each workload's seconds during each test, by test and workload: their lower decile."""
+    """Return the logarithm of each workload's seconds during each test, by test and workload: their lower decile.
+
+    Of a GPU's tests only those of the host: older records have a product on it too, which follows the program's heat.
+    """
+    on_cpu = run.header.device == "cpu"
     rounds: dict[tuple[str, str], list[float]] = {}
     for each in run.sentinels:
         for work, logarithms in _logarithms(each) if each.test else ():
-            rounds.setdefault((each.test, work), []).extend(logarithms)
+            if on_cpu or work != IN_TESTS[0]:
+                rounds.setdefault((each.test, work), []).extend(logarithms)
     return {place: lower_decile(logarithms) for place, logarithms in rounds.items()}
 
 
@@ -234,13 +237,13 @@ def _usual_in_tests(baseline: Sequence[RunRecord]) -> dict[tuple[str, str], floa
     return {place: quantile(sorted(values), SHARE_OF_SESSIONS) for place, values in by_place.items()}
 
 
-def _slowed(here: Mapping[tuple[str, str], float], usual: Mapping[tuple[str, str], float]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+def _slowed(here: Mapping[tuple[str, str], float], usual: Mapping[tuple[str, str], float]) -> dict[str, list[Slowdown]]:
+    found: dict[str, list[Slowdown]] = {}
     for (test, work), value in here.items():
-        change = value - usual.get((test, work), value)
-        if change > SMALLEST_ON_CPU:
-            words = f"during {test} the {work}, work that never changes, took {_percent(change)} of its usual time"
-            found.setdefault(test, []).append(words)
+        excess = value - usual.get((test, work), value)
+        if excess > SLOWED_BY:
+            words = f"during {test} the {work}, work that never changes, took {_percent(excess)} of its usual time"
+            found.setdefault(test, []).append(Slowdown(excess, words))
     return found
 
 

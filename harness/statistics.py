@@ -60,7 +60,7 @@ def lower_decile(values: Collection[float]) -> float:
     """Return what a tenth of the values lie below: what a program takes while nothing else gets in its way.
 
     What else runs only slows down. Chen and Revels, "Robust benchmarking in noisy environments" (2016), therefore take
-    the minimum; a decile does not hang on a single round.
+    the minimum; of eleven rounds or more a decile does not hang on a single one.
     """
     return quantile(sorted(values), 0.1)
 

@@ -24,7 +24,7 @@ PYTESTS_OWN = (2, 3, 4, 6)
 
 _GATE_STATUSES: tuple[tuple[int, GateState, str], ...] = (
     (NO_FIGURE, "not run", "a figure of the baseline was not run"),
-    (NOT_DECIDED, "invalid", "the session cannot be trusted"),
+    (NOT_DECIDED, "invalid", "the session, or a figure of it, cannot be trusted"),
     (NOT_DECIDED, "unstable", "the baseline is unstable"),
     (NOT_DECIDED, "flagged", "a figure is worse than its baseline in one session: python -m harness gate decides"),
     (MISSING_BASELINE, "missing baseline", "there is no baseline, or one of too few sessions"),

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from harness.baselines import sessions_for
 from harness.gate import Baseline, judge_metric, judge_session, merged, states
 from harness.memory import MemoryPeak
 from harness.records import AttemptRecord, GateRecord, ModelRecord, OutcomeRecord, RunRecord, SentinelRecord
@@ -14,6 +15,12 @@ from tests.harness.made_runs import STARTED_AT, agreement, failed_pass, header, 
 
 T_97 = 2.150375  # t(0.97, 9)
 QUIET = (SentinelRecord("start", (1.0,), (1.0,)), SentinelRecord("end", (1.0,), (1.0,)))
+
+
+OF_LLAVA = header(models=("egpt", "llava"), targets=("llava",))
+LOADS = tuple(
+    stage_test(key, "load", {"s1": [seconds]}, test=f"test_load[{key}]") for key, seconds in (("egpt", 1), ("llava", 3))
+)
 
 
 def session(seconds: float = 1.0, **changes: Any) -> RunRecord:
@@ -85,7 +92,7 @@ def during(test: str, read_s: float) -> tuple[SentinelRecord, ...]:
 
 def test_what_is_worse_while_the_machine_was_slower_is_invalid() -> None:
     known = baseline(*[session(sentinels=during("test_vision", 1.0))] * 10)
-    slow = session(9.0, sentinels=during("test_vision", 2.0))
+    slow = session(3.0, sentinels=during("test_vision", 2.0))
     found = verdict(slow, known)
     assert found.state == "invalid"
     assert "during test_vision the cached read, work that never changes, took +100.0 %" in found.sentence
@@ -98,6 +105,20 @@ def test_what_is_worse_while_the_machine_was_slower_is_invalid() -> None:
 def test_what_is_no_worse_needs_no_excuse(factor: float, state: str) -> None:
     known = baseline(*[session(sentinels=during("test_vision", 1.0))] * 10)
     assert verdict(session(factor, sentinels=during("test_vision", 2.0)), known).state == state
+
+
+@pytest.mark.parametrize(("factor", "state"), [(1.18, "invalid"), (1.2, "flagged")])
+def test_a_machine_that_is_slower_by_six_percent_excuses_three_times_that(factor: float, state: str) -> None:
+    known = baseline(*[session(sentinels=during("test_vision", 1.0))] * 10)
+    assert verdict(session(factor, sentinels=during("test_vision", 1.06)), known).state == state
+
+
+@pytest.mark.parametrize("slowed", ["test_load[egpt]", "test_load[llava]"])
+def test_a_speedup_says_nothing_where_one_of_its_sides_was_slowed_down(slowed: str) -> None:
+    known = baseline(*[session(stages=LOADS, header=OF_LLAVA, sentinels=during(slowed, 1.0))] * 10)
+    now = session(stages=LOADS, header=OF_LLAVA, sentinels=during(slowed, 1.5))
+    found = {each.metric: each.state for each in judge_session(now, known)}
+    assert found == {"time.load.egpt": "pass", "time.load.llava": "pass", "speedup.stage1.llava": "invalid"}
 
 
 def test_a_faster_machine_excuses_nothing() -> None:
@@ -138,6 +159,13 @@ def test_sessions_that_were_disturbed_are_no_yardstick_while_there_are_enough_ot
             f"baseline 1000 ms (+6.0 %; limit +5.0 %, would have found +5.0 %; {10 - disturbed} sessions"
             in found.sentence
         )
+
+
+@pytest.mark.parametrize(("disturbed", "sessions"), [(0, 10), (3, 13), (7, 17)])
+def test_each_disturbed_session_asks_for_one_more(disturbed: int, sessions: int) -> None:
+    quiet, slow = session(sentinels=during("test_vision", 1.0)), session(sentinels=during("test_vision", 1.4))
+    assert sessions_for(baseline(*[quiet] * 10, *[slow] * disturbed), 10) == sessions
+    assert sessions_for(baseline(*[quiet] * 10, *[slow] * disturbed), 2) == 2 + min(disturbed, 2)
 
 
 @pytest.mark.parametrize("outcome", ["skipped", "deselected", "failed"])

@@ -170,8 +170,8 @@ def test_a_machine_that_is_slower_itself_makes_the_session_invalid_and_not_red(g
 def test_a_machine_that_was_slower_during_one_test_makes_its_figures_invalid_and_no_others(gated):
     result = gated.gate(STUB_SLOWER="videollava:load:1.2", STUB_MACHINE="1.2:test_load[videollava]")
     assert result.returncode == 11, result.stdout
-    assert {metric for metric, state in result.states.items() if state == "invalid"} == {"time.load.videollava"}
-    assert result.states["speedup.stage1.videollava"] == "pass", "which is no worse for it"
+    invalid = {metric for metric, state in result.states.items() if state == "invalid"}
+    assert invalid == {"time.load.videollava", "speedup.stage1.videollava"}
     assert "test_load[videollava] the matrix product, work that never changes, took +20.0 %" in result.stdout
     assert not (gated.folder / result.output / "confirm").exists(), "nothing is flagged that could be measured again"
 

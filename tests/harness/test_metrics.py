@@ -80,6 +80,16 @@ def test_a_figure_names_the_tests_that_it_was_measured_by() -> None:
     assert found["time.load.videollava"].tests == ("load[videollava]",)
 
 
+def test_stage_1_is_compared_by_lower_deciles() -> None:
+    draft, target = ([100.0, 1.0, *[200.0] * 8, fourth] for fourth in (4.0, 12.0))
+    stages = (
+        stage_test("egpt", "load", {"s1": draft}),
+        stage_test("videollava", "load", {"s1": target}, variant="legacy reader"),
+    )
+    found = session_metrics(RunRecord(header(), stages=stages))["speedup.stage1.videollava"]
+    assert math.exp(found.value) == pytest.approx(3.0)
+
+
 @pytest.mark.parametrize(("device", "mebibytes"), [("cpu", 7), ("cuda", 5)])
 def test_memory_is_that_of_where_the_models_are(device: str, mebibytes: int) -> None:
     peak = MemoryPeak(host_bytes=7 * 2**20, device_allocated_bytes=5 * 2**20)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.statistics import mean, median, quantile, summarize
+from harness.statistics import lower_decile, mean, median, quantile, summarize
 
 VALUES = st.lists(st.floats(0, 1e9, allow_subnormal=False), min_size=1, max_size=60)
 
@@ -33,6 +33,20 @@ def test_order_of_the_values_changes_nothing_not_even_in_the_last_place(values: 
     shuffled = list(values)
     Random(seed).shuffle(shuffled)
     assert summarize(shuffled) == summarize(values)
+
+
+@given(VALUES, st.integers())
+def test_a_tenth_of_the_values_lie_below_the_lower_decile_in_whatever_order(values: list[float], seed: int) -> None:
+    shuffled = list(values)
+    Random(seed).shuffle(shuffled)
+    found = lower_decile(shuffled)
+    assert min(values) <= found <= median(values)
+    assert sum(value < found for value in values) <= 0.1 * (len(values) - 1) + 1
+    assert lower_decile([2 * value for value in values]) == pytest.approx(2 * found)
+
+
+def test_the_lower_decile_of_eleven_values_is_the_second_one() -> None:
+    assert lower_decile([9.0, 1.0, *[20.0] * 8, 4.0]) == 4.0
 
 
 @given(VALUES)
