@@ -72,10 +72,7 @@ def _add_baseline_commands(parser: argparse.ArgumentParser, pytests: list[str]) 
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     record = commands.add_parser("record", help="measure in fresh processes: record --sessions 10 -- PYTEST ARGUMENTS")
     record.add_argument(
-        "--sessions",
-        type=count,
-        default=10,
-        help="undisturbed sessions to have (%(default)s); at most twice as many in all",
+        "--sessions", type=count, default=10, help="sessions that the baseline is to have (%(default)s)"
     )
     record.set_defaults(work=lambda on: _baselines().record(on.baselines, pytests, on.sessions))
     add = commands.add_parser("add", help="add runs that are there already")

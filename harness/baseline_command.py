@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.baselines import StoredSession, read_sessions, session_file, sessions_for, store
+from harness.baselines import StoredSession, read_sessions, session_file, store
 from harness.child_session import PytestArguments, run_session
 from harness.environment import stable_environment
 from harness.errors import BaselineError
@@ -21,31 +21,25 @@ _WORTH_A_LINE = 0.001
 
 
 def record(baselines: Path, words: Sequence[str], sessions: int) -> None:
-    """Measure in fresh processes until the baseline of these arguments and machine has so many undisturbed sessions.
+    """Measure in fresh processes until the baseline has so many sessions made by these arguments on this machine.
 
-    For each session during which something else slowed a figure's tests down one more is measured, up to twice as many
-    in all. Each is kept as soon as it is there, so that an interrupted recording goes on where it was. Raises
+    Each session is kept as soon as it is there, so that an interrupted recording goes on where it was. Raises
     BaselineError where a session fails, naming its log.
     """
     arguments = PytestArguments.parse(words)
     known = [each for each in read_sessions(baselines) if _is_of(each, words)]
-    have, wanted = 0, sessions
-    if known:
-        newest = max(known, key=lambda each: each.record.run.header.started_at).path.parent
-        have, wanted = _have_and_wanted(baselines, newest, sessions)
-        if have >= wanted:
-            sys.stdout.write(f"{newest} has {have} sessions already; ask for more by --sessions\n")
-            return
-    took = []
-    while have < wanted:
+    if len(known) >= sessions:
+        sys.stdout.write(f"{known[0].path.parent} has {len(known)} sessions already; ask for more by --sessions\n")
+        return
+    have, took = len(known), []
+    while have < sessions:
         start = time.monotonic()
         path = _one_session(baselines, arguments, words)
         took.append(time.monotonic() - start)
-        have, wanted = _have_and_wanted(baselines, path.parent, sessions)
-        left = max(wanted - have, 0) * sum(took) / len(took) / 60
-        instead = f"; {wanted - sessions} more for disturbed ones" if wanted > sessions else ""
+        have = sum(each.path.parent == path.parent for each in read_sessions(baselines))
+        left = (sessions - have) * sum(took) / len(took) / 60
         sys.stdout.write(
-            f"session {have} of {max(have, wanted)}: {path} ({took[-1]:.0f} s; about {left:.0f} min left{instead})\n"
+            f"session {have} of {sessions}: {path} ({took[-1]:.0f} s; about {max(left, 0):.0f} min left)\n"
         )
         sys.stdout.flush()
 
@@ -91,11 +85,6 @@ def list_all(baselines: Path) -> None:
             sys.stdout.write(f"  {each.name}  {run.header.started_at}  {commit}\n")
 
 
-def _have_and_wanted(baselines: Path, folder: Path, undisturbed: int) -> tuple[int, int]:
-    known = _of(read_sessions(baselines), folder)
-    return len(known.sessions), sessions_for(known, undisturbed)
-
-
 def _one_session(baselines: Path, arguments: PytestArguments, words: Sequence[str]) -> Path:
     folder = arguments.new_folder()
     log = folder.with_name(f"{folder.name}.log")
@@ -128,8 +117,8 @@ def _of(stored: Sequence[StoredSession], folder: Path) -> Baseline:
 def _changes(before: Baseline, after: Baseline) -> Iterator[str]:
     """Yield a line for the number of sessions, and for each figure whose centre or limit moves."""
     yield f"{len(before.sessions)} -> {len(after.sessions)} sessions"
-    for name, metrics in after.compared.items():
-        was = [each.value for each in before.compared.get(name, [])]
+    for name, metrics in after.metrics.items():
+        was = [each.value for each in before.metrics.get(name, [])]
         now = [each.value for each in metrics]
         if min(len(was), len(now)) < 2:
             continue

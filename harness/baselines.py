@@ -72,11 +72,6 @@ def find_baseline(stored: Iterable[StoredSession], run: RunRecord) -> Baseline |
     return Baseline(name, by_name[name])
 
 
-def sessions_for(baseline: Baseline, undisturbed: int) -> int:
-    """Return how many sessions it takes until each figure has so many that nothing disturbed; twice that at most."""
-    return undisturbed + min(undisturbed, max(baseline.disturbed.values(), default=0))
-
-
 def why_none(stored: Sequence[StoredSession], run: RunRecord, folder: Path) -> str:
     """Return in words why there is nothing to compare a run with, and the way out."""
     way_out = "record one: python -m harness baseline record --sessions 10 -- <pytest arguments>"

@@ -5,13 +5,14 @@ flagged            worse than the limit, in one session; a second one decides
 regressed          worse in both sessions, and so is their mean
 improved           better than the limit: time for a new baseline; or a speedup fell since only its target got faster
 unstable           the baseline itself cannot tell
-invalid            the session cannot be trusted, or the figure is worse and so was the machine
+invalid            the session cannot be trusted, or the figure, since the baseline knows no machine as slow
 missing baseline   fewer than five sessions to compare with
 not run            the baseline has it and the session has not
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -19,52 +20,47 @@ import msgspec
 
 from harness import sentinels
 from harness.metrics import Metric, session_metrics
-from harness.prediction import FEWEST_SESSIONS, Prediction, falls_into_two, is_beyond, predict, spreads_too_wide
+from harness.prediction import (
+    FEWEST_DEGREES_OF_FREEDOM,
+    FEWEST_SESSIONS,
+    Prediction,
+    falls_into_two,
+    is_beyond,
+    predict,
+    spreads_too_wide,
+)
 from harness.records import GateRecord, GateState, RunRecord
+from harness.statistics import mean
 
 EVERYTHING = "everything"
-# How many times more than the sentinels of its test a figure may have lost for that to be the machine's doing: of what
-# lost over 10 % on a shared machine while sentinels did over 5 %, 95 % lost less (33 sessions of 16 tests).
-EXCUSED_TIMES = 3.0
+# Where the machine's speed adds more than this to the variance of what is expected, no session of the baseline had it.
+LARGEST_LEVERAGE = 1.0
 # What a model's facts say, under `extra`, where the goal tables have slowed it down on purpose.
 INJECTED_WORK = "injected work"
 
 
 @dataclass(slots=True)
 class Baseline:
-    """Sessions of one fingerprint, with their figures, which are computed once.
-
-    `metrics` has those of all sessions; `compared` those that are compared with: of times and speedups only the ones
-    whose machine was as fast during the figure's tests as in the faster of the sessions, if those are enough; else all,
-    and what they spread by is then what a new one may differ by. `disturbed`: in how many sessions it was slower.
-    """
+    """Sessions of one fingerprint, with their figures and how fast the machine was while each was measured."""
 
     name: str
     sessions: Sequence[RunRecord]
     metrics: dict[str, list[Metric]] = field(init=False)
-    compared: dict[str, list[Metric]] = field(init=False)
-    disturbed: dict[str, int] = field(init=False)
+    conditions: dict[str, list[dict[str, float]]] = field(init=False)
 
     def __post_init__(self) -> None:
         """Gather each figure over the sessions that have it."""
-        found: dict[str, list[tuple[Metric, bool]]] = {}
-        for session, tests in zip(self.sessions, sentinels.disturbed_tests(self.sessions), strict=True):
+        self.metrics, self.conditions = {}, {}
+        for session in self.sessions:
             for name, metric in session_metrics(session).items():
-                disturbed = _depends_on_speed(metric) and not tests.isdisjoint(metric.tests)
-                found.setdefault(name, []).append((metric, disturbed))
-        self.metrics = {name: [metric for metric, _ in each] for name, each in found.items()}
-        self.compared = {name: _compared(each) for name, each in found.items()}
-        self.disturbed = {name: sum(disturbed for _, disturbed in each) for name, each in found.items()}
+                self.metrics.setdefault(name, []).append(metric)
+                self.conditions.setdefault(name, []).append(sentinels.conditions(session, metric.tests))
 
 
 @dataclass(frozen=True, slots=True)
 class Doubts:
-    """Why figures cannot be trusted, in words: all of the session's, all of the baseline's.
+    """Why figures cannot be trusted, in words: all of the session's, and all of the baseline's."""
 
-    `slowed`: what took longer during a test though it never changes.
-    """
-
-    slowed: Mapping[str, Sequence[sentinels.Slowdown]]
     of_session: Collection[str] = ()
     of_baseline: Collection[str] = ()
 
@@ -73,7 +69,6 @@ def judge_session(run: RunRecord, baseline: Baseline) -> list[GateRecord]:
     """Return a verdict on every figure that the session or the baseline has."""
     found = session_metrics(run)
     doubts = Doubts(
-        slowed=sentinels.slowed_tests(run, baseline.sessions),
         of_session=[*injections(run), *interruptions(run), *sentinels.doubts(run, baseline.sessions)],
         of_baseline=sentinels.baseline_doubts(baseline.sessions),
     )
@@ -86,7 +81,7 @@ def judge_metric(run: RunRecord, name: str, baseline: Baseline) -> GateRecord | 
     metric = session_metrics(run).get(name)
     if metric is None or len(baseline.metrics.get(name, [])) < FEWEST_SESSIONS:
         return None
-    return _judge_doubting(run, name, metric, baseline, Doubts(sentinels.slowed_tests(run, baseline.sessions)))
+    return _judge_doubting(run, name, metric, baseline, Doubts())
 
 
 def missing_baseline(sentence: str) -> list[GateRecord]:
@@ -119,31 +114,55 @@ def flagged(gates: Iterable[GateRecord]) -> list[GateRecord]:
 
 
 def _judge_doubting(run: RunRecord, name: str, metric: Metric | None, baseline: Baseline, doubts: Doubts) -> GateRecord:
-    """Judge one figure, if there is no reason not to; one that is worse is excused where its machine was too."""
-    known, compared = baseline.metrics.get(name, []), baseline.compared.get(name, [])
+    """Judge one figure; the first reason not to holds."""
+    known = baseline.metrics.get(name, [])
     if metric is None:
         return _without_figure(known[0], "not run", f"not run: {_why_not_run(run, known[0])}")
     if len(known) < FEWEST_SESSIONS:
         has = f"the baseline has {len(known)} sessions of it" if known else "the baseline has not got it"
         return _without_figure(metric, "missing baseline", f"{has}, {FEWEST_SESSIONS} or more are needed (better 10)")
-    invalid = doubts.of_session or _fewer_rounds(run, metric, known)
+    conditions = _conditions(run, metric, baseline.conditions[name])
+    prediction = predict([each.value for each in known], metric.minimum_effect, conditions=conditions.numbers)
+    invalid = doubts.of_session or _fewer_rounds(run, metric, known) or conditions.unheard_of(prediction)
     if invalid:
         return _without_figure(metric, "invalid", "; ".join(invalid))
-    values = [each.value for each in compared]
-    prediction = predict(values, metric.minimum_effect)
-    unstable = doubts.of_baseline or _instability(metric, values, prediction)
+    unstable = doubts.of_baseline or _instability(metric, prediction)
     if unstable:
         advice = "look for what differs between its sessions, and retire those that stand apart or record it anew"
-        if len(compared) == len(known) and baseline.disturbed[name]:
-            busy = f"{baseline.disturbed[name]} of its {len(known)} sessions"
-            advice = f"something slowed the machine down during {busy}, record them anew when it is quiet"
         return _without_figure(metric, "unstable", f"{'; '.join(unstable)}: {advice}")
-    verdict = _beside(run, metric, compared, prediction)
-    excuses = _excuses(metric, verdict, doubts)
-    if excuses:
-        sentence = f"{verdict.sentence}; {'; '.join(excuses)}"
-        return msgspec.structs.replace(verdict, state="invalid", sentence=sentence)
-    return verdict
+    return _beside(run, metric, known, prediction)
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """How fast the machine was while a figure was measured, by workload: in each of K sessions, and now; or nothing."""
+
+    known: Sequence[Mapping[str, float]] = ()
+    here: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def numbers(self) -> tuple[list[list[float]], list[float]] | None:
+        """As a prediction takes them: [K, C] and [C]."""
+        if not self.here:
+            return None
+        return [[each[work] for work in self.here] for each in self.known], [*self.here.values()]
+
+    def unheard_of(self, prediction: Prediction) -> list[str]:
+        """Return in words that the baseline has no sessions like this one."""
+        if float(prediction.leverage) <= LARGEST_LEVERAGE:
+            return []
+        changes = {work: value - mean([each[work] for each in self.known]) for work, value in self.here.items()}
+        words = ", ".join(f"{work} took {100 * math.expm1(change):+.1f} %" for work, change in changes.items())
+        return [f"the baseline knows no machine of this speed: of work that never changes, {words}"]
+
+
+def _conditions(run: RunRecord, metric: Metric, known: Sequence[Mapping[str, float]]) -> Conditions:
+    """Return what a time may depend on; nothing where that was not read, or would leave too little to judge by."""
+    here = sentinels.conditions(run, metric.tests) if _depends_on_speed(metric) else {}
+    if not all(here.keys() == each.keys() for each in known):
+        return Conditions()
+    enough = len(known) - 1 - len(here) >= FEWEST_DEGREES_OF_FREEDOM
+    return Conditions(known, here) if enough else Conditions()
 
 
 def injections(run: RunRecord) -> list[str]:
@@ -209,14 +228,18 @@ def _target_alone(run: RunRecord, metric: Metric, known: Sequence[Metric], *, sl
     return f"only {metric.name.split('.')[2]} got {word} ({change}), {run.header.draft} is what it was"
 
 
-def _instability(metric: Metric, values: Sequence[float], prediction: Prediction) -> list[str]:
+def _instability(metric: Metric, prediction: Prediction) -> list[str]:
     found = []
     if spreads_too_wide(prediction):
         found.append(f"the baseline's sessions spread by {metric.written_change(float(prediction.spread))}")
-    if falls_into_two(values, metric.minimum_effect):
-        low, high = metric.written(min(values)), metric.written(max(values))
+    if falls_into_two(prediction.residuals, metric.minimum_effect):
+        low, high = (metric.written(float(prediction.centre + end)) for end in _ends(prediction.residuals))
         found.append(f"the baseline's sessions stand in two groups, from {low} to {high}")
     return found
+
+
+def _ends(values: Sequence[float]) -> tuple[float, float]:
+    return min(values), max(values)
 
 
 def _fewer_rounds(run: RunRecord, metric: Metric, known: Sequence[Metric]) -> list[str]:
@@ -226,26 +249,6 @@ def _fewer_rounds(run: RunRecord, metric: Metric, known: Sequence[Metric]) -> li
         return [f"measured in {metric.rounds} rounds, the baseline in {planned}"]
     failed = [record for record in run.stages if record.test in metric.tests and record.failures]
     return [f"{len(record.failures)} rounds of {record.test} failed" for record in failed]
-
-
-def _compared(sessions: Sequence[tuple[Metric, bool]]) -> list[Metric]:
-    """Return the figures of those sessions that were not disturbed, or of all where they are too few."""
-    undisturbed = [metric for metric, disturbed in sessions if not disturbed]
-    return undisturbed if len(undisturbed) >= FEWEST_SESSIONS else [metric for metric, _ in sessions]
-
-
-def _excuses(metric: Metric, verdict: GateRecord, doubts: Doubts) -> list[str]:
-    """Return why a verdict may be the machine's doing, in words.
-
-    A time within its limit on a slower machine is so all the more. A speedup has two sides: with one of them slowed
-    down it says nothing, whatever it is.
-    """
-    slowed = [each for test in metric.tests for each in doubts.slowed.get(test, ())]
-    if metric.kind == "speedup":
-        return [each.words for each in slowed]
-    if metric.kind != "time" or verdict.state != "flagged" or verdict.loss is None:
-        return []
-    return [each.words for each in slowed if verdict.loss <= EXCUSED_TIMES * each.excess]
 
 
 def _depends_on_speed(metric: Metric) -> bool:

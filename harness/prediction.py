@@ -34,43 +34,75 @@ GAP_IN_SPREADS = 6.0
 POWER = 0.8
 
 
+# Conditions that differ by less than this are as good as the same: it keeps a slope from being drawn through nothing.
+SMALLEST_CONDITION = math.log(1.02)
+# What is left to tell the spread by, after the centre and a slope for each condition.
+FEWEST_DEGREES_OF_FREEDOM = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """What a baseline says of the next session: `centre` ± `limit`; of two sessions' mean: `centre` ± `limit_of_mean`.
 
-    `spread` is the sessions' standard deviation, `smallest_effect` the least change that is found in four of five
-    cases. All have the shape of the baseline without its last axis.
+    `residuals` [..., K]: how far each session lies from where its own conditions let one expect it, `spread` their
+    standard deviation, `smallest_effect` the least change that is found in four of five cases. `leverage` is what the
+    centre adds to a session's variance: 1/K, and more the further its conditions lie from those of the sessions. All
+    but the residuals have the shape of the baseline without its last axis.
     """
 
     sessions: int
     centre: Any
     spread: Any
+    residuals: Any
+    leverage: Any
     limit: Any
     limit_of_mean: Any
     smallest_effect: Any
 
 
-def predict(baseline: npt.ArrayLike, minimum_effect: float, probability: float = PROBABILITY) -> Prediction:
+def predict(
+    baseline: npt.ArrayLike,
+    minimum_effect: float,
+    probability: float = PROBABILITY,
+    conditions: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+) -> Prediction:
     """Return the prediction from `baseline`, [..., K] values of K sessions, two or more.
 
-    limit = max(minimum_effect, t(probability, K - 1) * s * sqrt(1 + 1/K)): the prediction limit of one further draw
-    from a normal distribution whose mean and spread are only known from K draws.
+    `conditions`: C numbers of each of these sessions, [..., K, C], and of the one that is predicted, [..., C], on which
+    the values may depend: an analysis of covariance. With f = K - 1 - C degrees of freedom and leverage h (without
+    conditions 1/K), limit = max(minimum_effect, t(probability, f) * s * sqrt(1 + h)): the prediction limit of one
+    further draw from a normal distribution whose mean, slopes and spread are only known from K draws.
     """
     import numpy as np
 
     values: Array = np.asarray(baseline, dtype=np.float64)
     count = values.shape[-1]
-    spread = values.std(axis=-1, ddof=1)
-    of_next = spread * math.sqrt(1 + 1 / count)
-    limit = np.maximum(minimum_effect, t_quantile(probability, count - 1) * of_next)
-    of_mean = t_quantile(PROBABILITY_OF_MEAN, count - 1) * spread * math.sqrt(1 / 2 + 1 / count)
+    mean = values.mean(axis=-1)
+    residuals, centre, leverage = values - mean[..., None], mean, np.full_like(mean, 1 / count)
+    freedom = count - 1
+    if conditions is not None:
+        known, here = (np.asarray(each, dtype=np.float64) for each in conditions)
+        usual = known.mean(axis=-2)
+        known, here = known - usual[..., None, :], here - usual
+        freedom -= known.shape[-1]
+        gram = np.swapaxes(known, -1, -2) @ known + count * SMALLEST_CONDITION**2 * np.eye(known.shape[-1])
+        slopes = np.linalg.solve(gram, np.swapaxes(known, -1, -2) @ residuals[..., None])[..., 0]
+        residuals = residuals - (known @ slopes[..., None])[..., 0]
+        centre = mean + (here * slopes).sum(axis=-1)
+        leverage = leverage + (here * np.linalg.solve(gram, here[..., None])[..., 0]).sum(axis=-1)
+    spread = np.sqrt((residuals**2).sum(axis=-1) / freedom)
+    of_next = spread * np.sqrt(1 + leverage)
+    limit = np.maximum(minimum_effect, t_quantile(probability, freedom) * of_next)
+    of_mean = t_quantile(PROBABILITY_OF_MEAN, freedom) * spread * np.sqrt(1 / 2 + leverage)
     limit_of_mean = np.maximum(minimum_effect, of_mean)
-    found_in_each = limit + t_quantile(math.sqrt(POWER), count - 1) * of_next
-    found_in_mean = limit_of_mean + t_quantile(POWER, count - 1) * of_next / math.sqrt(2)
+    found_in_each = limit + t_quantile(math.sqrt(POWER), freedom) * of_next
+    found_in_mean = limit_of_mean + t_quantile(POWER, freedom) * of_next / math.sqrt(2)
     return Prediction(
         sessions=count,
-        centre=values.mean(axis=-1),
+        centre=centre,
         spread=spread,
+        residuals=residuals,
+        leverage=leverage,
         limit=limit,
         limit_of_mean=limit_of_mean,
         smallest_effect=np.maximum(found_in_each, found_in_mean),

@@ -1,7 +1,8 @@
 """Sentinel workloads: work that never changes, which says how fast the machine itself is.
 
 They are timed at both ends of a run, and between the rounds of each test in which the host has a part. Where they are
-slower than in the baseline, so is everything else there, and no change of the code is to blame. They take a fraction
+slower than in the baseline, so is everything else there, and no change of the code is to blame; what is measured beside
+them is compared with what the baseline lets one expect at their speed. They take a fraction
 of a second at each end and a few percent of a test, so every run has them and can become part of a baseline.
 """
 
@@ -9,39 +10,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from harness import clock
 from harness.prediction import falls_into_two, is_beyond, predict
 from harness.records import Moment, RunRecord, SentinelRecord
-from harness.statistics import lower_decile, quantile
+from harness.statistics import lower_decile, mean
 
 Workload = Callable[[], object]
 Name = TypeVar("Name", str, tuple[str, str])
 AnySample = TypeVar("AnySample")
 
 WARM_UP, ROUNDS = 5, 30
-# What else runs only slows down: an undisturbed machine is as fast as in the faster of a baseline's sessions.
-SHARE_OF_SESSIONS = 0.25
-# Of a few milliseconds each; during a test, a reading so often costs it a few percent of its time.
-INTERVAL_S = 0.2
+# Of a few milliseconds each; during a test a reading so often costs it a few percent of its time, a short one more.
+INTERVAL_S, READINGS = 0.2, 10
 # Half of the last cache of the processor it was chosen on; a neighbour that takes some of that slows this down first.
 READ_BYTES = 16 << 20
 # At the ends: a clock that has moved by less leaves every figure within its own minimum effect.
 SMALLEST_ON_GPU, SMALLEST_ON_CPU = math.log(1.03), math.log(1.05)
-# During a test: a machine that is slower by less is as good as undisturbed.
-SLOWED_BY = math.log(1.05)
 # Two workloads, two moments, two directions: together they are wrong as often as one figure in one direction.
 PROBABILITY = 1 - 0.02 / 8
 # During tests, in which they are all of the host. The first one is of a CPU that does all of the work.
 IN_TESTS = ("matrix product", "cached read", "small operations")
-
-
-class Slowdown(NamedTuple):
-    """By how much more than usual, as a logarithm, some work took during a test, and that in words."""
-
-    excess: float
-    words: str
 
 
 def observe(moment: Moment, device: str) -> SentinelRecord:
@@ -64,16 +54,20 @@ class Watch:
         works = IN_TESTS if device == "cpu" else IN_TESTS[1:] if host else ()
         self._seconds: dict[str, list[float]] = {name: [] for name in works}
 
-    def between(self, samples: Iterable[AnySample]) -> Iterator[AnySample]:
-        """Yield `samples`; before one of them comes a reading, if the last one is INTERVAL_S old."""
+    def between(self, samples: Iterable[AnySample], lasting_s: float = math.inf) -> Iterator[AnySample]:
+        """Yield `samples`; before one of them comes a reading, if the last one is old enough.
+
+        That is INTERVAL_S, or less, for READINGS in rounds that are to fill `lasting_s` in all.
+        """
         works, due = self._ready(), clock.now()
+        interval_s = min(INTERVAL_S, lasting_s / READINGS)
         for sample in samples:
             if works and clock.now() >= due:
                 for name, work in works.items():
                     start = clock.now()
                     work()
                     self._seconds[name].append(clock.now() - start)
-                due = clock.now() + INTERVAL_S
+                due = clock.now() + interval_s
             yield sample
 
     def records(self) -> list[SentinelRecord]:
@@ -173,15 +167,18 @@ def doubts(run: RunRecord, baseline: Sequence[RunRecord]) -> list[str]:
     return found
 
 
-def slowed_tests(run: RunRecord, baseline: Sequence[RunRecord]) -> dict[str, list[Slowdown]]:
-    """Return by test what took longer during it than in the faster of the baseline's sessions."""
-    return _slowed(speeds_in_tests(run), _usual_in_tests(baseline))
+def conditions(run: RunRecord, tests: Sequence[str]) -> dict[str, float]:
+    """Return how fast the machine was during some tests, as logarithms of seconds by workload; empty if none was timed.
 
-
-def disturbed_tests(baseline: Sequence[RunRecord]) -> list[set[str]]:
-    """Return by session of a baseline the tests during which its machine was slower than in the faster sessions."""
-    usual = _usual_in_tests(baseline)
-    return [set(_slowed(speeds_in_tests(session), usual)) for session in baseline]
+    Of one test each workload; of several their mean for each test.
+    """
+    readings = speeds_in_tests(run)
+    by_test = {test: {work: value for (at, work), value in readings.items() if at == test} for test in tests}
+    if not tests or not all(by_test.values()):
+        return {}
+    if len(by_test) == 1:
+        return {f"the {work} during {tests[0]}": value for work, value in by_test[tests[0]].items()}
+    return {f"what never changes during {test}": mean(found.values()) for test, found in by_test.items()}
 
 
 def baseline_doubts(baseline: Sequence[RunRecord]) -> list[str]:
@@ -229,22 +226,6 @@ def _logarithms(of: SentinelRecord) -> Iterable[tuple[str, list[float]]]:
         logarithms = [math.log(value) for value in seconds if value > 0]
         if logarithms:  # of a clock that stood still there is no speed
             yield work, logarithms
-
-
-def _usual_in_tests(baseline: Sequence[RunRecord]) -> dict[tuple[str, str], float]:
-    """Return how fast a machine is that nothing disturbs: in the faster of the sessions."""
-    by_place = _by_name(map(speeds_in_tests, baseline))
-    return {place: quantile(sorted(values), SHARE_OF_SESSIONS) for place, values in by_place.items()}
-
-
-def _slowed(here: Mapping[tuple[str, str], float], usual: Mapping[tuple[str, str], float]) -> dict[str, list[Slowdown]]:
-    found: dict[str, list[Slowdown]] = {}
-    for (test, work), value in here.items():
-        excess = value - usual.get((test, work), value)
-        if excess > SLOWED_BY:
-            words = f"during {test} the {work}, work that never changes, took {_percent(excess)} of its usual time"
-            found.setdefault(test, []).append(Slowdown(excess, words))
-    return found
 
 
 def _departure(what: str, here: float | None, values: Sequence[float], smallest: float) -> list[str]:

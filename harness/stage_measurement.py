@@ -78,7 +78,7 @@ class StageInputs:
 class StageRun:
     """One stage of one pipeline under measurement; `calls` are its stages by name, `work_of` states one's work.
 
-    `between`: what is done before some timed rounds, where no clock runs.
+    `between`: what is done before some timed rounds, where no clock runs; it is told the seconds that they are to fill.
     """
 
     benchmark: Benchmark
@@ -87,7 +87,7 @@ class StageRun:
     work_of: Callable[[str, Any, Any], Any]
     meter: MemoryMeter
     progress: Progress
-    between: Callable[[Iterable[Sample]], Iterable[Sample]] = iter
+    between: Callable[[Iterable[Sample], float], Iterable[Sample]] = lambda samples, _lasting_s: samples
     result: StageMeasurement = field(default_factory=StageMeasurement)
 
     def measure(self, samples: Sequence[Sample], plan: RoundsPlan) -> StageMeasurement:
@@ -105,7 +105,7 @@ class StageRun:
         if ready:
             enough_s = plan.enough_s * len(ready)
             turns = round_robin(ready, plan.most, plan.fewest, lambda: sum(self.result.round_s) >= enough_s)
-            self._timed_rounds(inputs, self.between(turns), len(ready) * plan.most)
+            self._timed_rounds(inputs, self.between(turns, enough_s), len(ready) * plan.most)
         else:
             self.benchmark.has_error = True
         inputs.release()

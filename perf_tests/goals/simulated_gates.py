@@ -12,7 +12,7 @@ from harness.prediction import falls_into_two, is_beyond, is_confirmed, predict,
 # Sessions of a baseline, and the minimum effect of a model stage on a GPU, the smallest of all.
 SESSIONS, MINIMUM_EFFECT = 10, math.log(1.03)
 NOISES = (0.005, 0.01, 0.02)
-SENTINEL_NOISE = 0.003
+SENTINEL_NOISE, SENTINEL_NOISE_IN_TESTS = 0.003, 0.02
 
 
 def drawn_sessions(noise: float, runs: int, sessions: int = SESSIONS, seed: int = 4) -> tuple[Any, Any, Any]:
@@ -49,3 +49,22 @@ def share_of_alarms_under_two_clocks(
             judged &= ~is_beyond(expected, np.abs(sentinel[:, session] - expected.centre))
     loss = stage[:, SESSIONS:] - prediction.centre[:, None]
     return float((judged & is_confirmed(prediction, loss[:, 0], loss[:, 1])).mean())
+
+
+def share_that_fails_on_a_busy_machine(
+    noise: float, effect: float = 0.0, *, runs: int, busy: float = 0.10, sessions: int = 20
+) -> float:
+    """Return how often a time is called a regression whose machine is slower from session to session by `busy`.
+
+    The time follows that a little more than the three workloads beside it, which have a noise of their own.
+    """
+    draw = np.random.default_rng(11)
+    speed = draw.normal(0, busy, (runs, sessions + 2))
+    beside = speed[..., None] + draw.normal(0, SENTINEL_NOISE_IN_TESTS, (*speed.shape, 3))
+    time = math.log1p(effect) * (np.arange(sessions + 2) >= sessions) + 1.2 * speed + draw.normal(0, noise, speed.shape)
+    baseline, known = time[:, :sessions], beside[:, :sessions]
+    first, second = (predict(baseline, MINIMUM_EFFECT, conditions=(known, beside[:, at])) for at in (-2, -1))
+    judged = ~(spreads_too_wide(first) | falls_into_two(first.residuals, MINIMUM_EFFECT))
+    losses = time[:, -2] - first.centre, time[:, -1] - second.centre
+    both = is_beyond(first, losses[0]) & is_beyond(second, losses[1]) & (sum(losses) / 2 > second.limit_of_mean)
+    return float((judged & both).mean())

@@ -172,7 +172,7 @@ def test_a_machine_that_was_slower_during_one_test_makes_its_figures_invalid_and
     assert result.returncode == 11, result.stdout
     invalid = {metric for metric, state in result.states.items() if state == "invalid"}
     assert invalid == {"time.load.videollava", "speedup.stage1.videollava"}
-    assert "test_load[videollava] the matrix product, work that never changes, took +20.0 %" in result.stdout
+    assert "test_load[videollava] took +20.0 %" in result.stdout
     assert not (gated.folder / result.output / "confirm").exists(), "nothing is flagged that could be measured again"
 
 
@@ -290,18 +290,6 @@ def test_recording_goes_on_where_it_was_and_then_has_nothing_to_do(recorded, tmp
     assert [line[:14] for line in more.stdout.splitlines()] == ["session 2 of 2"], more.stderr
     again = suite.harness("baseline", "record", "--sessions=2", *arguments)
     assert "has 2 sessions already" in again.stdout
-
-
-def test_recording_measures_another_session_for_each_disturbed_one_up_to_twice_as_many(recorded, tmp_path):
-    suite = GatedSuite(tmp_path)
-    shutil.copytree(recorded.folder / "baselines", tmp_path / "baselines")
-    copies(tmp_path, 2)
-    arguments = ["baseline", "record", "--sessions=3", "--", *PLUGINS, "suite", "--rounds=2"]
-    more = suite.harness(*arguments, STUB_MACHINE="1.5:load")
-    lines = more.stdout.splitlines()
-    assert [line[:14] for line in lines] == [f"session {number}" for number in ("3 of 4", "4 of 5", "5 of 6", "6 of 6")]
-    assert lines[0].endswith("; 1 more for disturbed ones)")
-    assert "has 6 sessions already" in suite.harness(*arguments).stdout
 
 
 def test_a_session_that_fails_is_no_part_of_a_baseline(own):

@@ -21,6 +21,7 @@ from perf_tests.goals.simulated_gates import (
     drawn_sessions,
     share_of_alarms_under_two_clocks,
     share_that_fails,
+    share_that_fails_on_a_busy_machine,
 )
 
 RUNS = 100_000
@@ -134,3 +135,37 @@ def test_a_spread_of_more_than_five_percent_is_too_wide() -> None:
     edge = np.array([-1.0, 1.0]) / math.sqrt(2) * LARGEST_SPREAD
     assert not spreads_too_wide(predict(edge * 0.999, GPU_STAGE))
     assert spreads_too_wide(predict(edge * 1.001, GPU_STAGE))
+
+
+# --- on a machine whose speed is read beside the figure
+
+
+def test_conditions_make_it_the_regression_of_the_textbook() -> None:
+    draw = np.random.default_rng(5)
+    known, here = draw.normal(0, 1.0, (12, 2)), np.array([0.5, -1.0])
+    values = 3 + known @ [0.7, -0.2] + draw.normal(0, 0.1, 12)
+    found = predict(values, 0.0, 0.97, (known, here))
+    design, row = np.column_stack([np.ones(12), known]), np.array([1.0, *here])
+    fitted, (squares,), _, _ = np.linalg.lstsq(design, values, rcond=None)
+    spread, leverage = math.sqrt(squares / 9), row @ np.linalg.inv(design.T @ design) @ row
+    assert found.centre == pytest.approx(row @ fitted, rel=1e-3)
+    assert found.spread == pytest.approx(spread, rel=1e-3)
+    assert found.leverage == pytest.approx(leverage, rel=1e-3)
+    assert found.limit == pytest.approx(t_quantile(0.97, 9) * spread * math.sqrt(1 + leverage), rel=1e-3)
+
+
+def test_conditions_that_hardly_vary_draw_no_slope() -> None:
+    known = np.array([[0.0001 * (-1) ** number] for number in range(10)])
+    found = predict([0.01 * (-1) ** number for number in range(10)], 0.0, conditions=(known, [0.01]))
+    assert found.centre == pytest.approx(0.0, abs=1e-3), "and not one, as the slope of 100 would have it"
+    assert found.leverage == pytest.approx(1 / 10 + (0.01 / math.log(1.02)) ** 2 / 10, rel=1e-2)
+
+
+@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize(("sessions", "busy"), [(10, 0.0), (10, 0.1), (20, 0.1)])
+def test_a_machine_of_changing_speed_raises_no_more_alarms(noise: float, sessions: int, busy: float) -> None:
+    assert share_that_fails_on_a_busy_machine(noise, runs=RUNS // 2, busy=busy, sessions=sessions) <= AT_MOST
+
+
+def test_what_is_slower_is_found_on_a_machine_of_changing_speed() -> None:
+    assert share_that_fails_on_a_busy_machine(0.01, 0.10, runs=RUNS // 10) > 0.99

@@ -108,6 +108,16 @@ def test_readings_come_between_the_rounds_when_they_are_due(
     assert sum(timed, ()) == pytest.approx((0.5,) * 3 * len(names))
 
 
+def test_short_rounds_have_readings_as_well(hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+    worked: list[str] = []
+    take_down(monkeypatch, worked)
+    watch = sentinels.Watch("test_vision", "cuda", host=True)
+    for _ in watch.between(range(30), lasting_s=0.3):
+        hand.time += 0.0101
+    (record,) = watch.records()
+    assert len(record.read_s) == sentinels.READINGS
+
+
 def test_what_holds_memory_goes_with_the_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     class Held:
         def __call__(self) -> None:
@@ -206,51 +216,39 @@ def with_tests(*records: SentinelRecord) -> RunRecord:
     return RunRecord(header(), sentinels=(observed("start"), *records, observed("end")))
 
 
-QUIET_TESTS = [with_tests(during(), during(test="test_load")) for _ in range(10)]
+def test_the_conditions_of_one_test_are_its_workloads() -> None:
+    found = sentinels.conditions(with_tests(during(read=2.0), during(9.0, test="test_load")), ["test_vision"])
+    assert found == {
+        "the matrix product during test_vision": pytest.approx(math.log(PRODUCT_S)),
+        "the cached read during test_vision": pytest.approx(math.log(2 * READ_S)),
+        "the small operations during test_vision": pytest.approx(math.log(SMALL_S)),
+    }
 
 
-@pytest.mark.parametrize(
-    ("work", "name"), [("product", "matrix product"), ("read", "cached read"), ("small", "small operations")]
-)
-def test_what_took_longer_during_a_test_is_told_of_it_alone(work: str, name: str) -> None:
-    changes: dict[str, Any] = {work: 1.06}
-    now = with_tests(during(**changes), during(test="test_load"))
-    ((test, (slowdown,)),) = sentinels.slowed_tests(now, QUIET_TESTS).items()
-    assert test == "test_vision"
-    assert slowdown.excess == pytest.approx(math.log(1.06))
-    assert slowdown.words == f"during test_vision the {name}, work that never changes, took +6.0 % of its usual time"
-    assert sentinels.doubts(now, QUIET_TESTS) == []
-
-
-def test_what_is_faster_or_hardly_slower_is_not() -> None:
-    now = with_tests(during(1.04, 0.5, 1.04), during(0.9, test="test_load"))
-    assert sentinels.slowed_tests(now, QUIET_TESTS) == {}
+def test_the_conditions_of_two_tests_are_a_mean_of_each() -> None:
+    now = with_tests(during(), during(8.0, test="test_load"))
+    quiet, slow = sentinels.conditions(now, ["test_vision", "test_load"]).values()
+    assert slow - quiet == pytest.approx(math.log(8) / 3)
 
 
 def test_half_of_the_readings_may_be_slow() -> None:
     calm, slow = (READ_S,) * 5, (READ_S * 2,) * 5
-    half = SentinelRecord(
-        "during", (PRODUCT_S,) * 10, (), test="test_vision", read_s=calm + slow, small_s=(SMALL_S,) * 10
+    rest = {"test": "test_vision", "small_s": (SMALL_S,) * 10}
+    half = SentinelRecord("during", (PRODUCT_S,) * 10, (), read_s=calm + slow, **rest)
+    assert sentinels.conditions(with_tests(half), ["test_vision"]) == sentinels.conditions(
+        with_tests(during()), ["test_vision"]
     )
-    assert sentinels.slowed_tests(with_tests(half), QUIET_TESTS) == {}
 
 
-def test_a_baseline_from_before_they_were_timed_says_nothing_of_tests() -> None:
-    assert sentinels.slowed_tests(with_tests(during(9.0)), QUIET) == {}
+@pytest.mark.parametrize("tests", [[], ["test_load"], ["test_vision", "test_load"]])
+def test_where_nothing_was_timed_during_a_test_there_are_no_conditions(tests: list[str]) -> None:
+    assert sentinels.conditions(with_tests(during()), tests) == {}
 
 
 def test_what_is_timed_during_tests_is_not_taken_for_an_end_of_the_run() -> None:
     assert sentinels.speeds(with_tests(during(9.0))) == sentinels.speeds(run())
 
 
-def test_what_is_usual_is_told_by_the_faster_of_the_sessions() -> None:
-    disturbed = with_tests(during(read=1.5), during(test="test_load"))
-    baseline = [*QUIET_TESTS[:4], *[disturbed] * 6]
-    assert sentinels.disturbed_tests(baseline) == [set()] * 4 + [{"test_vision"}] * 6
-    assert list(sentinels.slowed_tests(disturbed, baseline)) == ["test_vision"]
-
-
 def test_a_product_on_a_gpu_during_a_test_is_of_an_older_record_and_does_not_count() -> None:
-    sessions = [RunRecord(header(device="cuda"), sentinels=(during(product),)) for product in (1.0, 1.0, 9.0)]
-    assert sentinels.disturbed_tests(sessions) == [set()] * 3
-    assert {work for _, work in sentinels.speeds_in_tests(sessions[0])} == {"cached read", "small operations"}
+    older = RunRecord(header(device="cuda"), sentinels=(during(9.0),))
+    assert {work for _, work in sentinels.speeds_in_tests(older)} == {"cached read", "small operations"}
