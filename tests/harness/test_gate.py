@@ -64,6 +64,12 @@ def test_a_baseline_that_spreads_by_more_than_five_percent_is_unstable() -> None
     assert (found.state, "retire those that stand apart" in found.sentence) == ("unstable", True)
 
 
+def test_a_baseline_whose_figure_stands_in_two_groups_is_unstable() -> None:
+    found = verdict(session(), baseline(*[session()] * 5, *[session(1.07)] * 5))
+    assert found.state == "unstable"
+    assert "sessions stand in two groups, from 1000 ms to 1070 ms" in found.sentence
+
+
 def test_a_baseline_on_a_machine_of_two_speeds_is_unstable_in_every_figure() -> None:
     slow = (SentinelRecord("start", (1.2,), (1.0,)), SentinelRecord("end", (1.0,), (1.0,)))
     known = baseline(*[session()] * 5, *[session(sentinels=slow)] * 5)

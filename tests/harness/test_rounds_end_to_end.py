@@ -67,6 +67,14 @@ def test_short_rounds_fill_the_time_that_is_asked_for_up_to_ten_times_as_many(su
     assert session_metrics(run)["time.load.egpt"].rounds == 3 * 2
 
 
+def test_rounds_that_are_soon_over_have_sentinels_between_them_as_well(suite):
+    """Eleven rounds a sample, of a hundredth of a second, fill the time that is asked for: a reading before each third."""
+    suite.run("-k", "load and egpt", "--measurement_time=0.1", rounds=("--rounds=2",), STUB_SLOWER="egpt:load:0.02")
+    run = suite.record()
+    (during,) = [each for each in run.sentinels if each.test]
+    assert (len(run.stages[0].round_s), len(during.read_s)) == (33, 11)
+
+
 def test_every_timed_decode_gets_a_fresh_prefill(suite):
     result = suite.run("-k", "decode and egpt", "-s")
     assert result.returncode == 0
