@@ -52,9 +52,10 @@ class Baseline:
         """Gather each figure over the sessions that have it."""
         self.metrics, self.conditions = {}, {}
         for session in self.sessions:
+            readings = sentinels.speeds_in_tests(session)
             for name, metric in session_metrics(session).items():
                 self.metrics.setdefault(name, []).append(metric)
-                self.conditions.setdefault(name, []).append(sentinels.conditions(session, metric.tests))
+                self.conditions.setdefault(name, []).append(sentinels.conditions(readings, metric.tests))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,9 @@ def _judge_doubting(run: RunRecord, name: str, metric: Metric | None, baseline: 
     if unstable:
         advice = "look for what differs between its sessions, and retire those that stand apart or record it anew"
         return _without_figure(metric, "unstable", f"{'; '.join(unstable)}: {advice}")
-    return _beside(run, metric, known, prediction)
+    verdict = _beside(run, metric, known, prediction)
+    at = "; the baseline's is what it lets one expect at this speed of the machine" if conditions.here else ""
+    return msgspec.structs.replace(verdict, sentence=f"{verdict.sentence}{at}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +161,7 @@ class Conditions:
 
 def _conditions(run: RunRecord, metric: Metric, known: Sequence[Mapping[str, float]]) -> Conditions:
     """Return what a time may depend on; nothing where that was not read, or would leave too little to judge by."""
-    here = sentinels.conditions(run, metric.tests) if _depends_on_speed(metric) else {}
+    here = sentinels.conditions(sentinels.speeds_in_tests(run), metric.tests) if _depends_on_speed(metric) else {}
     if not all(here.keys() == each.keys() for each in known):
         return Conditions()
     enough = len(known) - 1 - len(here) >= FEWEST_DEGREES_OF_FREEDOM
@@ -233,13 +236,10 @@ def _instability(metric: Metric, prediction: Prediction) -> list[str]:
     if spreads_too_wide(prediction):
         found.append(f"the baseline's sessions spread by {metric.written_change(float(prediction.spread))}")
     if falls_into_two(prediction.residuals, metric.minimum_effect):
-        low, high = (metric.written(float(prediction.centre + end)) for end in _ends(prediction.residuals))
+        ends = (prediction.centre + end(prediction.residuals) for end in (min, max))
+        low, high = (metric.written(float(end)) for end in ends)
         found.append(f"the baseline's sessions stand in two groups, from {low} to {high}")
     return found
-
-
-def _ends(values: Sequence[float]) -> tuple[float, float]:
-    return min(values), max(values)
 
 
 def _fewer_rounds(run: RunRecord, metric: Metric, known: Sequence[Metric]) -> list[str]:

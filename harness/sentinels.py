@@ -2,8 +2,8 @@
 
 They are timed at both ends of a run, and between the rounds of each test in which the host has a part. Where they are
 slower than in the baseline, so is everything else there, and no change of the code is to blame; what is measured beside
-them is compared with what the baseline lets one expect at their speed. They take a fraction
-of a second at each end and a few percent of a test, so every run has them and can become part of a baseline.
+them is compared with what the baseline lets one expect at their speed. They take a fraction of a second at each end and
+a few percent of a test, so every run has them and can become part of a baseline.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from harness.records import Moment, RunRecord, SentinelRecord
 from harness.statistics import lower_decile, mean
 
 Workload = Callable[[], object]
-Name = TypeVar("Name", str, tuple[str, str])
 AnySample = TypeVar("AnySample")
 
 WARM_UP, ROUNDS = 5, 30
@@ -167,12 +166,11 @@ def doubts(run: RunRecord, baseline: Sequence[RunRecord]) -> list[str]:
     return found
 
 
-def conditions(run: RunRecord, tests: Sequence[str]) -> dict[str, float]:
+def conditions(readings: Mapping[tuple[str, str], float], tests: Sequence[str]) -> dict[str, float]:
     """Return how fast the machine was during some tests, as logarithms of seconds by workload; empty if none was timed.
 
-    Of one test each workload; of several their mean for each test.
+    `readings` are a session's `speeds_in_tests`: of one test each workload, of several their mean for each test.
     """
-    readings = speeds_in_tests(run)
     by_test = {test: {work: value for (at, work), value in readings.items() if at == test} for test in tests}
     if not tests or not all(by_test.values()):
         return {}
@@ -242,8 +240,8 @@ def _departure(what: str, here: float | None, values: Sequence[float], smallest:
     return [f"{what}, work that never changes, took {_percent(change)} of its time in the baseline (limit ±{limit})"]
 
 
-def _by_name(sessions: Iterable[Mapping[Name, float]]) -> dict[Name, list[float]]:
-    found: dict[Name, list[float]] = {}
+def _by_name(sessions: Iterable[Mapping[str, float]]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
     for session in sessions:
         for name, value in session.items():
             found.setdefault(name, []).append(value)

@@ -112,6 +112,7 @@ def test_a_time_is_compared_with_what_is_expected_at_the_machines_speed(
     found = verdict(slowed(speed, speed * factor), baseline(*BUSY))
     assert found.state == state
     assert found.centre == pytest.approx(math.log(speed), abs=0.01)
+    assert "the baseline's is what it lets one expect at this speed of the machine" in found.sentence
 
 
 def test_without_its_speed_such_a_baseline_is_unstable() -> None:
@@ -143,7 +144,9 @@ def test_so_few_sessions_teach_no_slope(count: int, state: str) -> None:
 
 
 def test_a_session_whose_machine_was_not_timed_is_compared_as_it_is() -> None:
-    assert verdict(session(9.0), baseline(*[slowed(1.0)] * 10)).state == "flagged"
+    found = verdict(session(9.0), baseline(*[slowed(1.0)] * 10))
+    assert found.state == "flagged"
+    assert "at this speed of the machine" not in found.sentence
 
 
 def test_memory_does_not_depend_on_the_speed_of_the_machine() -> None:

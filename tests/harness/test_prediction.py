@@ -167,5 +167,12 @@ def test_a_machine_of_changing_speed_raises_no_more_alarms(noise: float, session
     assert share_that_fails_on_a_busy_machine(noise, runs=RUNS // 2, busy=busy, sessions=sessions) <= AT_MOST
 
 
+@pytest.mark.parametrize(("noise", "effect", "power"), [(0.01, 0.05, 0.92), (0.02, 0.10, 0.95)])
+def test_with_twenty_sessions_conditions_cost_no_power_on_a_quiet_machine(
+    noise: float, effect: float, power: float
+) -> None:
+    assert share_that_fails_on_a_busy_machine(noise, effect, runs=RUNS // 5, busy=0.0) >= power
+
+
 def test_what_is_slower_is_found_on_a_machine_of_changing_speed() -> None:
     assert share_that_fails_on_a_busy_machine(0.01, 0.10, runs=RUNS // 10) > 0.99

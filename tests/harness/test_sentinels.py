@@ -216,8 +216,12 @@ def with_tests(*records: SentinelRecord) -> RunRecord:
     return RunRecord(header(), sentinels=(observed("start"), *records, observed("end")))
 
 
+def conditions(session: RunRecord, tests: list[str]) -> dict[str, float]:
+    return sentinels.conditions(sentinels.speeds_in_tests(session), tests)
+
+
 def test_the_conditions_of_one_test_are_its_workloads() -> None:
-    found = sentinels.conditions(with_tests(during(read=2.0), during(9.0, test="test_load")), ["test_vision"])
+    found = conditions(with_tests(during(read=2.0), during(9.0, test="test_load")), ["test_vision"])
     assert found == {
         "the matrix product during test_vision": pytest.approx(math.log(PRODUCT_S)),
         "the cached read during test_vision": pytest.approx(math.log(2 * READ_S)),
@@ -227,7 +231,7 @@ def test_the_conditions_of_one_test_are_its_workloads() -> None:
 
 def test_the_conditions_of_two_tests_are_a_mean_of_each() -> None:
     now = with_tests(during(), during(8.0, test="test_load"))
-    quiet, slow = sentinels.conditions(now, ["test_vision", "test_load"]).values()
+    quiet, slow = conditions(now, ["test_vision", "test_load"]).values()
     assert slow - quiet == pytest.approx(math.log(8) / 3)
 
 
@@ -235,14 +239,12 @@ def test_half_of_the_readings_may_be_slow() -> None:
     calm, slow = (READ_S,) * 5, (READ_S * 2,) * 5
     rest = {"test": "test_vision", "small_s": (SMALL_S,) * 10}
     half = SentinelRecord("during", (PRODUCT_S,) * 10, (), read_s=calm + slow, **rest)
-    assert sentinels.conditions(with_tests(half), ["test_vision"]) == sentinels.conditions(
-        with_tests(during()), ["test_vision"]
-    )
+    assert conditions(with_tests(half), ["test_vision"]) == conditions(with_tests(during()), ["test_vision"])
 
 
 @pytest.mark.parametrize("tests", [[], ["test_load"], ["test_vision", "test_load"]])
 def test_where_nothing_was_timed_during_a_test_there_are_no_conditions(tests: list[str]) -> None:
-    assert sentinels.conditions(with_tests(during()), tests) == {}
+    assert conditions(with_tests(during()), tests) == {}
 
 
 def test_what_is_timed_during_tests_is_not_taken_for_an_end_of_the_run() -> None:
