@@ -20,11 +20,13 @@ from harness.statistics import lower_decile, mean
 Workload = Callable[[], object]
 AnySample = TypeVar("AnySample")
 
-WARM_UP, ROUNDS = 5, 30
+WARM_UP, ROUNDS, ROUNDS_ON_GPU = 5, 30, 12
 # Of a few milliseconds each; during a test a reading so often costs it a few percent of its time, a short one more.
 INTERVAL_S, READINGS = 0.2, 10
 # Half of the last cache of the processor it was chosen on; a neighbour that takes some of that slows this down first.
 READ_BYTES = 16 << 20
+# One after the other, several milliseconds in all: of so many, what the host takes to begin and to wait is a hundredth.
+TIMES_ON_GPU = 32
 # At the ends: a clock that has moved by less leaves every figure within its own minimum effect.
 SMALLEST_ON_GPU, SMALLEST_ON_CPU = math.log(1.03), math.log(1.05)
 # Two workloads, two moments, two directions: together they are wrong as often as one figure in one direction.
@@ -35,7 +37,8 @@ IN_TESTS = ("matrix product", "cached read", "small operations")
 
 def observe(moment: Moment, device: str) -> SentinelRecord:
     """Time the workloads on `device` now, and ask the GPU what disturbs it while it is still busy."""
-    product_s, copy_s = (_timed(WORKLOADS[name](device)) for name in ("matrix product", "copy"))
+    rounds = ROUNDS_ON_GPU if device.startswith("cuda") else ROUNDS
+    product_s, copy_s = (_timed(WORKLOADS[name](device), rounds) for name in ("matrix product", "copy"))
     throttled, others = _disturbances(device)
     return SentinelRecord(moment, product_s, copy_s, throttled, others)
 
@@ -88,7 +91,7 @@ def _product(device: str) -> Workload:
     import torch
 
     on_gpu = device.startswith("cuda")
-    side, times, dtype = (4096, 8, torch.bfloat16) if on_gpu else (512, 1, torch.float32)
+    side, times, dtype = (4096, TIMES_ON_GPU, torch.bfloat16) if on_gpu else (512, 1, torch.float32)
     factor = torch.ones(side, side, device=device, dtype=dtype)
     product = torch.empty_like(factor)
 
@@ -102,7 +105,7 @@ def _product(device: str) -> Workload:
 def _copy(device: str) -> Workload:
     import torch
 
-    megabytes, times = (256, 8) if device.startswith("cuda") else (32, 1)
+    megabytes, times = (256, TIMES_ON_GPU) if device.startswith("cuda") else (32, 1)
     source = torch.ones(megabytes << 20, device=device, dtype=torch.uint8)
     target = torch.empty_like(source)
 
@@ -114,14 +117,20 @@ def _copy(device: str) -> Workload:
 
 
 def _read(_device: str) -> Workload:
-    """Read what fits into the host's largest cache, which is often shared with other machines' work."""
+    """Read what fits into the host's largest cache, which is often shared with other machines' work.
+
+    On one thread: others would wait for more work for a while, on the cores that the next round runs on.
+    """
     import torch
 
     numbers = torch.ones(READ_BYTES // 4)
 
     def read() -> None:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
         for _ in range(4):
             numbers.sum()
+        torch.set_num_threads(threads)
 
     return read
 
@@ -252,11 +261,11 @@ def _smallest(run: RunRecord) -> float:
     return SMALLEST_ON_GPU if run.header.device.startswith("cuda") else SMALLEST_ON_CPU
 
 
-def _timed(work: Workload) -> tuple[float, ...]:
+def _timed(work: Workload, rounds: int) -> tuple[float, ...]:
     for _ in range(WARM_UP):
         work()
     seconds = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         start = clock.now()
         work()
         seconds.append(clock.now() - start)

@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any
 
 import pytest
+import torch
 
 from harness import clock, sentinels
 from harness.records import RunRecord, SentinelRecord
@@ -31,18 +32,22 @@ def run(start: SentinelRecord | None = None, end: SentinelRecord | None = None, 
 QUIET = [run() for _ in range(10)]
 
 
-def test_every_round_of_each_workload_is_timed_after_a_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("device", "timed"), [("cpu", sentinels.ROUNDS), ("cuda:1", sentinels.ROUNDS_ON_GPU)])
+def test_every_round_of_each_workload_is_timed_after_a_warm_up(
+    device: str, timed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ticks = count()
     worked: list[str] = []
     clock.use_reader(lambda: float(next(ticks)))
     take_down(monkeypatch, worked)
+    monkeypatch.setattr(sentinels, "_disturbances", lambda _device: (None, None))
     try:
-        record = sentinels.observe("start", "cpu")
+        record = sentinels.observe("start", device)
     finally:
         clock.use_reader()
-    rounds = sentinels.WARM_UP + sentinels.ROUNDS
+    rounds = sentinels.WARM_UP + timed
     assert worked == ["matrix product"] * rounds + ["copy"] * rounds
-    assert record == SentinelRecord("start", (1.0,) * sentinels.ROUNDS, (1.0,) * sentinels.ROUNDS)
+    assert record == SentinelRecord("start", (1.0,) * timed, (1.0,) * timed)
 
 
 class Hand:
@@ -146,6 +151,21 @@ def test_real_workloads_do_something_that_takes_time() -> None:
     (during_test,) = watch.records()
     assert min(record.product_s + record.copy_s) > 0
     assert min(during_test.product_s + during_test.read_s + during_test.small_s) > 0
+
+
+def test_the_cached_read_keeps_to_one_thread_and_leaves_the_others_to_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = torch.get_num_threads()
+    used: list[int] = []
+    read = sentinels.WORKLOADS["cached read"]("cpu")
+    monkeypatch.setattr(torch.Tensor, "sum", lambda _self: used.append(torch.get_num_threads()))
+    torch.set_num_threads(3)
+    try:
+        read()
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+    assert used
+    assert set(used) == {1}
 
 
 def test_a_machine_as_fast_as_ever_raises_no_doubt() -> None:
