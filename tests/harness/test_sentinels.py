@@ -153,7 +153,7 @@ def test_real_workloads_do_something_that_takes_time() -> None:
     assert min(during_test.product_s + during_test.read_s + during_test.small_s) > 0
 
 
-def test_the_cached_read_keeps_to_one_thread_and_leaves_the_others_to_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cached_read_keeps_to_one_thread_and_leaves_the_rest_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     threads = torch.get_num_threads()
     used: list[int] = []
     read = sentinels.WORKLOADS["cached read"]("cpu")
