@@ -60,9 +60,13 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Doubts:
-    """Why figures cannot be trusted, in words: all of the session's, and all of the baseline's."""
+    """Why figures cannot be trusted, in words: all of the session's; and those beside which nothing was read.
+
+    `of_ends`: the machine was another at an end of the session; `of_baseline`: it was, from session to session.
+    """
 
     of_session: Collection[str] = ()
+    of_ends: Collection[str] = ()
     of_baseline: Collection[str] = ()
 
 
@@ -70,7 +74,8 @@ def judge_session(run: RunRecord, baseline: Baseline) -> list[GateRecord]:
     """Return a verdict on every figure that the session or the baseline has."""
     found = session_metrics(run)
     doubts = Doubts(
-        of_session=[*injections(run), *interruptions(run), *sentinels.doubts(run, baseline.sessions)],
+        of_session=[*injections(run), *interruptions(run), *sentinels.disturbances(run)],
+        of_ends=sentinels.doubts(run, baseline.sessions),
         of_baseline=sentinels.baseline_doubts(baseline.sessions),
     )
     names = [*baseline.metrics, *(name for name in found if name not in baseline.metrics)]
@@ -124,10 +129,11 @@ def _judge_doubting(run: RunRecord, name: str, metric: Metric | None, baseline: 
         return _without_figure(metric, "missing baseline", f"{has}, {FEWEST_SESSIONS} or more are needed (better 10)")
     conditions = _conditions(run, metric, baseline.conditions[name])
     prediction = predict([each.value for each in known], metric.minimum_effect, conditions=conditions.numbers)
-    invalid = doubts.of_session or _fewer_rounds(run, metric, known) or conditions.unheard_of(prediction)
+    at_ends, in_baseline = ((), ()) if conditions.here else (doubts.of_ends, doubts.of_baseline)
+    invalid = [*doubts.of_session, *at_ends] or _fewer_rounds(run, metric, known) or conditions.unheard_of(prediction)
     if invalid:
         return _without_figure(metric, "invalid", "; ".join(invalid))
-    unstable = doubts.of_baseline or _instability(metric, prediction)
+    unstable = in_baseline or _instability(metric, prediction)
     if unstable:
         advice = "look for what differs between its sessions, and retire those that stand apart or record it anew"
         return _without_figure(metric, "unstable", f"{'; '.join(unstable)}: {advice}")

@@ -157,18 +157,26 @@ WORKLOADS: dict[str, Callable[[str], Workload]] = {
 }
 
 
-def doubts(run: RunRecord, baseline: Sequence[RunRecord]) -> list[str]:
-    """Return why no figure of a run can be trusted, in words; of the sentinels, as the baseline predicts them."""
+def disturbances(run: RunRecord) -> list[str]:
+    """Return what disturbed the GPU at an end of a run, in words: no figure can be trusted then."""
     found = [
         f"the GPU was throttled at the {each.moment} of the run: {', '.join(each.throttled)}"
         for each in run.sentinels
         if each.throttled
     ]
-    found += [
+    return found + [
         f"{each.other_processes} other processes were using the GPU at the {each.moment} of the run"
         for each in run.sentinels
         if each.other_processes
     ]
+
+
+def doubts(run: RunRecord, baseline: Sequence[RunRecord]) -> list[str]:
+    """Return in words where the machine was another at an end of the run than the baseline's sessions predict.
+
+    That speaks against figures beside which nothing was read: those with readings are compared at their own speed.
+    """
+    found: list[str] = []
     smallest, here = _smallest(run), speeds(run)
     for name, values in _by_name(map(speeds, baseline)).items():
         found += _departure(f"the {name}", here.get(name), values, smallest)
@@ -189,7 +197,7 @@ def conditions(readings: Mapping[tuple[str, str], float], tests: Sequence[str]) 
 
 
 def baseline_doubts(baseline: Sequence[RunRecord]) -> list[str]:
-    """Return why the baseline's machine cannot be predicted: its sessions ran at two speeds, as of a clock.
+    """Return why the baseline's machine cannot be predicted at the ends: its sessions ran at two speeds, as of a clock.
 
     Sentinels that merely scatter only widen their own limit: they are short, and figures have a spread of their own.
     """

@@ -115,6 +115,24 @@ def test_a_time_is_compared_with_what_is_expected_at_the_machines_speed(
     assert "the baseline's is what it lets one expect at this speed of the machine" in found.sentence
 
 
+OTHER_END = SentinelRecord("end", (1.5,), (0.5,))
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(1.1, "flagged"), (1.0, "pass")])
+def test_what_was_read_beside_a_figure_decides_and_not_the_ends_of_the_session(seconds: float, state: str) -> None:
+    other = session(seconds, sentinels=(*during("test_vision", 1.0), OTHER_END))
+    assert verdict(other, baseline(*BUSY)).state == state
+    without = session(seconds, sentinels=(*QUIET, OTHER_END))
+    assert verdict(without, baseline()).state == "invalid"
+
+
+def test_nor_do_the_ends_of_the_baselines_sessions() -> None:
+    two = [msgspec.structs.replace(each, sentinels=(*each.sentinels, OTHER_END)) for each in BUSY[::2]]
+    assert verdict(slowed(1.0), baseline(*BUSY[1::2], *two)).state == "pass"
+    without = [session(sentinels=(*QUIET, OTHER_END))] * 5
+    assert verdict(session(), baseline(*[session()] * 5, *without)).state == "unstable"
+
+
 def test_without_its_speed_such_a_baseline_is_unstable() -> None:
     known = baseline(*(msgspec.structs.replace(each, sentinels=QUIET) for each in BUSY))
     assert verdict(session(), known).state == "unstable"

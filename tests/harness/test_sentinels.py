@@ -215,7 +215,7 @@ def test_sentinels_that_are_missing_are_a_doubt() -> None:
     ],
 )
 def test_a_disturbed_gpu_is_doubted_whatever_the_baseline(disturbance: dict[str, Any], words: str) -> None:
-    (doubt,) = sentinels.doubts(run(end=observed("end", **disturbance)), [])
+    (doubt,) = sentinels.disturbances(run(end=observed("end", **disturbance)))
     assert words in doubt
 
 
