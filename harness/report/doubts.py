@@ -39,7 +39,7 @@ def doubts(run: RunRecord) -> Iterator[Doubt]:
             words("The run has not come to its end."),
             words("What was measured counts; measure the rest in another run."),
         )
-    yield from ((words(f"{each}."), words("Repeat on a quiet machine.")) for each in sentinels.doubts(run, ()))
+    yield from ((words(f"{each}."), words("Repeat on a quiet machine.")) for each in sentinels.disturbances(run))
     yield from (
         (words(f"{each}."), words("Not a measurement of the program: do not compare it.")) for each in injections(run)
     )

@@ -1,9 +1,8 @@
-"""The first signal asks, the second one ends."""
+"""The first signal asks, the second one ends. They are raised in this thread: another might be slow to take one."""
 
 from __future__ import annotations
 
 import ctypes
-import os
 import signal
 import threading
 
@@ -24,7 +23,7 @@ def test_without_a_signal_nothing_stops() -> None:
 def test_a_signal_is_answered_between_two_samples_and_announced_at_once(number: signal.Signals) -> None:
     said: list[str] = []
     with orderly_stop(said.append):
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         assert said == [f"{number.name}: ending behind the sample that is being measured; once more ends at once"]
         with pytest.raises(StopRequestedError, match=f"ended by {number.name}"):
             stop_if_asked()
@@ -33,16 +32,16 @@ def test_a_signal_is_answered_between_two_samples_and_announced_at_once(number: 
 def test_a_later_signal_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stopping, "SAME_REQUEST_S", 0.0)
     with orderly_stop(lambda _line: None):
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_two_signals_of_one_moment_are_one_request() -> None:
     said: list[str] = []
     with orderly_stop(said.append):
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
         with pytest.raises(StopRequestedError, match="ended by SIGINT"):
             stop_if_asked()
     assert len(said) == 1
@@ -53,9 +52,9 @@ def test_signals_that_a_library_took_for_itself_are_taken_back() -> None:
     libc.signal.restype, libc.signal.argtypes = ctypes.c_void_p, (ctypes.c_int, ctypes.c_void_p)
     with orderly_stop(lambda _line: None):
         libc.signal(signal.SIGTERM, 1)  # SIG_IGN, unknown to Python: as LLVM's own handler, but it can be survived
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         stop_if_asked()
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         with pytest.raises(StopRequestedError, match="ended by SIGTERM"):
             stop_if_asked()
 
@@ -63,7 +62,7 @@ def test_signals_that_a_library_took_for_itself_are_taken_back() -> None:
 def test_behind_the_block_all_is_as_it_was() -> None:
     before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     with orderly_stop(lambda _line: None):
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
     stop_if_asked()
 
