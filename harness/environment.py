@@ -30,7 +30,7 @@ LIBRARIES = (
 
 
 def stable_environment(device: str) -> dict[str, Any]:
-    """Return what stays the same from run to run on one machine; goes into pytest-benchmark's machine_info too."""
+    """Return what stays the same from run to run on one machine."""
     return {
         "system": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),
@@ -42,6 +42,28 @@ def stable_environment(device: str) -> dict[str, Any]:
         "ranks_per_node": int(os.environ.get("LOCAL_WORLD_SIZE", "1")),  # as torchrun says it
         "world_size": int(os.environ.get("WORLD_SIZE", "1")),
         "gpu": stable_gpu(device),
+    }
+
+
+def machine_info(device: str) -> dict[str, Any]:
+    """Return pytest-benchmark's `machine_info`: what it has itself of system and interpreter, and what stays the same.
+
+    Of the processor the name and the count alone. py-cpuinfo, which it would ask, takes up to a second of each session
+    and tells the clock rate of the moment, too, which makes one machine look like two.
+    """
+    return {
+        "node": platform.node(),
+        "processor": platform.processor(),
+        "machine": platform.machine(),
+        "python_compiler": platform.python_compiler(),
+        "python_implementation": platform.python_implementation(),
+        "python_implementation_version": platform.python_version(),
+        "python_version": platform.python_version(),
+        "python_build": platform.python_build(),
+        "release": platform.release(),
+        "system": platform.system(),
+        "cpu": {"brand_raw": cpu_name(), "count": os.cpu_count(), "arch_string_raw": platform.machine()},
+        "event_vlm_perf": stable_environment(device),
     }
 
 

@@ -18,9 +18,9 @@ share; acceptance is the plain share, since it may be 0. `lower_is_better` says 
     speedup.stage1.<target>                          by the legacy reader, on the stage samples
     speedup.{stage3,total}.<target>.<engine>         from the whole passes
 
-How samples are pooled: the lower decile of the logarithms of a sample's own rounds, then the mean over the samples. So
-each sample has one voice, whatever its size, and what slows only some of them down is still seen. What slows only some
-rounds of a sample down is not: on a machine that others use too that is mostly their doing.
+How samples are pooled: of the logarithms of a sample's own rounds the mean of the faster half, then the mean over the
+samples. So each sample has one voice, whatever its size, and what slows only some of them down is still seen. What
+slows fewer than half of a sample's rounds down is not: on a machine that others use too that is mostly their doing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from harness.figures import LEGACY_READER, MIB, Speedup, comparable_rounds, comp
 from harness.memory import MemoryPeak
 from harness.records import RunRecord, StageRecord
 from harness.speculation import speculation_figures
-from harness.statistics import lower_decile, mean
+from harness.statistics import mean, mean_of_faster_half
 
 MetricKind = Literal["time", "memory", "acceptance", "speedup"]
 
@@ -117,8 +117,8 @@ def minimum_effect_of_time(stage: str, *, on_gpu: bool) -> float:
 
 
 def pooled(values: Mapping[str, Sequence[float]]) -> float:
-    """Return the mean over the samples of the lower decile of each sample's logarithms."""
-    return mean([lower_decile([math.log(each) for each in of_sample]) for of_sample in values.values()])
+    """Return the mean over the samples of the mean of the faster half of each sample's logarithms."""
+    return mean([mean_of_faster_half([math.log(each) for each in of_sample]) for of_sample in values.values()])
 
 
 def _times(
@@ -194,7 +194,7 @@ def _size(peak: MemoryPeak, on_gpu: bool) -> int | None:
 
 def _stage_1_speedups(run: RunRecord) -> Iterator[Metric]:
     for target in run.header.targets:
-        speedup = gated_stage_1(run, target, lower_decile)
+        speedup = gated_stage_1(run, target, mean_of_faster_half)
         if speedup:
             loads = [record for record in run.stages if record.stage == "load"]
             variants = {record.variant for record in loads if record.model == target}

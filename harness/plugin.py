@@ -13,7 +13,7 @@ import pytest
 
 from harness import clock, options
 from harness.baselines import BENCHMARK_FILE_NAME, DEFAULT_FOLDER
-from harness.environment import stable_environment
+from harness.environment import machine_info
 from harness.errors import HarnessError, OptionError, ResumeError, RunFolderError
 from harness.gatekeeper import Gatekeeper
 from harness.progress import open_terminal
@@ -138,11 +138,10 @@ def pytest_exception_interact(node: pytest.Item | pytest.Collector, call: pytest
         node.session.shouldstop = str(error)
 
 
-def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    """Add the stable conditions; drop the clock rate of the moment, which makes one machine look like two."""
-    for name in [name for name in machine_info.get("cpu", {}) if name.startswith("hz_actual")]:
-        del machine_info["cpu"][name]
-    machine_info["event_vlm_perf"] = stable_environment(config.stash[SESSION].device)
+@pytest.hookimpl(tryfirst=True)
+def pytest_benchmark_generate_machine_info(config: pytest.Config) -> dict[str, Any]:
+    """Tell of the machine in pytest-benchmark's stead, which would ask a process of its own about the processor."""
+    return machine_info(config.stash[SESSION].device)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -15,18 +15,19 @@ from typing import TypeVar
 from harness import clock
 from harness.prediction import falls_into_two, is_beyond, predict
 from harness.records import Moment, RunRecord, SentinelRecord
-from harness.statistics import lower_decile, mean
+from harness.statistics import mean, mean_of_faster_half
 
 Workload = Callable[[], object]
 AnySample = TypeVar("AnySample")
 
-WARM_UP, ROUNDS, ROUNDS_ON_GPU = 5, 30, 12
-# Of a few milliseconds each; during a test a reading so often costs it a few percent of its time, a short one more.
-INTERVAL_S, READINGS = 0.2, 10
+WARM_UP, ROUNDS = 5, 30
+# Of a few milliseconds each: so often, a reading costs a test some 5 % of its time, and a short test more. Many short
+# ones tell more than few long ones, since a shared core may change its speed within tenths of a second.
+INTERVAL_S, READINGS = 0.1, 30
 # Half of the last cache of the processor it was chosen on; a neighbour that takes some of that slows this down first.
 READ_BYTES = 16 << 20
-# One after the other, several milliseconds in all: of so many, what the host takes to begin and to wait is a hundredth.
-TIMES_ON_GPU = 32
+# In a row, of a seventh of a millisecond each.
+TIMES_ON_GPU = 8
 # At the ends: a clock that has moved by less leaves every figure within its own minimum effect.
 SMALLEST_ON_GPU, SMALLEST_ON_CPU = math.log(1.03), math.log(1.05)
 # Two workloads, two moments, two directions: together they are wrong as often as one figure in one direction.
@@ -37,8 +38,7 @@ IN_TESTS = ("matrix product", "cached read", "small operations")
 
 def observe(moment: Moment, device: str) -> SentinelRecord:
     """Time the workloads on `device` now, and ask the GPU what disturbs it while it is still busy."""
-    rounds = ROUNDS_ON_GPU if device.startswith("cuda") else ROUNDS
-    product_s, copy_s = (_timed(WORKLOADS[name](device), rounds) for name in ("matrix product", "copy"))
+    product_s, copy_s = (_timed(WORKLOADS[name](device), device) for name in ("matrix product", "copy"))
     throttled, others = _disturbances(device)
     return SentinelRecord(moment, product_s, copy_s, throttled, others)
 
@@ -61,11 +61,12 @@ class Watch:
 
         That is INTERVAL_S, or less, for READINGS in rounds that are to fill `lasting_s` in all.
         """
-        works, due = self._ready(), clock.now()
+        works, due = {name: WORKLOADS[name]("cpu") for name in self._seconds}, clock.now()
         interval_s = min(INTERVAL_S, lasting_s / READINGS)
         for sample in samples:
             if works and clock.now() >= due:
                 for name, work in works.items():
+                    work()  # what the round pushed out of the caches comes back: the program is no part of a reading
                     start = clock.now()
                     work()
                     self._seconds[name].append(clock.now() - start)
@@ -79,41 +80,23 @@ class Watch:
             return []
         return [SentinelRecord("during", product_s, (), test=self._test, read_s=read_s, small_s=small_s)]
 
-    def _ready(self) -> dict[str, Workload]:
-        """The workloads, each done once."""
-        works = {name: WORKLOADS[name]("cpu") for name in self._seconds}
-        for work in works.values():
-            work()
-        return works
-
 
 def _product(device: str) -> Workload:
     import torch
 
-    on_gpu = device.startswith("cuda")
-    side, times, dtype = (4096, TIMES_ON_GPU, torch.bfloat16) if on_gpu else (512, 1, torch.float32)
+    side, dtype = (4096, torch.bfloat16) if device.startswith("cuda") else (320, torch.float32)
     factor = torch.ones(side, side, device=device, dtype=dtype)
     product = torch.empty_like(factor)
-
-    def multiply() -> None:
-        for _ in range(times):
-            torch.mm(factor, factor, out=product)
-
-    return multiply
+    return lambda: torch.mm(factor, factor, out=product)
 
 
 def _copy(device: str) -> Workload:
     import torch
 
-    megabytes, times = (256, TIMES_ON_GPU) if device.startswith("cuda") else (32, 1)
+    megabytes = 256 if device.startswith("cuda") else 32
     source = torch.ones(megabytes << 20, device=device, dtype=torch.uint8)
     target = torch.empty_like(source)
-
-    def copy() -> None:
-        for _ in range(times):
-            target.copy_(source)
-
-    return copy
+    return lambda: target.copy_(source)
 
 
 def _read(_device: str) -> Workload:
@@ -128,7 +111,7 @@ def _read(_device: str) -> Workload:
     def read() -> None:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
-        for _ in range(4):
+        for _ in range(2):
             numbers.sum()
         torch.set_num_threads(threads)
 
@@ -142,13 +125,13 @@ def _small_operations(_device: str) -> Workload:
     small = torch.zeros(16)
 
     def launch() -> None:
-        for _ in range(1000):
+        for _ in range(250):
             small.add_(1.0)
 
     return launch
 
 
-# A few milliseconds each, made for a device; their memory goes with them.
+# Less than a millisecond or two each, made for a device; their memory goes with them.
 WORKLOADS: dict[str, Callable[[str], Workload]] = {
     "matrix product": _product,
     "copy": _copy,
@@ -211,19 +194,19 @@ def baseline_doubts(baseline: Sequence[RunRecord]) -> list[str]:
 
 
 def speeds(run: RunRecord) -> dict[str, float]:
-    """Return the logarithm of each workload's seconds at each end of the run, by name: the lower decile, as of figures.
+    """Return the logarithm of each workload's seconds at each end of the run, by name; as of figures, its faster half.
 
     A clock that is slower slows every round down; what else runs for a moment slows some, and says nothing of the rest.
     """
     found = {}
     for each in run.sentinels:
         for work, logarithms in _logarithms(each) if not each.test else ():
-            found[f"{work} at the {each.moment}"] = lower_decile(logarithms)
+            found[f"{work} at the {each.moment}"] = mean_of_faster_half(logarithms)
     return found
 
 
 def speeds_in_tests(run: RunRecord) -> dict[tuple[str, str], float]:
-    """Return the logarithm of each workload's seconds during each test, by test and workload: their lower decile.
+    """Return the logarithm of each workload's seconds during each test, by test and workload: its faster half's mean.
 
     Of a GPU's tests only those of the host: older records have a product on it too, which follows the program's heat.
     """
@@ -233,7 +216,7 @@ def speeds_in_tests(run: RunRecord) -> dict[tuple[str, str], float]:
         for work, logarithms in _logarithms(each) if each.test else ():
             if on_cpu or work != IN_TESTS[0]:
                 rounds.setdefault((each.test, work), []).extend(logarithms)
-    return {place: lower_decile(logarithms) for place, logarithms in rounds.items()}
+    return {place: mean_of_faster_half(logarithms) for place, logarithms in rounds.items()}
 
 
 def _logarithms(of: SentinelRecord) -> Iterable[tuple[str, list[float]]]:
@@ -269,11 +252,13 @@ def _smallest(run: RunRecord) -> float:
     return SMALLEST_ON_GPU if run.header.device.startswith("cuda") else SMALLEST_ON_CPU
 
 
-def _timed(work: Workload, rounds: int) -> tuple[float, ...]:
+def _timed(work: Workload, device: str) -> tuple[float, ...]:
     for _ in range(WARM_UP):
         work()
+    if device.startswith("cuda"):
+        return tuple(clock.seconds_on_gpu(work, device, TIMES_ON_GPU) for _ in range(ROUNDS))
     seconds = []
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         start = clock.now()
         work()
         seconds.append(clock.now() - start)

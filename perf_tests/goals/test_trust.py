@@ -140,7 +140,7 @@ def campaign(selection: Selection) -> Campaign:
     size: tuple[str, ...] = (f"--models={','.join(selection.models)}", "--max_samples=2", "--stage-samples=2")
     if selection.device != "cpu":
         one = (f"--models={selection.models[0]}", f"--engine={selection.engines[-1]}", "--stage-samples=1")
-        size = (*one, "--rounds=5", "--measurement_time=0.5", "--no_report")
+        size = (*one, "--rounds=5", "--measurement_time=1", "--no_report")
     tests = "not whole" if selection.device == "cpu" else "not whole and not events"
     words = ("perf_tests", "-k", tests, f"--model-set={selection.model_set}", f"--device={selection.device}")
     folder = ROOT / "results" / f"trust-{selection.model_set}-{selection.device.replace(':', '-')}"

@@ -124,6 +124,7 @@ def test_pytest_benchmarks_file_has_what_other_tools_read(whole):
     """docs/ci.md names them."""
     content = whole.json("benchmark.json")
     assert {"machine_info", "commit_info", "benchmarks"} <= content.keys()
+    assert set(content["machine_info"]["cpu"]) == {"brand_raw", "count", "arch_string_raw"}  # py-cpuinfo was not asked
     for entry in content["benchmarks"]:
         assert "::" in entry["fullname"]
         assert all(entry["stats"][name] >= 0 for name in ("ops", "mean", "stddev", "rounds", "median", "iqr"))

@@ -3,25 +3,32 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest_benchmark.plugin
+
 from harness.options import Options
-from harness.plugin import SESSION, pytest_benchmark_update_machine_info
+from harness.plugin import SESSION, pytest_benchmark_generate_machine_info
 from harness.session import Session
 
 
-def machine_info_of(cpu):
-    info = {"cpu": cpu}
+def told():
     session = Session(Options(), Path("out"), measures=True, terminal=None)
-    pytest_benchmark_update_machine_info(SimpleNamespace(stash={SESSION: session}), info)
-    return info
+    return pytest_benchmark_generate_machine_info(SimpleNamespace(stash={SESSION: session}))
 
 
-def test_the_clock_rate_of_the_moment_does_not_make_one_machine_look_like_two():
-    slow = machine_info_of({"brand_raw": "A", "hz_actual": [2_000_000_000, 0], "hz_actual_friendly": "2 GHz"})
-    fast = machine_info_of({"brand_raw": "A", "hz_actual": [3_000_000_000, 0], "hz_actual_friendly": "3 GHz"})
-    assert slow == fast
-    assert slow["cpu"] == {"brand_raw": "A"}
+def test_it_has_what_pytest_benchmark_itself_would_tell_but_for_the_processor(monkeypatch):
+    monkeypatch.setattr(pytest_benchmark.plugin, "get_cpu_info", dict)
+    theirs = pytest_benchmark.plugin.pytest_benchmark_generate_machine_info()
+    ours = told()
+    assert {name: ours[name] for name in theirs if name != "cpu"} == {
+        name: value for name, value in theirs.items() if name != "cpu"
+    }
+    assert set(ours) - set(theirs) == {"event_vlm_perf"}
+
+
+def test_of_the_processor_it_has_what_stays_the_same():
+    assert set(told()["cpu"]) == {"brand_raw", "count", "arch_string_raw"}
+    assert told() == told()
 
 
 def test_the_stable_conditions_are_added():
-    conditions = machine_info_of({})["event_vlm_perf"]
-    assert {"cpu", "usable_cores", "python", "libraries", "gpu"} < set(conditions)
+    assert {"cpu", "usable_cores", "python", "libraries", "gpu"} < set(told()["event_vlm_perf"])

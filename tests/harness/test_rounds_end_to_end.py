@@ -68,11 +68,11 @@ def test_short_rounds_fill_the_time_that_is_asked_for_up_to_ten_times_as_many(su
 
 
 def test_rounds_that_are_soon_over_have_sentinels_between_them_as_well(suite):
-    """Eleven rounds of a hundredth of a second fill the time that a sample is given: a reading before each third."""
-    suite.run("-k", "load and egpt", "--measurement_time=0.1", rounds=("--rounds=2",), STUB_SLOWER="egpt:load:0.02")
+    """Sixty rounds of a hundredth of a second, of 0.9 s that they might fill: a reading before each third."""
+    suite.run("-k", "load and egpt", "--measurement_time=0.29", rounds=("--rounds=2",), STUB_SLOWER="egpt:load:0.02")
     run = suite.record()
     (during,) = [each for each in run.sentinels if each.test]
-    assert (len(run.stages[0].round_s), len(during.read_s)) == (33, 11)
+    assert (len(run.stages[0].round_s), len(during.read_s)) == (60, 20)
 
 
 def test_every_timed_decode_gets_a_fresh_prefill(suite):

@@ -32,22 +32,33 @@ def run(start: SentinelRecord | None = None, end: SentinelRecord | None = None, 
 QUIET = [run() for _ in range(10)]
 
 
-@pytest.mark.parametrize(("device", "timed"), [("cpu", sentinels.ROUNDS), ("cuda:1", sentinels.ROUNDS_ON_GPU)])
-def test_every_round_of_each_workload_is_timed_after_a_warm_up(
-    device: str, timed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_round_of_each_workload_is_timed_after_a_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = count()
     worked: list[str] = []
     clock.use_reader(lambda: float(next(ticks)))
     take_down(monkeypatch, worked)
-    monkeypatch.setattr(sentinels, "_disturbances", lambda _device: (None, None))
     try:
-        record = sentinels.observe("start", device)
+        record = sentinels.observe("start", "cpu")
     finally:
         clock.use_reader()
-    rounds = sentinels.WARM_UP + timed
+    rounds = sentinels.WARM_UP + sentinels.ROUNDS
     assert worked == ["matrix product"] * rounds + ["copy"] * rounds
-    assert record == SentinelRecord("start", (1.0,) * timed, (1.0,) * timed)
+    assert record == SentinelRecord("start", (1.0,) * sentinels.ROUNDS, (1.0,) * sentinels.ROUNDS)
+
+
+def test_a_gpu_is_timed_by_its_own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    worked: list[str] = []
+    take_down(monkeypatch, worked)
+
+    def seconds_on_gpu(work: sentinels.Workload, device: str, times: int) -> float:
+        work()
+        return {("matrix product", "cuda:1", 8): 0.25, ("copy", "cuda:1", 8): 0.5}[worked[-1], device, times]
+
+    monkeypatch.setattr(clock, "seconds_on_gpu", seconds_on_gpu)
+    monkeypatch.setattr(sentinels, "_disturbances", lambda _device: (("too hot (driver)",), 2))
+    record = sentinels.observe("end", "cuda:1")
+    seconds = ((0.25,) * sentinels.ROUNDS, (0.5,) * sentinels.ROUNDS)
+    assert record == SentinelRecord("end", *seconds, ("too hot (driver)",), 2)
 
 
 class Hand:
@@ -98,14 +109,14 @@ def test_readings_come_between_the_rounds_when_they_are_due(
     watch = sentinels.Watch("test_vision", device, host=host)
     came = []
     for sample in watch.between(range(5)):
-        came.append((sample, len(worked) // max(len(names), 1)))  # the first time is the warm-up
+        came.append((sample, len(worked) // max(len(names), 1)))
         hand.time += sentinels.INTERVAL_S * (0.4 if sample < 3 else 1.0)
-    assert worked[: len(names)] == names
+    assert worked[: 2 * len(names)] == [name for name in names for _ in ("untimed", "timed")]
     if not names:
         assert came == [(number, 0) for number in range(5)]
         assert watch.records() == []
         return
-    assert came == [(0, 2), (1, 2), (2, 2), (3, 3), (4, 4)]
+    assert came == [(0, 2), (1, 2), (2, 2), (3, 4), (4, 6)]
     (record,) = watch.records()
     assert (record.moment, record.test, record.copy_s) == ("during", "test_vision", ())
     timed = [record.product_s, record.read_s, record.small_s]
@@ -184,7 +195,7 @@ def test_a_machine_of_another_speed_is_doubted_on_both_sides(moment: str, work: 
 
 
 def test_other_work_for_a_moment_is_no_slower_machine() -> None:
-    calm, disturbed = (PRODUCT_S,) * 4, (PRODUCT_S * 1.5,) * 5
+    calm, disturbed = (PRODUCT_S,) * 5, (PRODUCT_S * 1.5,) * 4
     now = run(SentinelRecord("start", calm + disturbed, (COPY_S,) * 9))
     assert sentinels.doubts(now, QUIET) == []
     assert sentinels.baseline_doubts([*QUIET[1:], now]) == []

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.statistics import lower_decile, mean, median, quantile, summarize
+from harness.statistics import mean, mean_of_faster_half, median, quantile, summarize
 
 VALUES = st.lists(st.floats(0, 1e9, allow_subnormal=False), min_size=1, max_size=60)
 
@@ -36,17 +36,26 @@ def test_order_of_the_values_changes_nothing_not_even_in_the_last_place(values: 
 
 
 @given(VALUES, st.integers())
-def test_a_tenth_of_the_values_lie_below_the_lower_decile_in_whatever_order(values: list[float], seed: int) -> None:
+def test_the_faster_half_is_the_same_in_whatever_order(values: list[float], seed: int) -> None:
     shuffled = list(values)
     Random(seed).shuffle(shuffled)
-    found = lower_decile(shuffled)
-    assert min(values) <= found <= median(values)
-    assert sum(value < found for value in values) <= 0.1 * (len(values) - 1) + 1
-    assert lower_decile([2 * value for value in values]) == pytest.approx(2 * found)
+    found = mean_of_faster_half(shuffled)
+    assert found == mean_of_faster_half(values)
+    assert min(values) * (1 - 1e-12) <= found <= mean(values) * (1 + 1e-12)
+    assert mean_of_faster_half([2 * value for value in values]) == pytest.approx(2 * found)
 
 
-def test_the_lower_decile_of_eleven_values_is_the_second_one() -> None:
-    assert lower_decile([9.0, 1.0, *[20.0] * 8, 4.0]) == 4.0
+@pytest.mark.parametrize(
+    ("values", "expected"), [([5.0], 5.0), ([9.0, 1.0], 1.0), ([9.0, 1.0, 3.0], 2.0), ([8.0, 2.0, 4.0, 100.0], 3.0)]
+)
+def test_the_slower_half_has_no_say(values: list[float], expected: float) -> None:
+    assert mean_of_faster_half(values) == expected
+
+
+def test_what_slows_down_more_than_half_of_the_rounds_is_seen() -> None:
+    before = [10.0] * 10
+    assert mean_of_faster_half([20.0] * 5 + before[5:]) == mean_of_faster_half(before)
+    assert mean_of_faster_half([20.0] * 6 + before[6:]) > mean_of_faster_half(before)
 
 
 @given(VALUES)
