@@ -27,8 +27,8 @@ def now() -> float:
 def seconds_on_gpu(work: Callable[[], object], device: str, times: int) -> float:
     """Return the seconds that the GPU `device` takes for `work`, by its own clock: the mean of so many in a row.
 
-    As many go before them. While the device does those the host gets ahead, so that nothing waits for it: however slow
-    it is at launching, that is no part of the time.
+    As many go before them. While the device does those the host gets ahead, so that nothing waits for it: as long as it
+    takes less to launch the work than the device to do it, that is no part of the time.
     """
     import torch
 

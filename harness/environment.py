@@ -16,6 +16,8 @@ from typing import Any
 
 import psutil
 
+from harness.sentinels import VERSION as SENTINELS_VERSION
+
 LIBRARIES = (
     "torch",
     "transformers",
@@ -41,6 +43,7 @@ def stable_environment(device: str) -> dict[str, Any]:
         "libraries": {name: version(name) for name in LIBRARIES},
         "ranks_per_node": int(os.environ.get("LOCAL_WORLD_SIZE", "1")),  # as torchrun says it
         "world_size": int(os.environ.get("WORLD_SIZE", "1")),
+        "sentinel_workloads": SENTINELS_VERSION,
         "gpu": stable_gpu(device),
     }
 
@@ -48,8 +51,8 @@ def stable_environment(device: str) -> dict[str, Any]:
 def machine_info(device: str) -> dict[str, Any]:
     """Return pytest-benchmark's `machine_info`: what it has itself of system and interpreter, and what stays the same.
 
-    Of the processor the name and the count alone. py-cpuinfo, which it would ask, takes up to a second of each session
-    and tells the clock rate of the moment, too, which makes one machine look like two.
+    Of the processor name, count and architecture alone. py-cpuinfo, which it would ask, takes up to a second of each
+    session and tells the clock rate of the moment, too, which makes one machine look like two.
     """
     return {
         "node": platform.node(),

@@ -36,6 +36,7 @@ def fingerprint(run: RunRecord) -> Fingerprint:
         "engines": list(header.engines),
         "models in order": list(header.models),
         "dataset": header.dataset_identity,
+        "sentinel workloads": header.environment.get("sentinel_workloads", 1),
     }
     changing = [name for name in figure_changing_names() if name not in SELECTION]
     found |= {f"option {name}": header.options.get(name) for name in changing}

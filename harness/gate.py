@@ -60,7 +60,7 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Doubts:
-    """Why figures cannot be trusted, in words: all of the session's; and those beside which nothing was read.
+    """Why figures cannot be trusted, in words: all of the session's; and times beside which nothing was read.
 
     `of_ends`: the machine was another at an end of the session; `of_baseline`: it was, from session to session.
     """
@@ -129,7 +129,8 @@ def _judge_doubting(run: RunRecord, name: str, metric: Metric | None, baseline: 
         return _without_figure(metric, "missing baseline", f"{has}, {FEWEST_SESSIONS} or more are needed (better 10)")
     conditions = _conditions(run, metric, baseline.conditions[name])
     prediction = predict([each.value for each in known], metric.minimum_effect, conditions=conditions.numbers)
-    at_ends, in_baseline = ((), ()) if conditions.here else (doubts.of_ends, doubts.of_baseline)
+    by_ends = _depends_on_speed(metric) and not conditions.here
+    at_ends, in_baseline = (doubts.of_ends, doubts.of_baseline) if by_ends else ((), ())
     invalid = [*doubts.of_session, *at_ends] or _fewer_rounds(run, metric, known) or conditions.unheard_of(prediction)
     if invalid:
         return _without_figure(metric, "invalid", "; ".join(invalid))

@@ -20,7 +20,7 @@ share; acceptance is the plain share, since it may be 0. `lower_is_better` says 
 
 How samples are pooled: of the logarithms of a sample's own rounds the mean of the faster half, then the mean over the
 samples. So each sample has one voice, whatever its size, and what slows only some of them down is still seen. What
-slows fewer than half of a sample's rounds down is not: on a machine that others use too that is mostly their doing.
+slows no more than half of a sample's rounds down is not: on a machine that others use too that is mostly their doing.
 """
 
 from __future__ import annotations

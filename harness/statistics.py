@@ -57,11 +57,11 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 
 
 def mean_of_faster_half(values: Collection[float]) -> float:
-    """Return the mean of the smaller half of the values, of their logarithms too: what a program takes if left alone.
+    """Return the mean of the smaller half of the values, or of logarithms: what a program takes if it is left alone.
 
     What else runs only slows down, so that the fast rounds tell most of the program; Chen and Revels, "Robust
-    benchmarking in noisy environments" (2016), take the minimum. Half of them vary less than one alone, and what slows
-    down more than half of the rounds is seen. Of an odd number the one in the middle counts too.
+    benchmarking in noisy environments" (2016), take the minimum. Half of them vary less than one alone. What slows no
+    more than half of the rounds down is not seen, and of what slows more a part. An odd number's middle one counts too.
     """
     return mean(sorted(values)[: (len(values) + 1) // 2])
 

@@ -12,7 +12,7 @@ from harness.prediction import falls_into_two, is_beyond, is_confirmed, predict,
 # Sessions of a baseline, and the minimum effect of a model stage on a GPU, the smallest of all.
 SESSIONS, MINIMUM_EFFECT = 10, math.log(1.03)
 NOISES = (0.005, 0.01, 0.02)
-SENTINEL_NOISE, SENTINEL_NOISE_IN_TESTS = 0.003, 0.02
+SENTINEL_NOISE, SENTINEL_NOISE_IN_TESTS = 0.008, 0.02
 
 
 def drawn_sessions(noise: float, runs: int, sessions: int = SESSIONS, seed: int = 4) -> tuple[Any, Any, Any]:

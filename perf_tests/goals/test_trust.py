@@ -1,9 +1,10 @@
 """How far gates can be trusted: false alarms where nothing changed, and what is found where real work was added.
 
 Takes hours on the whole and is done in pieces of less than nine minutes: `make measured TOPIC=trust`, again and again.
-What has been measured stays in results/trust-…, and each piece writes the table from all that is there. The options of
-the set and device go to the sessions: ARGS="--model-set full --models egpt". On a CPU that others share, keep all of it
-to one core: `taskset -c 1 make measured TOPIC=trust`.
+What has been measured stays in results/trust-…, and each piece writes the table from all that is there: remove that
+folder when the program has changed. The options of the set and device go to the sessions:
+ARGS="--model-set full --models egpt". On a machine that others share, keep all of it to one core:
+`taskset -c 1 make measured TOPIC=trust`.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ def changed(before: RunRecord, after: RunRecord) -> list[str]:
         ({"usable_cores": 64}, "usable cores was 2, is 64"),
         ({"python": "3.13.0"}, "Python was 3.12, is 3.13"),
         ({"ranks_per_node": 8}, "ranks per node was 1, is 8"),
+        ({"sentinel_workloads": 2}, "sentinel workloads was 1, is 2"),
     ],
 )
 def test_what_differs_is_said_in_words(changes: dict[str, Any], words: str) -> None:

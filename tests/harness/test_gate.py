@@ -70,7 +70,7 @@ def test_a_baseline_whose_figure_stands_in_two_groups_is_unstable() -> None:
     assert "sessions stand in two groups, from 1000 ms to 1070 ms" in found.sentence
 
 
-def test_a_baseline_on_a_machine_of_two_speeds_is_unstable_in_every_figure() -> None:
+def test_a_baseline_on_a_machine_of_two_speeds_is_unstable_in_every_time() -> None:
     slow = (SentinelRecord("start", (1.2,), (1.0,)), SentinelRecord("end", (1.0,), (1.0,)))
     known = baseline(*[session()] * 5, *[session(sentinels=slow)] * 5)
     assert states(judge_session(session(), known)) == {"unstable"}
@@ -167,13 +167,29 @@ def test_a_session_whose_machine_was_not_timed_is_compared_as_it_is() -> None:
     assert "at this speed of the machine" not in found.sentence
 
 
-def test_memory_does_not_depend_on_the_speed_of_the_machine() -> None:
+@pytest.mark.parametrize(
+    ("in_baseline", "now"),
+    [
+        pytest.param(during("test_vision", 1.0), during("test_vision", 2.0), id="during its test"),
+        pytest.param(QUIET, (*QUIET, OTHER_END), id="at an end"),
+    ],
+)
+def test_memory_does_not_depend_on_the_speed_of_the_machine(in_baseline: Any, now: Any) -> None:
     peaks = {"s1": MemoryPeak(host_bytes=1000)}
     stages = (stage_test("egpt", "vision", {"s1": [1.0]}, test="test_vision", memory=peaks),)
-    known = baseline(*[session(stages=stages, sentinels=during("test_vision", 1.0))] * 10)
-    found = judge_session(session(stages=stages, sentinels=during("test_vision", 2.0)), known)
+    known = baseline(*[session(stages=stages, sentinels=in_baseline)] * 10)
+    found = judge_session(session(stages=stages, sentinels=now), known)
     states_by_metric = {each.metric: each.state for each in found}
     assert states_by_metric == {"time.vision.egpt": "invalid", "memory.vision.egpt": "pass"}
+
+
+def test_nor_does_it_on_a_machine_of_two_speeds() -> None:
+    peaks = {"s1": MemoryPeak(host_bytes=1000)}
+    stages = (stage_test("egpt", "vision", {"s1": [1.0]}, test="test_vision", memory=peaks),)
+    two = [session(stages=stages, sentinels=(*QUIET, OTHER_END)), session(stages=stages)]
+    found = judge_session(session(stages=stages), baseline(*two * 5))
+    states_by_metric = {each.metric: each.state for each in found}
+    assert states_by_metric == {"time.vision.egpt": "unstable", "memory.vision.egpt": "pass"}
 
 
 @pytest.mark.parametrize("slow", ["test_load[egpt]", "test_load[llava]"])

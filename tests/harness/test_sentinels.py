@@ -52,11 +52,14 @@ def test_a_gpu_is_timed_by_its_own_clock(monkeypatch: pytest.MonkeyPatch) -> Non
 
     def seconds_on_gpu(work: sentinels.Workload, device: str, times: int) -> float:
         work()
-        return {("matrix product", "cuda:1", 8): 0.25, ("copy", "cuda:1", 8): 0.5}[worked[-1], device, times]
+        assert (device, times) == ("cuda:1", sentinels.TIMES_ON_GPU)
+        return {"matrix product": 0.25, "copy": 0.5}[worked[-1]]
 
     monkeypatch.setattr(clock, "seconds_on_gpu", seconds_on_gpu)
     monkeypatch.setattr(sentinels, "_disturbances", lambda _device: (("too hot (driver)",), 2))
     record = sentinels.observe("end", "cuda:1")
+    rounds = sentinels.WARM_UP + sentinels.ROUNDS
+    assert worked == ["matrix product"] * rounds + ["copy"] * rounds
     seconds = ((0.25,) * sentinels.ROUNDS, (0.5,) * sentinels.ROUNDS)
     assert record == SentinelRecord("end", *seconds, ("too hot (driver)",), 2)
 
@@ -199,6 +202,8 @@ def test_other_work_for_a_moment_is_no_slower_machine() -> None:
     now = run(SentinelRecord("start", calm + disturbed, (COPY_S,) * 9))
     assert sentinels.doubts(now, QUIET) == []
     assert sentinels.baseline_doubts([*QUIET[1:], now]) == []
+    mostly = run(SentinelRecord("start", calm[1:] + disturbed * 2, (COPY_S,) * 9))
+    assert sentinels.doubts(mostly, QUIET) != []
 
 
 def test_a_gpu_is_held_to_less() -> None:
@@ -271,6 +276,8 @@ def test_half_of_the_readings_may_be_slow() -> None:
     rest = {"test": "test_vision", "small_s": (SMALL_S,) * 10}
     half = SentinelRecord("during", (PRODUCT_S,) * 10, (), read_s=calm + slow, **rest)
     assert conditions(with_tests(half), ["test_vision"]) == conditions(with_tests(during()), ["test_vision"])
+    more = SentinelRecord("during", (PRODUCT_S,) * 10, (), read_s=calm[1:] + slow, **rest)
+    assert conditions(with_tests(more), ["test_vision"]) != conditions(with_tests(during()), ["test_vision"])
 
 
 @pytest.mark.parametrize("tests", [[], ["test_load"], ["test_vision", "test_load"]])
