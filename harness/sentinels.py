@@ -39,7 +39,7 @@ IN_TESTS = ("matrix product", "cached read", "small operations")
 
 
 def observe(moment: Moment, device: str) -> SentinelRecord:
-    """Time the workloads on `device` now, and ask the GPU what disturbs it while it is still busy."""
+    """Time the workloads on `device` now, and ask the GPU right after them what disturbs it."""
     product_s, copy_s = (_timed(WORKLOADS[name](device), device) for name in ("matrix product", "copy"))
     throttled, others = _disturbances(device)
     return SentinelRecord(moment, product_s, copy_s, throttled, others)
