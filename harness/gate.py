@@ -129,7 +129,7 @@ def _judge_doubting(run: RunRecord, name: str, metric: Metric | None, baseline: 
         return _without_figure(metric, "missing baseline", f"{has}, {FEWEST_SESSIONS} or more are needed (better 10)")
     conditions = _conditions(run, metric, baseline.conditions[name])
     prediction = predict([each.value for each in known], metric.minimum_effect, conditions=conditions.numbers)
-    by_ends = _depends_on_speed(metric) and not conditions.here
+    by_ends = metric.depends_on_speed and not conditions.here
     at_ends, in_baseline = (doubts.of_ends, doubts.of_baseline) if by_ends else ((), ())
     invalid = [*doubts.of_session, *at_ends] or _fewer_rounds(run, metric, known) or conditions.unheard_of(prediction)
     if invalid:
@@ -168,7 +168,7 @@ class Conditions:
 
 def _conditions(run: RunRecord, metric: Metric, known: Sequence[Mapping[str, float]]) -> Conditions:
     """Return what a time may depend on; nothing where that was not read, or would leave too little to judge by."""
-    here = sentinels.conditions(sentinels.speeds_in_tests(run), metric.tests) if _depends_on_speed(metric) else {}
+    here = sentinels.conditions(sentinels.speeds_in_tests(run), metric.tests) if metric.depends_on_speed else {}
     if not all(here.keys() == each.keys() for each in known):
         return Conditions()
     enough = len(known) - 1 - len(here) >= FEWEST_DEGREES_OF_FREEDOM
@@ -256,11 +256,6 @@ def _fewer_rounds(run: RunRecord, metric: Metric, known: Sequence[Metric]) -> li
         return [f"measured in {metric.rounds} rounds, the baseline in {planned}"]
     failed = [record for record in run.stages if record.test in metric.tests and record.failures]
     return [f"{len(record.failures)} rounds of {record.test} failed" for record in failed]
-
-
-def _depends_on_speed(metric: Metric) -> bool:
-    """Whether a figure moves with the machine's own speed; memory and answers do not."""
-    return metric.kind in {"time", "speedup"}
 
 
 def _why_not_run(run: RunRecord, metric: Metric) -> str:

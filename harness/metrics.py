@@ -77,6 +77,11 @@ class Metric(msgspec.Struct, frozen=True):
     sides: tuple[float, float] | None = None
 
     @property
+    def depends_on_speed(self) -> bool:
+        """Whether it moves with the machine's own speed; memory and answers do not."""
+        return self.kind in {"time", "speedup"}
+
+    @property
     def is_log(self) -> bool:
         """Whether `value` is a natural logarithm."""
         return self.kind != "acceptance"

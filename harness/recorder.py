@@ -189,7 +189,7 @@ class Recorder:
 
     def _watch(self, engine: str | None) -> Watch:
         """What is watched of the machine between this test's rounds; what an engine of ours captured needs no host."""
-        return Watch(self.test, self._device(), host=engine in {None, "eager"})
+        return Watch(self.test, host=self._device() == "cpu" or engine in {None, "eager"})
 
     def _work(
         self,

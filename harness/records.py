@@ -248,9 +248,8 @@ class SentinelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="senti
     """How fast the machine itself was at an end of the run, or during a `test`: seconds of fixed work.
 
     At the ends of a run a matrix product and a copy on its device (on a GPU each value is the mean of eight, by its own
-    clock). During a test in which the host has a part, on that: reading what lies in its cache, and small operations
-    launched one by one; where it is the device, a product too. Of another size in another version (`sentinel_workloads`
-    of the environment; 1 where it is not there).
+    clock). During a test in which the host has a part, on that: reading what lies in its cache, and decompression.
+    Another version (`sentinel_workloads` of the environment; 1 where it is not there) has others, and of other sizes.
 
     `throttled`: why the GPU is running slower than it could, in its driver's words; `other_processes`: those that
     use the GPU beside this one. Both None on the CPU, and where the driver does not tell.
@@ -263,7 +262,7 @@ class SentinelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="senti
     other_processes: int | None = None
     test: str = ""
     read_s: tuple[SecondsOrNone, ...] = ()
-    small_s: tuple[SecondsOrNone, ...] = ()
+    inflate_s: tuple[SecondsOrNone, ...] = ()
 
 
 class OutcomeRecord(msgspec.Struct, frozen=True, tag_field="record", tag="outcome"):

@@ -8,7 +8,10 @@ some 5 % of a test, so every run has them and can become part of a baseline.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import math
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -21,21 +24,21 @@ Workload = Callable[[], object]
 AnySample = TypeVar("AnySample")
 
 # Of the workloads: changed with them, since times of other work say nothing of the machine. Part of the fingerprint.
-VERSION = 2
+VERSION = 3
 WARM_UP, ROUNDS = 5, 30
 # Of a few milliseconds each: so often, a reading costs a test some 5 % of its time, and a short test more. Many short
 # ones tell more than few long ones, since a shared core may change its speed within tenths of a second.
 INTERVAL_S, READINGS = 0.1, 30
 # Half of the last cache of the processor it was chosen on; a neighbour that takes some of that slows this down first.
 READ_BYTES = 16 << 20
+PACKED_BYTES = 100_000  # before they are packed; a block that every allocator has at hand
 # In a row, of 0.16 ms (product) and 0.13 ms (copy) each on an H200.
 TIMES_ON_GPU = 8
 # At the ends: a clock that has moved by less leaves every figure within its own minimum effect.
 SMALLEST_ON_GPU, SMALLEST_ON_CPU = math.log(1.03), math.log(1.05)
 # Two workloads, two moments, two directions: together they are wrong as often as one figure in one direction.
 PROBABILITY = 1 - 0.02 / 8
-# During tests, in which they are all of the host. The first one is of a CPU that does all of the work.
-IN_TESTS = ("matrix product", "cached read", "small operations")
+IN_TESTS = ("cached read", "decompression")  # of the host: where its memory is shared, and where its cores are
 
 
 def observe(moment: Moment, device: str) -> SentinelRecord:
@@ -52,35 +55,40 @@ class Watch:
     fast as the test's own heat lets it be, which is the program's doing.
     """
 
-    def __init__(self, test: str, device: str, *, host: bool) -> None:
+    def __init__(self, test: str, *, host: bool) -> None:
         """Take nothing yet, and no memory before `between` is drawn from."""
         self._test = test
-        works = IN_TESTS if device == "cpu" else IN_TESTS[1:] if host else ()
-        self._seconds: dict[str, list[float]] = {name: [] for name in works}
+        self._seconds: dict[str, list[float]] = {name: [] for name in (IN_TESTS if host else ())}
 
     def between(self, samples: Iterable[AnySample], lasting_s: float = math.inf) -> Iterator[AnySample]:
-        """Yield `samples`; before one of them comes a reading, if the last one is old enough.
+        """Yield `samples`; a reading comes before the first one, and then before one of every few.
 
-        That is INTERVAL_S, or less, for READINGS in rounds that are to fill `lasting_s` in all.
+        They are as many as fill INTERVAL_S at the pace of the first one, or less, for READINGS in rounds that are to
+        fill `lasting_s` in all. Not one after so much time: a slow machine would then be read too often, beside the
+        rounds that it makes.
         """
-        works, due = {name: WORKLOADS[name]("cpu") for name in self._seconds}, clock.now()
-        interval_s = min(INTERVAL_S, lasting_s / READINGS)
-        for sample in samples:
-            if works and clock.now() >= due:
-                for name, work in works.items():
-                    work()  # what the round pushed out of the caches comes back: the program is no part of a reading
-                    start = clock.now()
-                    work()
-                    self._seconds[name].append(clock.now() - start)
-                due = clock.now() + interval_s
+        works = {name: WORKLOADS[name]("cpu") for name in self._seconds}
+        interval_s, every = min(INTERVAL_S, lasting_s / READINGS), 1
+        for number, sample in enumerate(samples):
+            if number % every == 0:
+                self._take(works)
+            start = clock.now()
             yield sample
+            if number == 0:
+                took_s = clock.now() - start
+                every = math.ceil(interval_s / took_s) if took_s > 0 else 1
+
+    def _take(self, works: Mapping[str, Workload]) -> None:
+        for name, work in works.items():
+            work()  # what the round pushed out of the caches comes back: the program is no part of a reading
+            start = clock.now()
+            work()
+            self._seconds[name].append(clock.now() - start)
 
     def records(self) -> list[SentinelRecord]:
         """Return what was read so far, or nothing."""
-        product_s, read_s, small_s = (tuple(self._seconds.get(name, ())) for name in IN_TESTS)
-        if not read_s:
-            return []
-        return [SentinelRecord("during", product_s, (), test=self._test, read_s=read_s, small_s=small_s)]
+        read_s, inflate_s = (tuple(self._seconds.get(name, ())) for name in IN_TESTS)
+        return [SentinelRecord("during", (), (), test=self._test, read_s=read_s, inflate_s=inflate_s)] if read_s else []
 
 
 def _product(device: str) -> Workload:
@@ -120,17 +128,24 @@ def _read(_device: str) -> Workload:
     return read
 
 
-def _small_operations(_device: str) -> Workload:
-    """What a stage does beside its arithmetic: Python, and operations too small to be anything but their launch."""
-    import torch
+def _decompression(_device: str) -> Workload:
+    """What decoders do: look up in tables, and branch on what was found. It takes longer if others use the core too."""
+    packed = _packed()
 
-    small = torch.zeros(16)
+    def inflate() -> None:
+        for _ in range(2):
+            zlib.decompress(packed, bufsize=PACKED_BYTES)
 
-    def launch() -> None:
-        for _ in range(250):
-            small.add_(1.0)
+    return inflate
 
-    return launch
+
+@functools.cache
+def _packed() -> bytes:
+    """As hard to predict as pictures are: each byte is at most two from the one before."""
+    import numpy as np
+
+    drawn = np.frombuffer(hashlib.shake_256().digest(PACKED_BYTES), dtype=np.uint8)
+    return zlib.compress(np.cumsum(drawn % 5 + 254, dtype=np.uint8).tobytes())
 
 
 # A millisecond or less each, the copy on a CPU more; made for a device, and their memory goes with them.
@@ -138,7 +153,7 @@ WORKLOADS: dict[str, Callable[[str], Workload]] = {
     "matrix product": _product,
     "copy": _copy,
     "cached read": _read,
-    "small operations": _small_operations,
+    "decompression": _decompression,
 }
 
 
@@ -208,21 +223,16 @@ def speeds(run: RunRecord) -> dict[str, float]:
 
 
 def speeds_in_tests(run: RunRecord) -> dict[tuple[str, str], float]:
-    """Return the logarithm of each workload's seconds during each test, by test and workload: its faster half's mean.
-
-    Of a GPU's tests only those of the host: older records have a product on it too, which follows the program's heat.
-    """
-    on_cpu = run.header.device == "cpu"
+    """Return the logarithm of each workload's seconds during each test, by test and workload; as of figures."""
     rounds: dict[tuple[str, str], list[float]] = {}
     for each in run.sentinels:
         for work, logarithms in _logarithms(each) if each.test else ():
-            if on_cpu or work != IN_TESTS[0]:
-                rounds.setdefault((each.test, work), []).extend(logarithms)
+            rounds.setdefault((each.test, work), []).extend(logarithms)
     return {place: mean_of_faster_half(logarithms) for place, logarithms in rounds.items()}
 
 
 def _logarithms(of: SentinelRecord) -> Iterable[tuple[str, list[float]]]:
-    for work, seconds in zip(WORKLOADS, (of.product_s, of.copy_s, of.read_s, of.small_s), strict=True):
+    for work, seconds in zip(WORKLOADS, (of.product_s, of.copy_s, of.read_s, of.inflate_s), strict=True):
         logarithms = [math.log(value) for value in seconds if value > 0]
         if logarithms:  # of a clock that stood still there is no speed
             yield work, logarithms

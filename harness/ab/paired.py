@@ -1,7 +1,9 @@
 """Two sides measured in pairs: how far apart they are, how sure that is, and when to stop measuring.
 
 The unit is a pair of fresh processes, one a side, next to each other in time: what drifts slowly is in both and falls
-out of their difference. On the scale of `harness.metrics` a difference is a log-ratio; its interval is Student's.
+out of their difference. What does not drift but jumps, from one session to the next, is in the readings that sessions
+take of work that never changes (`harness.sentinels`): by those, both sides are compared as on one and the same machine.
+On the scale of `harness.metrics` a difference is a log-ratio; its interval is Student's.
 
 Looking again and again until something shows would find something in any noise. So the looks are fixed beforehand
 (`looks`), and the share of misses is divided among all looks and all metrics of the comparison (Bonferroni's
@@ -20,6 +22,7 @@ from typing import Literal
 
 import msgspec
 
+from harness.prediction import FEWEST_DEGREES_OF_FREEDOM, predict
 from harness.statistics import mean
 from harness.student import t_quantile
 
@@ -32,12 +35,16 @@ FIRST_LOOK = 4
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """The mean difference B - A of `pairs` pairs, on the metric's own scale, and what encloses the true one."""
+    """The mean difference B - A of `pairs` pairs, on the metric's own scale, and what encloses the true one.
+
+    `at_equal_speed`: whether it is the mean that is expected where the machine is as fast for B as for A.
+    """
 
     pairs: int
     mean: float
     low: float
     high: float
+    at_equal_speed: bool = False
 
 
 def order(pair: int) -> tuple[str, str]:
@@ -55,9 +62,20 @@ def missed_by_each(metrics: int, most_pairs: int) -> float:
     return MISSED / (metrics * len(looks(most_pairs)))
 
 
-def interval(differences: Sequence[float], missed: float) -> Interval:
-    """Return Student's interval for the mean of at least two differences; it misses the truth in a share `missed`."""
+def interval(differences: Sequence[float], missed: float, speeds: Sequence[Sequence[float]] = ()) -> Interval:
+    """Return Student's interval for the mean of at least two differences; it misses the truth in a share `missed`.
+
+    `speeds`: for each pair by how much C readings of the machine's speed differ between its sides, or nothing. Where
+    there are pairs enough, the mean is then what an analysis of covariance expects of sides without such differences.
+    """
     pairs = len(differences)
+    slopes = len(speeds[0]) if speeds else 0
+    if slopes and pairs - 1 - slopes >= FEWEST_DEGREES_OF_FREEDOM:
+        expected = predict(differences, 0.0, conditions=(speeds, [0.0] * slopes))
+        error = float(expected.spread) * math.sqrt(float(expected.leverage))
+        half_width = t_quantile(1 - missed / 2, pairs - 1 - slopes) * error
+        centre = float(expected.centre)
+        return Interval(pairs, centre, centre - half_width, centre + half_width, at_equal_speed=True)
     average = mean(differences)
     variance = math.fsum((each - average) ** 2 for each in differences) / (pairs - 1)
     half_width = t_quantile(1 - missed / 2, pairs - 1) * math.sqrt(variance / pairs)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,7 +16,7 @@ from harness.ab.paired import Interval, PairedVerdict, interval, is_decided, loo
 from harness.ab.plan import Plan
 from harness.ab.sessions import SessionFigures
 from harness.errors import DAMAGED_JSON, ResultFileError, SessionError
-from harness.fingerprint import differences
+from harness.fingerprint import SENTINEL_WORKLOADS, differences
 from harness.metrics import Metric
 from harness.run_folder import write_whole
 from harness.statistics import mean
@@ -28,6 +29,7 @@ FILE_NAME = "ab.json"
 class PairedFigure(msgspec.Struct, frozen=True):
     """One metric of both sides. `a` and `b`: means over the sessions, and `interval` on the metric's own scale.
 
+    Where the interval is at equal speed of the machine, so are they: each is half of the difference from their middle.
     `moved`: which side of a speedup moved, where that makes the verdict another one.
     """
 
@@ -38,6 +40,16 @@ class PairedFigure(msgspec.Struct, frozen=True):
     interval: Interval
     verdict: PairedVerdict
     moved: str = ""
+
+
+class _Measured(NamedTuple):
+    """A figure of a session, and how fast the machine was beside it, where that was read."""
+
+    metric: Metric
+    speed: tuple[float, ...]
+
+
+_Pairs = Sequence[tuple[_Measured, _Measured]]
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -76,7 +88,7 @@ def compare(plan: Plan, sessions: Sequence[SessionFigures]) -> Comparison:
     for name in "ab":
         _require_same_conditions([session for session in sessions if session.side == name])
     look = max((each for each in looks(plan.pairs) if each <= len(sessions) // 2), default=0)
-    by_name = _pairs_by_name([session for session in sessions if session.pair <= look])
+    by_name = _pairs_by_name(_comparable([session for session in sessions if session.pair <= look]))
     missed = missed_by_each(max(len(by_name), 1), plan.pairs)
     figures = tuple(_figure(name, pairs, missed) for name, pairs in by_name.items())
     moved = [f"{figure.name}: {figure.moved}" for figure in figures if figure.moved]
@@ -86,7 +98,7 @@ def compare(plan: Plan, sessions: Sequence[SessionFigures]) -> Comparison:
 
 def common_names(sessions: Sequence[SessionFigures]) -> set[str]:
     """Return the names of what both sides measured."""
-    sides = [_metrics(sessions, name) for name in "ab"]
+    sides = [_measured(sessions, name) for name in "ab"]
     return sides[0].keys() & sides[1].keys()
 
 
@@ -134,58 +146,76 @@ def read(folder: Path) -> Comparison:
     return found
 
 
-def _figure(name: str, pairs: Sequence[tuple[Metric, Metric]], missed: float) -> PairedFigure:
-    metric = pairs[0][0]
-    found = interval([b.value - a.value for a, b in pairs], missed)
+def _comparable(sessions: Sequence[SessionFigures]) -> list[SessionFigures]:
+    """Return the sessions without what was read of the machine's speed, where that was not of the same work in all."""
+    works = {session.conditions.get(SENTINEL_WORKLOADS) for session in sessions if session.conditions}
+    if len(works) <= 1:
+        return list(sessions)
+    return [msgspec.structs.replace(session, speeds={}) for session in sessions]
+
+
+def _figure(name: str, pairs: _Pairs, missed: float) -> PairedFigure:
+    metric, values = pairs[0][0].metric, [(a.metric.value, b.metric.value) for a, b in pairs]
+    found = interval([b - a for a, b in values], missed, _differences_of_speed(pairs))
     said = verdict(found, metric.minimum_effect, lower_is_better=metric.lower_is_better)
     moved = _target_alone(pairs, missed) if said not in {"same", "improved"} else None
+    middle = mean([value for pair in values for value in pair])
     return PairedFigure(
         name=name,
         metric=metric,
-        a=mean([a.value for a, _ in pairs]),
-        b=mean([b.value for _, b in pairs]),
+        a=middle - found.mean / 2,
+        b=middle + found.mean / 2,
         interval=found,
         verdict="improved" if moved else said,
         moved=moved or "",
     )
 
 
-def _target_alone(pairs: Sequence[tuple[Metric, Metric]], missed: float) -> str | None:
+def _differences_of_speed(pairs: _Pairs) -> list[list[float]]:
+    """Return by how much the readings differ from A to B in each pair; nothing unless all sessions have as many."""
+    if len({len(each.speed) for pair in pairs for each in pair}) > 1:
+        return []
+    return [[of_b - of_a for of_a, of_b in zip(a.speed, b.speed, strict=True)] for a, b in pairs]
+
+
+def _target_alone(pairs: _Pairs, missed: float) -> str | None:
     """Say so where a speedup slips only because its target got faster, which is no loss; None elsewhere."""
-    sides = [(a.sides, b.sides) for a, b in pairs if a.sides and b.sides]
+    sides = [(a.metric.sides, b.metric.sides) for a, b in pairs if a.metric.sides and b.metric.sides]
     if len(sides) < len(pairs):
         return None
-    target, draft = (interval([b[side] - a[side] for a, b in sides], missed) for side in (0, 1))
-    said = [verdict(each, pairs[0][0].minimum_effect, lower_is_better=True) for each in (target, draft)]
+    metric, speeds = pairs[0][0].metric, _differences_of_speed(pairs)
+    target, draft = (interval([b[side] - a[side] for a, b in sides], missed, speeds) for side in (0, 1))
+    said = [verdict(each, metric.minimum_effect, lower_is_better=True) for each in (target, draft)]
     if said[0] != "improved" or said[1] in {"regressed", "undecided"}:
         return None
-    return f"only the target got faster ({pairs[0][0].written_change(target.mean)}), the draft did not get slower"
+    return f"only the target got faster ({metric.written_change(target.mean)}), the draft did not get slower"
 
 
-def _pairs_by_name(sessions: Sequence[SessionFigures]) -> dict[str, list[tuple[Metric, Metric]]]:
-    """Return the metrics that both sides have in at least two pairs, with A's and B's value of each pair."""
-    found: dict[str, list[tuple[Metric, Metric]]] = {name: [] for name in _metrics(sessions, "a")}
+def _pairs_by_name(sessions: Sequence[SessionFigures]) -> dict[str, list[tuple[_Measured, _Measured]]]:
+    """Return what both sides measured in at least two pairs, A's and B's of each pair."""
+    found: dict[str, list[tuple[_Measured, _Measured]]] = {name: [] for name in _measured(sessions, "a")}
     for pair in sorted({session.pair for session in sessions}):
         of_pair = [session for session in sessions if session.pair == pair]
-        a, b = (_metrics(of_pair, name, among=sessions) for name in "ab")
+        a, b = (_measured(of_pair, name, among=sessions) for name in "ab")
         for name in a.keys() & b.keys():
             found[name].append((a[name], b[name]))
     return {name: pairs for name, pairs in found.items() if len(pairs) > 1}
 
 
-def _metrics(
+def _measured(
     sessions: Sequence[SessionFigures], side: str, among: Sequence[SessionFigures] | None = None
-) -> dict[str, Metric]:
-    """Return a side's metrics by name; engines that are compared with one another are left out of the names."""
+) -> dict[str, _Measured]:
+    """Return what a side measured, by name; engines that are compared with one another are left out of the names."""
     engines = {each.engines for each in among or sessions if each.engines}
     compared = (
         {engine for (engine,) in engines} if len(engines) == 2 and all(len(each) == 1 for each in engines) else ()
     )
     return {
-        ".".join(part for part in name.split(".") if part not in compared): metric
+        ".".join(part for part in name.split(".") if part not in compared): _Measured(metric, speed)
         for session in sessions
         if session.side == side
         for name, metric in session.metrics.items()
+        for speed in [session.speeds.get(name, ())]
     }
 
 
@@ -203,7 +233,7 @@ def _require_same_conditions(sessions: Sequence[SessionFigures]) -> None:
 def _notes(sessions: Sequence[SessionFigures], compared: Mapping[str, Sequence[object]], look: int) -> Iterator[str]:
     """Yield, in words, what a reader of the table must know beside it."""
     yield from _notes_on_conditions(sessions)
-    a, b = (_metrics(sessions, name, among=sessions) for name in "ab")
+    a, b = (_measured(sessions, name, among=sessions) for name in "ab")
     for side, names in (("A", a.keys() - b.keys()), ("B", b.keys() - a.keys())):
         if names:
             yield f"only {side} measured: {', '.join(sorted(names))}"

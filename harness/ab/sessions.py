@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from harness import sentinels
 from harness.ab.plan import Side
 from harness.ab.revisions import environment_of_any_checkout
 from harness.errors import SessionError
@@ -24,7 +25,10 @@ LAST_LINES = 15
 
 
 class SessionFigures(msgspec.Struct, frozen=True):
-    """What one session measured. `conditions`: its fingerprint."""
+    """What one session measured. `conditions`: its fingerprint.
+
+    `speeds`: how fast the machine was beside each time and speedup: logarithms of seconds of work that never changes.
+    """
 
     pair: int
     side: str
@@ -33,6 +37,7 @@ class SessionFigures(msgspec.Struct, frozen=True):
     reason: str
     engines: tuple[str, ...] = ()
     metrics: dict[str, Metric] = {}
+    speeds: dict[str, tuple[float, ...]] = {}
     conditions: Fingerprint = {}
 
 
@@ -61,6 +66,7 @@ def read_session(pair: int, name: str, side: Side, folder: Path, status: int) ->
             f"session {folder.name} measured commit {measured}, not {side.commit}: another copy of the suite is "
             "imported first; look at PYTHONPATH and at what is installed"
         )
+    metrics, readings = session_metrics(run), sentinels.speeds_in_tests(run)
     return SessionFigures(
         pair=pair,
         side=name,
@@ -68,7 +74,12 @@ def read_session(pair: int, name: str, side: Side, folder: Path, status: int) ->
         exit_status=status,
         reason=run.end.reason if run.end else "",
         engines=run.header.engines,
-        metrics=session_metrics(run),
+        metrics=metrics,
+        speeds={
+            name: tuple(sentinels.conditions(readings, metric.tests).values())
+            for name, metric in metrics.items()
+            if metric.depends_on_speed
+        },
         conditions=fingerprint(run),
     )
 

@@ -70,7 +70,11 @@ def _cells(figure: PairedFigure) -> tuple[str, ...]:
 def _reading(found: Comparison) -> str:
     """Return how sure the intervals are."""
     each = missed_by_each(len(found.figures), found.plan.pairs)
-    return (
+    sentence = (
         f"all intervals of all looks together hold the truth with a probability of {1 - MISSED:.0%} or more "
         f"(each by itself {1 - each:.3%})"
     )
+    at_equal_speed = sum(figure.interval.at_equal_speed for figure in found.figures)
+    if not at_equal_speed:
+        return sentence
+    return f"{sentence}; {at_equal_speed} of {len(found.figures)} figures as of a machine equally fast for A and B"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from harness.prediction import falls_into_two, is_beyond, is_confirmed, predict, spreads_too_wide
+from harness.sentinels import IN_TESTS
 
 # Sessions of a baseline, and the minimum effect of a model stage on a GPU, the smallest of all.
 SESSIONS, MINIMUM_EFFECT = 10, math.log(1.03)
@@ -56,11 +57,11 @@ def share_that_fails_on_a_busy_machine(
 ) -> float:
     """Return how often a time is called a regression whose machine is slower from session to session by `busy`.
 
-    The time follows that a little more than the three workloads beside it, which have a noise of their own.
+    The time follows that a little more than the workloads beside it, which have a noise of their own.
     """
     draw = np.random.default_rng(11)
     speed = draw.normal(0, busy, (runs, sessions + 2))
-    beside = speed[..., None] + draw.normal(0, SENTINEL_NOISE_IN_TESTS, (*speed.shape, 3))
+    beside = speed[..., None] + draw.normal(0, SENTINEL_NOISE_IN_TESTS, (*speed.shape, len(IN_TESTS)))
     time = math.log1p(effect) * (np.arange(sessions + 2) >= sessions) + 1.2 * speed + draw.normal(0, noise, speed.shape)
     baseline, known = time[:, :sessions], beside[:, :sessions]
     first, second = (predict(baseline, MINIMUM_EFFECT, conditions=(known, beside[:, at])) for at in (-2, -1))

@@ -114,6 +114,21 @@ def compared(source: random.Random, truth: float, noise: Noise, missed: float) -
     return said, any_missed, look
 
 
+def through_jumps(
+    source: random.Random, truth: float, missed: float, pairs: int, slower_for_b: float = 0.0
+) -> list[Interval]:
+    """Intervals, with readings and without, of one figure on a machine that jumps by 10 % from session to session.
+
+    Sessions have 1 % of noise, and each of two readings 2 % of its own.
+    """
+    differences, speeds = [], []
+    for _ in range(pairs):
+        jump = source.gauss(slower_for_b, math.sqrt(2) * 0.1)
+        differences.append(truth + jump + quiet(0.01)(source))
+        speeds.append([jump + quiet(0.02)(source) for _ in range(2)])
+    return [interval(differences, missed, speeds), interval(differences, missed)]
+
+
 def share(happened: list[bool]) -> float:
     return sum(happened) / len(happened)
 
@@ -141,6 +156,25 @@ def test_a_slowdown_is_found(truth: float, noise: float, power: float) -> None:
     """In all of twenty metrics at once."""
     runs = many(math.log1p(truth), quiet(noise), runs=150)
     assert share([said == {"regressed"} for said, _, _ in runs]) >= power
+
+
+@pytest.mark.parametrize(("pairs", "slower_for_b"), [(8, 0.0), (12, 0.0), (16, 0.0), (12, 0.2)])
+def test_an_interval_at_equal_speed_misses_the_truth_no_more_often_than_it_says(
+    pairs: int, slower_for_b: float
+) -> None:
+    """Less often where pairs are few: their slopes are drawn with caution, and counted as if they were not."""
+    source = random.Random(20261128)
+    found = [through_jumps(source, 0.0, 0.05, pairs, slower_for_b)[0] for _ in range(2000)]
+    assert 0.015 < share([not each.low <= 0 <= each.high for each in found]) < 0.065
+
+
+def test_jumps_that_were_read_hide_next_to_nothing() -> None:
+    """Ten percent, at the level of one look and one figure of many, by 12 pairs: found by nearly all, or by few."""
+    source, missed = random.Random(20261128), missed_by_each(METRICS, MOST_PAIRS)
+    found = [through_jumps(source, math.log1p(0.1), missed, pairs=12) for _ in range(200)]
+    said = [[verdict(each, EFFECT, lower_is_better=True) for each in intervals] for intervals in found]
+    assert share([read == "regressed" for read, _ in said]) > 0.95
+    assert share([not_read == "regressed" for _, not_read in said]) < 0.3
 
 
 def test_a_quiet_machine_needs_few_pairs() -> None:

@@ -175,4 +175,4 @@ def test_with_twenty_sessions_conditions_cost_no_power_on_a_quiet_machine(
 
 
 def test_what_is_slower_is_found_on_a_machine_of_changing_speed() -> None:
-    assert share_that_fails_on_a_busy_machine(0.01, 0.10, runs=RUNS // 10) > 0.99
+    assert share_that_fails_on_a_busy_machine(0.01, 0.10, runs=RUNS // 10) > 0.97
