@@ -1,7 +1,8 @@
 """How often `python -m harness ab` finds injected work, and how often it finds what is not there, on the CPU.
 
 Each comparison is kept in results/trust_ab/ and not measured again: run it in pieces (ARGS="-k …"), and the table has
-all that is there. Remove that folder to begin anew.
+all that is there. Remove that folder to begin anew. On a machine that others share, keep all of it to one core:
+`taskset -c 1 make measured TOPIC=trust_ab`.
 """
 
 from __future__ import annotations
