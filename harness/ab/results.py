@@ -211,11 +211,12 @@ def _measured(
         {engine for (engine,) in engines} if len(engines) == 2 and all(len(each) == 1 for each in engines) else ()
     )
     return {
-        ".".join(part for part in name.split(".") if part not in compared): _Measured(metric, speed)
+        ".".join(part for part in name.split(".") if part not in compared): _Measured(
+            metric, session.speeds.get(name, ())
+        )
         for session in sessions
         if session.side == side
         for name, metric in session.metrics.items()
-        for speed in [session.speeds.get(name, ())]
     }
 
 

@@ -57,7 +57,7 @@ def share_that_fails_on_a_busy_machine(
 ) -> float:
     """Return how often a time is called a regression whose machine is slower from session to session by `busy`.
 
-    The time follows that a little more than the workloads beside it, which have a noise of their own.
+    The time follows that a little more than the workloads beside it, each of which has a noise of its own.
     """
     draw = np.random.default_rng(11)
     speed = draw.normal(0, busy, (runs, sessions + 2))
