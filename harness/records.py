@@ -248,7 +248,7 @@ class SentinelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="senti
     """How fast the machine itself was at an end of the run, or during a `test`: seconds of fixed work.
 
     At the ends of a run a matrix product and a copy on its device (on a GPU each value is the mean of eight, by its own
-    clock). During a test in which the host has a part, on that: reading what lies in its cache, and decompression.
+    clock). During a test in which the host has a part, on that: reading what lies in its cache, and resizing a picture.
     Another version (`sentinel_workloads` of the environment; 1 where it is not there) has others, and of other sizes.
 
     `throttled`: why the GPU is running slower than it could, in its driver's words; `other_processes`: those that
@@ -262,7 +262,7 @@ class SentinelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="senti
     other_processes: int | None = None
     test: str = ""
     read_s: tuple[SecondsOrNone, ...] = ()
-    inflate_s: tuple[SecondsOrNone, ...] = ()
+    resize_s: tuple[SecondsOrNone, ...] = ()
 
 
 class OutcomeRecord(msgspec.Struct, frozen=True, tag_field="record", tag="outcome"):

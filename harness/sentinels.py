@@ -8,10 +8,7 @@ some 5 % of a test, so every run has them and can become part of a baseline.
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import math
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -24,21 +21,21 @@ Workload = Callable[[], object]
 AnySample = TypeVar("AnySample")
 
 # Of the workloads: changed with them, since times of other work say nothing of the machine. Part of the fingerprint.
-VERSION = 3
+VERSION = 4
 WARM_UP, ROUNDS = 5, 30
 # Of a few milliseconds each: so often, a reading costs a test some 5 % of its time, and a short test more. Many short
 # ones tell more than few long ones, since a shared core may change its speed within tenths of a second.
-INTERVAL_S, READINGS = 0.1, 30
+INTERVAL_S, READINGS = 0.1, 100
 # Half of the last cache of the processor it was chosen on; a neighbour that takes some of that slows this down first.
 READ_BYTES = 16 << 20
-PACKED_BYTES = 100_000  # before they are packed; a block that every allocator has at hand
+FRAME, RESIZED = (480, 640), (336, 448)  # heights and widths, of a camera and for a tower
 # In a row, of 0.16 ms (product) and 0.13 ms (copy) each on an H200.
 TIMES_ON_GPU = 8
 # At the ends: a clock that has moved by less leaves every figure within its own minimum effect.
 SMALLEST_ON_GPU, SMALLEST_ON_CPU = math.log(1.03), math.log(1.05)
 # Two workloads, two moments, two directions: together they are wrong as often as one figure in one direction.
 PROBABILITY = 1 - 0.02 / 8
-IN_TESTS = ("cached read", "decompression")  # of the host: where its memory is shared, and where its cores are
+IN_TESTS = ("cached read", "resize")  # of the host: where its memory is shared, and where its cores are
 
 
 def observe(moment: Moment, device: str) -> SentinelRecord:
@@ -87,8 +84,8 @@ class Watch:
 
     def records(self) -> list[SentinelRecord]:
         """Return what was read so far, or nothing."""
-        read_s, inflate_s = (tuple(self._seconds.get(name, ())) for name in IN_TESTS)
-        return [SentinelRecord("during", (), (), test=self._test, read_s=read_s, inflate_s=inflate_s)] if read_s else []
+        read_s, resize_s = (tuple(self._seconds.get(name, ())) for name in IN_TESTS)
+        return [SentinelRecord("during", (), (), test=self._test, read_s=read_s, resize_s=resize_s)] if read_s else []
 
 
 def _product(device: str) -> Workload:
@@ -110,42 +107,40 @@ def _copy(device: str) -> Workload:
 
 
 def _read(_device: str) -> Workload:
-    """Read what fits into the host's largest cache, which is often shared with other machines' work.
-
-    On one thread: others would wait for more work for a while, on the cores that the next round runs on.
-    """
+    """Read what fits into the host's largest cache, which is often shared with other machines' work."""
     import torch
 
     numbers = torch.ones(READ_BYTES // 4)
 
     def read() -> None:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
         for _ in range(2):
             numbers.sum()
+
+    return _on_one_thread(read)
+
+
+def _resize(_device: str) -> Workload:
+    """Resize a picture by vector instructions, whose units a core's other thread uses too."""
+    import torch
+    from torch.nn.functional import interpolate
+
+    picture = torch.zeros(1, *FRAME, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
+    return _on_one_thread(
+        lambda: interpolate(picture, size=RESIZED, mode="bicubic", align_corners=False, antialias=True)
+    )
+
+
+def _on_one_thread(work: Workload) -> Workload:
+    """Others would wait for more work for a while, on the cores that the next round runs on."""
+    import torch
+
+    def alone() -> None:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        work()
         torch.set_num_threads(threads)
 
-    return read
-
-
-def _decompression(_device: str) -> Workload:
-    """What decoders do: look up in tables, and branch on what was found. It takes longer if others use the core too."""
-    packed = _packed()
-
-    def inflate() -> None:
-        for _ in range(2):
-            zlib.decompress(packed, bufsize=PACKED_BYTES)
-
-    return inflate
-
-
-@functools.cache
-def _packed() -> bytes:
-    """As hard to predict as pictures are: each byte is at most two from the one before."""
-    import numpy as np
-
-    drawn = np.frombuffer(hashlib.shake_256().digest(PACKED_BYTES), dtype=np.uint8)
-    return zlib.compress(np.cumsum(drawn % 5 + 254, dtype=np.uint8).tobytes())
+    return alone
 
 
 # A millisecond or less each, the copy on a CPU more; made for a device, and their memory goes with them.
@@ -153,7 +148,7 @@ WORKLOADS: dict[str, Callable[[str], Workload]] = {
     "matrix product": _product,
     "copy": _copy,
     "cached read": _read,
-    "decompression": _decompression,
+    "resize": _resize,
 }
 
 
@@ -232,7 +227,7 @@ def speeds_in_tests(run: RunRecord) -> dict[tuple[str, str], float]:
 
 
 def _logarithms(of: SentinelRecord) -> Iterable[tuple[str, list[float]]]:
-    for work, seconds in zip(WORKLOADS, (of.product_s, of.copy_s, of.read_s, of.inflate_s), strict=True):
+    for work, seconds in zip(WORKLOADS, (of.product_s, of.copy_s, of.read_s, of.resize_s), strict=True):
         logarithms = [math.log(value) for value in seconds if value > 0]
         if logarithms:  # of a clock that stood still there is no speed
             yield work, logarithms

@@ -113,7 +113,7 @@ def test_a_session_says_how_fast_the_machine_was_beside_each_time(tmp_path: Path
     journal.append(header())
     record = stage_test("egpt", "load", {"s1": [0.5]})
     journal.append(record)
-    journal.append(SentinelRecord("during", (), (), test=record.test, read_s=(0.25,) * 4, inflate_s=(2.0,) * 4))
+    journal.append(SentinelRecord("during", (), (), test=record.test, read_s=(0.25,) * 4, resize_s=(2.0,) * 4))
     journal.append(EndRecord(STARTED_AT, 0, "it said so"))
     journal.close()
     found = read_session(1, "a", A, tmp_path, 0)

@@ -93,7 +93,7 @@ def test_a_session_that_cannot_be_trusted_is_invalid_however_slow(changes: dict[
 
 
 def during(test: str, seconds: float) -> tuple[SentinelRecord, ...]:
-    return (*QUIET, SentinelRecord("during", (), (), test=test, read_s=(seconds,), inflate_s=(seconds,)))
+    return (*QUIET, SentinelRecord("during", (), (), test=test, read_s=(seconds,), resize_s=(seconds,)))
 
 
 def slowed(speed: float, seconds: float | None = None) -> RunRecord:

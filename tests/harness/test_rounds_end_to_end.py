@@ -68,8 +68,8 @@ def test_short_rounds_fill_the_time_that_is_asked_for_up_to_ten_times_as_many(su
 
 
 def test_rounds_that_are_soon_over_have_sentinels_between_them_as_well(suite):
-    """Twenty rounds of 0.01 s a sample are the most; of 0.87 s a thirtieth is 0.029 s: a reading before each third."""
-    suite.run("-k", "load and egpt", "--measurement_time=0.29", rounds=("--rounds=2",), STUB_SLOWER="egpt:load:0.02")
+    """Twenty rounds of 0.01 s a sample are the most; of 2.91 s a hundredth is 0.029 s: a reading before each third."""
+    suite.run("-k", "load and egpt", "--measurement_time=0.97", rounds=("--rounds=2",), STUB_SLOWER="egpt:load:0.02")
     run = suite.record()
     (during,) = [each for each in run.sentinels if each.test]
     assert (len(run.stages[0].round_s), len(during.read_s)) == (60, 20)

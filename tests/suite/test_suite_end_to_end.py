@@ -146,7 +146,7 @@ def test_a_run_says_all_that_a_gate_needs(whole):
     assert all(conditions[f"model {model}: weights"] for model in ("egpt", "videollava", "llava"))
     ends = [each.moment for each in run.sentinels if not each.test]
     assert ends == ["start", "end"]
-    watched = {each.test for each in run.sentinels if each.moment == "during" and each.inflate_s}
+    watched = {each.test for each in run.sentinels if each.moment == "during" and each.resize_s}
     timed = {each.test for each in (*run.stages, *(taken for taken in run.passes if taken.kind in {"whole", "fixed"}))}
     assert watched == timed
     verdicts = judge_session(run, Baseline("itself", [run] * 5))
