@@ -3,7 +3,7 @@
 They are timed at both ends of a run, and between the rounds of each test in which the host has a part. Where they are
 slower than in the baseline, so is everything else there, and no change of the code is to blame; what is measured beside
 them is compared with what the baseline lets one expect at their speed. They take a fraction of a second at each end and
-some 5 % of a test, so every run has them and can become part of a baseline.
+in each test, so every run has them and can become part of a baseline.
 """
 
 from __future__ import annotations
@@ -137,13 +137,15 @@ def _on_one_thread(work: Workload) -> Workload:
     def alone() -> None:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
-        work()
-        torch.set_num_threads(threads)
+        try:
+            work()
+        finally:
+            torch.set_num_threads(threads)
 
     return alone
 
 
-# A millisecond or less each, the copy on a CPU more; made for a device, and their memory goes with them.
+# A millisecond or two each, the copy on a CPU more; made for a device, and their memory goes with them.
 WORKLOADS: dict[str, Callable[[str], Workload]] = {
     "matrix product": _product,
     "copy": _copy,
