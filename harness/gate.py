@@ -26,6 +26,7 @@ from harness.prediction import (
     Prediction,
     falls_into_two,
     is_beyond,
+    is_unheard_of,
     predict,
     spreads_too_wide,
 )
@@ -33,8 +34,6 @@ from harness.records import GateRecord, GateState, RunRecord
 from harness.statistics import mean
 
 EVERYTHING = "everything"
-# Where the machine's speed adds more than this to the variance of what is expected, no session of the baseline had it.
-LARGEST_LEVERAGE = 1.0
 # What a model's facts say, under `extra`, where the goal tables have slowed it down on purpose.
 INJECTED_WORK = "injected work"
 
@@ -128,7 +127,8 @@ def _judge_doubting(run: RunRecord, name: str, metric: Metric | None, baseline: 
         has = f"the baseline has {len(known)} sessions of it" if known else "the baseline has not got it"
         return _without_figure(metric, "missing baseline", f"{has}, {FEWEST_SESSIONS} or more are needed (better 10)")
     conditions = _conditions(run, metric, baseline.conditions[name])
-    prediction = predict([each.value for each in known], metric.minimum_effect, conditions=conditions.numbers)
+    values = [each.value for each in known]
+    prediction = predict(values, metric.minimum_effect, conditions=conditions.numbers, follows=metric.follows_speed)
     by_ends = metric.depends_on_speed and not conditions.here
     at_ends, in_baseline = (doubts.of_ends, doubts.of_baseline) if by_ends else ((), ())
     invalid = [*doubts.of_session, *at_ends] or _fewer_rounds(run, metric, known) or conditions.unheard_of(prediction)
@@ -159,7 +159,7 @@ class Conditions:
 
     def unheard_of(self, prediction: Prediction) -> list[str]:
         """Return in words that the baseline has no sessions like this one."""
-        if float(prediction.leverage) <= LARGEST_LEVERAGE:
+        if not is_unheard_of(prediction):
             return []
         changes = {work: value - mean([each[work] for each in self.known]) for work, value in self.here.items()}
         words = ", ".join(f"{work} took {100 * math.expm1(change):+.1f} %" for work, change in changes.items())

@@ -82,6 +82,11 @@ class Metric(msgspec.Struct, frozen=True):
         return self.kind in {"time", "speedup"}
 
     @property
+    def follows_speed(self) -> bool:
+        """Whether it grows where all work takes longer; of a speedup, both sides do."""
+        return self.kind == "time"
+
+    @property
     def is_log(self) -> bool:
         """Whether `value` is a natural logarithm."""
         return self.kind != "acceptance"

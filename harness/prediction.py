@@ -36,6 +36,11 @@ POWER = 0.8
 
 # Conditions that differ by less than this are as good as the same: it keeps a slope from being drawn through nothing.
 SMALLEST_CONDITION = math.log(1.02)
+# By what share a time takes longer where all readings take 1 % longer, in percent, before a baseline says otherwise:
+# the mean of five stages that was measured, 0.4 to 1.0 (docs/gates_measured.md).
+SLOPE = 0.75
+# How far the slope of one reading may be from what was drawn, where no session has been: a standard deviation.
+SLOPE_BEYOND = 0.4
 # What is left to tell the spread by, after the centre and a slope for each condition.
 FEWEST_DEGREES_OF_FREEDOM = 4
 
@@ -46,8 +51,9 @@ class Prediction:
 
     `residuals` [..., K]: how far each session lies from where its own conditions let one expect it, `spread` their
     standard deviation, `smallest_effect` the least change that is found in four of five cases. `leverage` is what the
-    centre adds to a session's variance: 1/K, and more the further its conditions lie from those of the sessions. All
-    but the residuals have the shape of the baseline without its last axis.
+    centre adds to a session's variance: 1/K, and more the further its conditions lie from those of the sessions.
+    `beyond`: the standard deviation that comes on top where they lie outside the range of those. All but the residuals
+    have the shape of the baseline without its last axis.
     """
 
     sessions: int
@@ -55,6 +61,7 @@ class Prediction:
     spread: Any
     residuals: Any
     leverage: Any
+    beyond: Any
     limit: Any
     limit_of_mean: Any
     smallest_effect: Any
@@ -65,13 +72,18 @@ def predict(
     minimum_effect: float,
     probability: float = PROBABILITY,
     conditions: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    *,
+    follows: bool = True,
 ) -> Prediction:
     """Return the prediction from `baseline`, [..., K] values of K sessions, two or more.
 
-    `conditions`: C numbers of each of these sessions, [..., K, C], and of the one that is predicted, [..., C], on which
-    the values may depend: an analysis of covariance. With f = K - 1 - C degrees of freedom and leverage h (without
-    conditions 1/K), limit = max(minimum_effect, t(probability, f) * s * sqrt(1 + h)): the prediction limit of one
-    further draw from a normal distribution whose mean, slopes and spread are only known from K draws.
+    `conditions`: C readings of the machine in each of these sessions, [..., K, C], and in the one that is predicted,
+    [..., C], on which the values may depend: an analysis of covariance. Where sessions hardly differ in them, each
+    slope is SLOPE / C if the value `follows` the machine, else 0. (Ridge regression towards that; or Bayesian, by the
+    conjugate prior.) Where readings lie outside the range of the sessions', by e, slopes may be others:
+    b = SLOPE_BEYOND * |e|. With f = K - 1 - C degrees of freedom and leverage h (without conditions 1/K, and b = 0),
+    limit = max(minimum_effect, t(probability, f) * sqrt(s**2 * (1 + h) + b**2)): where b = 0, the prediction limit of
+    one further draw from a normal distribution whose mean, slopes and spread are only known from K draws.
     """
     import numpy as np
 
@@ -79,21 +91,26 @@ def predict(
     count = values.shape[-1]
     mean = values.mean(axis=-1)
     residuals, centre, leverage = values - mean[..., None], mean, np.full_like(mean, 1 / count)
-    freedom = count - 1
+    beyond, freedom = np.zeros_like(mean), count - 1
     if conditions is not None:
         known, here = (np.asarray(each, dtype=np.float64) for each in conditions)
+        readings = known.shape[-1]
+        freedom -= readings
+        outside = np.maximum(np.maximum(here - known.max(axis=-2), known.min(axis=-2) - here), 0)
+        beyond = SLOPE_BEYOND * np.sqrt((outside**2).sum(axis=-1))
         usual = known.mean(axis=-2)
         known, here = known - usual[..., None, :], here - usual
-        freedom -= known.shape[-1]
-        gram = np.swapaxes(known, -1, -2) @ known + count * SMALLEST_CONDITION**2 * np.eye(known.shape[-1])
-        slopes = np.linalg.solve(gram, np.swapaxes(known, -1, -2) @ residuals[..., None])[..., 0]
-        residuals = residuals - (known @ slopes[..., None])[..., 0]
-        centre = mean + (here * slopes).sum(axis=-1)
+        presumed = SLOPE / readings if follows else 0.0
+        residuals = residuals - presumed * known.sum(axis=-1)
+        gram = np.swapaxes(known, -1, -2) @ known + count * SMALLEST_CONDITION**2 * np.eye(readings)
+        found = np.linalg.solve(gram, np.swapaxes(known, -1, -2) @ residuals[..., None])[..., 0]
+        residuals = residuals - (known @ found[..., None])[..., 0]
+        centre = mean + (here * (presumed + found)).sum(axis=-1)
         leverage = leverage + (here * np.linalg.solve(gram, here[..., None])[..., 0]).sum(axis=-1)
     spread = np.sqrt((residuals**2).sum(axis=-1) / freedom)
-    of_next = spread * np.sqrt(1 + leverage)
+    of_next = np.sqrt(spread**2 * (1 + leverage) + beyond**2)
     limit = np.maximum(minimum_effect, t_quantile(probability, freedom) * of_next)
-    of_mean = t_quantile(PROBABILITY_OF_MEAN, freedom) * spread * np.sqrt(1 / 2 + leverage)
+    of_mean = t_quantile(PROBABILITY_OF_MEAN, freedom) * np.sqrt(spread**2 * (1 / 2 + leverage) + beyond**2)
     limit_of_mean = np.maximum(minimum_effect, of_mean)
     found_in_each = limit + t_quantile(math.sqrt(POWER), freedom) * of_next
     found_in_mean = limit_of_mean + t_quantile(POWER, freedom) * of_next / math.sqrt(2)
@@ -103,6 +120,7 @@ def predict(
         spread=spread,
         residuals=residuals,
         leverage=leverage,
+        beyond=beyond,
         limit=limit,
         limit_of_mean=limit_of_mean,
         smallest_effect=np.maximum(found_in_each, found_in_mean),
@@ -118,6 +136,11 @@ def is_confirmed(prediction: Prediction, first: Any, second: Any) -> Any:
     """Return whether two sessions make a change: both are beyond the limit, and so is their mean beyond its own."""
     both = is_beyond(prediction, first) & is_beyond(prediction, second)
     return both & ((first + second) / 2 > prediction.limit_of_mean)
+
+
+def is_unheard_of(prediction: Prediction) -> Any:
+    """Return whether the conditions lie too far outside those of all sessions to say what they let one expect."""
+    return prediction.beyond > LARGEST_SPREAD
 
 
 def spreads_too_wide(prediction: Prediction) -> Any:

@@ -62,17 +62,20 @@ def missed_by_each(metrics: int, most_pairs: int) -> float:
     return MISSED / (metrics * len(looks(most_pairs)))
 
 
-def interval(differences: Sequence[float], missed: float, speeds: Sequence[Sequence[float]] = ()) -> Interval:
+def interval(
+    differences: Sequence[float], missed: float, speeds: Sequence[Sequence[float]] = (), *, follows: bool = True
+) -> Interval:
     """Return Student's interval for the mean of at least two differences; it misses the truth in a share `missed`.
 
     `speeds`: for each pair by how much C readings of the machine's speed differ between its sides, or nothing. Where
-    there are pairs enough, the mean is then what an analysis of covariance expects of sides without such differences.
+    there are pairs enough, the mean is then what an analysis of covariance expects of sides without such differences;
+    for `follows` see `predict`.
     """
     pairs = len(differences)
     slopes = len(speeds[0]) if speeds else 0
     if slopes and pairs - 1 - slopes >= FEWEST_DEGREES_OF_FREEDOM:
-        expected = predict(differences, 0.0, conditions=(speeds, [0.0] * slopes))
-        error = float(expected.spread) * math.sqrt(float(expected.leverage))
+        expected = predict(differences, 0.0, conditions=(speeds, [0.0] * slopes), follows=follows)
+        error = math.hypot(float(expected.spread) * math.sqrt(float(expected.leverage)), float(expected.beyond))
         half_width = t_quantile(1 - missed / 2, pairs - 1 - slopes) * error
         centre = float(expected.centre)
         return Interval(pairs, centre, centre - half_width, centre + half_width, at_equal_speed=True)

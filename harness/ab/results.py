@@ -156,7 +156,8 @@ def _comparable(sessions: Sequence[SessionFigures]) -> list[SessionFigures]:
 
 def _figure(name: str, pairs: _Pairs, missed: float) -> PairedFigure:
     metric, values = pairs[0][0].metric, [(a.metric.value, b.metric.value) for a, b in pairs]
-    found = interval([b - a for a, b in values], missed, _differences_of_speed(pairs))
+    differences, speeds = [b - a for a, b in values], _differences_of_speed(pairs)
+    found = interval(differences, missed, speeds, follows=metric.follows_speed)
     said = verdict(found, metric.minimum_effect, lower_is_better=metric.lower_is_better)
     moved = _target_alone(pairs, missed) if said not in {"same", "improved"} else None
     middle = mean([value for pair in values for value in pair])

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.prediction import falls_into_two, is_beyond, is_confirmed, predict, spreads_too_wide
+from harness.prediction import falls_into_two, is_beyond, is_confirmed, is_unheard_of, predict, spreads_too_wide
 from harness.sentinels import IN_TESTS
 
 # Sessions of a baseline, and the minimum effect of a model stage on a GPU, the smallest of all.
@@ -53,19 +53,32 @@ def share_of_alarms_under_two_clocks(
 
 
 def share_that_fails_on_a_busy_machine(
-    noise: float, effect: float = 0.0, *, runs: int, busy: float = 0.10, sessions: int = 20
+    noise: float,
+    effect: float = 0.0,
+    *,
+    runs: int,
+    busy: float = 0.10,
+    later: float = 0.0,
+    sessions: int = 20,
+    minimum_effect: float = MINIMUM_EFFECT,
+    follows: bool = True,
 ) -> float:
     """Return how often a time is called a regression whose machine is slower from session to session by `busy`.
 
-    The time follows that a little more than the workloads beside it, each of which has a noise of its own.
+    The time follows that a little more than the workloads beside it, each of which has a noise of its own. `later`: by
+    how much the machine is slower in the sessions of the gate than in those of the baseline.
     """
     draw = np.random.default_rng(11)
-    speed = draw.normal(0, busy, (runs, sessions + 2))
+    of_gate = np.arange(sessions + 2) >= sessions
+    speed = draw.normal(0, busy, (runs, sessions + 2)) + later * of_gate
     beside = speed[..., None] + draw.normal(0, SENTINEL_NOISE_IN_TESTS, (*speed.shape, len(IN_TESTS)))
-    time = math.log1p(effect) * (np.arange(sessions + 2) >= sessions) + 1.2 * speed + draw.normal(0, noise, speed.shape)
+    time = math.log1p(effect) * of_gate + 1.2 * speed + draw.normal(0, noise, speed.shape)
     baseline, known = time[:, :sessions], beside[:, :sessions]
-    first, second = (predict(baseline, MINIMUM_EFFECT, conditions=(known, beside[:, at])) for at in (-2, -1))
-    judged = ~(spreads_too_wide(first) | falls_into_two(first.residuals, MINIMUM_EFFECT))
+    first, second = (
+        predict(baseline, minimum_effect, conditions=(known, beside[:, at]), follows=follows) for at in (-2, -1)
+    )
+    judged = ~(spreads_too_wide(first) | falls_into_two(first.residuals, minimum_effect))
+    judged &= ~(is_unheard_of(first) | is_unheard_of(second))
     losses = time[:, -2] - first.centre, time[:, -1] - second.centre
     both = is_beyond(first, losses[0]) & is_beyond(second, losses[1]) & (sum(losses) / 2 > second.limit_of_mean)
     return float((judged & both).mean())

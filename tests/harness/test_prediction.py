@@ -8,9 +8,13 @@ import pytest
 from harness.prediction import (
     LARGEST_SPREAD,
     POWER,
+    PROBABILITY,
+    SLOPE,
+    SLOPE_BEYOND,
     falls_into_two,
     is_beyond,
     is_confirmed,
+    is_unheard_of,
     predict,
     spreads_too_wide,
 )
@@ -156,9 +160,44 @@ def test_conditions_make_it_the_regression_of_the_textbook() -> None:
 
 def test_conditions_that_hardly_vary_draw_no_slope() -> None:
     known = np.array([[0.0001 * (-1) ** number] for number in range(10)])
-    found = predict([0.01 * (-1) ** number for number in range(10)], 0.0, conditions=(known, [0.01]))
-    assert found.centre == pytest.approx(0.0, abs=1e-3), "and not one, as the slope of 100 would have it"
+    values = [0.01 * (-1) ** number for number in range(10)]
+    found, alone = (predict(values, 0.0, conditions=(known, [0.01]), follows=follows) for follows in (True, False))
+    assert alone.centre == pytest.approx(0.0, abs=1e-3), "and not one, as the slope of 100 would have it"
+    assert found.centre == pytest.approx(SLOPE * 0.01, abs=1e-3)
     assert found.leverage == pytest.approx(1 / 10 + (0.01 / math.log(1.02)) ** 2 / 10, rel=1e-2)
+
+
+def test_outside_the_range_of_the_readings_less_is_certain() -> None:
+    """By the slopes of both readings there, whatever the sessions say of those inside."""
+    known = np.array([[0.1 * number, -0.1 * number] for number in range(10)])
+    values = [0.1 * number + 0.01 * (-1) ** number for number in range(10)]
+    inside, at_edge, outside, far = (
+        predict(values, 0.0, conditions=(known, here)) for here in ([0.45, -0.45], [0.9, 0.0], [1.0, 0.05], [1.2, 0.15])
+    )
+    assert inside.beyond == at_edge.beyond == 0
+    assert outside.beyond == pytest.approx(SLOPE_BEYOND * math.hypot(0.1, 0.05))
+    of_next = math.sqrt(outside.spread**2 * (1 + outside.leverage) + outside.beyond**2)
+    assert outside.limit == pytest.approx(t_quantile(PROBABILITY, 7) * of_next)
+    assert [bool(is_unheard_of(each)) for each in (inside, at_edge, outside, far)] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("sessions", [10, 20])
+def test_a_machine_slower_than_in_a_calm_baseline_raises_few_alarms(sessions: int) -> None:
+    """By ten percent, more than any session of the baseline knows; as if nothing were known of slopes, many more."""
+    alarms, without = (
+        share_that_fails_on_a_busy_machine(
+            0.01,
+            runs=RUNS // 5,
+            busy=0.01,
+            later=0.1,
+            sessions=sessions,
+            minimum_effect=math.log(1.05),
+            follows=follows,
+        )
+        for follows in (True, False)
+    )
+    assert alarms < 0.04
+    assert without > 4 * alarms
 
 
 @pytest.mark.parametrize("noise", NOISES)
@@ -167,12 +206,12 @@ def test_a_machine_of_changing_speed_raises_no_more_alarms(noise: float, session
     assert share_that_fails_on_a_busy_machine(noise, runs=RUNS // 2, busy=busy, sessions=sessions) <= AT_MOST
 
 
-@pytest.mark.parametrize(("noise", "effect", "power"), [(0.01, 0.05, 0.92), (0.02, 0.10, 0.95)])
-def test_with_twenty_sessions_conditions_cost_no_power_on_a_quiet_machine(
+@pytest.mark.parametrize(("noise", "effect", "power"), [(0.01, 0.05, 0.86), (0.02, 0.10, 0.95)])
+def test_with_twenty_sessions_conditions_cost_little_power_on_a_quiet_machine(
     noise: float, effect: float, power: float
 ) -> None:
     assert share_that_fails_on_a_busy_machine(noise, effect, runs=RUNS // 5, busy=0.0) >= power
 
 
 def test_what_is_slower_is_found_on_a_machine_of_changing_speed() -> None:
-    assert share_that_fails_on_a_busy_machine(0.01, 0.10, runs=RUNS // 10) > 0.97
+    assert share_that_fails_on_a_busy_machine(0.01, 0.10, runs=RUNS // 10) > 0.9
