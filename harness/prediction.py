@@ -40,7 +40,7 @@ SMALLEST_CONDITION = math.log(1.02)
 # the mean of five stages that was measured, 0.4 to 1.0 (docs/gates_measured.md).
 SLOPE = 0.75
 # How far the slope of one reading may be from what was drawn, where no session has been: a standard deviation.
-SLOPE_BEYOND = 0.4
+SLOPE_OUTSIDE = 0.4
 # What is left to tell the spread by, after the centre and a slope for each condition.
 FEWEST_DEGREES_OF_FREEDOM = 4
 
@@ -52,7 +52,7 @@ class Prediction:
     `residuals` [..., K]: how far each session lies from where its own conditions let one expect it, `spread` their
     standard deviation, `smallest_effect` the least change that is found in four of five cases. `leverage` is what the
     centre adds to a session's variance: 1/K, and more the further its conditions lie from those of the sessions.
-    `beyond`: the standard deviation that comes on top where they lie outside the range of those. All but the residuals
+    `outside`: the standard deviation that comes on top where they lie outside the range of those. All but the residuals
     have the shape of the baseline without its last axis.
     """
 
@@ -61,7 +61,7 @@ class Prediction:
     spread: Any
     residuals: Any
     leverage: Any
-    beyond: Any
+    outside: Any
     limit: Any
     limit_of_mean: Any
     smallest_effect: Any
@@ -81,7 +81,7 @@ def predict(
     [..., C], on which the values may depend: an analysis of covariance. Where sessions hardly differ in them, each
     slope is SLOPE / C if the value `follows` the machine, else 0. (Ridge regression towards that; or Bayesian, by the
     conjugate prior.) Where readings lie outside the range of the sessions', by e, slopes may be others:
-    b = SLOPE_BEYOND * |e|. With f = K - 1 - C degrees of freedom and leverage h (without conditions 1/K, and b = 0),
+    b = SLOPE_OUTSIDE * |e|. With f = K - 1 - C degrees of freedom and leverage h (without conditions 1/K, and b = 0),
     limit = max(minimum_effect, t(probability, f) * sqrt(s**2 * (1 + h) + b**2)): where b = 0, the prediction limit of
     one further draw from a normal distribution whose mean, slopes and spread are only known from K draws.
     """
@@ -91,13 +91,13 @@ def predict(
     count = values.shape[-1]
     mean = values.mean(axis=-1)
     residuals, centre, leverage = values - mean[..., None], mean, np.full_like(mean, 1 / count)
-    beyond, freedom = np.zeros_like(mean), count - 1
+    outside, freedom = np.zeros_like(mean), count - 1
     if conditions is not None:
         known, here = (np.asarray(each, dtype=np.float64) for each in conditions)
         readings = known.shape[-1]
         freedom -= readings
-        outside = np.maximum(np.maximum(here - known.max(axis=-2), known.min(axis=-2) - here), 0)
-        beyond = SLOPE_BEYOND * np.sqrt((outside**2).sum(axis=-1))
+        excess = np.maximum(np.maximum(here - known.max(axis=-2), known.min(axis=-2) - here), 0)
+        outside = SLOPE_OUTSIDE * np.sqrt((excess**2).sum(axis=-1))
         usual = known.mean(axis=-2)
         known, here = known - usual[..., None, :], here - usual
         presumed = SLOPE / readings if follows else 0.0
@@ -108,9 +108,9 @@ def predict(
         centre = mean + (here * (presumed + found)).sum(axis=-1)
         leverage = leverage + (here * np.linalg.solve(gram, here[..., None])[..., 0]).sum(axis=-1)
     spread = np.sqrt((residuals**2).sum(axis=-1) / freedom)
-    of_next = np.sqrt(spread**2 * (1 + leverage) + beyond**2)
+    of_next = np.sqrt(spread**2 * (1 + leverage) + outside**2)
     limit = np.maximum(minimum_effect, t_quantile(probability, freedom) * of_next)
-    of_mean = t_quantile(PROBABILITY_OF_MEAN, freedom) * np.sqrt(spread**2 * (1 / 2 + leverage) + beyond**2)
+    of_mean = t_quantile(PROBABILITY_OF_MEAN, freedom) * np.sqrt(spread**2 * (1 / 2 + leverage) + outside**2)
     limit_of_mean = np.maximum(minimum_effect, of_mean)
     found_in_each = limit + t_quantile(math.sqrt(POWER), freedom) * of_next
     found_in_mean = limit_of_mean + t_quantile(POWER, freedom) * of_next / math.sqrt(2)
@@ -120,7 +120,7 @@ def predict(
         spread=spread,
         residuals=residuals,
         leverage=leverage,
-        beyond=beyond,
+        outside=outside,
         limit=limit,
         limit_of_mean=limit_of_mean,
         smallest_effect=np.maximum(found_in_each, found_in_mean),
@@ -140,7 +140,7 @@ def is_confirmed(prediction: Prediction, first: Any, second: Any) -> Any:
 
 def is_unheard_of(prediction: Prediction) -> Any:
     """Return whether the conditions lie too far outside those of all sessions to say what they let one expect."""
-    return prediction.beyond > LARGEST_SPREAD
+    return prediction.outside > LARGEST_SPREAD
 
 
 def spreads_too_wide(prediction: Prediction) -> Any:

@@ -75,7 +75,7 @@ def interval(
     slopes = len(speeds[0]) if speeds else 0
     if slopes and pairs - 1 - slopes >= FEWEST_DEGREES_OF_FREEDOM:
         expected = predict(differences, 0.0, conditions=(speeds, [0.0] * slopes), follows=follows)
-        error = math.hypot(float(expected.spread) * math.sqrt(float(expected.leverage)), float(expected.beyond))
+        error = math.hypot(float(expected.spread) * math.sqrt(float(expected.leverage)), float(expected.outside))
         half_width = t_quantile(1 - missed / 2, pairs - 1 - slopes) * error
         centre = float(expected.centre)
         return Interval(pairs, centre, centre - half_width, centre + half_width, at_equal_speed=True)

@@ -18,6 +18,7 @@ from harness.ab.table import table
 from harness.journal import FILE_NAME as JOURNAL_NAME
 from harness.journal import Journal
 from harness.metrics import Metric
+from harness.prediction import SLOPE
 from harness.records import EndRecord, SentinelRecord
 from tests.harness.made_runs import STARTED_AT, header, stage_test
 
@@ -97,6 +98,19 @@ def test_too_few_pairs_for_slopes_are_compared_as_they_are() -> None:
     plan = msgspec.structs.replace(PLAN, pairs=FEW)
     (found, _) = compare(plan, sessions(pairs=FEW)).figures
     assert (found.interval.pairs, found.interval.at_equal_speed) == (FEW, False)
+
+
+@pytest.mark.parametrize(("name", "slope"), [(TIME.name, SLOPE), (SPEEDUP.name, 0.0)])
+def test_a_time_is_presumed_to_grow_on_a_machine_that_is_always_slower_and_no_speedup(name: str, slope: float) -> None:
+    def read(on_a: float, on_b: float) -> list[SessionFigures]:
+        on = {"a": on_a, "b": on_b}
+        return [
+            msgspec.structs.replace(each, speeds=dict.fromkeys(each.metrics, (on[each.side],) * 2))
+            for each in sessions()
+        ]
+
+    equal, found = figure(read(0.02, 0.02), name), figure(read(0.0, 0.02), name)
+    assert found.interval.mean == pytest.approx(equal.interval.mean - 0.02 * slope)
 
 
 @pytest.mark.parametrize(("read", "expected"), [(of_two, "improved"), (lambda _jump: (), "regressed")])

@@ -8,7 +8,9 @@ import pytest
 
 from harness.gate import Baseline, judge_metric, judge_session, merged, states
 from harness.memory import MemoryPeak
+from harness.prediction import PROBABILITY, SLOPE, SLOPE_OUTSIDE
 from harness.records import AttemptRecord, GateRecord, ModelRecord, OutcomeRecord, RunRecord, SentinelRecord
+from harness.student import t_quantile
 from harness.terminal import gate_lines
 from harness.verdicts import exit_status
 from tests.harness.made_runs import STARTED_AT, agreement, failed_pass, header, stage_test, whole_pass
@@ -151,6 +153,13 @@ def test_a_machine_slower_than_the_baseline_knows_makes_a_time_invalid(seconds: 
     assert verdict(slowed(1.03, 1.0), known).state == "pass"
 
 
+def test_a_baseline_that_knows_one_speed_has_a_slope_presumed_and_a_wider_limit() -> None:
+    found = verdict(slowed(1.06), baseline(*[slowed(1.0)] * 10))
+    assert found.state == "pass"
+    assert found.centre == pytest.approx(SLOPE * math.log(1.06))
+    assert found.limit == pytest.approx(t_quantile(PROBABILITY, 7) * SLOPE_OUTSIDE * math.sqrt(2) * math.log(1.06))
+
+
 def test_a_disturbance_during_another_test_spares_the_figure() -> None:
     known = baseline(*[session(sentinels=during("test_load", 1.0))] * 10)
     assert verdict(session(9.0, sentinels=during("test_load", 2.0)), known).state == "flagged"
@@ -190,6 +199,18 @@ def test_nor_does_it_on_a_machine_of_two_speeds() -> None:
     found = judge_session(session(stages=stages), baseline(*two * 5))
     states_by_metric = {each.metric: each.state for each in found}
     assert states_by_metric == {"time.vision.egpt": "unstable", "memory.vision.egpt": "pass"}
+
+
+def test_a_speedup_is_not_presumed_to_grow_on_a_slower_machine() -> None:
+    """Both of its sides do."""
+
+    def loads(speed: float) -> RunRecord:
+        sentinels = (*during("test_load[egpt]", speed), *during("test_load[llava]", speed)[2:])
+        return session(stages=LOADS, header=OF_LLAVA, sentinels=sentinels)
+
+    known = baseline(*[loads(1.0)] * 10)
+    assert verdict(loads(1.06), known, "speedup.stage1.llava").centre == pytest.approx(math.log(3))
+    assert verdict(loads(1.06), known, "time.load.llava").centre == pytest.approx(math.log(3) + SLOPE * math.log(1.06))
 
 
 @pytest.mark.parametrize("slow", ["test_load[egpt]", "test_load[llava]"])

@@ -10,7 +10,7 @@ from harness.prediction import (
     POWER,
     PROBABILITY,
     SLOPE,
-    SLOPE_BEYOND,
+    SLOPE_OUTSIDE,
     falls_into_two,
     is_beyond,
     is_confirmed,
@@ -174,9 +174,9 @@ def test_outside_the_range_of_the_readings_less_is_certain() -> None:
     inside, at_edge, outside, far = (
         predict(values, 0.0, conditions=(known, here)) for here in ([0.45, -0.45], [0.9, 0.0], [1.0, 0.05], [1.2, 0.15])
     )
-    assert inside.beyond == at_edge.beyond == 0
-    assert outside.beyond == pytest.approx(SLOPE_BEYOND * math.hypot(0.1, 0.05))
-    of_next = math.sqrt(outside.spread**2 * (1 + outside.leverage) + outside.beyond**2)
+    assert inside.outside == at_edge.outside == 0
+    assert outside.outside == pytest.approx(SLOPE_OUTSIDE * math.hypot(0.1, 0.05))
+    of_next = math.sqrt(outside.spread**2 * (1 + outside.leverage) + outside.outside**2)
     assert outside.limit == pytest.approx(t_quantile(PROBABILITY, 7) * of_next)
     assert [bool(is_unheard_of(each)) for each in (inside, at_edge, outside, far)] == [False, False, False, True]
 
