@@ -36,9 +36,9 @@ POWER = 0.8
 
 # Conditions that differ by less than this are as good as the same: it keeps a slope from being drawn through nothing.
 SMALLEST_CONDITION = math.log(1.02)
-# By what share a time takes longer where all readings take 1 % longer, in percent, before a baseline says otherwise; and
-# how far the slope of one reading may be from what was drawn, where no session has been, as a standard deviation. Both
-# as measured: docs/gates_measured.md.
+# By what percentage a time takes longer where all readings take 1 % longer, before a baseline says otherwise; and how
+# far the slope of one reading may be from what was drawn, where no session has been, as a standard deviation. Both are
+# as measured (docs/gates_measured.md).
 SLOPE, SLOPE_OUTSIDE = 0.75, 0.4
 # What is left to tell the spread by, after the centre and a slope for each condition.
 FEWEST_DEGREES_OF_FREEDOM = 4
