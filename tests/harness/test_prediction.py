@@ -158,7 +158,7 @@ def test_conditions_make_it_the_regression_of_the_textbook() -> None:
     assert found.limit == pytest.approx(t_quantile(0.97, 9) * spread * math.sqrt(1 + leverage), rel=1e-3)
 
 
-def test_conditions_that_hardly_vary_draw_no_slope() -> None:
+def test_conditions_that_hardly_vary_draw_no_slope_but_the_presumed_one() -> None:
     known = np.array([[0.0001 * (-1) ** number] for number in range(10)])
     values = [0.01 * (-1) ** number for number in range(10)]
     found, alone = (predict(values, 0.0, conditions=(known, [0.01]), follows=follows) for follows in (True, False))
