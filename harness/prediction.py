@@ -37,9 +37,9 @@ POWER = 0.8
 # Conditions that differ by less than this are as good as the same: it keeps a slope from being drawn through nothing.
 SMALLEST_CONDITION = math.log(1.02)
 # By what percentage a time takes longer where all readings take 1 % longer, before a baseline says otherwise; and how
-# far the slope of one reading may be from what was drawn, where no session has been, as a standard deviation. Both are
-# as measured (docs/gates_measured.md).
-SLOPE, SLOPE_OUTSIDE = 0.75, 0.4
+# far the slope of one reading may be from its part of that, as a standard deviation. Both are as measured
+# (docs/gates_measured.md).
+SLOPE, SLOPE_DEVIATION = 0.75, 0.6
 # What is left to tell the spread by, after the centre and a slope for each condition.
 FEWEST_DEGREES_OF_FREEDOM = 4
 
@@ -51,8 +51,8 @@ class Prediction:
     `residuals` [..., K]: how far each session lies from where its own conditions let one expect it, `spread` their
     standard deviation, `smallest_effect` the least change that is found in four of five cases. `leverage` is what the
     centre adds to a session's variance: 1/K, and more the further its conditions lie from those of the sessions.
-    `outside`: the standard deviation that comes on top where they lie outside the range of those. All but the residuals
-    have the shape of the baseline without its last axis.
+    `outside`: the standard deviation that comes on top where they lie outside the range of those, since slopes are not
+    known well. All but the residuals have the shape of the baseline without its last axis.
     """
 
     sessions: int
@@ -79,10 +79,12 @@ def predict(
     `conditions`: C readings of the machine in each of these sessions, [..., K, C], and in the one that is predicted,
     [..., C], on which the values may depend: an analysis of covariance. Where sessions hardly differ in them, each
     slope is SLOPE / C if the value `follows` the machine, else 0. (Ridge regression towards that; or Bayesian, by the
-    conjugate prior.) Where readings lie outside the range of the sessions', by e, slopes may be others:
-    b = SLOPE_OUTSIDE * |e|. With f = K - 1 - C degrees of freedom and leverage h (without conditions 1/K, and b = 0),
-    limit = max(minimum_effect, t(probability, f) * sqrt(s**2 * (1 + h) + b**2)): where b = 0, the prediction limit of
-    one further draw from a normal distribution whose mean, slopes and spread are only known from K draws.
+    conjugate prior.) Where readings lie outside the range of the sessions', by e, slopes count as known no better than
+    to SLOPE_DEVIATION, less what the sessions taught of them: b**2 = SLOPE_DEVIATION**2 * e' (r G^-1) e, with G the
+    sessions' sums of squares and products, r = K * SMALLEST_CONDITION**2 added to the squares. With f = K - 1 - C
+    degrees of freedom and leverage h (without conditions 1/K, and b = 0), limit =
+    max(minimum_effect, t(probability, f) * sqrt(s**2 * (1 + h) + b**2)): where b = 0, the prediction limit of one
+    further draw from a normal distribution whose mean, slopes and spread are only known from K draws.
     """
     import numpy as np
 
@@ -95,17 +97,18 @@ def predict(
         known, here = (np.asarray(each, dtype=np.float64) for each in conditions)
         readings = known.shape[-1]
         freedom -= readings
-        excess = np.maximum(np.maximum(here - known.max(axis=-2), known.min(axis=-2) - here), 0)
-        outside = SLOPE_OUTSIDE * np.sqrt((excess**2).sum(axis=-1))
+        excess = here - np.clip(here, known.min(axis=-2), known.max(axis=-2))
         usual = known.mean(axis=-2)
         known, here = known - usual[..., None, :], here - usual
         presumed = SLOPE / readings if follows else 0.0
         residuals = residuals - presumed * known.sum(axis=-1)
-        gram = np.swapaxes(known, -1, -2) @ known + count * SMALLEST_CONDITION**2 * np.eye(readings)
+        ridge = count * SMALLEST_CONDITION**2
+        gram = np.swapaxes(known, -1, -2) @ known + ridge * np.eye(readings)
         found = np.linalg.solve(gram, np.swapaxes(known, -1, -2) @ residuals[..., None])[..., 0]
         residuals = residuals - (known @ found[..., None])[..., 0]
         centre = mean + (here * (presumed + found)).sum(axis=-1)
-        leverage = leverage + (here * np.linalg.solve(gram, here[..., None])[..., 0]).sum(axis=-1)
+        leverage = leverage + _length(here, gram)
+        outside = SLOPE_DEVIATION * np.sqrt(ridge * _length(excess, gram))
     spread = np.sqrt((residuals**2).sum(axis=-1) / freedom)
     of_next = np.sqrt(spread**2 * (1 + leverage) + outside**2)
     limit = np.maximum(minimum_effect, t_quantile(probability, freedom) * of_next)
@@ -164,6 +167,14 @@ def falls_into_two(baseline: npt.ArrayLike, minimum_effect: float) -> Any:
         within = np.sqrt((_squares(low) + _squares(high)) / max(count - 2, 1))
         found |= (gap > minimum_effect) & (gap > GAP_IN_SPREADS * within)
     return found
+
+
+def _length(vector: Array, gram: Array) -> Array:
+    """Return v' G^-1 v: short where the sessions that G is made of go far in that direction."""
+    import numpy as np
+
+    length: Array = (vector * np.linalg.solve(gram, vector[..., None])[..., 0]).sum(axis=-1)
+    return length
 
 
 def _squares(values: Array) -> Array:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.ab.paired import Interval, PairedVerdict, interval, is_decided, looks, missed_by_each, order, verdict
 from harness.ab.plan import MOST_PAIRS
-from harness.prediction import SLOPE, SLOPE_OUTSIDE
+from harness.prediction import SLOPE, SLOPE_DEVIATION
 from harness.student import t_quantile
 
 METRICS = 20
@@ -174,7 +174,7 @@ def test_a_machine_that_is_always_slower_for_b_widens_the_interval() -> None:
     """No pair was measured at equal speed, so nothing tells what the difference is there."""
     found = interval([0.1] * 8, 0.05, [[0.02, 0.01]] * 8)
     assert found.mean == pytest.approx(0.1 - SLOPE * 0.015)
-    assert found.high - found.mean == pytest.approx(t_quantile(0.975, 5) * SLOPE_OUTSIDE * math.hypot(0.02, 0.01))
+    assert found.high - found.mean == pytest.approx(t_quantile(0.975, 5) * SLOPE_DEVIATION * math.hypot(0.02, 0.01))
 
 
 def test_jumps_that_were_read_hide_next_to_nothing() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from harness.gate import Baseline, judge_metric, judge_session, merged, states
 from harness.memory import MemoryPeak
-from harness.prediction import PROBABILITY, SLOPE, SLOPE_OUTSIDE
+from harness.prediction import PROBABILITY, SLOPE, SLOPE_DEVIATION
 from harness.records import AttemptRecord, GateRecord, ModelRecord, OutcomeRecord, RunRecord, SentinelRecord
 from harness.student import t_quantile
 from harness.terminal import gate_lines
@@ -154,10 +154,10 @@ def test_a_machine_slower_than_the_baseline_knows_makes_a_time_invalid(seconds: 
 
 
 def test_a_baseline_that_knows_one_speed_has_a_slope_presumed_and_a_wider_limit() -> None:
-    found = verdict(slowed(1.06), baseline(*[slowed(1.0)] * 10))
+    found = verdict(slowed(1.05), baseline(*[slowed(1.0)] * 10))
     assert found.state == "pass"
-    assert found.centre == pytest.approx(SLOPE * math.log(1.06))
-    assert found.limit == pytest.approx(t_quantile(PROBABILITY, 7) * SLOPE_OUTSIDE * math.sqrt(2) * math.log(1.06))
+    assert found.centre == pytest.approx(SLOPE * math.log(1.05))
+    assert found.limit == pytest.approx(t_quantile(PROBABILITY, 7) * SLOPE_DEVIATION * math.sqrt(2) * math.log(1.05))
 
 
 def test_a_disturbance_during_another_test_spares_the_figure() -> None:
@@ -209,8 +209,8 @@ def test_a_speedup_is_not_presumed_to_grow_on_a_slower_machine() -> None:
         return session(stages=LOADS, header=OF_LLAVA, sentinels=sentinels)
 
     known = baseline(*[loads(1.0)] * 10)
-    assert verdict(loads(1.06), known, "speedup.stage1.llava").centre == pytest.approx(math.log(3))
-    assert verdict(loads(1.06), known, "time.load.llava").centre == pytest.approx(math.log(3) + SLOPE * math.log(1.06))
+    assert verdict(loads(1.05), known, "speedup.stage1.llava").centre == pytest.approx(math.log(3))
+    assert verdict(loads(1.05), known, "time.load.llava").centre == pytest.approx(math.log(3) + SLOPE * math.log(1.05))
 
 
 @pytest.mark.parametrize("slow", ["test_load[egpt]", "test_load[llava]"])
