@@ -5,7 +5,7 @@ ARGS ?=
 TOPIC ?=
 
 CODE := harness fixtures perf_tests tests conftest.py
-TOPICS := $(patsubst perf_tests/goals/test_%.py,%,$(sort $(wildcard perf_tests/goals/test_*.py)))
+TOPICS := $(patsubst tests/goals/test_%.py,%,$(sort $(wildcard tests/goals/test_*.py)))
 
 # Two processes, a file of tests in one of them, since its tests share what they set up; ARGS="-n 0" is none beside.
 # Every warning is an error but pytest-benchmark's own advice, whose text depends on the machine.
@@ -31,7 +31,7 @@ test-oldest: .venv-oldest/.complete  ## The same tests with the oldest transform
 # Without a topic that exists there is nothing to set up for.
 ifneq ($(filter $(TOPIC),$(TOPICS)),)
 measured: .venv/.complete  ## Measure the goals of one topic into docs/measured/: make measured TOPIC=harness_cost
-	.venv/bin/python -m pytest perf_tests/goals/test_$(TOPIC).py $(ARGS)
+	.venv/bin/python -m pytest tests/goals/test_$(TOPIC).py $(ARGS)
 else
 measured:
 	@echo 'make measured: there is no topic "$(TOPIC)"; give one of these as TOPIC=…: $(TOPICS)' >&2; exit 2

@@ -14,11 +14,11 @@ from pathlib import Path
 from types import ModuleType
 
 from harness.ab import command as ab
+from harness.commands.merge import merge_folder
 from harness.errors import HarnessError
-from harness.merge_command import merge_folder
+from harness.figures.replay import described, replay
+from harness.legacy.token_pairs import read_token_pairs
 from harness.option_values import count
-from harness.replay import described, replay
-from harness.token_pairs import read_token_pairs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,7 +62,7 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _gate(pytests: Sequence[str]) -> int:
-    from harness.gate_command import gate  # numpy: the other commands do without
+    from harness.commands.gate import gate  # numpy: the other commands do without
 
     return gate(pytests)
 
@@ -90,9 +90,9 @@ def _add_baseline_commands(parser: argparse.ArgumentParser, pytests: list[str]) 
 
 
 def _baselines() -> ModuleType:
-    from harness import baseline_command  # numpy: see above
+    from harness.commands import baseline  # numpy: see above
 
-    return baseline_command
+    return baseline
 
 
 def report(paths: Sequence[Path], output_dir: Path | None, gamma: int) -> None:

@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fixtures.allocator import keep_freed_memory
-from fixtures.dataset import Dataset, Sample
-from fixtures.dataset_identity import dataset_identity
-from fixtures.devices import find_device, use_threads_for
-from fixtures.embedded import EmbeddedSpec, ensure_embedded
+from fixtures.cache.frame_cache import FrameCache, open_frame_cache
+from fixtures.data.dataset import Dataset
+from fixtures.data.dataset_identity import dataset_identity
 from fixtures.errors import ChoiceError, DatasetError, FixtureError
-from fixtures.frame_cache import FrameCache, open_frame_cache
-from fixtures.models import MODEL_KEYS, MODEL_SETS, ModelSettings, model_dtypes, pipeline_loaders
-from fixtures.pipeline import StagedPipeline
-from fixtures.sampling import Sampling
-from fixtures.selection import ENGINES, Selection, Wishes, select
-from harness.device_slot import DeviceSlot, release_for
+from fixtures.model_sets.loading import MODEL_KEYS, MODEL_SETS, model_dtypes, pipeline_loaders
+from fixtures.pipeline import Sample, StagedPipeline
+from fixtures.scenes.embedded import EmbeddedSpec, ensure_embedded
+from fixtures.selection import ENGINES, Selection, select
+from fixtures.system.allocator import keep_freed_memory
+from fixtures.system.devices import use_threads_for
 from harness.errors import LimitsError
-from harness.limits import Vocabulary, load_limits
-from harness.loading import recorded_loaders
-from harness.options import Options
-from harness.plugin import SESSION
-from harness.progress import progress_on
-from harness.ranks import Rank
-from harness.records import PlannedSample
-from harness.session import Plan, Session
+from harness.gates.limits import Vocabulary, load_limits
+from harness.measuring.loading import recorded_loaders
+from harness.measuring.model_slot import DeviceSlot, release_for
+from harness.measuring.progress import progress_on
+from harness.session.plugin import SESSION
+from harness.session.session import Plan, Session
 from harness.stages import Length
 from perf_tests.gpu_needs import reason_to_skip
-from perf_tests.order import in_order_of_measurement, leave_goals_out_unless_named
+from perf_tests.order import in_order_of_measurement
+from perf_tests.suite_options import fixed_tokens_of, on_device_of, open_dataset, plan_of, settings_of, wishes_of
 
 SELECTION = pytest.StashKey[Selection]()
 FRAME_CACHE = pytest.StashKey[FrameCache]()
@@ -51,13 +47,13 @@ def pytest_configure(config: pytest.Config) -> None:
     keep_freed_memory()
     options = config.stash[SESSION].options
     try:
-        selection = config.stash[SELECTION] = _on_device_of(config.stash[SESSION].rank, select(_wishes(options)))
+        selection = config.stash[SELECTION] = on_device_of(config.stash[SESSION].rank, select(wishes_of(options)))
         config.stash[SESSION].device = selection.device
         cache = config.stash[FRAME_CACHE] = open_frame_cache(options.frame_cache, options.cache_dir, options.cache_size)
-        config.stash[LOADERS] = pipeline_loaders(_settings(options, selection, cache), selection.models)
+        config.stash[LOADERS] = pipeline_loaders(settings_of(options, selection, cache), selection.models)
         config.stash[EMBEDDED] = EmbeddedSpec.parse(options.embedded or selection.embedded)
         if options.dataset_dir is not None:
-            config.stash[DATASET] = _open(options.dataset_dir, options)
+            config.stash[DATASET] = open_dataset(options.dataset_dir, options)
         vocabulary = Vocabulary(MODEL_SETS, ENGINES, MODEL_KEYS)
         limits_file = options.limits or config.rootpath / "limits.toml"
         config.stash[LIMITS] = load_limits(limits_file, vocabulary, selection.model_set, selection.engines)
@@ -84,7 +80,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Group by model, in the order asked for, and put what compares two models behind both."""
     selection = config.stash[SELECTION]
-    leave_goals_out_unless_named(config, items)
     items[:] = in_order_of_measurement(items, selection)
     for item in items:
         reason = reason_to_skip(item, selection)
@@ -102,7 +97,7 @@ def selection(request: pytest.FixtureRequest) -> Selection:
 def dataset(request: pytest.FixtureRequest, session: Session) -> Dataset:
     """The samples: the folder that was named, or the embedded one, made now if this is its first use."""
     named = request.config.stash.get(DATASET, None)
-    return named or _open(_embedded(session, request.config.stash[EMBEDDED]), session.options)
+    return named or open_dataset(_embedded(session, request.config.stash[EMBEDDED]), session.options)
 
 
 @pytest.fixture(scope="session")
@@ -127,11 +122,11 @@ def plan(
 ) -> None:
     """Say what this run sets out to measure, before anything is."""
     use_threads_for(selection.model_set, selection.device)  # before the machine's own speed is read
-    embedded = request.config.stash[EMBEDDED] if session.options.dataset_dir is None else None
-    identity = dataset_identity(dataset, embedded)
-    dtypes = model_dtypes(_settings(session.options, selection, request.config.stash[FRAME_CACHE]), selection.models)
+    known_as = request.config.stash[EMBEDDED].folder_name if session.options.dataset_dir is None else None
+    identity = dataset_identity(dataset, known_as)
+    dtypes = model_dtypes(settings_of(session.options, selection, request.config.stash[FRAME_CACHE]), selection.models)
     limits = request.config.stash[LIMITS]
-    set_plan(_plan(session.options, selection, dataset, limits=limits, identity=identity, dtypes=dtypes))
+    set_plan(plan_of(session.options, selection, dataset, limits=limits, identity=identity, dtypes=dtypes))
 
 
 @pytest.fixture(scope="session")
@@ -141,7 +136,7 @@ def device_slot(
     """The one owner of the device's memory."""
     request.getfixturevalue("plan")
     loaders = request.config.stash[LOADERS]
-    slot = DeviceSlot(recorded_loaders(loaders, session, selection.device), release_for(selection.device))
+    slot = DeviceSlot(recorded_loaders(loaders, session.append, selection.device), release_for(selection.device))
     yield slot
     slot.free()
     session.advice.extend(request.config.stash[FRAME_CACHE].troubles)
@@ -170,105 +165,14 @@ def fixed_length(session: Session, selection: Selection) -> Callable[[str], Leng
     """Return the exact number of tokens that a model decodes where lengths must be the same."""
 
     def length_of(model: str) -> Length:
-        return Length(_fixed_tokens(session.options, selection, model), fixed=True)
+        return Length(fixed_tokens_of(session.options, selection, model), fixed=True)
 
     return length_of
-
-
-def _fixed_tokens(options: Options, selection: Selection, model: str) -> int:
-    return options.fixed_tokens or selection.fixed_tokens(model)
 
 
 def _or_skip(keys: Sequence[str], reason: str) -> list[Any]:
     """The keys, or one parameter in place of them that skips with the reason."""
     return [*keys] or [pytest.param("none", marks=pytest.mark.skip(reason=reason))]
-
-
-def _wishes(options: Options) -> Wishes:
-    return Wishes(
-        model_set=options.model_set,
-        dataset_dir=options.dataset_dir,
-        checkpoints={
-            "egpt": options.eventgpt_model_path,
-            "videollava": options.video_llava_model_path,
-            "llava": options.llava_model_path,
-        },
-        models=options.models,
-        use_video_llava=options.use_video_llava,
-        use_llava15=options.use_llava15,
-        first_model=options.first_model,
-        device=options.device,
-        engines=options.engine,
-        video_reader=options.video_reader,
-    )
-
-
-def _on_device_of(rank: Rank | None, selection: Selection) -> Selection:
-    """Give each rank of a node a GPU of its own, unless one was named."""
-    if rank is None or selection.device != "cuda":
-        return selection
-    return replace(selection, device=str(find_device(f"cuda:{rank.local}")))
-
-
-def _settings(options: Options, selection: Selection, cache: FrameCache) -> ModelSettings:
-    return ModelSettings(
-        model_set=selection.model_set,
-        device=selection.device,
-        query=options.query,
-        max_frames=options.max_frames,
-        use_event_image=options.use_event_image,
-        video_reader=options.video_reader,
-        frame_cache=cache,
-        processor=options.processor,
-        dtype=options.dtype,
-        attention=options.attn,
-        legacy_generation=options.legacy_generation,
-        sampling=Sampling(temperature=options.temperature, top_p=options.top_p),
-        # An answer of fixed length may be the longer one: a cache must not grow in a timed pass.
-        room=max([options.max_new_tokens, *(_fixed_tokens(options, selection, model) for model in selection.models)]),
-        checkpoints=selection.checkpoints,
-    )
-
-
-def _plan(
-    options: Options,
-    selection: Selection,
-    dataset: Dataset,
-    *,
-    limits: dict[str, float],
-    identity: str,
-    dtypes: tuple[str, ...],
-) -> Plan:
-    return Plan(
-        model_set=selection.model_set,
-        device=selection.device,
-        engines=selection.engines,
-        models=selection.models,
-        draft=selection.draft,
-        targets=selection.targets,
-        dataset=dataset.json_file,
-        samples=[
-            PlannedSample(
-                id=sample.id,
-                split=sample.split,
-                query=options.query,
-                event_data=sample.raw_event_data,
-                video_data=sample.raw_video_data,
-                reference=sample.answer,
-                event_images=tuple(str(path.relative_to(dataset.folder)) for path in sample.event_images),
-                frames_folder=str(sample.video_folder.relative_to(dataset.folder)) if sample.video_folder else None,
-            )
-            for sample in dataset.samples
-        ],
-        limits=limits,
-        dataset_identity=identity,
-        dataset_folder=dataset.folder,
-        dtypes=dtypes,
-    )
-
-
-def _open(folder: Path, options: Options) -> Dataset:
-    return Dataset.open(folder, options.dataset_json, options.max_samples)
 
 
 def _embedded(session: Session, spec: EmbeddedSpec) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fixtures.events import EventStream
+from fixtures.data.events import EventStream
 
 
 def draw_one_by_one(events: EventStream, count: int) -> tuple[NDArray[np.uint8], ...]:

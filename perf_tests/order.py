@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fixtures.selection import Selection
-
-GOALS = Path(__file__).parent / "goals"
 
 
 def in_order_of_measurement(items: Sequence[pytest.Item], selection: Selection) -> list[pytest.Item]:
@@ -45,12 +42,3 @@ def _engine(item: pytest.Item, selection: Selection) -> int:
 def _parameters(item: pytest.Item) -> Mapping[str, Any]:
     parameters = getattr(item, "callspec", None)
     return parameters.params if parameters else {}
-
-
-def leave_goals_out_unless_named(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the goal tables, which take long, unless their folder or a file in it was named."""
-    named = [(config.invocation_params.dir / argument.split("::")[0]).resolve() for argument in config.args]
-    goals = [item for item in items if GOALS in item.path.parents]
-    if goals and not any(path == GOALS or GOALS in path.parents for path in named):
-        config.hook.pytest_deselected(items=goals)
-        items[:] = [item for item in items if item not in goals]

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fixtures.dataset import Sample
+from fixtures.data.events import PICTURES, draw_event_images, load_events
+from fixtures.data.media import blamed_on, event_file, event_image_files
 from fixtures.errors import SampleError
-from fixtures.events import PICTURES, draw_event_images, load_events
-from fixtures.frames import read_image
-from fixtures.media import blamed_on, event_file, event_image_files
+from fixtures.pipeline import Sample
 from fixtures.selection import Selection
-from harness.recorder import Recorder
-from harness.session import Session
-from harness.side_by_side import Comparison
+from fixtures.video.frames import read_image
+from harness.measuring.interleaved import Comparison
+from harness.session.recorder import Recorder
+from harness.session.session import Session
 from perf_tests.literal_drawing import draw_one_by_one
 
 Drawn = Sequence[NDArray[np.uint8]]

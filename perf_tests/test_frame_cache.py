@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from fixtures.clip_files import load_clip, mp4_clip
-from fixtures.dataset import Sample
-from fixtures.frame_cache import FRAME_CACHES, open_frame_cache
-from fixtures.pipeline import StagedPipeline
-from fixtures.staged import StagedBase
-from harness.recorder import Recorder
-from harness.session import Session
-from harness.side_by_side import Comparison
+from fixtures.cache.clip_files import load_clip, mp4_clip
+from fixtures.cache.frame_cache import FRAME_CACHES, open_frame_cache
+from fixtures.models.staged import StagedBase
+from fixtures.pipeline import Sample, StagedPipeline
+from harness.measuring.interleaved import Comparison
+from harness.session.recorder import Recorder
+from harness.session.session import Session
 
 PAIRS_PER_ROUND = 4  # a pair takes some hundredths of a second, and a single clip is read
 

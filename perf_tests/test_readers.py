@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from fixtures.dataset import Sample
-from fixtures.frames import READERS, read_mp4
-from fixtures.media import mp4_file
-from fixtures.readers.slices import slices_per_picture
-from fixtures.readers.torchcodec import missing
+from fixtures.data.media import mp4_file
+from fixtures.pipeline import Sample
 from fixtures.selection import Selection
-from harness.recorder import Recorder
-from harness.session import Session
-from harness.side_by_side import Comparison
+from fixtures.video.frames import READERS, read_mp4
+from fixtures.video.readers.slices import slices_per_picture
+from fixtures.video.readers.torchcodec import missing
+from harness.measuring.interleaved import Comparison
+from harness.session.recorder import Recorder
+from harness.session.session import Session
 
 REFERENCE = "legacy"
 PAIRS_PER_ROUND = 4  # a pair takes some hundredths of a second, and a single clip is read

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from fixtures.dataset import Sample
 from fixtures.errors import FixtureError
-from fixtures.pipeline import StagedPipeline
+from fixtures.pipeline import Sample, StagedPipeline
 from fixtures.selection import Selection
-from fixtures.speculative_pair import SpeculativePair
-from harness.device_slot import DeviceSlot
-from harness.recorder import Recorder
-from harness.session import Session
-from harness.speculation_records import SpeculationRecord
+from fixtures.speculation.pair import SpeculativePair
+from harness.measuring.model_slot import DeviceSlot
+from harness.records.speculation import SpeculationRecord
+from harness.session.recorder import Recorder
+from harness.session.session import Session
 
 
 @pytest.mark.stage("speculative")

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from fixtures.clip_files import load_clip, mp4_clip
-from fixtures.dataset import Sample
-from fixtures.pipeline import RawClip, StagedPipeline
-from harness.figures import LEGACY_READER
-from harness.recorder import Recorder
-from harness.session import Session
+from fixtures.cache.clip_files import load_clip, mp4_clip
+from fixtures.pipeline import RawClip, Sample, StagedPipeline
+from harness.figures.stages import LEGACY_READER
+from harness.session.recorder import Recorder
+from harness.session.session import Session
 from harness.stages import Length
 
 ANY_LENGTH = Length(1)

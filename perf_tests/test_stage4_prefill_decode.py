@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from fixtures.dataset import Sample
-from fixtures.pipeline import StagedPipeline
-from harness.recorder import Recorder
+from fixtures.pipeline import Sample, StagedPipeline
+from harness.session.recorder import Recorder
 from harness.stages import Length
 
 

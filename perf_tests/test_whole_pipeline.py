@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from fixtures.dataset import Sample
-from fixtures.pipeline import StagedPipeline
+from fixtures.pipeline import Sample, StagedPipeline
 from fixtures.selection import Selection
-from harness.pass_tally import PassTimes
-from harness.recorder import Recorder
-from harness.session import Session
+from harness.measuring.pass_tally import PassTimes
+from harness.session.recorder import Recorder
+from harness.session.session import Session
 from harness.stages import Length
 
 # Between the stages there is nothing but the clock and a dictionary: what the parts leave out must be next to nothing.

@@ -19,7 +19,7 @@ from harness.ab.revisions import Checkout, checkout_of
 from harness.ab.sessions import SessionFigures, measure, read_session
 from harness.ab.table import table
 from harness.errors import OptionError
-from harness.run_folder import RESULTS, make_folder
+from harness.records.folder import RESULTS, make_folder
 
 HELP = "compare two revisions, or two sets of options, by pairs of fresh processes in turns"
 USAGE = "python -m harness ab [options] [REVISION [REVISION]] [-- pytest arguments]"

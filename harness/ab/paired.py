@@ -2,8 +2,8 @@
 
 The unit is a pair of fresh processes, one a side, next to each other in time: what drifts slowly is in both and falls
 out of their difference. What does not drift but jumps, from one session to the next, is in the readings that sessions
-take of work that never changes (`harness.sentinels`): by those, both sides are compared as on one and the same machine.
-On the scale of `harness.metrics` a difference is a log-ratio; its interval is Student's.
+take of work that never changes (`harness.measuring.reference_work`): by those, both sides are compared as on one and
+the same machine. On the scale of `harness.figures.metrics` a difference is a log-ratio; its interval is Student's.
 
 Looking again and again until something shows would find something in any noise. So the looks are fixed beforehand
 (`looks`), and the share of misses is divided among all looks and all metrics of the comparison (Bonferroni's
@@ -20,11 +20,9 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-import msgspec
-
-from harness.prediction import FEWEST_DEGREES_OF_FREEDOM, predict
-from harness.statistics import mean
-from harness.student import t_quantile
+from harness.figures.intervals import Interval, interval
+from harness.figures.student import t_quantile
+from harness.gates.prediction import FEWEST_DEGREES_OF_FREEDOM, predict
 
 PairedVerdict = Literal["regressed", "improved", "same", "no worse", "undecided"]
 
@@ -32,19 +30,6 @@ MISSED = 0.05
 FEWEST_PAIRS = 2
 # Even numbers: a drift falls out of ABBA, not of ABBAAB. Fewer than four pairs have next to no power at such levels.
 FIRST_LOOK = 4
-
-
-class Interval(msgspec.Struct, frozen=True):
-    """The mean difference B - A of `pairs` pairs, on the metric's own scale, and what encloses the true one.
-
-    `at_equal_speed`: whether it is the mean that is expected where the machine is as fast for B as for A.
-    """
-
-    pairs: int
-    mean: float
-    low: float
-    high: float
-    at_equal_speed: bool = False
 
 
 def order(pair: int) -> tuple[str, str]:
@@ -62,7 +47,7 @@ def missed_by_each(metrics: int, most_pairs: int) -> float:
     return MISSED / (metrics * len(looks(most_pairs)))
 
 
-def interval(
+def paired_interval(
     differences: Sequence[float], missed: float, speeds: Sequence[Sequence[float]] = (), *, follows: bool = True
 ) -> Interval:
     """Return Student's interval for the mean of at least two differences; it misses the truth in a share `missed`.
@@ -79,10 +64,7 @@ def interval(
         half_width = t_quantile(1 - missed / 2, pairs - 1 - slopes) * error
         centre = float(expected.centre)
         return Interval(pairs, centre, centre - half_width, centre + half_width, at_equal_speed=True)
-    average = mean(differences)
-    variance = math.fsum((each - average) ** 2 for each in differences) / (pairs - 1)
-    half_width = t_quantile(1 - missed / 2, pairs - 1) * math.sqrt(variance / pairs)
-    return Interval(pairs, average, average - half_width, average + half_width)
+    return interval(differences, missed)
 
 
 def verdict(found: Interval, minimum_effect: float, *, lower_is_better: bool) -> PairedVerdict:

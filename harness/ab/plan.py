@@ -11,7 +11,7 @@ import msgspec
 from harness.ab.paired import FEWEST_PAIRS, looks
 from harness.ab.revisions import Checkout, Revision
 from harness.errors import OptionError
-from harness.records import timestamp
+from harness.records.lines import timestamp
 
 MOST_PAIRS = 16
 TESTS = "perf_tests"

@@ -12,15 +12,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from harness.ab.paired import Interval, PairedVerdict, interval, is_decided, looks, missed_by_each, verdict
+from harness.ab.paired import PairedVerdict, is_decided, looks, missed_by_each, paired_interval, verdict
 from harness.ab.plan import Plan
 from harness.ab.sessions import SessionFigures
 from harness.errors import DAMAGED_JSON, ResultFileError, SessionError
-from harness.fingerprint import SENTINEL_WORKLOADS, differences
-from harness.metrics import Metric
-from harness.run_folder import write_whole
-from harness.statistics import mean
-from harness.verdicts import FAILED, NO_FIGURE, NOT_DECIDED, Status
+from harness.figures.intervals import Interval
+from harness.figures.metrics import Metric
+from harness.figures.summary import mean
+from harness.gates.exit_status import FAILED, NO_FIGURE, NOT_DECIDED, Status
+from harness.records.fingerprint import SENTINEL_WORKLOADS, differences
+from harness.records.folder import write_whole
 
 FORMAT_VERSION = 1
 FILE_NAME = "ab.json"
@@ -157,7 +158,7 @@ def _comparable(sessions: Sequence[SessionFigures]) -> list[SessionFigures]:
 def _figure(name: str, pairs: _Pairs, missed: float) -> PairedFigure:
     metric, values = pairs[0][0].metric, [(a.metric.value, b.metric.value) for a, b in pairs]
     differences, speeds = [b - a for a, b in values], _differences_of_speed(pairs)
-    found = interval(differences, missed, speeds, follows=metric.follows_speed)
+    found = paired_interval(differences, missed, speeds, follows=metric.follows_speed)
     said = verdict(found, metric.minimum_effect, lower_is_better=metric.lower_is_better)
     moved = _target_alone(pairs, missed) if said not in {"same", "improved"} else None
     middle = mean([value for pair in values for value in pair])
@@ -185,7 +186,7 @@ def _target_alone(pairs: _Pairs, missed: float) -> str | None:
     if len(sides) < len(pairs):
         return None
     metric, speeds = pairs[0][0].metric, _differences_of_speed(pairs)
-    target, draft = (interval([b[side] - a[side] for a, b in sides], missed, speeds) for side in (0, 1))
+    target, draft = (paired_interval([b[side] - a[side] for a, b in sides], missed, speeds) for side in (0, 1))
     said = [verdict(each, metric.minimum_effect, lower_is_better=True) for each in (target, draft)]
     if said[0] != "improved" or said[1] in {"regressed", "undecided"}:
         return None

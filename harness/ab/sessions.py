@@ -11,15 +11,15 @@ from pathlib import Path
 
 import msgspec
 
-from harness import sentinels
 from harness.ab.plan import Side
 from harness.ab.revisions import environment_of_any_checkout
 from harness.errors import SessionError
-from harness.fingerprint import Fingerprint, fingerprint
-from harness.journal import FILE_NAME as JOURNAL_NAME
-from harness.journal import read_journal
-from harness.metrics import Metric, session_metrics
-from harness.verdicts import PYTESTS_OWN
+from harness.figures.metrics import Metric, session_metrics
+from harness.gates import machine_speed
+from harness.gates.exit_status import PYTESTS_OWN
+from harness.records.fingerprint import Fingerprint, fingerprint
+from harness.records.journal import FILE_NAME as JOURNAL_NAME
+from harness.records.journal import read_journal
 
 LAST_LINES = 15
 
@@ -66,7 +66,7 @@ def read_session(pair: int, name: str, side: Side, folder: Path, status: int) ->
             f"session {folder.name} measured commit {measured}, not {side.commit}: another copy of the suite is "
             "imported first; look at PYTHONPATH and at what is installed"
         )
-    metrics, readings = session_metrics(run), sentinels.speeds_in_tests(run)
+    metrics, readings = session_metrics(run), machine_speed.speeds_in_tests(run)
     return SessionFigures(
         pair=pair,
         side=name,
@@ -76,7 +76,7 @@ def read_session(pair: int, name: str, side: Side, folder: Path, status: int) ->
         engines=run.header.engines,
         metrics=metrics,
         speeds={
-            name: tuple(sentinels.conditions(readings, metric.tests).values())
+            name: tuple(machine_speed.conditions(readings, metric.tests).values())
             for name, metric in metrics.items()
             if metric.depends_on_speed
         },

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from harness.ab.paired import MISSED, missed_by_each
 from harness.ab.results import FILE_NAME, Comparison, PairedFigure
-from harness.metrics import Metric
+from harness.figures.metrics import Metric
 
 STYLES = {"regressed": "bold red", "improved": "green", "same": "", "no worse": "", "undecided": "yellow"}
 NARROWEST = 120

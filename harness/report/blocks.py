@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.ab.paired import Interval
-from harness.printed import change, fraction, mebibytes, milliseconds, percent, times, with_unit
+from harness.figures.intervals import Interval
+from harness.report.formatting import change, fraction, mebibytes, milliseconds, percent, times, with_unit
 
 NOT_SHOWN = "What these data do not show"
 Tone = Literal["good", "bad", "doubt", "plain"]

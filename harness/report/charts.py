@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.printed import harmless
+from harness.report.formatting import harmless
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

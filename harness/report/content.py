@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from harness.records import RunRecord
-from harness.report import answers, doubts, drafting, floors, memory, speed, stage_tests, story, trust
+from harness.figures.replay import TokenPair
+from harness.records.lines import RunRecord
 from harness.report.blocks import Report, Section, Words, words
-from harness.report.by_machine import each_machine, sections_of_each
-from harness.report.verdict import slipped, tiles, verdict
-from harness.token_pairs import TokenPair
+from harness.report.sections import answers, drafting, highlights, memory, roofline, speed, stage_tests, trust, warnings
+from harness.report.sections.by_machine import each_machine, sections_of_each
+from harness.report.sections.verdict import slipped, tiles, verdict
 
 
 def report_of(run: RunRecord, source: str) -> Report:
@@ -21,8 +21,8 @@ def report_of(run: RunRecord, source: str) -> Report:
         verdict=verdict(run),
         slipped=tuple(slipped(run)),
         tiles=tuple(tiles(run)),
-        story=tuple(line_of(each) for part, line_of in each_machine(run) for each in story.story(part)),
-        not_shown=tuple(line_of(each) for part, line_of in each_machine(run) for each in story.unsupported(part)),
+        story=tuple(line_of(each) for part, line_of in each_machine(run) for each in highlights.story(part)),
+        not_shown=tuple(line_of(each) for part, line_of in each_machine(run) for each in highlights.unsupported(part)),
         sections=(
             *trust.baseline(run),
             *sections_of_each(run, _measured),
@@ -30,7 +30,7 @@ def report_of(run: RunRecord, source: str) -> Report:
             *drafting.sections(run),
             *answers.sections(run),
             *trust.failures(run),
-            *doubts.sections(run),
+            *warnings.sections(run),
             *trust.limits(run),
             *trust.conditions(run),
         ),
@@ -54,7 +54,7 @@ def report_of_answers(pairs: Mapping[str, Sequence[TokenPair]], source: str, gam
 
 def _measured(run: RunRecord) -> Iterator[Section]:
     yield from speed.sections(run)
-    yield from floors.sections(run)
+    yield from roofline.sections(run)
     yield from memory.sections(run)
     yield from stage_tests.sections(run)
 

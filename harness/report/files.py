@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.records import RunRecord
+from harness.legacy.token_pairs import read_token_pairs
+from harness.records.folder import write_whole
+from harness.records.lines import RunRecord
 from harness.report import PAGE, TEXT
 from harness.report.blocks import Report
 from harness.report.content import report_of, report_of_answers
+from harness.report.markdown import text
 from harness.report.page import page
+from harness.report.result_files import read_result
 from harness.report.several import report_of_several
-from harness.report.text import text
-from harness.result_files import read_result
-from harness.run_folder import write_whole
-from harness.token_pairs import read_token_pairs
 
 OF_A_RUN = {"journal.jsonl", "run.json"}
 

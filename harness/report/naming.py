@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.figures import Comparison
-from harness.records import RunRecord
+from harness.figures.stages import Comparison
+from harness.records.lines import RunRecord
 from harness.stages import LEGACY_STAGES, STAGES, UNDIVIDED
 
 STAGE_NUMBERS = {1: "1 load", 2: "2 preprocess", 3: "3 vision + LLM"}
@@ -28,5 +28,5 @@ def name_of_speedup(found: Comparison, stage: int | None = None) -> str:
 
 
 def name(*parts: str | None) -> str:
-    """The name of a figure, in the form of `harness.metrics`."""
+    """The name of a figure, in the form of `harness.figures.metrics`."""
     return ".".join(part for part in parts if part)

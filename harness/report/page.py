@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.printed import harmless
 from harness.report.blocks import NOT_SHOWN, Answers, Chart, Figure, Report, Sentences, Table
+from harness.report.formatting import harmless
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from harness.records import PlannedSample
+from harness.records.lines import PlannedSample
 from harness.report.blocks import Picture
 
 SIDE = 220

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from harness.certainty import mean_interval, speedup_interval
 from harness.errors import ResultFileError
-from harness.figures import Comparison, comparisons
-from harness.machines import by_machine
-from harness.pass_figures import pass_figures
-from harness.records import RunRecord
+from harness.figures.intervals import mean_interval, speedup_interval
+from harness.figures.passes import pass_figures
+from harness.figures.stages import Comparison, comparisons
+from harness.records.lines import RunRecord
+from harness.records.machines import by_machine
 from harness.report import charts
 from harness.report.blocks import (
     Block,
@@ -28,7 +28,7 @@ from harness.report.blocks import (
     words,
 )
 from harness.report.naming import colour, label, name
-from harness.report.story import unsupported
+from harness.report.sections.highlights import unsupported
 from harness.stages import LEGACY_STAGES
 
 _DURATION = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)(ms|s)(?![a-z0-9])")

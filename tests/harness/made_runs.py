@@ -6,8 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from harness.memory import MemoryPeak
-from harness.records import (
+from harness.records.lines import (
     FORMAT_VERSION,
     EndRecord,
     Failure,
@@ -23,7 +22,8 @@ from harness.records import (
     StageRecord,
     VerdictRecord,
 )
-from harness.speculation_records import (
+from harness.records.quantities import MemoryPeak
+from harness.records.speculation import (
     AgreementRecord,
     PartingRecord,
     RoundLog,

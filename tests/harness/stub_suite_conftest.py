@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import clock, machine_rates, memory, sentinels
-from harness.device_slot import DeviceSlot
-from harness.loading import recorded_loaders
-from harness.records import MachineRecord, PlannedSample
-from harness.session import Plan
-from harness.stopping import StopRequestedError, stop_if_asked
+from harness.measuring import clock, device_rates, memory, reference_work
+from harness.measuring.loading import recorded_loaders
+from harness.measuring.model_slot import DeviceSlot
+from harness.measuring.stopping import StopRequestedError, stop_if_asked
+from harness.records.lines import MachineRecord, PlannedSample
+from harness.session.session import Plan
 
 SECONDS = {"load": 0.5, "preprocess": 0.25, "vision": 0.125, "prefill": 1.0, "decode": 2.0}
 # The second model takes this many times as long in every stage.
@@ -73,9 +73,9 @@ class Sentinel:
 
 
 memory.read_host_peak = read_host_peak
-sentinels.WORKLOADS = dict.fromkeys(sentinels.WORKLOADS, Sentinel)
+reference_work.WORKLOADS = dict.fromkeys(reference_work.WORKLOADS, Sentinel)
 
-machine_rates.measure = lambda device, dtypes: MachineRecord(1e9, 1e9, {})
+device_rates.measure = lambda device, dtypes: MachineRecord(1e9, 1e9, {})
 
 
 def wait_for_a_signal():
@@ -223,7 +223,7 @@ def device_slot(samples, session, set_plan):
         )
     )
     loaders = {key: lambda key=key: StubPipeline(key) for key in SLOWNESS}
-    slot = DeviceSlot(recorded_loaders(loaders, session, "cpu"))
+    slot = DeviceSlot(recorded_loaders(loaders, session.append, "cpu"))
     yield slot
     slot.free()
 

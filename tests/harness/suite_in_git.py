@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+from tests import ROOT
+
+HERE = ROOT / "tests" / "harness"
 CONFTEST = Path("suite") / "conftest.py"
 # Only the plugin that is needed: the others take most of the time of such a small run.
 QUICKLY = ("-p", "pytest_benchmark.plugin", "-p", "no:cacheprovider")
@@ -44,9 +45,9 @@ class SuiteInGit:
         (folder / "suite").mkdir(parents=True)
         shutil.copytree(ROOT / "harness", folder / "harness", ignore=shutil.ignore_patterns("__pycache__"))
         (folder / "pytest.ini").write_text(
-            "[pytest]\npythonpath = .\naddopts = --benchmark-timer=harness.clock.now\nreport = false\n"
+            "[pytest]\npythonpath = .\naddopts = --benchmark-timer=harness.measuring.clock.now\nreport = false\n"
         )
-        (folder / "conftest.py").write_text('pytest_plugins = ("harness.plugin",)\n')
+        (folder / "conftest.py").write_text('pytest_plugins = ("harness.session.plugin",)\n')
         (folder / ".gitignore").write_text("results/\n__pycache__/\n.benchmarks/\n")
         shutil.copy(HERE / "stub_suite_conftest.py", folder / CONFTEST)
         shutil.copy(HERE / "stub_suite_tests.py", folder / "suite" / "test_stub.py")

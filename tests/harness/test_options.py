@@ -15,12 +15,12 @@ import pytest
 from harness import option_values as values
 from harness import options
 from harness.errors import OptionError
-from harness.journal import FILE_NAME as JOURNAL_NAME
+from harness.gates.exit_status import NO_FIGURE
 from harness.options import Options, RoundsPlan
-from harness.verdicts import NO_FIGURE
+from harness.records.journal import FILE_NAME as JOURNAL_NAME
+from tests import ROOT
 from tests.harness.made_runs import header
 
-ROOT = Path(__file__).parents[2]
 # A value other than the default for every option: its words, and what becomes of them.
 OTHER_VALUES: dict[str, tuple[str, object]] = {
     "dataset_dir": ("some/set", "some/set"),
@@ -81,9 +81,9 @@ OFF_SWITCHES = {each.name: each.metadata["off_switch"] for each in options.optio
 SWITCHES = {each.name for each in options.option_fields() if each.metadata["parse"] is values.switch}
 CONFTEST = """
 import json, pathlib
-from harness.plugin import SESSION
+from harness.session.plugin import SESSION
 
-pytest_plugins = ("harness.plugin",)
+pytest_plugins = ("harness.session.plugin",)
 
 def pytest_configure(config):
     chosen = config.stash[SESSION].options

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from fixtures import pretrained
 from fixtures.errors import FixtureError
-from fixtures.models import QUERY
-from fixtures.tiny import shipped_checkpoint
+from fixtures.model_sets import pretrained
+from fixtures.model_sets.loading import QUERY
+from fixtures.model_sets.tiny import shipped_checkpoint
 
 _KEY = "llava"
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fixtures.readers.clip import MAX_PIXELS
-from tests.fixtures.made_clips import Clip, write_clip
+from fixtures.video.readers.clip import MAX_PIXELS
+from tests.fixtures.video.made_clips import Clip, write_clip
 
 SIDE = int(MAX_PIXELS**0.5)
 _PNG = b"\x89PNG\r\n\x1a\n"

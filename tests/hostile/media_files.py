@@ -9,16 +9,18 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from fixtures import events, frames, media
-from fixtures.array_store import ArrayStore
-from fixtures.content_key import content_key
-from fixtures.dataset import JSON_NAME, Dataset, Sample
-from fixtures.dataset_identity import dataset_identity
+from fixtures.cache.array_store import ArrayStore
+from fixtures.cache.content_key import content_key
+from fixtures.data import events, media
+from fixtures.data.dataset import JSON_NAME, Dataset
+from fixtures.data.dataset_identity import dataset_identity
 from fixtures.errors import FixtureError, SampleError
-from fixtures.preparation_command import Wishes, prepare
-from fixtures.readers.slices import slices_per_picture
-from harness.records import PlannedSample
-from tests.fixtures.made_clips import Clip, write_clip
+from fixtures.pipeline import Sample
+from fixtures.preparing.command import Wishes, prepare
+from fixtures.video import frames
+from fixtures.video.readers.slices import slices_per_picture
+from harness.records.lines import PlannedSample
+from tests.fixtures.video.made_clips import Clip, write_clip
 
 COUNT = 4
 

@@ -12,19 +12,20 @@ import msgspec
 
 from harness.__main__ import merge_folder, replay_file
 from harness.ab import results
-from harness.ab.paired import Interval
 from harness.ab.plan import Plan, Side
 from harness.ab.results import PairedFigure
 from harness.ab.table import table
-from harness.baselines import BENCHMARK_FILE_NAME, store
 from harness.errors import HarnessError
-from harness.gatekeeper import Gatekeeper
-from harness.journal import FILE_NAME
-from harness.legacy import encode_legacy, legacy_records, read_legacy
-from harness.limits import Vocabulary, judge, load_limits
-from harness.metrics import Metric
-from harness.records import RunRecord, SentinelRecord
-from harness.terminal import summary
+from harness.figures.intervals import Interval
+from harness.figures.metrics import Metric
+from harness.gates.baselines import store
+from harness.gates.gatekeeper import Gatekeeper
+from harness.gates.limits import Vocabulary, judge, load_limits
+from harness.legacy.writing import encode_legacy, legacy_records, read_legacy
+from harness.records.journal import FILE_NAME
+from harness.records.lines import RunRecord, SentinelRecord
+from harness.records.sessions import BENCHMARK_FILE_NAME
+from harness.report.terminal import summary
 from tests.harness.made_runs import STARTED_AT, full_run, side_by_side
 
 LIMITS = """
@@ -82,7 +83,7 @@ def make_baseline(folder: Path) -> list[Path]:
 
 def read_baselines(folder: Path) -> Iterator[Exception]:
     """A gate, and the list of all sessions."""
-    from harness.baseline_command import list_all
+    from harness.commands.baseline import list_all
 
     run = full_run(passes=_run().passes[:6], sentinels=_SENTINELS)
     Gatekeeper(folder / "baselines").verdicts(run)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perf_tests.goals.hostile_input import KINDS, tried
+from tests.goals.hostile_input import KINDS, tried
 from tests.hostile import kinds
 from tests.hostile.mutations import damaged_bytes, damaged_header, damaged_json, damaged_lines
 

@@ -15,18 +15,19 @@ import numpy as np
 import pytest
 import torch
 
-from fixtures import pretrained
-from fixtures.dataset import JSON_NAME, Dataset, Sample
-from fixtures.dataset_identity import dataset_identity
+from fixtures.data.dataset import JSON_NAME, Dataset
+from fixtures.data.dataset_identity import dataset_identity
+from fixtures.data.events import read_events
+from fixtures.data.media import event_file, event_image_files, mp4_file
 from fixtures.errors import CheckpointError, DatasetError, FixtureError, SampleError
-from fixtures.events import read_events
-from fixtures.facts import weights_identity
-from fixtures.frames import read_frame_folder, read_frames, read_image
-from fixtures.media import event_file, event_image_files, mp4_file
-from fixtures.preparation_command import Wishes, prepare
-from fixtures.readers.slices import slices_per_picture
-from fixtures.tiny import shipped_checkpoint
-from tests.fixtures.made_clips import Clip, write_clip
+from fixtures.model_sets import pretrained
+from fixtures.model_sets.tiny import shipped_checkpoint
+from fixtures.models.facts import weights_identity
+from fixtures.pipeline import Sample
+from fixtures.preparing.command import Wishes, prepare
+from fixtures.video.frames import read_frame_folder, read_frames, read_image
+from fixtures.video.readers.slices import slices_per_picture
+from tests.fixtures.video.made_clips import Clip, write_clip
 from tests.hostile.media_files import COUNT, make_dataset, make_frames, write_events
 
 ASKS: dict[str, Callable[[Sample], object]] = {

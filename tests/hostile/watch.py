@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from tests import ROOT
+
 # Where Python and its packages are: modules are imported at any time. The rest tells a process about itself.
 MAY_BE_READ = tuple(os.path.realpath(path) for path in (ROOT, sys.prefix, sys.base_prefix, "/proc/self", "/usr/share"))
 DEVICES = ("/dev/null", "/dev/urandom")

@@ -10,7 +10,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from tests.repository.source_code import ROOT, modules
+from tests import ROOT
+from tests.repository.source_code import modules
 
 CONSTRAINTS = ("constraints.txt", "constraints-oldest.txt")
 TEXT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")

@@ -7,14 +7,16 @@ from typing import get_args
 
 import pytest
 
-from harness import verdicts
 from harness.ab.paired import PairedVerdict
+from harness.gates import exit_status
 from harness.options import Options, ini_key, option_fields
-from harness.records import GateState, JournalLine, Outcome, PassKind, RunRecord, VerdictState
-from tests.repository.source_code import ROOT
+from harness.records.lines import GateState, JournalLine, Outcome, PassKind, RunRecord, VerdictState
+from tests import ROOT
 
 DOCS = ROOT / "docs"
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), ROOT / "fixtures" / "checkpoints" / "README.md"])
+DOCUMENTS = sorted(
+    [*ROOT.glob("*.md"), *DOCS.glob("*.md"), ROOT / "fixtures" / "model_sets" / "checkpoints" / "README.md"]
+)
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)]*))?\)")
 
 
@@ -94,9 +96,9 @@ def test_every_state_is_explained(document, states):
 
 
 def test_every_exit_status_has_a_row():
-    known = {0, verdicts.FAILED, verdicts.NO_FIGURE, verdicts.NOT_DECIDED, verdicts.MISSING_BASELINE}
+    known = {0, exit_status.FAILED, exit_status.NO_FIGURE, exit_status.NOT_DECIDED, exit_status.MISSING_BASELINE}
     written = [row[0] for row in rows(DOCS / "results.md") if re.fullmatch(r"[\d, ]+", row[0])]
-    assert {int(status) for cell in written for status in cell.split(",")} == known | set(verdicts.PYTESTS_OWN)
+    assert {int(status) for cell in written for status in cell.split(",")} == known | set(exit_status.PYTESTS_OWN)
 
 
 def test_every_command_is_shown_somewhere():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.repository.source_code import ROOT, Module, imported_modules, modules, read_module
+from tests import ROOT
+from tests.repository.source_code import Module, imported_modules, modules, read_module
 
 # What each room may import of the others, wherever in a file the import stands.
 MAY_IMPORT = {
@@ -18,7 +20,7 @@ MAY_IMPORT = {
     "conftest": {"conftest", "harness"},
 }
 # These two are what pytest calls; all else of the harness can be used without a test session.
-SPEAK_TO_PYTEST = {"harness.plugin", "harness.recorder"}
+SPEAK_TO_PYTEST = {"harness.session.plugin", "harness.session.recorder"}
 
 
 def test_a_room_imports_only_the_rooms_it_may() -> None:
@@ -29,6 +31,22 @@ def test_a_room_imports_only_the_rooms_it_may() -> None:
         for name, module in modules().items()
     }
     assert not {name: strangers for name, strangers in found.items() if strangers}
+
+
+@pytest.mark.parametrize("top", ["harness", "fixtures"])
+def test_the_table_of_packages_is_complete(top: str) -> None:
+    listed = [package for row in _rows(top) for package in row]
+    assert sorted(listed) == sorted({name.split(".")[1] for name in modules() if name.startswith(f"{top}.")})
+
+
+@pytest.mark.parametrize("top", ["harness", "fixtures"])
+def test_a_package_imports_only_packages_of_earlier_rows(top: str) -> None:
+    against = _against_the_order(top, _rows(top))
+    assert not against, "\n".join(against)
+
+
+def test_an_import_against_the_order_is_found() -> None:
+    assert "harness.gates.limits imports harness.records.lines" in _against_the_order("harness", _rows("harness")[::-1])
 
 
 def test_no_module_imports_itself_by_a_detour() -> None:
@@ -55,9 +73,9 @@ def test_a_harness_that_has_been_imported_has_not_imported_torch() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("from fixtures.events import draw", {"fixtures.events.draw": True}),
-        ("def later():\n    import fixtures.events", {"fixtures.events": False}),
-        ("class Now:\n    import fixtures.events", {"fixtures.events": True}),
+        ("from fixtures.data.events import draw", {"fixtures.data.events.draw": True}),
+        ("def later():\n    import fixtures.data.events", {"fixtures.data.events": False}),
+        ("class Now:\n    import fixtures.data.events", {"fixtures.data.events": True}),
         (
             "if TYPE_CHECKING:\n    import torch\nelse:\n    import numpy",
             {"torch": False, "numpy": True},
@@ -71,6 +89,29 @@ def test_an_import_is_found_wherever_it_stands(tmp_path: Path, text: str, expect
     file.parent.mkdir(parents=True)
     file.write_text(text)
     assert {found.name: found.always for found in read_module(file, tmp_path).imports} == expected
+
+
+def _rows(top: str) -> list[tuple[str, ...]]:
+    """Return the packages of `top` as docs/architecture.md lists them, row by row; the first row is one package."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = text.partition(f"| `{top}/` |")[2].partition("\n\n")[0]
+    return [tuple(re.findall(r"`(\w+)`", line.split("|")[1])) for line in table.splitlines()[2:]]
+
+
+def _against_the_order(top: str, rows: list[tuple[str, ...]]) -> list[str]:
+    level = {package: number for number, row in enumerate(rows) for package in row}
+    shared = set(rows[0])
+
+    def runs_against(package: str, other: str) -> bool:
+        return package != other and not {package, other} <= shared and level.get(other, -1) >= level.get(package, 99)
+
+    return [
+        f"{name} imports {other}"
+        for name, module in modules().items()
+        for other in imported_modules(module, modules(), always=False)
+        if name.startswith(f"{top}.") and other.startswith(f"{top}.")
+        if runs_against(name.split(".")[1], other.split(".")[1])
+    ]
 
 
 def _may_import(room: str, other: str) -> bool:

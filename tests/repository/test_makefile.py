@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.repository.source_code import ROOT
+from tests import ROOT
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
@@ -32,7 +32,7 @@ def clone(tmp_path: Path) -> Path:
     python = tmp_path / "python"
     python.write_text(FAKE_PYTHON)
     python.chmod(0o755)
-    topic = tmp_path / "perf_tests" / "goals" / "test_trust.py"
+    topic = tmp_path / "tests" / "goals" / "test_trust.py"
     topic.parent.mkdir(parents=True)
     topic.touch()
     return tmp_path
@@ -52,7 +52,7 @@ def test_every_target_that_help_names_exists(clone: Path) -> None:
         (["bench"], "-m pytest perf_tests --max_samples 4"),
         (["test"], "--durations=15 --max_samples 4"),
         (["test-oldest"], "--durations=15 --max_samples 4"),
-        (["measured", "TOPIC=trust"], "-m pytest perf_tests/goals/test_trust.py --max_samples 4"),
+        (["measured", "TOPIC=trust"], "-m pytest tests/goals/test_trust.py --max_samples 4"),
     ],
 )
 def test_args_reach_pytest(clone: Path, words: list[str], command: str) -> None:

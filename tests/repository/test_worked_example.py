@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.journal import read_journal
-from tests.repository.source_code import ROOT
+from harness.records.journal import read_journal
+from tests import ROOT
 
 BLOCK = re.compile(r"```(?:python|ini) title=(\S+)\n(.*?)```", re.DOTALL)
 FILES = dict(BLOCK.findall((ROOT / "docs" / "adding_a_model.md").read_text(encoding="utf-8")))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.repository.source_code import ROOT
+from tests import ROOT
 
 WORKFLOW_FOLDER = ROOT / ".github" / "workflows"
 WORKFLOWS = sorted(WORKFLOW_FOLDER.glob("*.yml"))

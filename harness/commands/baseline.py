@@ -1,0 +1,131 @@
+"""`python -m harness baseline …`: sessions are recorded, added, replaced, retired and listed."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.commands.child_session import PytestArguments, run_session
+from harness.errors import BaselineError
+from harness.gates.baselines import StoredSession, read_sessions, session_file, store
+from harness.gates.gate import Baseline
+from harness.gates.prediction import FEWEST_SESSIONS, predict
+from harness.measuring.environment import stable_environment
+
+LOG_NAME = "session.log"
+# A change of centre or limit below this is not worth a line.
+_WORTH_A_LINE = 0.001
+
+
+def record(baselines: Path, words: Sequence[str], sessions: int) -> None:
+    """Measure in fresh processes until the baseline has so many sessions made by these arguments on this machine.
+
+    Each session is kept as soon as it is there, so that an interrupted recording goes on where it was. Raises
+    BaselineError where a session fails, naming its log.
+    """
+    arguments = PytestArguments.parse(words)
+    known = [each for each in read_sessions(baselines) if _is_of(each, words)]
+    if len(known) >= sessions:
+        sys.stdout.write(f"{known[0].path.parent} has {len(known)} sessions already; ask for more by --sessions\n")
+        return
+    have, took = len(known), []
+    while have < sessions:
+        start = time.monotonic()
+        path = _one_session(baselines, arguments, words)
+        took.append(time.monotonic() - start)
+        have = sum(each.path.parent == path.parent for each in read_sessions(baselines))
+        left = (sessions - have) * sum(took) / len(took) / 60
+        sys.stdout.write(
+            f"session {have} of {sessions}: {path} ({took[-1]:.0f} s; about {max(left, 0):.0f} min left)\n"
+        )
+        sys.stdout.flush()
+
+
+def add(baselines: Path, folders: Sequence[Path]) -> None:
+    """Add runs that are there already, and say what changes."""
+    for folder in folders:
+        before = read_sessions(baselines)
+        path = store(baselines, folder)
+        sys.stdout.write(f"added {path}\n")
+        _print_changes(before, read_sessions(baselines), path.parent)
+
+
+def replace(baselines: Path, name: str, folder: Path) -> None:
+    """Put a run in the place of a session, and say what changes."""
+    before, path = read_sessions(baselines), session_file(baselines, name)
+    store(baselines, folder, at=path)
+    sys.stdout.write(f"replaced {path}\n")
+    _print_changes(before, read_sessions(baselines), path.parent)
+
+
+def retire(baselines: Path, names: Sequence[str]) -> None:
+    """Remove sessions, and say what changes; version control keeps what is removed."""
+    for path in [session_file(baselines, name) for name in names]:
+        before = read_sessions(baselines)
+        path.unlink()
+        sys.stdout.write(f"retired {path}\n")
+        _print_changes(before, read_sessions(baselines), path.parent)
+
+
+def list_all(baselines: Path) -> None:
+    """Print every baseline with its conditions and sessions."""
+    stored = read_sessions(baselines)
+    if not stored:
+        sys.stdout.write(f"no baseline in {baselines}\n")
+    for folder in dict.fromkeys(each.path.parent for each in stored):
+        sessions = [each for each in stored if each.path.parent == folder]
+        few = f", {FEWEST_SESSIONS} are needed" if len(sessions) < FEWEST_SESSIONS else ""
+        sys.stdout.write(f"{folder.name} ({len(sessions)} sessions{few})\n")
+        for each in sessions:
+            run = each.record.run
+            commit = ((run.header.environment.get("git") or {}).get("commit") or "no commit")[:10]
+            sys.stdout.write(f"  {each.name}  {run.header.started_at}  {commit}\n")
+
+
+def _one_session(baselines: Path, arguments: PytestArguments, words: Sequence[str]) -> Path:
+    folder = arguments.new_folder()
+    log = folder.with_name(f"{folder.name}.log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as file:
+        status = run_session(arguments.command(folder), file)
+    if status != 0:
+        raise BaselineError(f"a session ended with status {status} and is no part of a baseline: see {log}")
+    path = store(baselines, folder, words)
+    log.rename(folder / LOG_NAME)
+    return path
+
+
+def _is_of(stored: StoredSession, words: Sequence[str]) -> bool:
+    """Whether a session was made by these arguments on a machine like this one, as far as that is told in no time."""
+    here, there = stable_environment("cpu"), stored.record.run.header.environment
+    same: Any = all(here[name] == there.get(name) for name in ("cpu", "usable_cores", "python", "libraries"))
+    return bool(same) and stored.record.arguments == tuple(words)
+
+
+def _print_changes(before: Sequence[StoredSession], after: Sequence[StoredSession], folder: Path) -> None:
+    for line in _changes(_of(before, folder), _of(after, folder)):
+        sys.stdout.write(f"  {line}\n")
+
+
+def _of(stored: Sequence[StoredSession], folder: Path) -> Baseline:
+    return Baseline(folder.name, [each.record.run for each in stored if each.path.parent == folder])
+
+
+def _changes(before: Baseline, after: Baseline) -> Iterator[str]:
+    """Yield a line for the number of sessions, and for each figure whose centre or limit moves."""
+    yield f"{len(before.sessions)} -> {len(after.sessions)} sessions"
+    for name, metrics in after.metrics.items():
+        was = [each.value for each in before.metrics.get(name, [])]
+        now = [each.value for each in metrics]
+        if min(len(was), len(now)) < 2:
+            continue
+        old, new = (predict(values, metrics[0].minimum_effect) for values in (was, now))
+        if abs(new.centre - old.centre) > _WORTH_A_LINE or abs(new.limit - old.limit) > _WORTH_A_LINE:
+            written, change = metrics[0].written, metrics[0].written_change
+            yield (
+                f"{name}: {written(float(old.centre))} -> {written(float(new.centre))}, "
+                f"limit {change(float(old.limit))} -> {change(float(new.limit))}"
+            )

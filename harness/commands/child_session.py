@@ -1,0 +1,65 @@
+"""A session in a process of its own: the unit that baselines and gates are made of."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from harness.gates.baselines import DEFAULT_FOLDER
+from harness.options import GATED_ROUNDS, GATED_S
+from harness.records.folder import planned_folder
+
+_HOW_OFTEN = {"--rounds", "--measurement_time", "--measurement-time"}
+# Files outside the run's folder: a second session would overwrite those of the first.
+_OUTPUTS = ("--benchmark-json", "--output_json", "--output-json", "--junitxml", "--junit-xml", "--benchmark-save")
+
+
+@dataclass(frozen=True, slots=True)
+class PytestArguments:
+    """A user's pytest arguments, and what our own commands need to know of them."""
+
+    words: tuple[str, ...]
+    output_dir: Path | None
+    baselines: Path
+    says_how_often: bool
+
+    @classmethod
+    def parse(cls, words: Sequence[str]) -> PytestArguments:
+        """Take the output folder and the baselines out of the words; all else stays as it is."""
+        parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+        parser.add_argument("--output-dir", "--output_dir", type=Path)
+        parser.add_argument("--baselines", type=Path, default=Path(DEFAULT_FOLDER))
+        ours, others = parser.parse_known_args(list(words))
+        says_how_often = any(word.partition("=")[0] in _HOW_OFTEN for word in others)
+        return cls(tuple(others), ours.output_dir, ours.baselines.absolute(), says_how_often)
+
+    def new_folder(self) -> Path:
+        """Return where the next run writes; raise RunFolderError where the folder that was named is taken."""
+        return planned_folder(Path.cwd(), self.output_dir)
+
+    def command(self, folder: Path, *more: str) -> list[str]:
+        """Return the command of a session that writes into `folder`, in as many rounds as a gate takes."""
+        rounds = () if self.says_how_often else (f"--rounds={GATED_ROUNDS}", f"--measurement_time={GATED_S:g}")
+        ours = (f"--output-dir={folder}", f"--baselines={self.baselines}", *rounds, *more)
+        return [sys.executable, "-m", "pytest", *self.words, *ours]
+
+    def without_other_outputs(self) -> PytestArguments:
+        """Return the arguments for a second session, which must leave the files of the first alone."""
+        kept, words = [], iter(self.words)
+        for word in words:
+            if word in _OUTPUTS:
+                next(words, None)
+            elif word.partition("=")[0] not in {*_OUTPUTS, "--benchmark-autosave"}:
+                kept.append(word)
+        return PytestArguments(tuple(kept), self.output_dir, self.baselines, self.says_how_often)
+
+
+def run_session(command: Sequence[str], log: IO[bytes] | None = None) -> int:
+    """Run a session to its end and return its exit status; what it prints goes to `log`, or where ours goes."""
+    sys.stdout.flush()
+    return subprocess.run(list(command), stdout=log, stderr=log and subprocess.STDOUT, check=False).returncode  # noqa: S603

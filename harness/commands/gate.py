@@ -1,0 +1,81 @@
+"""`python -m harness gate -- <pytest arguments>`: a session that flags, a second one that confirms, one verdict."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from harness.commands.child_session import PytestArguments, run_session
+from harness.gates.exit_status import FAILED, NO_FIGURE, PYTESTS_OWN, Status, exit_status
+from harness.gates.gate import flagged, merged, states
+from harness.records.journal import FILE_NAME as JOURNAL_NAME
+from harness.records.journal import Journal, read_journal
+from harness.records.lines import EndRecord, GateRecord, RunRecord, timestamp
+from harness.report.terminal import gate_lines
+from harness.session.run import derive_files, derive_report
+
+CONFIRM = "confirm"
+
+
+def gate(words: Iterable[str]) -> int:
+    """Measure, confirm what was flagged, write the verdict into the run's folder and print it; return the status."""
+    arguments = PytestArguments.parse(list(words))
+    folder = arguments.new_folder()
+    code = run_session(arguments.command(folder, "--gate"))
+    run = _finished_run(folder)
+    if run is None or code in PYTESTS_OWN:
+        return _say(_without_verdict(code, folder)).code
+    gates = list(run.gates)
+    if flagged(gates):
+        second = arguments.without_other_outputs().command(folder / CONFIRM, "--gate", f"--confirm={folder}")
+        code = run_session(second)
+        if code in PYTESTS_OWN:
+            return _say(_without_verdict(code, folder / CONFIRM)).code
+        confirming = _finished_run(folder / CONFIRM)
+        gates = merged(gates, confirming.gates if confirming else [])
+    assert run.end is not None, "a finished run has an end"
+    failed = FAILED if run.end.exit_status == FAILED else 0
+    status = exit_status(failed, expects_figures=True, figures=len(gates), gates=states(gates))
+    _write_down(folder, gates, status)
+    sys.stdout.write(gate_lines(gates))
+    return _say(status).code
+
+
+def _finished_run(folder: Path) -> RunRecord | None:
+    """Return what a session left behind; None where it measured nothing, or did not come to its end."""
+    path = folder / JOURNAL_NAME
+    run = read_journal(path) if path.exists() else None
+    return run if run and run.end else None
+
+
+def _without_verdict(code: int, folder: Path) -> Status:
+    if code in PYTESTS_OWN:
+        return Status(code, "pytest ended the session itself, nothing was judged")
+    if (folder / JOURNAL_NAME).exists():
+        return Status(FAILED, f"the session did not come to its end (status {code}); what it measured is in {folder}")
+    if code == FAILED:
+        return Status(FAILED, "a test failed, and no figure was recorded")
+    return Status(NO_FIGURE, "no figure was recorded: every test that measures was deselected, skipped or disabled")
+
+
+def _write_down(folder: Path, gates: Iterable[GateRecord], status: Status) -> None:
+    """Add the merged verdicts to the journal, the later line of each counting, and derive all files again."""
+    before = read_journal(folder / JOURNAL_NAME)
+    journal = Journal(folder / JOURNAL_NAME, reopen=True)
+    for record in gates:
+        if record not in before.gates:
+            journal.append(record)
+    advice = before.end.advice if before.end else ()
+    journal.append(EndRecord(timestamp(), status.code, status.reason, advice))
+    journal.close()
+    output_json = before.header.options.get("output_json")
+    run = read_journal(folder / JOURNAL_NAME)
+    derive_files(folder, run, Path(output_json) if output_json else None)
+    trouble = derive_report(folder, run) if run.header.options.get("report", True) else None
+    sys.stdout.write(f"advice: {trouble}\n" if trouble else "")
+
+
+def _say(status: Status) -> Status:
+    sys.stdout.write(f"gate: exit status {status.code}: {status.reason}\n")
+    return status

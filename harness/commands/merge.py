@@ -1,0 +1,61 @@
+"""`python -m harness merge`: a run's files from its journals, and of a run by several ranks its verdict."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+
+from harness.gates.exit_status import FAILED, PYTESTS_OWN, exit_status
+from harness.gates.limits import judge
+from harness.records.journal import FILE_NAME, read_journal
+from harness.records.lines import EndRecord, RunRecord, timestamp
+from harness.records.merging import world_size
+from harness.report import PAGE, TEXT
+from harness.session.run import RUN_FILE_NAME, derive_files, derive_report
+
+
+def merge_folder(folder: Path, output_json: Path | None = None) -> int:
+    """Derive a folder's files and print which; return the exit status of a run by ranks, else 0.
+
+    Raises ResultFileError where there is no journal.
+    """
+    run = read_journal(folder / FILE_NAME)
+    of_ranks = is_of_ranks(run)
+    if of_ranks:
+        run = judged(run)
+    legacy = derive_files(folder, run, output_json)
+    trouble = derive_report(folder, run)
+    if of_ranks:
+        from harness.report.terminal import summary
+
+        sys.stdout.write(summary(run, folder, [], width=120, color=False))
+    finished = sum(record.kind == "whole" and record.failure is None for record in run.passes)
+    sys.stdout.write(f"{folder / RUN_FILE_NAME}\n")
+    sys.stdout.write(f"{legacy}\n" if legacy else "no legacy result file: no sample was finished\n")
+    sys.stdout.write(f"advice: {trouble}\n" if trouble else f"{folder / PAGE}\n{folder / TEXT}\n")
+    sys.stdout.write(
+        f"{finished} passes of {len(run.header.samples)} planned samples x {len(run.header.models)} models\n"
+    )
+    if not of_ranks and (run.end is None or run.end.exit_status in PYTESTS_OWN):
+        sys.stdout.write(f"this run has not come to its end; the same command with --resume={folder} goes on with it\n")
+    return run.end.exit_status if of_ranks and run.end else 0
+
+
+def is_of_ranks(run: RunRecord) -> bool:
+    """Whether processes of torchrun measured this run, none of which could judge it."""
+    return world_size(run.header, run.attempts) > 1 or any(each.rank for each in run.passes)
+
+
+def judged(run: RunRecord) -> RunRecord:
+    """Return a run by several ranks with what none of them could say: its verdicts, and how it ended."""
+    verdicts = tuple(judge(run.header.limits, run))
+    broken = any(verdict.state == "broken" for verdict in verdicts)
+    failed = any(each.failure for each in run.passes) or any(each.outcome == "failed" for each in run.outcomes)
+    if run.end is None or run.end.exit_status in PYTESTS_OWN:
+        code, reason = FAILED, "not every rank has come to its end: torchrun goes on, or --resume does"
+    else:
+        status = exit_status(FAILED * (broken or failed), expects_figures=True, figures=len(run.passes))
+        code, reason = status.code, status.reason
+    return msgspec.structs.replace(run, verdicts=verdicts, end=EndRecord(timestamp(), code, reason))

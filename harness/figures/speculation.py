@@ -1,0 +1,308 @@
+"""What a log of speculative rounds says: acceptance under each of its names, and what a draft gains or costs.
+
+The same letter stands for different figures in different tools; here each has a name of its own:
+
+    accepted_of_drafted     accepted / drafted: falls with gamma. vLLM's "draft acceptance rate"
+    conditional             accepted / (accepted + rejections): the chance of a proposal that is looked at
+    tokens_a_round          emitted / rounds, the target's own token counted, as vLLM's "mean acceptance length" and
+                            Spec-Bench's; gpt-fast leaves it out: there it is less by one
+    survival[k]             share of rounds in which more than k proposals were accepted: vLLM's per-position rate
+    conditional_at[k]       of the rounds in which k were accepted and one more was proposed, those in which it was,
+                            too: EAGLE's
+
+All are pooled: every round has one voice. `by_request` gives every request one; `by_place` says where in the answer the
+proposals stood that were looked at.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from harness.figures.speculation_cost import (
+    Costs,
+    best_gamma,
+    break_even,
+    costs_of,
+    least_break_even,
+    predicted_speedup,
+)
+from harness.figures.student import t_quantile
+from harness.figures.summary import mean
+from harness.records.lines import RunRecord
+from harness.records.quantities import MemoryPeak
+from harness.records.speculation import AgreementRecord, RoundLog, SpeculationCostRecord, SpeculationRecord
+
+PLACES_A_BIN = 16
+
+
+class Views(msgspec.Struct, frozen=True):
+    """One round log, or several together, in the words above; None where nothing was proposed."""
+
+    rounds: int
+    accepted_of_drafted: float | None
+    conditional: float | None
+    tokens_a_round: float
+    survival: tuple[float, ...]
+    conditional_at: tuple[float | None, ...]
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """A figure over samples with its 95 % interval; the bounds are None for fewer than two samples."""
+
+    value: float
+    low: float | None
+    high: float | None
+    samples: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval lies on one side of zero."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+
+class ByRequest(msgspec.Struct, frozen=True):
+    """Means over requests of three views of each one's own log; requests without a proposal have none of the shares."""
+
+    accepted_of_drafted: float | None
+    conditional: float | None
+    tokens_a_round: float
+
+
+class ByPlace(msgspec.Struct, frozen=True):
+    """Of the proposals for the places `first` to `last` of an answer that were looked at, how many were accepted."""
+
+    first: int
+    last: int
+    accepted: int
+    looked_at: int
+
+
+class Payoff(msgspec.Struct, frozen=True):
+    """What the cost model makes of measured costs.
+
+    `predicted`: decoding, by the rounds that there were; `best_gamma` with its speed-up, by where the draft agrees
+    (gamma 0: leave the target alone); `break_even`: the acceptance from which on this gamma pays, and
+    `least_break_even` the gamma that pays from the lowest on, with that acceptance. None: no acceptance is enough.
+    """
+
+    costs: Costs
+    predicted: float | None
+    best_gamma: tuple[int, float] | None
+    break_even: float | None
+    least_break_even: tuple[int, float] | None
+
+
+class SpeculationFigures(msgspec.Struct, frozen=True):
+    """One target's speculative decoding: `acceptance` by what the draft was shown, `lift` of the right pictures.
+
+    `speedup`: total time of the target alone over that of the pair, everything charged, and `first_token` that to the
+    first token. `decode_speedup`: the same for decoding alone, beside what the `payoff` predicts. `near_ties`: answers
+    that are not the target's own, but part from it where it could hardly decide. `added_peak_bytes`: what a request of
+    the pair takes beyond one of the target alone, beside `draft_weights_bytes`.
+    """
+
+    target: str
+    draft: str
+    engine: str
+    gamma: int
+    acceptance: dict[str, Interval]
+    lift: Interval | None
+    views: Views | None
+    by_request: ByRequest | None
+    by_place: tuple[ByPlace, ...]
+    identical: int
+    near_ties: int
+    requests: int
+    speedup: Interval | None
+    slower_share: float | None
+    first_token: Interval | None
+    decode_speedup: float | None
+    payoff: Payoff | None
+    draft_weights_bytes: int | None
+    added_peak_bytes: int | None
+
+    @property
+    def residual(self) -> float | None:
+        """How far decoding was from what the cost model predicts, as a share of the prediction."""
+        if self.payoff is None or self.payoff.predicted is None or self.decode_speedup is None:
+            return None
+        return self.decode_speedup / self.payoff.predicted - 1
+
+
+def views(rounds: Sequence[RoundLog]) -> Views:
+    """Return the four views of at least one round."""
+    proposing = [each for each in rounds if each.drafted]
+    drafted = sum(each.drafted for each in proposing)
+    accepted = sum(each.accepted for each in proposing)
+    rejections = sum(each.accepted < each.drafted for each in proposing)
+    deepest = max((each.drafted for each in proposing), default=0)
+    return Views(
+        rounds=len(rounds),
+        accepted_of_drafted=accepted / drafted if drafted else None,
+        conditional=accepted / (accepted + rejections) if drafted else None,
+        tokens_a_round=sum(each.emitted for each in rounds) / len(rounds),
+        survival=tuple(mean([float(each.accepted > k) for each in proposing]) for k in range(deepest)),
+        conditional_at=tuple(_conditional_at(proposing, k) for k in range(deepest)),
+    )
+
+
+def _conditional_at(rounds: Sequence[RoundLog], k: int) -> float | None:
+    reached = [each for each in rounds if each.accepted >= k and each.drafted > k]
+    return mean([float(each.accepted > k) for each in reached]) if reached else None
+
+
+def by_request(requests: Sequence[Sequence[RoundLog]]) -> ByRequest | None:
+    """Return the means over requests; None where none has a round."""
+    each = [views(rounds) for rounds in requests if rounds]
+    if not each:
+        return None
+    return ByRequest(
+        accepted_of_drafted=_mean_of_known(one.accepted_of_drafted for one in each),
+        conditional=_mean_of_known(one.conditional for one in each),
+        tokens_a_round=mean([one.tokens_a_round for one in each]),
+    )
+
+
+def by_place(requests: Sequence[Sequence[RoundLog]]) -> tuple[ByPlace, ...]:
+    """Return the proposals that were looked at by where in the answer they stood; its first id is never proposed."""
+    accepted: Counter[int] = Counter()
+    looked_at: Counter[int] = Counter()
+    for rounds in requests:
+        written = 1
+        for each in rounds:
+            for place in range(min(each.accepted + 1, each.drafted)):
+                looked_at[(written + place) // PLACES_A_BIN] += 1
+                accepted[(written + place) // PLACES_A_BIN] += place < each.accepted
+            written += each.emitted
+    return tuple(
+        ByPlace(each * PLACES_A_BIN, (each + 1) * PLACES_A_BIN - 1, accepted[each], looked_at[each])
+        for each in sorted(looked_at)
+    )
+
+
+def _mean_of_known(values: Iterable[float | None]) -> float | None:
+    known = [each for each in values if each is not None]
+    return mean(known) if known else None
+
+
+def pooled_share(counts: Sequence[tuple[int, int]]) -> Interval:
+    """Return part / whole over all samples together, with an interval by sample.
+
+    The ratio estimator's variance (Cochran, Sampling Techniques, 6.3), with Student's t.
+    """
+    return _ratio([float(part) for part, _ in counts], [float(whole) for _, whole in counts])
+
+
+def _ratio(parts: Sequence[float], wholes: Sequence[float]) -> Interval:
+    total, n = math.fsum(wholes), len(wholes)
+    value = math.fsum(parts) / total
+    if n < 2:
+        return Interval(value, None, None, n)
+    squares = math.fsum((part - value * whole) ** 2 for part, whole in zip(parts, wholes, strict=True))
+    half = t_quantile(0.975, n - 1) * math.sqrt(n / (n - 1) * squares) / total
+    return Interval(value, value - half, value + half, n)
+
+
+def speculation_figures(run: RunRecord) -> list[SpeculationFigures]:
+    """Return the figures of every target and engine that was measured, in the order of the header."""
+    found = []
+    for engine in run.header.engines:
+        for target in run.header.targets:
+            agreements = [each for each in run.agreements if (each.target, each.engine) == (target, engine)]
+            requests = [each for each in run.speculations if (each.target, each.engine) == (target, engine)]
+            if agreements or requests:
+                found.append(_figures(run, target, engine, agreements, requests))
+    return found
+
+
+def _figures(
+    run: RunRecord,
+    target: str,
+    engine: str,
+    agreements: Sequence[AgreementRecord],
+    requests: Sequence[SpeculationRecord],
+) -> SpeculationFigures:
+    counts = {kind: [_counted(each.agrees[kind]) for each in agreements] for kind in _kinds(agreements)}
+    logs = [each.rounds for each in requests]
+    rounds = [each for log in logs for each in log]
+    gamma = int(run.header.options["gamma"])
+    cost = next((each for each in run.speculation_costs if (each.target, each.engine) == (target, engine)), None)
+    return SpeculationFigures(
+        target=target,
+        draft=run.header.draft or "",
+        engine=engine,
+        gamma=gamma,
+        acceptance={kind: pooled_share(each) for kind, each in counts.items() if sum(whole for _, whole in each)},
+        lift=_lift(counts),
+        views=views(rounds) if rounds else None,
+        by_request=by_request(logs),
+        by_place=by_place(logs),
+        identical=sum(each.identical for each in requests),
+        near_ties=sum(each.parting is not None and each.parting.is_near_tie for each in requests),
+        requests=len(requests),
+        speedup=_ratio([each.alone_s for each in requests], [each.pair_s for each in requests]) if requests else None,
+        slower_share=mean([float(each.pair_s > each.alone_s) for each in requests]) if requests else None,
+        first_token=_first_token(requests),
+        decode_speedup=_decode_speedup(requests),
+        payoff=_payoff(cost, gamma, rounds, agreements) if cost else None,
+        draft_weights_bytes=next((each.memory_bytes for each in run.models if each.model == run.header.draft), None),
+        added_peak_bytes=_added_peak(cost) if cost else None,
+    )
+
+
+def _kinds(agreements: Iterable[AgreementRecord]) -> list[str]:
+    """What the draft was shown on every sample."""
+    first, *others = [each.agrees for each in agreements] or [{}]
+    return [kind for kind in first if all(kind in each for each in others)]
+
+
+def _counted(agrees: Sequence[bool]) -> tuple[int, int]:
+    """Agreeing and all places; the first is the target's own and never proposed."""
+    return sum(agrees[1:]), len(agrees) - 1
+
+
+def _lift(counts: Mapping[str, Sequence[tuple[int, int]]]) -> Interval | None:
+    """What the right pictures bring over those of another sample, with an interval by sample."""
+    if not counts.get("own") or not counts.get("shuffled"):
+        return None
+    pairs = list(zip(counts["own"], counts["shuffled"], strict=True))
+    if not sum(whole for (_, whole), _ in pairs):
+        return None
+    return _ratio([float(mine - theirs) for (mine, _), (theirs, _) in pairs], [float(whole) for (_, whole), _ in pairs])
+
+
+def _payoff(
+    cost: SpeculationCostRecord, gamma: int, rounds: Sequence[RoundLog], agreements: Sequence[AgreementRecord]
+) -> Payoff:
+    costs, answers = costs_of(cost), [each.agrees.get("own", ()) for each in agreements]
+    return Payoff(
+        costs=costs,
+        predicted=predicted_speedup(rounds, costs),
+        best_gamma=best_gamma(answers, costs) if any(len(each) > 1 for each in answers) else None,
+        break_even=break_even(gamma, costs) if gamma in costs.gammas else None,
+        least_break_even=least_break_even(costs),
+    )
+
+
+def _first_token(requests: Sequence[SpeculationRecord]) -> Interval | None:
+    known = [(each.first_alone_s, each.first_pair_s) for each in requests if each.first_alone_s and each.first_pair_s]
+    return _ratio([alone for alone, _ in known], [pair for _, pair in known]) if known else None
+
+
+def _decode_speedup(requests: Sequence[SpeculationRecord]) -> float | None:
+    pair = math.fsum(each.loop_s for each in requests)
+    return math.fsum(each.alone_decode_s for each in requests) / pair if pair else None
+
+
+def _added_peak(cost: SpeculationCostRecord) -> int | None:
+    """On a GPU what PyTorch allocated, on the CPU the resident set."""
+    alone, pair = _peak(cost.alone_memory), _peak(cost.pair_memory)
+    return None if alone is None or pair is None else pair - alone
+
+
+def _peak(memory: MemoryPeak) -> int | None:
+    return memory.host_bytes if memory.device_allocated_bytes is None else memory.device_allocated_bytes

@@ -1,0 +1,109 @@
+"""When does a draft pay? The cost model of speculative decoding on measured costs, with no figure clamped.
+
+    S = tau / (gamma c + v)
+
+tau: tokens a round, the target's own included; c: one proposed token, and v: one pass of the target over gamma + 1
+tokens, both in decoding steps of the target alone at the same place of the same answer. Leviathan, Kalman, Matias,
+"Fast Inference from Transformers via Speculative Decoding", 2023, theorem 3.8, takes v for 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+from harness.figures.agreement import expected_tokens
+from harness.figures.summary import median
+from harness.records.speculation import RoundLog, SpeculationCostRecord
+
+BISECTIONS = 60
+
+
+class Costs(msgspec.Struct, frozen=True):
+    """Medians in decoding steps of the target alone, which takes `step_s`; `v[m]` for one pass over m tokens."""
+
+    step_s: float
+    c: float
+    v: dict[int, float]
+
+    @property
+    def gammas(self) -> range:
+        """The lengths of a proposal whose verification was measured."""
+        return range(1, max(self.v))
+
+    def round(self, drafted: int) -> float:
+        """Return what a round of so many proposed tokens costs."""
+        return drafted * self.c + self.v[drafted + 1]
+
+
+def costs_of(record: SpeculationCostRecord) -> Costs:
+    """Return the costs that a record's raw rounds give."""
+    step_s = median(record.step_s)
+    return Costs(
+        step_s=step_s,
+        c=median(record.draft_step_s) / step_s,
+        v={count: median(rounds) / step_s for count, rounds in sorted(record.verify_s.items())},
+    )
+
+
+def predicted_speedup(rounds: Sequence[RoundLog], costs: Costs) -> float | None:
+    """Return how many times faster decoding should be than the steps that it replaces; None beyond what was measured.
+
+    That is tau / (gamma c + v), for each round with the number of tokens that it really proposed.
+    """
+    if not rounds or max(each.drafted for each in rounds) + 1 > max(costs.v):
+        return None
+    return sum(each.emitted for each in rounds) / math.fsum(costs.round(each.drafted) for each in rounds)
+
+
+def foretold_rounds(agrees: Sequence[bool], gamma: int) -> list[RoundLog]:
+    """Return the rounds of one answer, without times, from where the draft agrees with it; the first place is given.
+
+    A draft that agrees to the very end proposes the end, too, and stops there.
+    """
+    rounds, written = [], 1
+    while written < len(agrees):
+        accepted = 0
+        while accepted < min(gamma, len(agrees) - written) and agrees[written + accepted]:
+            accepted += 1
+        left = len(agrees) - written
+        drafted = accepted if accepted == left else gamma
+        rounds.append(RoundLog(drafted, accepted, min(accepted + 1, left), 0.0, 0.0))
+        written += rounds[-1].emitted
+    return rounds
+
+
+def speedup_at(gamma: int, answers: Sequence[Sequence[bool]], costs: Costs) -> float | None:
+    """Return the predicted speed-up over all answers, by where the draft agrees with them; None for empty ones."""
+    return predicted_speedup([each for agrees in answers for each in foretold_rounds(agrees, gamma)], costs)
+
+
+def best_gamma(answers: Sequence[Sequence[bool]], costs: Costs) -> tuple[int, float]:
+    """Return the length of a proposal that pays most, and its speed-up; (0, 1) where the target is best left alone."""
+    found = ((gamma, speedup_at(gamma, answers, costs)) for gamma in costs.gammas)
+    known = [(gamma, speedup) for gamma, speedup in found if speedup is not None]
+    return max([(0, 1.0), *known], key=lambda each: (each[1], -each[0]))
+
+
+def break_even(gamma: int, costs: Costs) -> float | None:
+    """Return the acceptance from which on proposals of that length pay; None where even 1 is not enough.
+
+    For proposals that are accepted independently of each other: the a with E(a, gamma) = gamma c + v(gamma + 1).
+    """
+    cost = costs.round(gamma)
+    if expected_tokens(1, gamma) < cost:
+        return None
+    low, high = 0.0, 1.0
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if expected_tokens(middle, gamma) >= cost else (middle, high)
+    return high
+
+
+def least_break_even(costs: Costs) -> tuple[int, float] | None:
+    """Return the length of a proposal that pays at the lowest acceptance, and that acceptance; None where none does."""
+    found = ((gamma, break_even(gamma, costs)) for gamma in costs.gammas)
+    known = [(gamma, acceptance) for gamma, acceptance in found if acceptance is not None]
+    return min(known, key=lambda each: (each[1], each[0])) if known else None

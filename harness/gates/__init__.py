@@ -1,0 +1,1 @@
+"""Limits, baselines, verdicts and the exit status."""

@@ -1,0 +1,150 @@
+"""Baselines on disk: `baselines/<readable name>/NNNN_<date>.json`, a session each, in folders by fingerprint.
+
+A file is pytest-benchmark's own JSON with our record inside, so that its `--benchmark-compare` displays it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.errors import DAMAGED_JSON, BaselineError
+from harness.gates import machine_speed
+from harness.gates.gate import Baseline, injections, interruptions
+from harness.records.fingerprint import Fingerprint, differences, fingerprint, readable_name
+from harness.records.folder import write_whole
+from harness.records.journal import FILE_NAME as JOURNAL_NAME
+from harness.records.journal import read_journal
+from harness.records.lines import RunRecord
+from harness.records.sessions import BENCHMARK_FILE_NAME, OURS, SessionRecord
+
+DEFAULT_FOLDER = "baselines"
+_NUMBERED = re.compile(r"(\d{4})_.*\.json")
+
+
+class _File(msgspec.Struct):
+    event_vlm_perf: SessionRecord
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSession:
+    """A session of a baseline, and the file that it is in."""
+
+    path: Path
+    record: SessionRecord
+
+    @property
+    def name(self) -> str:
+        """The words by which commands name it: <readable name>/NNNN."""
+        return f"{self.path.parent.name}/{self.path.name[:4]}"
+
+
+def read_sessions(folder: Path) -> list[StoredSession]:
+    """Return every session under a folder of baselines; raise BaselineError naming a file that is none."""
+    files = [path for path in sorted(folder.glob("*/*.json")) if _NUMBERED.fullmatch(path.name)]
+    return [StoredSession(path, _read(path)) for path in files]
+
+
+def find_baseline(stored: Iterable[StoredSession], run: RunRecord) -> Baseline | None:
+    """Return the sessions that a run may be compared with; of several baselines that of the most sessions."""
+    now = fingerprint(run)
+    by_name: dict[str, list[RunRecord]] = {}
+    for session in stored:
+        if not differences(session.record.fingerprint, now):
+            by_name.setdefault(session.path.parent.name, []).append(session.record.run)
+    if not by_name:
+        return None
+    name = max(by_name, key=lambda each: len(by_name[each]))
+    return Baseline(name, by_name[name])
+
+
+def why_none(stored: Sequence[StoredSession], run: RunRecord, folder: Path) -> str:
+    """Return in words why there is nothing to compare a run with, and the way out."""
+    way_out = "record one: python -m harness baseline record --sessions 10 -- <pytest arguments>"
+    if not stored:
+        return f"no baseline in {folder}; {way_out}"
+    now = fingerprint(run)
+    nearest = min(stored, key=lambda each: len(differences(each.record.fingerprint, now)))
+    differ = "; ".join(differences(nearest.record.fingerprint, now))
+    return (
+        f"no baseline in {folder} was recorded under these conditions. The nearest, {nearest.name}: {differ}; {way_out}"
+    )
+
+
+def load_run(folder: Path) -> tuple[RunRecord, dict[str, Any]]:
+    """Return a run and its pytest-benchmark file; raise BaselineError where it must not become a yardstick."""
+    run = read_journal(folder / JOURNAL_NAME)
+    reasons = [f"{each.test} {each.outcome}: {each.reason}" for each in run.outcomes if each.outcome == "failed"]
+    reasons += [*injections(run), *interruptions(run), *machine_speed.disturbances(run)]
+    if run.end is None:
+        reasons.append("it did not come to its end")
+    if not machine_speed.speeds(run):
+        reasons.append("it has no sentinel workloads")
+    if reasons:
+        raise BaselineError(f"{folder}: cannot be part of a baseline: {'; '.join(reasons)}. Measure again")
+    path = folder / BENCHMARK_FILE_NAME
+    try:
+        content: dict[str, Any] = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (OSError, *DAMAGED_JSON) as error:
+        raise BaselineError(
+            f"{path}: cannot be read ({error}); run without --benchmark-json to have it there"
+        ) from error
+    return run, content
+
+
+def store(baselines: Path, run_folder: Path, arguments: Sequence[str] = (), *, at: Path | None = None) -> Path:
+    """Write a run into the baseline of its fingerprint, or to `at`, the file of a session that it replaces."""
+    run, content = load_run(run_folder)
+    now = fingerprint(run)
+    if at is not None:
+        was = _read(at).fingerprint
+        if differences(was, now):
+            raise BaselineError(f"{run_folder}: is no replacement for {at}: {'; '.join(differences(was, now))}")
+    path = at or _next_file(_folder_of(baselines, now), run)
+    inside = SessionRecord(now, run, tuple(arguments))
+    write_whole(path, msgspec.json.format(msgspec.json.encode(content | {OURS: inside}), indent=1) + b"\n")
+    return path
+
+
+def session_file(baselines: Path, name: str) -> Path:
+    """Return the file of `<readable name>/NNNN`; raise BaselineError where there is none."""
+    folder, _, number = name.rpartition("/")
+    found = [path for path in sorted((baselines / folder).glob(f"{number}*.json")) if _NUMBERED.fullmatch(path.name)]
+    if len(found) != 1 or not folder:
+        raise BaselineError(f"{baselines}: has no session {name!r}; `python -m harness baseline list` names them")
+    return found[0]
+
+
+def _folder_of(baselines: Path, now: Fingerprint) -> Path:
+    """Return the folder of the sessions that this one can be compared with, or a new one."""
+    for session in read_sessions(baselines):
+        if not differences(session.record.fingerprint, now):
+            return session.path.parent
+    return baselines / readable_name(now)
+
+
+def _next_file(folder: Path, run: RunRecord) -> Path:
+    numbers = [int(match[1]) for match in map(_NUMBERED.fullmatch, _names(folder)) if match]
+    date = re.sub(r"\D", "", run.header.started_at[:10])
+    return folder / f"{max(numbers, default=0) + 1:04}_{date}.json"
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.glob("*.json")]
+
+
+def _read(path: Path) -> SessionRecord:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_File).event_vlm_perf
+    except OSError as error:
+        raise BaselineError(f"{path}: cannot be read ({error.strerror})") from error
+    except DAMAGED_JSON as error:
+        raise BaselineError(
+            f"{path}: is no session of ours: {error}. Move it elsewhere; sessions are added by "
+            "`python -m harness baseline add`"
+        ) from error

@@ -1,0 +1,59 @@
+"""What a run's exit status means, and why it was given: the first that holds, from the top.
+
+2, 3, 4, 6   pytest's own: interrupted, internal error, usage error, its own sixth
+1            a test failed or errored, a limit was broken, or a figure regressed
+10           no figure was recorded; under a gate also: one of the baseline was not run
+11           under a gate: invalid, unstable or flagged
+12           under a gate: missing baseline
+0            otherwise
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from harness.records.lines import GateState
+
+FAILED = 1  # pytest.ExitCode.TESTS_FAILED: what a status means can be told without pytest
+NO_FIGURE = 10
+NOT_DECIDED = 11
+MISSING_BASELINE = 12
+PYTESTS_OWN = (2, 3, 4, 6)
+
+
+_GATE_STATUSES: tuple[tuple[int, GateState, str], ...] = (
+    (NO_FIGURE, "not run", "a figure of the baseline was not run"),
+    (NOT_DECIDED, "invalid", "the session, or a figure of it, cannot be trusted"),
+    (NOT_DECIDED, "unstable", "the baseline is unstable"),
+    (NOT_DECIDED, "flagged", "a figure is worse than its baseline in one session: python -m harness gate decides"),
+    (MISSING_BASELINE, "missing baseline", "there is no baseline, or one of too few sessions"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """An exit status and the reason for it, in words."""
+
+    code: int
+    reason: str
+
+
+def exit_status(pytests: int, *, expects_figures: bool, figures: int, gates: Collection[GateState] = ()) -> Status:
+    """Return the status of a run that pytest would end with `pytests`.
+
+    `expects_figures`: a test that records was collected, and nothing in the command line forbids measuring.
+    `figures`: measurements that were recorded. `gates`: the states of the verdicts, empty without a gate.
+    """
+    if pytests in PYTESTS_OWN:
+        return Status(pytests, "pytest ended the run itself")
+    if pytests == FAILED:
+        return Status(pytests, "a test failed or a limit was broken")
+    if "regressed" in gates:
+        return Status(FAILED, "a figure is worse than its baseline, in two sessions")
+    if expects_figures and not figures:
+        return Status(NO_FIGURE, "no figure was recorded: every test that measures was deselected, skipped or disabled")
+    for code, state, reason in _GATE_STATUSES:
+        if state in gates:
+            return Status(code, reason)
+    return Status(pytests, "no test failed and no limit was broken" if pytests == 0 else "pytest's own status")

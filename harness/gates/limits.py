@@ -1,0 +1,243 @@
+"""Absolute promises, and whether a run kept them. A broken one fails the test that measured it, in one sentence.
+
+In the file, tables are keyed by model set and engine; below that
+
+    speedup.<target>.{stage1,stage3,total}   at least, times
+    acceptance.<target>                      at least, share of the target's tokens that the draft proposes, too
+    vision_lift.<target>                     at least, share: what the right pictures bring over another sample's
+    median_ms.<model>.<stage>                at most, milliseconds
+    host_memory_mib.<model>.<stage>          at most, MiB: peak resident set of the process, for models on the CPU
+    device_memory_mib.<model>.<stage>        at most, MiB: peak allocated on the GPU, for models there
+
+Acceptance is judged as measured: greedy answers to the same samples repeat. The lift is judged by the lower end of its
+95 % interval: it says whether the draft sees anything at all, and a figure that may be chance is no yes.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.errors import LimitsError
+from harness.figures.speculation import SpeculationFigures, speculation_figures
+from harness.figures.stages import LEGACY_READER, MIB, comparisons, gated_stage_1, stage_figures, stage_memory
+from harness.records.lines import RunRecord, VerdictRecord
+from harness.records.machines import by_machine
+from harness.stages import STAGES
+
+LOWER_BOUNDS = ("speedup", "acceptance", "vision_lift")
+UPPER_BOUNDS = ("median_ms", "host_memory_mib", "device_memory_mib")
+MOST_CHARACTERS, LONGEST_LINE = 100_000, 400
+SPEEDUPS = ("stage1", "stage3", "total")
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The names that a limits file may use."""
+
+    model_sets: Sequence[str]
+    engines: Sequence[str]
+    models: Sequence[str]
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """A figure that a limit can bound: what it is of, its value, how it is written, and how many it was made of."""
+
+    subject: str
+    value: float
+    form: str
+    basis: str
+
+    def written(self, value: float) -> str:
+        """Return `value` with this figure's unit."""
+        return self.form.format(value)
+
+    def written_exactly(self, value: float) -> str:
+        """Return every digit of `value`, with this figure's unit."""
+        return f"{value!r}{self.form.partition('}')[2]}"
+
+
+def load_limits(path: Path, known: Vocabulary, model_set: str, engines: Sequence[str]) -> dict[str, float]:
+    """Return the limits of one model set by name, `<engine>.<kind>.<model>[.<what>]`; the whole file is checked.
+
+    Raises LimitsError naming the file, the key and the right ones.
+    """
+    tables = _parse(path)
+    found: dict[str, float] = {}
+    for set_name, by_engine in _tables(path, "", tables, known.model_sets):
+        for engine, by_kind in _tables(path, set_name, by_engine, known.engines):
+            limits = dict(_flatten(path, f"{set_name}.{engine}", by_kind, known))
+            if set_name == model_set and engine in engines:
+                found.update({f"{engine}.{name}": value for name, value in limits.items()})
+    return found
+
+
+def judge(limits: dict[str, float], run: RunRecord, test: str | None = None) -> list[VerdictRecord]:
+    """Return a verdict for each limit: pass or broken where the figure is there, else not run, with the reason."""
+    machines = by_machine(run)
+    if len(machines) > 1:
+        sentence = f"not judged: times of several machines are not averaged ({'; '.join(machines)})"
+        return [VerdictRecord(name, "not run", sentence, bound=bound) for name, bound in limits.items()]
+    figures = measured(run)
+    return [_verdict(name, bound, figures.get(name), test) for name, bound in limits.items()]
+
+
+def measured(run: RunRecord) -> dict[str, Measured]:
+    """Return every figure of the run that a limit can bound, by the limit's name."""
+    found: dict[str, Measured] = {}
+    for engine in run.header.engines:
+        found.update({f"{engine}.{name}": figure for name, figure in _stage_figures(run, engine)})
+        found.update({f"{engine}.{name}": figure for name, figure in _memory_figures(run)})
+        found.update({f"{engine}.{name}": figure for name, figure in _stage_1_figures(run)})
+    for comparison in comparisons(run):
+        base, versus = comparison.engine, f"{run.header.draft} over {comparison.target}"
+        basis = f"{comparison.total.samples} samples"
+        for name, speedup in (("stage3", comparison.stages[3]), ("total", comparison.total)):
+            figure = Measured(f"{_title(name)} speedup of {versus}", speedup.factor, "{:.3g}x", basis)
+            found[f"{base}.speedup.{comparison.target}.{name}"] = figure
+    for speculation in speculation_figures(run):
+        found.update({f"{speculation.engine}.{name}": figure for name, figure in _speculation_figures(speculation)})
+    return found
+
+
+def _speculation_figures(found: SpeculationFigures) -> Iterator[tuple[str, Measured]]:
+    versus = f"{found.draft} drafting for {found.target}"
+    own = found.acceptance.get("own")
+    if own is not None:
+        basis = f"{own.samples} samples"
+        yield f"acceptance.{found.target}", Measured(f"acceptance of {versus}", own.value, "{:.3g}", basis)
+    if found.lift is not None and found.lift.low is not None:
+        subject = f"vision lift of {versus}, lower end of its interval,"
+        yield (
+            f"vision_lift.{found.target}",
+            Measured(subject, found.lift.low, "{:.3g}", f"{found.lift.samples} samples"),
+        )
+
+
+def _stage_figures(run: RunRecord, engine: str) -> Iterator[tuple[str, Measured]]:
+    for figure in stage_figures(run):
+        if not figure.variant and figure.prevails and figure.engine in (None, engine):
+            subject = f"{figure.stage} of {figure.model}"
+            value = 1000 * figure.seconds.median
+            yield (
+                f"median_ms.{figure.model}.{figure.stage}",
+                Measured(subject, value, "{:.4g} ms", f"median of {figure.seconds.n}"),
+            )
+
+
+def _memory_figures(run: RunRecord) -> Iterator[tuple[str, Measured]]:
+    """Peaks where the models are: beside a model on a GPU, the host holds CUDA's own libraries above all."""
+    on_gpu = run.header.device.startswith("cuda")
+    kind, place = ("device_memory_mib", "GPU") if on_gpu else ("host_memory_mib", "resident")
+    for (model, stage), peak in stage_memory(run).items():
+        size = peak.device_allocated_bytes if on_gpu else peak.host_bytes
+        if size is not None:
+            figure = Measured(f"peak {place} memory in {stage} of {model}", size / MIB, "{:.0f} MiB", "memory rounds")
+            yield f"{kind}.{model}.{stage}", figure
+
+
+def _stage_1_figures(run: RunRecord) -> Iterator[tuple[str, Measured]]:
+    for target in run.header.targets:
+        speedup = gated_stage_1(run, target)
+        if speedup:
+            by_legacy_reader = any((each.model, each.variant) == (target, LEGACY_READER) for each in run.stages)
+            how = " by the legacy reader" if by_legacy_reader else ""
+            subject = f"stage-1 speedup of {run.header.draft} over {target}{how}"
+            yield f"speedup.{target}.stage1", Measured(subject, speedup.factor, "{:.3g}x", f"{speedup.samples} samples")
+
+
+def _verdict(name: str, bound: float, figure: Measured | None, test: str | None) -> VerdictRecord:
+    if figure is None:
+        return VerdictRecord(limit=name, state="not run", sentence=_why_not_run(name), bound=bound)
+    kept = figure.value >= bound if _is_lower_bound(name) else figure.value <= bound
+    return VerdictRecord(
+        limit=name,
+        state="pass" if kept else "broken",
+        sentence=_sentence(name, figure, bound, kept),
+        test=test,
+        value=figure.value,
+        bound=bound,
+    )
+
+
+def _sentence(name: str, figure: Measured, bound: float, kept: bool) -> str:
+    value, limit = figure.written(figure.value), figure.written(bound)
+    if value == limit and not kept:
+        value, limit = figure.written_exactly(figure.value), figure.written_exactly(bound)
+    promise = f"must be at least {limit}" if _is_lower_bound(name) else f"was limited to {limit}"
+    return f"{figure.subject} {promise} {'and' if kept else 'but'} was {value} ({figure.basis})"
+
+
+def _why_not_run(name: str) -> str:
+    _engine, kind, model, *what = name.split(".")
+    needs = {
+        "speedup": f"{model} and the draft measured on the same samples"
+        + (", the files of both found in the same state" if what == ["stage1"] else ""),
+        "acceptance": f"the speculative test of {model} on two samples or more",
+        "vision_lift": f"the speculative test of {model} on two samples or more",
+        "median_ms": f"the test of stage {' '.join(what)} of {model}",
+        "host_memory_mib": f"memory rounds of {model} on the CPU of a system that tells a process' peak resident set",
+        "device_memory_mib": f"memory rounds of {model} on a GPU",
+    }
+    return f"not measured: it takes {needs[kind]}"
+
+
+def _is_lower_bound(name: str) -> bool:
+    return name.split(".")[1] in LOWER_BOUNDS
+
+
+def _title(name: str) -> str:
+    return {"stage3": "stage-3", "total": "total"}[name]
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        longest = max(map(len, text.splitlines()), default=0)
+        if len(text) > MOST_CHARACTERS or longest > LONGEST_LINE:  # a key of very many parts takes for ever
+            most = f"more than {MOST_CHARACTERS} characters, or a line of more than {LONGEST_LINE}"
+            raise LimitsError(f"{path}: has {most}; a limit is a line of a few words")
+        return tomllib.loads(text)
+    except OSError as error:
+        raise LimitsError(f"{path}: cannot be read ({error.strerror}); --limits names a limits file") from error
+    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, of numbers with thousands of digits
+        raise LimitsError(f"{path}: is not TOML: {error}") from error
+
+
+def _tables(path: Path, where: str, table: Any, right: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    if not isinstance(table, dict):
+        raise LimitsError(f"{path}: {where} must be a table with keys out of: {', '.join(right)}")
+    for key, value in table.items():
+        if key not in right:
+            place = f" in [{where}]" if where else ""
+            raise LimitsError(f"{path}: unknown key {key!r}{place}; there are: {', '.join(right)}")
+        yield key, value
+
+
+def _flatten(path: Path, where: str, table: Any, known: Vocabulary) -> Iterator[tuple[str, float]]:
+    last_keys: dict[str, Callable[[], Sequence[str]]] = {
+        "speedup": lambda: SPEEDUPS,
+        "median_ms": lambda: STAGES,
+        "host_memory_mib": lambda: STAGES,
+        "device_memory_mib": lambda: STAGES,
+    }
+    for kind, by_model in _tables(path, where, table, LOWER_BOUNDS + UPPER_BOUNDS):
+        for model, value in _tables(path, f"{where}.{kind}", by_model, known.models):
+            name = f"{kind}.{model}"
+            if kind not in last_keys:
+                yield name, _number(path, f"{where}.{name}", value)
+                continue
+            for what, bound in _tables(path, f"{where}.{name}", value, last_keys[kind]()):
+                yield f"{name}.{what}", _number(path, f"{where}.{name}.{what}", bound)
+
+
+def _number(path: Path, where: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise LimitsError(f"{path}: {where} must be a number from 0 up, not {value!r}")
+    return float(value)

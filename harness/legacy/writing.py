@@ -1,0 +1,184 @@
+"""The result file that the old script wrote, and that its readers still read. Keys are only ever added.
+
+A list with one record per sample, in the order of the dataset. `{key}` is egpt, videollava or llava; times are
+seconds, memory is MiB. `{key}_stage3_time` is vision + prefill + decode, as ever; the three stand beside it.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.errors import DAMAGED_JSON, ResultFileError
+from harness.figures.stages import (
+    MIB,
+    comparisons,
+    highest,
+    legacy_stage_s,
+    pass_s,
+    passes,
+    seconds_by_sample,
+    stage_memory,
+)
+from harness.legacy.speculation import speculation_keys
+from harness.records.lines import Failure, ModelRecord, PassRecord, PlannedSample, RunRecord
+from harness.stages import LEGACY_STAGES, STAGES
+
+# Which media field of the dataset stands before which model's keys.
+MEDIA_FIELD = {"egpt": "event_data"}
+TARGET_MEDIA_FIELD = "video_data"
+# Texts that old files have under another name than their times.
+OLD_TEXT_KEYS = {"llava-1.5-7b-hf": "llava"}
+_NUMERIC = re.compile(r".*_(time|mb|rate)$")
+
+Record = dict[str, Any]
+
+
+def legacy_records(run: RunRecord) -> list[Record]:
+    """Return the records of every planned sample of which anything is known, in the dataset's order."""
+    per_model = {model: _answers(run, model) for model in run.header.models}
+    agreements, speculation = _agreement_keys(run), speculation_keys(run)
+    records = []
+    for sample in run.header.samples:
+        known = {model: answers[sample.id] for model, answers in per_model.items() if sample.id in answers}
+        of_pairs = agreements.get(sample.id, {}) | speculation.get(sample.id, {})
+        if known or of_pairs:
+            records.append(_record(run, sample, known, of_pairs))
+    if records:
+        records[0].update(_memory_keys(run))
+    return records
+
+
+def legacy_file_name(run: RunRecord, count: int) -> str:
+    """Return the name that the old script would have chosen: dataset, number of samples, time of the start."""
+    started = datetime.fromisoformat(run.header.started_at).strftime("%Y%m%d_%H%M%S")
+    return f"{Path(run.header.dataset).stem}_results_n{count}_{started}.json"
+
+
+def encode_legacy(records: list[Record]) -> bytes:
+    """Return the file's bytes: UTF-8, indented by two."""
+    return msgspec.json.format(msgspec.json.encode(records), indent=2) + b"\n"
+
+
+def read_legacy(path: Path) -> list[Record]:
+    """Return the records of a result file, of ours or of the old script, with old names put right.
+
+    Raises ResultFileError naming the file, the record and the field.
+    """
+    try:
+        records = msgspec.json.decode(path.read_bytes(), type=list[dict[str, Any]])
+    except OSError as error:
+        raise ResultFileError(f"{path}: cannot be read ({error.strerror})") from error
+    except DAMAGED_JSON as error:
+        raise ResultFileError(f"{path}: is no legacy result file, a JSON list of records: {error}") from error
+    return [_checked(path, number, record) for number, record in enumerate(records)]
+
+
+def _answers(run: RunRecord, model: str) -> dict[str, Record]:
+    """Keys of one model by sample id, without the model's name before them: from the whole pass, else stage tests."""
+    engine = run.header.engines[0]
+    attempts = [each for each in run.passes if (each.kind, each.model, each.engine) == ("whole", model, engine)]
+    if not attempts:
+        return _stage_test_keys(run, model, engine)
+    whole = passes(run, "whole", model, engine)
+    failed = {each.sample: {"_error": _error(each.failure)} for each in attempts if each.failure}
+    return failed | {sample: _pass_keys(record) for sample, record in whole.items()}
+
+
+def _pass_keys(record: PassRecord) -> Record:
+    return {
+        "": record.text,
+        "_time": pass_s(record),
+        **{f"_stage{stage}_time": legacy_stage_s(record, stage) for stage in LEGACY_STAGES},
+        **{f"_{stage}_time": record.stage_s[stage] for stage in LEGACY_STAGES[3] if stage in record.stage_s},
+        "_tokens": len(record.token_ids),
+        "_token_ids": list(record.token_ids),
+        "_source": record.source,
+    }
+
+
+def _stage_test_keys(run: RunRecord, model: str, engine: str) -> dict[str, Record]:
+    by_stage = {stage: seconds_by_sample(run, model, stage, "", engine=engine) for stage in STAGES}
+    found: dict[str, Record] = {}
+    for sample in run.header.samples:
+        keys: Record = {}
+        for number, stages in LEGACY_STAGES.items():
+            if all(sample.id in by_stage[stage] for stage in stages):
+                keys[f"_stage{number}_time"] = sum(by_stage[stage][sample.id] for stage in stages)
+        for stage in LEGACY_STAGES[3]:
+            if sample.id in by_stage[stage]:
+                keys[f"_{stage}_time"] = by_stage[stage][sample.id]
+        if keys:
+            found[sample.id] = keys
+    for failure in (each for record in run.stages if record.model == model for each in record.failures):
+        found.setdefault(failure.sample, {}).setdefault("_error", _error(failure))
+    return found
+
+
+def _error(failure: Failure) -> str:
+    return f"{failure.type}: {failure.text}"
+
+
+def _record(run: RunRecord, sample: PlannedSample, known: dict[str, Record], of_pairs: Record) -> Record:
+    record: Record = {
+        "id": sample.id,
+        "split": sample.split,
+        "query": sample.query,
+        "benchmark_datetime": run.header.started_at,
+    }
+    for model, keys in known.items():
+        field = MEDIA_FIELD.get(model, TARGET_MEDIA_FIELD)
+        record[field] = sample.event_data if field == "event_data" else sample.video_data
+        record.update({f"{model}{suffix}": value for suffix, value in keys.items()})
+    return record | of_pairs
+
+
+def _agreement_keys(run: RunRecord) -> dict[str, Record]:
+    found: dict[str, Record] = {}
+    for comparison in comparisons(run):
+        if comparison.engine != run.header.engines[0]:
+            continue
+        for sample, agreement in comparison.agreements.items():
+            found.setdefault(sample, {}).update(
+                {
+                    f"{comparison.target}_acceptance_rate": agreement.rate,
+                    f"{comparison.target}_acceptance_matched": agreement.matched,
+                    f"{comparison.target}_acceptance_compared": agreement.compared,
+                }
+            )
+    return found
+
+
+def _memory_keys(run: RunRecord) -> Record:
+    """Peaks of the device that the models ran on: the GPU's allocations, on the CPU the resident set."""
+    keys: Record = {}
+    for model in run.models:
+        keys.update(_model_memory_keys(run, model))
+    return keys
+
+
+def _model_memory_keys(run: RunRecord, model: ModelRecord) -> Record:
+    keys: Record = {f"{model.model}_memory_model_mb": model.memory_bytes / MIB}
+    by_stage = {stage: peak for (key, stage), peak in stage_memory(run).items() if key == model.model}
+    on_gpu = run.header.device.startswith("cuda")
+    for stage, peak in [*by_stage.items(), ("inference", highest(by_stage.values()))]:
+        peak_bytes = peak.device_allocated_bytes if on_gpu else peak.host_bytes
+        name = "memory_inference_mb" if stage == "inference" else f"{stage}_memory_mb"
+        if peak_bytes is not None:
+            keys[f"{model.model}_{name}"] = peak_bytes / MIB
+    return keys
+
+
+def _checked(path: Path, number: int, record: Record) -> Record:
+    if not isinstance(record.get("id"), str):
+        raise ResultFileError(f"{path}: record {number} has no 'id' that is a text; every record of a result has one")
+    for name, value in record.items():
+        if _NUMERIC.match(name) and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise ResultFileError(
+                f"{path}: record {number} ({record['id']!r}): {name!r} must be a number, not {value!r}"
+            )
+    return {OLD_TEXT_KEYS.get(name, name): value for name, value in record.items()}

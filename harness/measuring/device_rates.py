@@ -1,0 +1,60 @@
+"""What the device can do at the most, measured where the models will run: the yardstick of every stage's floor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from harness.measuring import clock
+from harness.records.lines import MachineRecord
+
+# Far beyond any cache, and a product that fills the device; on a CPU what takes a tenth of a second.
+_GPU_BYTES, _CPU_BYTES = 2 << 30, 128 << 20
+_GPU_SIDE, _CPU_SIDE = 8192, 1024
+_WARM_UP, _ROUNDS = 2, 7
+
+
+def measure(device: str, dtypes: Sequence[str]) -> MachineRecord:
+    """Read and copy a large array, and multiply two large matrices of each type in `dtypes`, on `device`.
+
+    The best of several rounds: a floor is what nothing disturbed. Leaves no memory behind.
+    """
+    import torch
+
+    on_gpu = device.startswith("cuda")
+    read, copied = _memory_rates(device, _GPU_BYTES if on_gpu else _CPU_BYTES)
+    rates = {name: _product_rate(device, name, _GPU_SIDE if on_gpu else _CPU_SIDE) for name in dtypes}
+    if on_gpu:
+        torch.cuda.empty_cache()
+    return MachineRecord(read, copied, rates)
+
+
+def _memory_rates(device: str, size: int) -> tuple[float, float]:
+    """Bytes a second of reading an array of so many bytes, and of copying it, both sides counted."""
+    import torch
+
+    source = torch.ones(size // 4, device=device)
+    target = torch.empty_like(source)
+    return size / _best(source.amax), 2 * size / _best(lambda: target.copy_(source))
+
+
+def _product_rate(device: str, dtype: str, side: int) -> float:
+    """Operations a second of a product of two matrices of random numbers: zeros would run faster than real ones."""
+    import torch
+
+    generator = torch.Generator(device).manual_seed(0)
+    left, right = (
+        torch.randn((side, side), device=device, dtype=getattr(torch, dtype), generator=generator) for _ in range(2)
+    )
+    product = torch.empty_like(left)
+    return 2 * side**3 / _best(lambda: torch.mm(left, right, out=product))
+
+
+def _best(work: Callable[[], object]) -> float:
+    for _ in range(_WARM_UP):
+        work()
+    seconds = []
+    for _ in range(_ROUNDS):
+        start = clock.now()
+        work()
+        seconds.append(clock.now() - start)
+    return min(seconds)

@@ -1,0 +1,165 @@
+"""The conditions of a run: machine, libraries, code. The stable part tells machines apart, the volatile part does not.
+
+Nothing here imports a library to learn its version: what is installed is asked of the package metadata.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from harness.measuring.reference_work import VERSION as SENTINELS_VERSION
+
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "numpy",
+    "pillow",
+    "av",
+    "safetensors",
+    "tokenizers",
+    "pytest",
+    "pytest-benchmark",
+)
+
+
+def stable_environment(device: str) -> dict[str, Any]:
+    """Return what stays the same from run to run on one machine."""
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "cpu": cpu_name(),
+        "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "python": platform.python_version(),
+        "libraries": {name: version(name) for name in LIBRARIES},
+        "ranks_per_node": int(os.environ.get("LOCAL_WORLD_SIZE", "1")),  # as torchrun says it
+        "world_size": int(os.environ.get("WORLD_SIZE", "1")),
+        "sentinel_workloads": SENTINELS_VERSION,
+        "gpu": stable_gpu(device),
+    }
+
+
+def machine_info(device: str) -> dict[str, Any]:
+    """Return pytest-benchmark's `machine_info`: what it has itself of system and interpreter, and what stays the same.
+
+    Of the processor name, count and architecture alone. py-cpuinfo, which it would ask, takes up to a second of each
+    session and tells the clock rate of the moment, too, which makes one machine look like two.
+    """
+    return {
+        "node": platform.node(),
+        "processor": platform.processor(),
+        "machine": platform.machine(),
+        "python_compiler": platform.python_compiler(),
+        "python_implementation": platform.python_implementation(),
+        "python_implementation_version": platform.python_version(),
+        "python_version": platform.python_version(),
+        "python_build": platform.python_build(),
+        "release": platform.release(),
+        "system": platform.system(),
+        "cpu": {"brand_raw": cpu_name(), "count": os.cpu_count(), "arch_string_raw": platform.machine()},
+        "event_vlm_perf": stable_environment(device),
+    }
+
+
+def volatile_environment(device: str) -> dict[str, Any]:
+    """Return what may change between two runs on one machine, read at the start of the run."""
+    return {
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "load_average": os.getloadavg() if hasattr(os, "getloadavg") else None,
+        "available_memory_bytes": psutil.virtual_memory().available,
+        "command": sys.argv,
+        "git": git_state(Path(__file__).parent),
+        "gpu_now": volatile_gpu(device),
+    }
+
+
+def version(library: str) -> str | None:
+    """Return the installed version, None where it is not installed."""
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def cpu_name() -> str:
+    """Return the processor's name as the kernel has it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Return commit, whether the tree differs from it, and a hash of how; None outside a checkout or without git.
+
+    `changes`, empty without any, is of tracked files, and of Python files that are not tracked: what else lies about
+    is no part of the program.
+    """
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        dirty = bool(_git(folder, "status", "--porcelain"))
+        return {"commit": commit, "dirty": dirty, "changes": _changes(folder)}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def stable_gpu(device: str) -> dict[str, Any] | None:
+    """Return name, identity, driver, CUDA, memory and power cap of the GPU; None on the CPU or where there is none."""
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    from harness.measuring import nvidia
+
+    if not torch.cuda.is_available():
+        return None
+
+    properties = torch.cuda.get_device_properties(device)
+    found: dict[str, Any] = {
+        "name": properties.name,
+        "uuid": f"GPU-{properties.uuid}",
+        "count": torch.cuda.device_count(),
+        "memory_bytes": properties.total_memory,
+        "compute_capability": f"{properties.major}.{properties.minor}",
+        "cuda": torch.version.cuda,
+    }
+    return found | nvidia.stable(found["uuid"])
+
+
+def volatile_gpu(device: str) -> dict[str, Any] | None:
+    """Return clocks, temperature, power and load of the GPU at this moment; None on the CPU."""
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    from harness.measuring import nvidia
+
+    return nvidia.volatile(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
+
+
+def _changes(folder: Path) -> str:
+    top = Path(_git(folder, "rev-parse", "--show-toplevel"))
+    tracked = _git(top, "diff", "HEAD", "--binary")
+    names = _git(top, "ls-files", "--others", "--exclude-standard", "-z", "--", "*.py").rstrip("\0")
+    digest = hashlib.sha256(os.fsencode(tracked))
+    for name in names.split("\0") if names else []:
+        digest.update(os.fsencode(name) + (top / name).read_bytes())
+    return f"sha256 {digest.hexdigest()}" if tracked or names else ""
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    found = subprocess.run(command, capture_output=True, check=True, timeout=20).stdout  # noqa: S603
+    return found.decode("utf-8", "surrogateescape").strip()

@@ -1,0 +1,76 @@
+"""Two ways of doing one thing, round by round in turn, so that a machine that gets slower does so for both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from harness.measuring import clock
+from harness.measuring.rounds import Benchmark, failure_of
+from harness.records.lines import Failure
+from harness.stages import Sample
+
+Way = tuple[str, Callable[[], object]]
+"""A way of doing something: its name, and a call that does it."""
+AnySample = TypeVar("AnySample", bound=Sample)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`what` is done to one sample, a way to do it and the reference, and the conditions to be named with the ratio.
+
+    `complaint`: why the two cannot stand in for each other, which fails the test after both were measured.
+    """
+
+    what: str
+    way: Way
+    reference: Way
+    conditions: dict[str, str] = field(default_factory=dict)
+    complaint: str = ""
+
+
+@dataclass(slots=True)
+class Pairs:
+    """Seconds of both ways; those of one index were measured one right after the other."""
+
+    way_s: list[float] = field(default_factory=list)
+    reference_s: list[float] = field(default_factory=list)
+
+
+def first_that_works(
+    samples: Iterable[AnySample], prepare: Callable[[AnySample], Comparison], stage: str
+) -> tuple[AnySample | None, Comparison | None, list[Failure]]:
+    """Return the first sample that comes through both ways, each run once without a clock, and how others failed."""
+    failures: list[Failure] = []
+    for sample in samples:
+        try:
+            comparison = prepare(sample)
+            comparison.reference[1]()
+            comparison.way[1]()
+        except Exception as error:  # whatever a file raises is a record, and the next one is taken
+            failures.append(failure_of(error, sample.id, stage))
+        else:
+            return sample, comparison, failures
+    return None, None, failures
+
+
+def timed_pairs(benchmark: Benchmark, comparison: Comparison, rounds: int) -> Pairs:
+    """Run both `rounds` times in turn; pytest-benchmark times the way. With benchmarks disabled both run once."""
+    pairs = Pairs()
+    way, reference = comparison.way[1], comparison.reference[1]
+
+    def setup() -> tuple[tuple[()], dict[str, Any]]:
+        start = clock.now()
+        reference()
+        pairs.reference_s.append(clock.now() - start)
+        return (), {}
+
+    def run() -> None:
+        way()
+
+    def teardown() -> None:
+        pairs.way_s.append(benchmark.stats.stats.data[-1])
+
+    benchmark.pedantic(run, setup=setup, teardown=teardown, rounds=rounds)
+    return pairs if benchmark.enabled else Pairs()

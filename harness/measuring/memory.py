@@ -1,0 +1,77 @@
+"""Peak memory of one call: on the GPU as PyTorch's allocator counts it, on the host as the kernel does.
+
+Never taken in a timed round: resetting and reading the counters takes time, and so does what they count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from harness.records.quantities import MemoryPeak
+
+# Writing 5 to clear_refs sets the process's "high water mark" back to its present resident set (man 5 proc).
+CLEAR_REFERENCES = Path("/proc/self/clear_refs")
+STATUS = Path("/proc/self/status")
+
+
+class MemoryMeter(Protocol):
+    """Something that can say how high memory rose while a call ran."""
+
+    def peak_while(self, call: Callable[[], object]) -> MemoryPeak:
+        """Run `call` and return the peaks."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostMemory:
+    """Peak resident set of this process, from Linux' own counter."""
+
+    def peak_while(self, call: Callable[[], object]) -> MemoryPeak:
+        """Run `call`; `host_bytes` is None where the kernel does not let the counter be reset."""
+        was_reset = reset_host_peak()
+        call()
+        return MemoryPeak(host_bytes=read_host_peak() if was_reset else None)
+
+
+@dataclass(frozen=True, slots=True)
+class CudaMemory:
+    """Peak allocated and reserved bytes of one GPU, and the host's beside them."""
+
+    device: str
+
+    def peak_while(self, call: Callable[[], object]) -> MemoryPeak:
+        """Run `call`; the allocator's peaks are exact, whether or not the device has caught up."""
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(self.device)
+        host = HostMemory().peak_while(call)
+        return MemoryPeak(
+            host_bytes=host.host_bytes,
+            device_allocated_bytes=torch.cuda.max_memory_allocated(self.device),
+            device_reserved_bytes=torch.cuda.max_memory_reserved(self.device),
+        )
+
+
+def meter_for(device: str) -> MemoryMeter:
+    """Return the meter for `device` ("cpu", "cuda", "cuda:1")."""
+    return CudaMemory(device) if device.startswith("cuda") else HostMemory()
+
+
+def reset_host_peak() -> bool:
+    """Set the peak resident set back to the present one; False where the system has no way to."""
+    try:
+        CLEAR_REFERENCES.write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def read_host_peak() -> int | None:
+    """Peak resident set in bytes since the last reset; None where the system does not tell."""
+    try:
+        lines = STATUS.read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)

@@ -1,0 +1,173 @@
+"""Sentinel workloads: work that never changes within a version, which says how fast the machine itself is.
+
+They are timed at both ends of a run, and between the rounds of each test in which the host has a part. Where they are
+slower than in the baseline, so is everything else there, and no change of the code is to blame; what is measured beside
+them is compared with what the baseline lets one expect at their speed. They take a fraction of a second at each end and
+in each test, so every run has them and can become part of a baseline.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
+
+from harness.measuring import clock
+from harness.records.lines import Moment, SentinelRecord
+
+Workload = Callable[[], object]
+AnySample = TypeVar("AnySample")
+
+# Of the workloads: changed with them, since times of other work say nothing of the machine. Part of the fingerprint.
+VERSION = 4
+WARM_UP, ROUNDS = 5, 30
+# Of a few milliseconds each: so often, a reading costs a test some 5 % of its time, and a short test more. Many short
+# ones tell more than few long ones, since a shared core may change its speed within tenths of a second.
+INTERVAL_S, READINGS = 0.1, 100
+# Half of the last cache of the processor it was chosen on; a neighbour that takes some of that slows this down first.
+READ_BYTES = 16 << 20
+FRAME, RESIZED = (480, 640), (336, 448)  # heights and widths, of a camera and for a tower
+# In a row, of 0.16 ms (product) and 0.13 ms (copy) each on an H200.
+TIMES_ON_GPU = 8
+IN_TESTS = ("cached read", "resize")  # of the host: where its memory is shared, and where its cores are
+
+
+def observe(moment: Moment, device: str) -> SentinelRecord:
+    """Time the workloads on `device` now, and ask the GPU right after them what disturbs it."""
+    product_s, copy_s = (_timed(WORKLOADS[name](device), device) for name in ("matrix product", "copy"))
+    throttled, others = _disturbances(device)
+    return SentinelRecord(moment, product_s, copy_s, throttled, others)
+
+
+class Watch:
+    """Takes readings between a test's rounds, where no clock runs: what comes and goes within a test is seen.
+
+    `host`: whether it does the stage, or launches it piece by piece. Of a GPU nothing is read: beside a test it is as
+    fast as the test's own heat lets it be, which is the program's doing.
+    """
+
+    def __init__(self, test: str, *, host: bool) -> None:
+        """Take nothing yet, and no memory before `between` is drawn from."""
+        self._test = test
+        self._seconds: dict[str, list[float]] = {name: [] for name in (IN_TESTS if host else ())}
+
+    def between(self, samples: Iterable[AnySample], lasting_s: float = math.inf) -> Iterator[AnySample]:
+        """Yield `samples`; a reading comes before the first one, and then before one of every few.
+
+        They are as many as fill INTERVAL_S at the pace of the first one, or less, for READINGS in rounds that are to
+        fill `lasting_s` in all. Not one after so much time: a slow machine would then be read too often, beside the
+        rounds that it makes.
+        """
+        works = {name: WORKLOADS[name]("cpu") for name in self._seconds}
+        interval_s, every = min(INTERVAL_S, lasting_s / READINGS), 1
+        for number, sample in enumerate(samples):
+            if number % every == 0:
+                self._take(works)
+            start = clock.now()
+            yield sample
+            if number == 0:
+                took_s = clock.now() - start
+                every = math.ceil(interval_s / took_s) if took_s > 0 else 1
+
+    def _take(self, works: Mapping[str, Workload]) -> None:
+        for name, work in works.items():
+            work()  # what the round pushed out of the caches comes back: the program is no part of a reading
+            start = clock.now()
+            work()
+            self._seconds[name].append(clock.now() - start)
+
+    def records(self) -> list[SentinelRecord]:
+        """Return what was read so far, or nothing."""
+        read_s, resize_s = (tuple(self._seconds.get(name, ())) for name in IN_TESTS)
+        return [SentinelRecord("during", (), (), test=self._test, read_s=read_s, resize_s=resize_s)] if read_s else []
+
+
+def _product(device: str) -> Workload:
+    import torch
+
+    side, dtype = (4096, torch.bfloat16) if device.startswith("cuda") else (320, torch.float32)
+    factor = torch.ones(side, side, device=device, dtype=dtype)
+    product = torch.empty_like(factor)
+    return lambda: torch.mm(factor, factor, out=product)
+
+
+def _copy(device: str) -> Workload:
+    import torch
+
+    megabytes = 256 if device.startswith("cuda") else 32
+    source = torch.ones(megabytes << 20, device=device, dtype=torch.uint8)
+    target = torch.empty_like(source)
+    return lambda: target.copy_(source)
+
+
+def _read(_device: str) -> Workload:
+    """Read what fits into the host's largest cache, which is often shared with other machines' work."""
+    import torch
+
+    numbers = torch.ones(READ_BYTES // 4)
+
+    def read() -> None:
+        for _ in range(2):
+            numbers.sum()
+
+    return _on_one_thread(read)
+
+
+def _resize(_device: str) -> Workload:
+    """Resize a picture by vector instructions, whose units a core's other thread uses too."""
+    import torch
+    from torch.nn.functional import interpolate
+
+    picture = torch.zeros(1, *FRAME, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
+    return _on_one_thread(
+        lambda: interpolate(picture, size=RESIZED, mode="bicubic", align_corners=False, antialias=True)
+    )
+
+
+def _on_one_thread(work: Workload) -> Workload:
+    """Others would wait for more work for a while, on the cores that the next round runs on."""
+    import torch
+
+    def alone() -> None:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            work()
+        finally:
+            torch.set_num_threads(threads)
+
+    return alone
+
+
+# A millisecond or two each, the copy on a CPU more; made for a device, and their memory goes with them.
+WORKLOADS: dict[str, Callable[[str], Workload]] = {
+    "matrix product": _product,
+    "copy": _copy,
+    "cached read": _read,
+    "resize": _resize,
+}
+
+
+def _timed(work: Workload, device: str) -> tuple[float, ...]:
+    for _ in range(WARM_UP):
+        work()
+    if device.startswith("cuda"):
+        return tuple(clock.seconds_on_gpu(work, device, TIMES_ON_GPU) for _ in range(ROUNDS))
+    seconds = []
+    for _ in range(ROUNDS):
+        start = clock.now()
+        work()
+        seconds.append(clock.now() - start)
+    return tuple(seconds)
+
+
+def _disturbances(device: str) -> tuple[tuple[str, ...] | None, int | None]:
+    if not device.startswith("cuda"):
+        return None, None
+    import torch
+
+    from harness.measuring import nvidia
+
+    found = nvidia.disturbances(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
+    torch.cuda.empty_cache()  # a process that has let go of everything leaves the models the whole card
+    return found

@@ -1,0 +1,164 @@
+"""Speculative decoding under measurement: request by request, the target alone and then the pair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from harness.measuring import clock
+from harness.measuring.memory import MemoryMeter
+from harness.measuring.progress import Progress
+from harness.measuring.rounds import Benchmark, Holder, timed_rounds
+from harness.measuring.speculation_pace import Matched, measure_paces
+from harness.records.lines import Failure
+from harness.records.speculation import (
+    AgreementRecord,
+    PartingRecord,
+    RoundLog,
+    SpeculationCostRecord,
+    SpeculationRecord,
+)
+from harness.stages import Sample
+
+Line = AgreementRecord | SpeculationRecord | SpeculationCostRecord
+
+
+class Pair(Protocol):
+    """A draft and a target, as the harness needs them."""
+
+    gamma: int
+
+    def alone(self, sample: Any, clock: Callable[[], float]) -> tuple[Any, float]:
+        """The target's answer by itself, and the seconds that decoding took of it."""
+
+    def together(self, sample: Any, clock: Callable[[], float]) -> Any:
+        """The answer as `generation`, its `rounds`, and seconds: `loop_s` of them, `first_s` to the first token."""
+
+    def agreements(self, samples: Any, answers: Any) -> list[dict[str, list[bool]]]:
+        """For each sample, by what the draft is shown: where it would say what the target said."""
+
+    def matched(self, sample: Any, answer: Any) -> Matched:
+        """Both models in the middle of the target's answer."""
+
+    def parting(self, sample: Any, alone: Any, together: Any) -> Any:
+        """Where two answers part, as `place`, `margin` and `allowed`; None where they are the same."""
+
+
+class Alone:
+    """What the target said by itself, and how long that took."""
+
+    def __init__(self, pair: Pair, sample: Sample) -> None:
+        start = clock.now()
+        self.answer, self.decode_s = pair.alone(sample, clock.now)
+        self.seconds = clock.now() - start
+        self.sample = sample
+
+
+@dataclass(frozen=True, slots=True)
+class SpeculationRun:
+    """One pair of models under measurement, for one test."""
+
+    benchmark: Benchmark
+    pair: Pair
+    test: str
+    target: str
+    engine: str
+    progress: Progress
+    meter: MemoryMeter
+
+    def measure(self, samples: Sequence[Sample], on_record: Callable[[Line], None]) -> list[Failure]:
+        """Take each sample through both ways in turn; pytest-benchmark times the pair.
+
+        Before them, on the first sample that can be answered, what each piece of the work costs: an engine captures or
+        compiles then. Behind them, where draft and target agree. Returns what failed. With benchmarks disabled one
+        sample goes both ways and nothing is measured.
+        """
+        self.progress.start("speculative", len(samples) if self.benchmark.enabled else 1)
+        answered: dict[str, Alone] = {}
+        warm: list[SpeculationCostRecord] = []
+
+        def prepare(sample: Sample) -> Alone:
+            if self.benchmark.enabled and not warm:
+                warm.append(self._costs(Alone(self.pair, sample)))
+                on_record(warm[0])
+            return Alone(self.pair, sample)
+
+        def finish(holder: Holder, seconds: float) -> None:
+            if holder.failure is None:
+                answered[holder.sample.id] = holder.input
+                on_record(self._record(holder.input, holder.output, seconds))
+
+        failures = timed_rounds(
+            self.benchmark,
+            samples,
+            len(samples),
+            stage="speculative",
+            prepare=prepare,
+            call=lambda alone: self.pair.together(alone.sample, clock.now),
+            finish=finish,
+            progress=self.progress,
+        )
+        for agreement in self._agreements(list(answered.values())):
+            on_record(agreement)
+        return failures
+
+    def _agreements(self, answered: Sequence[Alone]) -> list[AgreementRecord]:
+        if len(answered) < 2:  # the controls take another sample's pictures
+            return []
+        samples = [alone.sample for alone in answered]
+        found = self.pair.agreements(samples, [alone.answer.token_ids for alone in answered])
+        return [
+            AgreementRecord(
+                self.test, sample.id, self.target, self.engine, {kind: tuple(each) for kind, each in agrees.items()}
+            )
+            for sample, agrees in zip(samples, found, strict=True)
+        ]
+
+    def _costs(self, alone: Alone) -> SpeculationCostRecord:
+        """Time and memory of the pieces, in rounds of their own."""
+        sample = alone.sample
+        context = self.pair.matched(sample, alone.answer.token_ids)
+        paces = measure_paces(context)
+        dtype, contexts = context.dtype, (context.target_context, context.draft_context)
+        del context  # two KV caches
+        return SpeculationCostRecord(
+            test=self.test,
+            sample=sample.id,
+            target=self.target,
+            engine=self.engine,
+            dtype=dtype,
+            target_context=contexts[0],
+            draft_context=contexts[1],
+            step_s=paces.step_s,
+            draft_step_s=paces.draft_step_s,
+            verify_s=paces.verify_s,
+            alone_memory=self.meter.peak_while(lambda: self.pair.alone(sample, clock.now)),
+            pair_memory=self.meter.peak_while(lambda: self.pair.together(sample, clock.now)),
+        )
+
+    def _record(self, alone: Alone, found: Any, seconds: float) -> SpeculationRecord:
+        ids = tuple(found.generation.token_ids)
+        identical = ids == tuple(alone.answer.token_ids)
+        parting = None if identical else self.pair.parting(alone.sample, alone.answer.token_ids, ids)
+        return SpeculationRecord(
+            test=self.test,
+            sample=alone.sample.id,
+            target=self.target,
+            engine=self.engine,
+            gamma=self.pair.gamma,
+            rounds=tuple(
+                RoundLog(each.drafted, each.accepted, each.emitted, each.draft_s, each.verify_s)
+                for each in found.rounds
+            ),
+            token_ids=ids,
+            identical=identical,
+            alone_s=alone.seconds,
+            alone_decode_s=alone.decode_s,
+            alone_steps=len(alone.answer.token_ids) - 1,
+            pair_s=seconds,
+            loop_s=found.loop_s,
+            first_alone_s=alone.seconds - alone.decode_s,
+            first_pair_s=found.first_s,
+            parting=parting and PartingRecord(parting.place, parting.margin, parting.allowed),
+        )

@@ -1,0 +1,185 @@
+"""One stage measured by itself: a cold round per sample, then the timed rounds, then the memory rounds."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.measuring import clock
+from harness.measuring.device_failures import recover_from
+from harness.measuring.memory import MemoryMeter
+from harness.measuring.progress import Progress
+from harness.measuring.rounds import Benchmark, Holder, StageError, failure_of, leave_out, round_robin, timed_rounds
+from harness.measuring.stopping import stop_if_asked
+from harness.options import RoundsPlan
+from harness.records.lines import Failure, Work
+from harness.records.quantities import MemoryPeak
+from harness.stages import Sample, prevailing_state, source_of, state_of
+
+
+@dataclass(slots=True)
+class StageMeasurement:
+    """What was measured so far; grows while the rounds run, so that a failure loses nothing before it."""
+
+    cold_s: dict[str, float] = field(default_factory=dict)
+    cold_states: dict[str, str] = field(default_factory=dict)
+    round_samples: list[str] = field(default_factory=list)
+    round_s: list[float] = field(default_factory=list)
+    round_states: list[str] = field(default_factory=list)
+    tokens: dict[str, int] = field(default_factory=dict)
+    sources: set[str] = field(default_factory=set)
+    memory: dict[str, MemoryPeak] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    work: dict[str, Work] = field(default_factory=dict)
+
+    def note(self, output: Any, sample: str) -> None:
+        """Keep what the output says of itself: how many tokens, read from what."""
+        if hasattr(output, "token_ids"):
+            self.tokens[sample] = len(output.token_ids)
+        source = source_of(output)
+        if source:
+            self.sources.add(source)
+
+
+class StageInputs:
+    """The inputs of one stage, by sample, made by the stages before it.
+
+    Made once and kept, but for decoding: it consumes the KV cache, so every round gets a fresh prefill.
+    """
+
+    def __init__(self, calls: dict[str, Callable[[Any], Any]], stage: str) -> None:
+        self._calls = calls
+        order = tuple(calls)
+        before = order[: order.index(stage)]
+        self._kept_stages, self._fresh_stages = (before[:-1], before[-1:]) if stage == "decode" else (before, ())
+        self._kept: dict[str, Any] = {}
+
+    def prepare(self, sample: Sample) -> Any:
+        """Return the stage's input; raise StageError naming the earlier stage that failed."""
+        if sample.id not in self._kept:
+            self._kept[sample.id] = self._through(self._kept_stages, sample)
+        return self._through(self._fresh_stages, self._kept[sample.id])
+
+    def release(self) -> None:
+        """Let go of every kept input."""
+        self._kept.clear()
+
+    def _through(self, stages: Sequence[str], value: Any) -> Any:
+        for stage in stages:
+            try:
+                value = self._calls[stage](value)
+            except Exception as error:
+                raise StageError(stage, error) from error
+        return value
+
+
+@dataclass(slots=True)
+class StageRun:
+    """One stage of one pipeline under measurement; `calls` are its stages by name, `work_of` states one's work.
+
+    `between`: what is done before some timed rounds, where no clock runs; it is told the seconds that they are to fill.
+    """
+
+    benchmark: Benchmark
+    calls: dict[str, Callable[[Any], Any]]
+    stage: str
+    work_of: Callable[[str, Any, Any], Any]
+    meter: MemoryMeter
+    progress: Progress
+    between: Callable[[Iterable[Sample], float], Iterable[Sample]] = lambda samples, _lasting_s: samples
+    result: StageMeasurement = field(default_factory=StageMeasurement)
+
+    def measure(self, samples: Sequence[Sample], plan: RoundsPlan) -> StageMeasurement:
+        """Take `samples` through all three kinds of rounds, timed ones as the plan says.
+
+        A sample that fails is recorded and left out of what follows. With benchmarks disabled the stage runs once, on
+        the first sample, and nothing is measured.
+        """
+        inputs = StageInputs(self.calls, self.stage)
+        if not self.benchmark.enabled:
+            self._timed_rounds(inputs, samples[:1], 1)
+            return self.result
+        self.progress.start(self.stage, len(samples) * (plan.most + 2))
+        ready = [sample for sample in samples if self._cold_round(inputs, sample)]
+        if ready:
+            enough_s = plan.enough_s * len(ready)
+            turns = round_robin(ready, plan.most, plan.fewest, lambda: sum(self.result.round_s) >= enough_s)
+            self._timed_rounds(inputs, self.between(turns, enough_s), len(ready) * plan.most)
+        else:
+            self.benchmark.has_error = True
+        inputs.release()
+        for sample in ready:
+            self._memory_round(inputs, sample)
+        return self.result
+
+    def _cold_round(self, inputs: StageInputs, sample: Sample) -> bool:
+        """Take a sample through the stage for the first time; return whether it came through."""
+        stop_if_asked()
+        failure = None
+        try:
+            given = inputs.prepare(sample)
+            start = clock.now()
+            output = self.calls[self.stage](given)
+            self.result.cold_s[sample.id] = clock.now() - start
+        except Exception as error:  # whatever a model or a file raises is a record, and the other samples go on
+            failure = failure_of(error, sample.id, self.stage)
+        finally:
+            self.progress.advance()
+        if failure is not None:
+            self._keep(failure)
+            return False
+        self.result.note(output, sample.id)
+        self.result.cold_states[sample.id] = state_of(output)
+        work = self.work_of(self.stage, given, output)
+        if work is not None:
+            self.result.work[sample.id] = Work(work.bytes, work.operations, work.dtype)
+        return True
+
+    def _timed_rounds(self, inputs: StageInputs, plan: Iterable[Sample], most: int) -> None:
+        def finish(holder: Holder, seconds: float) -> None:
+            if holder.failure is None:
+                self.result.round_samples.append(holder.sample.id)
+                self.result.round_s.append(seconds)
+                self.result.round_states.append(state_of(holder.output))
+                self.result.note(holder.output, holder.sample.id)
+
+        gc.collect()
+        self.result.failures += timed_rounds(
+            self.benchmark,
+            plan,
+            most,
+            stage=self.stage,
+            prepare=inputs.prepare,
+            call=self.calls[self.stage],
+            finish=finish,
+            progress=self.progress,
+        )
+        self._leave_other_states_out()
+
+    def _leave_other_states_out(self) -> None:
+        """Of rounds in several states, pytest-benchmark's statistics have the most frequent one; the record has all."""
+        states = self.result.round_states
+        if len(set(states)) > 1:
+            kept = prevailing_state(states)
+            leave_out(self.benchmark, [index for index, state in enumerate(states) if state != kept])
+
+    def _memory_round(self, inputs: StageInputs, sample: Sample) -> None:
+        stop_if_asked()
+        failure = None
+        try:
+            given = inputs.prepare(sample)
+            self.result.memory[sample.id] = self.meter.peak_while(lambda: self.calls[self.stage](given))
+        except Exception as error:  # see the cold round
+            failure = failure_of(error, sample.id, self.stage)
+        finally:
+            inputs.release()
+            self.progress.advance()
+        if failure is not None:
+            self._keep(failure)
+
+    def _keep(self, failure: Failure) -> None:
+        """Note a failure; what it left on the GPU goes once nothing refers to it any more."""
+        self.result.failures.append(failure)
+        recover_from(failure)

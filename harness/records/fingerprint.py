@@ -1,0 +1,113 @@
+"""The fingerprint of a machine and a configuration: figures are compared only where it is the same.
+
+What is read afresh in each run (clocks, temperature, load, which card of several equal ones) is recorded elsewhere and
+does not count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from harness.options import figure_changing_names
+from harness.records.lines import Header, ModelRecord, RunRecord
+
+Fingerprint = dict[str, Any]
+
+LIBRARIES = ("torch", "transformers", "av", "pillow", "numpy")
+GPU = ("name", "count", "memory_bytes", "driver", "cuda", "power_cap_w")
+MODEL_FACTS = ("model_class", "config_sha256", "weights", "dtype", "attention", "cache_class")
+# Options that the header says better: what was selected, in whatever words it was asked for.
+SELECTION = frozenset({"model_set", "device", "models", "first_model", "use_video_llava", "use_llava15", "engine"})
+SENTINEL_WORKLOADS = "sentinel workloads"
+_MODEL = "model "
+
+
+def fingerprint(run: RunRecord) -> Fingerprint:
+    """Return what must agree between two runs, each condition under a name that people understand."""
+    header = run.header
+    found = dict(_machine(header.environment)) | dict(_software(header.environment, LIBRARIES))
+    found |= {
+        "model set": header.model_set,
+        "device": header.device.partition(":")[0],
+        "engines": list(header.engines),
+        "models in order": list(header.models),
+        "dataset": header.dataset_identity,
+        SENTINEL_WORKLOADS: header.environment.get("sentinel_workloads", 1),
+    }
+    changing = [name for name in figure_changing_names() if name not in SELECTION]
+    found |= {f"option {name}": header.options.get(name) for name in changing}
+    for record in run.models:
+        found |= model_facts(record)
+    plain: Fingerprint = msgspec.json.decode(msgspec.json.encode(found))  # as it is read back from a file
+    return plain
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Return in words how `other` differs from `one`; of models that only one of them has loaded nothing is said."""
+    shared = [name for name in one if name in other or not name.startswith(_MODEL)]
+    return [
+        f"{name} was {_written(one[name])}, is {_written(other.get(name))}"
+        for name in shared
+        if one[name] != other.get(name)
+    ] + [f"{name} is {_written(other[name])}, was not known" for name in other if _is_new(name, one)]
+
+
+def readable_name(of: Mapping[str, Any]) -> str:
+    """Return a name for a folder: what people tell machines apart by, and a hash of all the rest."""
+    machine = of.get("GPU name") or f"{of.get('CPU')} {of.get('usable cores')} cores"
+    digest = hashlib.sha256(msgspec.json.encode(of, order="deterministic")).hexdigest()[:8]
+    words = f"{of['model set']} {of['device']} {machine} {digest}"
+    return re.sub(r"[^A-Za-z0-9]+", "-", words).strip("-").lower()
+
+
+def machine_name(environment: Mapping[str, Any]) -> str:
+    """Return a name for what times depend on beside the program: two of one name may be averaged."""
+    conditions = {**dict(_machine(environment)), "ranks": environment.get("world_size", 1)}
+    digest = hashlib.sha256(msgspec.json.encode(conditions, order="deterministic")).hexdigest()[:8]
+    ranks = f", {conditions['ranks']} ranks" if conditions["ranks"] > 1 else ""
+    return f"{conditions['GPU name'] or conditions['CPU']}, {conditions['usable cores']} cores{ranks} ({digest})"
+
+
+def work(header: Header) -> Fingerprint:
+    """Return what must agree before a run is gone on with: all that makes its answers and figures, but the machine."""
+    environment = header.environment
+    machine = dict(_machine(environment))
+    found = {name: value for name, value in fingerprint(RunRecord(header)).items() if name not in machine}
+    found |= dict(_software(environment, environment.get("libraries", {})))
+    found |= {f"git {name}": (environment.get("git") or {}).get(name) for name in ("commit", "changes")}
+    found |= {f"limit {name}": value for name, value in header.limits.items()}
+    digest = hashlib.sha256(msgspec.json.encode(header.samples)).hexdigest()
+    return found | {"samples": f"{len(header.samples)}, {digest[:16]}"}
+
+
+def model_facts(record: ModelRecord) -> Fingerprint:
+    """Return what tells one loaded model from another, each fact under a name that people understand."""
+    return {f"{_MODEL}{record.model}: {name}": record.facts.get(name) for name in MODEL_FACTS}
+
+
+def _machine(environment: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    yield "CPU", environment.get("cpu")
+    yield "usable cores", environment.get("usable_cores")
+    yield "ranks per node", environment.get("ranks_per_node", 1)
+    for name in GPU:
+        yield f"GPU {name}", (environment.get("gpu") or {}).get(name)
+
+
+def _software(environment: Mapping[str, Any], libraries: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    yield "Python", ".".join(str(environment.get("python", "")).split(".")[:2])
+    for library in libraries:
+        yield library, environment.get("libraries", {}).get(library)
+
+
+def _is_new(name: str, before: Mapping[str, Any]) -> bool:
+    return name not in before and not name.startswith(_MODEL)
+
+
+def _written(value: Any) -> str:
+    text = str(value)
+    return "not there" if value is None else text if len(text) <= 40 else f"{text[:37]}…"

@@ -1,0 +1,177 @@
+"""The journal of a run: one line per finished measurement, on disk before the next one starts.
+
+All other files of a run are derived from it, so that a run that was killed has lost nothing that it had finished. Under
+torchrun the first rank writes `journal.jsonl`, which begins with the header, and rank N `journal.N.jsonl` beside it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+from io import FileIO
+from pathlib import Path
+
+import msgspec
+
+from harness.errors import DAMAGED_JSON, ResultFileError, RunFolderError
+from harness.records.lines import FORMAT_VERSION, AttemptRecord, Header, JournalLine, RunRecord
+from harness.records.merging import gathered
+
+FILE_NAME = "journal.jsonl"
+_OF_A_RANK = re.compile(r"journal\.(\d{1,6})\.jsonl")
+# A file system that cannot lock: nothing is lost but the protection.
+_NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(JournalLine).decode
+
+
+def _open(path: Path, flags: int) -> FileIO:
+    try:
+        return FileIO(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | flags, 0o644), "r+")
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise RunFolderError(f"{path}: cannot be opened for writing ({error.strerror})") from error
+
+
+class Journal:
+    """An open journal, append only: a new one, or with `reopen` one that is there, its torn last line cut off.
+
+    The file is locked while it is open, by the operating system, which lets go of it when the process ends in any way.
+    Raises RunFolderError where another process has it open, naming that one.
+    """
+
+    def __init__(self, path: Path, *, reopen: bool = False) -> None:
+        self.path = path
+        self._file = _open(path, os.O_CREAT if reopen else os.O_CREAT | os.O_EXCL)
+        try:
+            self._lock()
+            self._size = len(self._file.readall().rpartition(b"\n")[0]) if reopen else 0
+            self._size += self._size > 0
+            self._take_back()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def append(self, line: JournalLine) -> None:
+        """Write one line and wait until the disk has it; raise RunFolderError where it cannot be written.
+
+        What was written of a line that did not fit, or was interrupted, is taken back.
+        """
+        content = _encode(line) + b"\n"
+        try:
+            written = 0
+            while written < len(content):
+                written += os.write(self._file.fileno(), content[written:])
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._take_back()
+            raise RunFolderError(
+                f"{self.path}: cannot be written ({error.strerror}); what it holds is intact. "
+                f"Make room and go on with --resume={self.path.parent}, or choose another --output-dir and run again"
+            ) from error
+        except BaseException:
+            self._take_back()
+            raise
+        self._size += len(content)
+
+    def close(self) -> None:
+        """Close the file; every line is on disk already."""
+        self._file.close()
+
+    def _take_back(self) -> None:
+        os.ftruncate(self._file.fileno(), self._size)
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunFolderError(f"{self.path}: {_holder(self.path)}; wait for its end, or end it") from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+
+
+def rank_file_name(rank: int) -> str:
+    """Return the name of the journal of one rank."""
+    return f"journal.{rank}.jsonl" if rank else FILE_NAME
+
+
+def read_journal(path: Path) -> RunRecord:
+    """Return what a run's journal holds, and those of its further ranks beside it, torn last lines left out.
+
+    Raises ResultFileError naming file and line where it is missing, has no header, is of a version that this reader
+    does not know, or is damaged before its last line.
+    """
+    lines = _whole_lines(path)
+    if not lines:
+        raise ResultFileError(f"{path}: holds no finished line, not even a header: nothing was measured in this run")
+    _require_known_version(path, lines[0])
+    header, *rest = _records(path, lines)
+    if not isinstance(header, Header):
+        raise ResultFileError(f"{path}, line 1: must be the run's header; is this the journal of a run?")
+    return gathered(
+        header, rest, [_records(each, _whole_lines(each) if each.exists() else []) for each in _of_other_ranks(path)]
+    )
+
+
+def _of_other_ranks(path: Path) -> list[Path]:
+    """The journals of ranks 1, 2, … up to the last one that has begun its own."""
+    if path.name != FILE_NAME:
+        return []
+    names = (each.name for each in path.parent.iterdir())
+    found = [int(match[1]) for match in map(_OF_A_RANK.fullmatch, names) if match]
+    return [path.with_name(rank_file_name(rank)) for rank in range(1, max(found, default=0) + 1)]
+
+
+def _holder(path: Path) -> str:
+    """Who writes a journal, in words: the process that began the latest attempt."""
+    record = read_journal(path.with_name(FILE_NAME))
+    attempts = [each for each in record.attempts if rank_file_name(each.rank) == path.name]
+    latest: AttemptRecord | Header = attempts[-1] if attempts else record.header
+    return f"process {latest.environment.get('pid')} is writing this run since {latest.started_at}"
+
+
+class _Version(msgspec.Struct):
+    """The one field of a header that is the same in every version."""
+
+    format_version: int = FORMAT_VERSION
+
+
+def _require_known_version(path: Path, first_line: bytes) -> None:
+    """Look at the version before anything else: of a newer one, no other field can be counted on."""
+    try:
+        version = msgspec.json.decode(first_line, type=_Version).format_version
+    except DAMAGED_JSON:
+        return  # no header at all: reading it says so, with the line
+    if version > FORMAT_VERSION:
+        raise ResultFileError(
+            f"{path}: has format version {version}, this reader knows up to {FORMAT_VERSION}; "
+            "use the version of the suite that wrote it, or a newer one"
+        )
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ResultFileError(f"{path}: cannot be read ({error.strerror}); name the folder of a run") from error
+    *whole, _torn = content.split(b"\n")
+    return whole
+
+
+def _records(path: Path, lines: list[bytes]) -> list[JournalLine]:
+    return [_record(path, number, line) for number, line in enumerate(lines, start=1)]
+
+
+def _record(path: Path, number: int, line: bytes) -> JournalLine:
+    try:
+        record: JournalLine = _decode(line)
+    except DAMAGED_JSON as error:
+        raise ResultFileError(
+            f"{path}, line {number}: {error}. Remove that line to use the others; its measurement is lost"
+        ) from error
+    return record

@@ -1,0 +1,365 @@
+"""What a run writes down, line by line: frozen records, checked when they are read back.
+
+Raw rounds are kept; medians and speedups are derived by whoever needs them (see figures.py). All times are seconds,
+all sizes bytes.
+
+History of the format:
+    1   first version; later on the states of stages and passes, attempts, machines, and sentinels during
+        each test, which old files lack
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from harness.records.quantities import Bytes, Count, MemoryPeak, Seconds, SecondsOrNone
+from harness.records.speculation import AgreementRecord, SpeculationCostRecord, SpeculationRecord
+from harness.stages import STAGES, UNDIVIDED
+
+FORMAT_VERSION = 1
+
+MOST_DRAFTED = 1_000_000
+
+PassKind = Literal["whole", "fixed", "unsynchronised", "throughput"]
+VerdictState = Literal["pass", "broken", "not run"]
+Moment = Literal["start", "end", "during"]
+Outcome = Literal["failed", "skipped", "deselected"]
+GateState = Literal["pass", "regressed", "improved", "unstable", "invalid", "missing baseline", "flagged", "not run"]
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A sample that could not be measured: the stage in which it failed, and the exception by type and text."""
+
+    sample: str
+    stage: str
+    type: str
+    text: str
+
+    def sentence(self) -> str:
+        """One line for people."""
+        return f"{self.stage} of sample {self.sample!r} failed: {self.type}: {self.text}"
+
+
+class PlannedSample(msgspec.Struct, frozen=True):
+    """A sample that the run set out to measure, with what the legacy result file repeats of it."""
+
+    id: str
+    split: str
+    query: str
+    event_data: str | None
+    video_data: str | None
+    # The dataset's own answer, to be read beside the models'.
+    reference: str | None = None
+    # Inside the dataset folder; empty in older files. A report shows a few of them.
+    event_images: tuple[str, ...] = ()
+    frames_folder: str | None = None
+
+
+class Header(msgspec.Struct, frozen=True, tag_field="record", tag="header"):
+    """First line of a journal: all that a merge needs beside the measurements themselves.
+
+    `models` in the order of measurement, `draft` and `targets` among them; `dataset` is the instruction JSON's path.
+    `samples` in the order of the dataset; `limits` as they apply to this model set, by name.
+    """
+
+    format_version: int
+    started_at: str
+    environment: dict[str, Any]
+    options: dict[str, Any]
+    model_set: str
+    device: str
+    engines: tuple[str, ...]
+    models: tuple[str, ...]
+    draft: str | None
+    targets: tuple[str, ...]
+    dataset: str
+    limits: dict[str, float]
+    samples: tuple[PlannedSample, ...]
+    # What tells the files of the samples from others of the same names; None in older files.
+    dataset_identity: str | None = None
+    dataset_folder: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where what every figure or file name is made of cannot be what a run wrote."""
+        datetime.fromisoformat(self.started_at)
+        gamma = self.options.get("gamma")
+        if self.draft is not None and not (isinstance(gamma, int) and 0 < gamma <= MOST_DRAFTED):
+            raise ValueError(f"options.gamma must be a whole number of 1 to {MOST_DRAFTED}")
+        if not self.engines or "\0" in self.dataset:
+            raise ValueError("engines and dataset must be named")
+        if self.planned_rounds is not None and not (isinstance(self.planned_rounds, int) and self.planned_rounds > 0):
+            raise ValueError("options.rounds must be a whole number above 0")
+        for part in ("libraries", "gpu", "git"):
+            if not isinstance(self.environment.get(part) or {}, dict):
+                raise ValueError(f"environment.{part} must be an object")
+
+    @property
+    def planned_rounds(self) -> int | None:
+        """Timed rounds of a sample in a stage test, where their number was given."""
+        planned: int | None = self.options.get("rounds")
+        return planned
+
+
+class ModelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="model"):
+    """A model was loaded: how long it took, what it occupies, and what it is, read back from the live object."""
+
+    model: str
+    load_s: Seconds
+    memory_bytes: Bytes
+    facts: dict[str, Any]
+
+
+class Work(msgspec.Struct, frozen=True):
+    """What a stage cannot do without: bytes to be moved, operations to be done by numbers of the type `dtype`."""
+
+    bytes: float
+    operations: float
+    dtype: str
+
+
+class MachineRecord(msgspec.Struct, frozen=True, tag_field="record", tag="machine"):
+    """What the device can do, measured at the start of the run: a large read, a large copy, large matrix products.
+
+    `copy_bytes_per_s` counts bytes read and bytes written; `operations_per_s` by the type of the numbers.
+    """
+
+    read_bytes_per_s: float
+    copy_bytes_per_s: float
+    operations_per_s: dict[str, float]
+
+
+class EngineRecord(msgspec.Struct, frozen=True, tag_field="record", tag="engine"):
+    """What runs stages 3 and 4 of a model in place of the library's modules, and what that took so far.
+
+    `facts` are read back from the engine: kernels, captures and their seconds. Of several of one engine the last holds.
+    """
+
+    model: str
+    engine: str
+    facts: dict[str, Any]
+
+
+class StageRecord(msgspec.Struct, frozen=True, tag_field="record", tag="stage"):
+    """One stage measured by itself.
+
+    `round_s[i]` belongs to sample `round_samples[i]`. `cold_s`: each sample's first time through the stage.
+    `variant` tells two measurements of one stage apart ("legacy reader"); `tokens` only for decoding.
+    `round_states[i]`: where stage 1 found the file in that round ("cold", "warm page cache", "cache hit"), likewise
+    `cold_states`; empty for other stages. `sources`: all that was read in either kind of round. `work`: by sample,
+    for stages on the device whose pipeline states it.
+    """
+
+    test: str
+    model: str
+    engine: str | None
+    stage: str
+    variant: str
+    cold_s: dict[str, Seconds]
+    round_samples: tuple[str, ...]
+    round_s: tuple[Seconds, ...]
+    tokens: dict[str, Count]
+    sources: tuple[str, ...]
+    memory: dict[str, MemoryPeak]
+    failures: tuple[Failure, ...]
+    cold_states: dict[str, str] = {}
+    round_states: tuple[str, ...] = ()
+    work: dict[str, Work] = {}
+    machine: str = ""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where the rounds do not say whose they are."""
+        if len(self.round_s) != len(self.round_samples) or len(self.round_states) not in {0, len(self.round_s)}:
+            raise ValueError("each of round_s needs its sample in round_samples, and its state or none in round_states")
+        if self.round_s and not self.cold_s:
+            raise ValueError("what was timed in rounds was cold once, in cold_s")
+
+
+class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
+    """One sample once through one model.
+
+    kind "whole": the pass over the dataset, synchronised at the stages' boundaries; "fixed": the same with an exact
+    number of new tokens; "unsynchronised": clock read at both ends only, so `stage_s` is empty; "throughput": files
+    loaded ahead of the model, `whole_s` from the answer before to this one, failures included. Else `whole_s` is read
+    around the stages, not added up from them. Where `failure` is set, `stage_s` has the stages before it. `source` is
+    what stage 1 read, how, and where it found it; `state` is this last part by itself. `machine` as in an
+    `AttemptRecord`. `test` is empty in files from before it was written down.
+    """
+
+    sample: str
+    model: str
+    engine: str
+    kind: PassKind
+    stage_s: dict[str, Seconds]
+    whole_s: Seconds
+    source: str
+    text: str
+    token_ids: tuple[int, ...]
+    stopped_by: str
+    finished_at: str
+    failure: Failure | None = None
+    state: str = ""
+    test: str = ""
+    machine: str = ""
+    rank: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where a stage of a finished pass lacks its time."""
+        known = (set(STAGES), {"load", "preprocess", UNDIVIDED})
+        if self.kind in {"whole", "fixed"} and self.failure is None and self.stage_s.keys() not in known:
+            raise ValueError(f"stage_s of a finished pass has {', '.join(STAGES)}, and nothing else")
+
+
+class SideBySideRecord(msgspec.Struct, frozen=True, tag_field="record", tag="side_by_side"):
+    """Two ways of doing one thing, timed in turn on the same input: `way_s[i]` right after `reference_s[i]`.
+
+    `what` names the work in words, with the sizes that matter; `conditions` what a reader of the figures must know.
+    """
+
+    test: str
+    what: str
+    way: str
+    reference: str
+    way_s: tuple[Seconds, ...]
+    reference_s: tuple[Seconds, ...]
+    conditions: dict[str, str]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where there are no pairs."""
+        if not self.way_s or len(self.way_s) != len(self.reference_s):
+            raise ValueError("way_s and reference_s need as many times, one at the least")
+
+
+class VerdictRecord(msgspec.Struct, frozen=True, tag_field="record", tag="verdict"):
+    """What came of one limit, in words; `test` is the one that measured it and fails where it is broken."""
+
+    limit: str
+    state: VerdictState
+    sentence: str
+    test: str | None = None
+    value: float | None = None
+    bound: float | None = None
+
+
+class SentinelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="sentinel"):
+    """How fast the machine itself was at an end of the run, or during a `test`: seconds of fixed work.
+
+    At the ends of a run a matrix product and a copy on its device (on a GPU each value is the mean of eight, by its own
+    clock). During a test in which the host has a part, on that: reading what lies in its cache, and resizing a picture.
+    Another version (`sentinel_workloads` of the environment; 1 where it is not there) has others, and of other sizes.
+
+    `throttled`: why the GPU is running slower than it could, in its driver's words; `other_processes`: those that
+    use the GPU beside this one. Both None on the CPU, and where the driver does not tell.
+    """
+
+    moment: Moment
+    product_s: tuple[SecondsOrNone, ...]
+    copy_s: tuple[SecondsOrNone, ...]
+    throttled: tuple[str, ...] | None = None
+    other_processes: int | None = None
+    test: str = ""
+    read_s: tuple[SecondsOrNone, ...] = ()
+    resize_s: tuple[SecondsOrNone, ...] = ()
+
+
+class OutcomeRecord(msgspec.Struct, frozen=True, tag_field="record", tag="outcome"):
+    """A recording test that did not pass: why there is no figure of it, or only a part."""
+
+    test: str
+    outcome: Outcome
+    reason: str
+
+
+class GateRecord(msgspec.Struct, frozen=True, tag_field="record", tag="gate"):
+    """What came of comparing one figure with the baseline, in words; of two of one metric, the later holds.
+
+    Numbers are on the scale of harness.figures.metrics: `value` was measured, `centre` is the baseline's, `loss` the
+    change for the worse, `limit` how large it may be (`limit_of_mean`: of two sessions), `smallest_effect` what could
+    be found.
+    """
+
+    metric: str
+    state: GateState
+    sentence: str
+    tests: tuple[str, ...] = ()
+    value: float | None = None
+    centre: float | None = None
+    loss: float | None = None
+    limit: float | None = None
+    limit_of_mean: float | None = None
+    smallest_effect: float | None = None
+    sessions: int = 0
+
+
+class AttemptRecord(msgspec.Struct, frozen=True, tag_field="record", tag="attempt"):
+    """A further process works on this run: it goes on after a kill, or is one of several ranks under torchrun.
+
+    `machine`: the conditions that times depend on, where they are others than the header's, else empty.
+    """
+
+    started_at: str
+    environment: dict[str, Any]
+    machine: str = ""
+    rank: int = 0
+    world_size: int = 1
+    restart: int = 0
+
+
+class EndRecord(msgspec.Struct, frozen=True, tag_field="record", tag="end"):
+    """Last line of a run that came to its end: the exit status that pytest was given, and why."""
+
+    finished_at: str
+    exit_status: int
+    reason: str
+    advice: tuple[str, ...] = ()
+
+
+JournalLine = (
+    Header
+    | ModelRecord
+    | MachineRecord
+    | EngineRecord
+    | StageRecord
+    | PassRecord
+    | SideBySideRecord
+    | AgreementRecord
+    | SpeculationRecord
+    | SpeculationCostRecord
+    | VerdictRecord
+    | SentinelRecord
+    | OutcomeRecord
+    | GateRecord
+    | AttemptRecord
+    | EndRecord
+)
+
+
+class RunRecord(msgspec.Struct, frozen=True):
+    """A whole run: what its journal says, sorted by kind. This is `run.json`.
+
+    `end` is None while the run goes on, and for good where it was killed.
+    """
+
+    header: Header
+    models: tuple[ModelRecord, ...] = ()
+    stages: tuple[StageRecord, ...] = ()
+    passes: tuple[PassRecord, ...] = ()
+    side_by_side: tuple[SideBySideRecord, ...] = ()
+    agreements: tuple[AgreementRecord, ...] = ()
+    speculations: tuple[SpeculationRecord, ...] = ()
+    speculation_costs: tuple[SpeculationCostRecord, ...] = ()
+    verdicts: tuple[VerdictRecord, ...] = ()
+    end: EndRecord | None = None
+    sentinels: tuple[SentinelRecord, ...] = ()
+    outcomes: tuple[OutcomeRecord, ...] = ()
+    gates: tuple[GateRecord, ...] = ()
+    machine: MachineRecord | None = None
+    engines: tuple[EngineRecord, ...] = ()
+    attempts: tuple[AttemptRecord, ...] = ()
+
+
+def timestamp() -> str:
+    """Return the present moment, ISO 8601 with the offset from UTC, to the second."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")

@@ -1,0 +1,19 @@
+"""A session as a file of a baseline holds it: pytest-benchmark's own JSON, with our record under one key."""
+
+from __future__ import annotations
+
+import msgspec
+
+from harness.records.fingerprint import Fingerprint
+from harness.records.lines import RunRecord
+
+BENCHMARK_FILE_NAME = "benchmark.json"
+OURS = "event_vlm_perf"
+
+
+class SessionRecord(msgspec.Struct, frozen=True):
+    """What we add to pytest-benchmark's file: the whole run, its fingerprint, and the arguments that made it."""
+
+    fingerprint: Fingerprint
+    run: RunRecord
+    arguments: tuple[str, ...] = ()

@@ -1,0 +1,105 @@
+"""What a run writes down of speculative decoding: rounds, agreements, requests, and what the pieces take."""
+
+from __future__ import annotations
+
+import msgspec
+
+from harness.records.quantities import MemoryPeak, Seconds
+
+
+class RoundLog(msgspec.Struct, frozen=True):
+    """One speculative round: `accepted` of `drafted` ids were the target's own, `emitted` were written.
+
+    `emitted` is `accepted` and the target's own next id, less what lay behind the end of the text. Seconds.
+    """
+
+    drafted: int
+    accepted: int
+    emitted: int
+    draft_s: float
+    verify_s: float
+
+
+class AgreementRecord(msgspec.Struct, frozen=True, tag_field="record", tag="agreement"):
+    """Whether the draft would say what the target said, place by place, given all that the target said before.
+
+    `agrees` by what the draft was shown: "own" pictures, "shuffled", "blind"; "template": no draft but the other
+    answers; "self": the target in its place. The first place is the target's own and never proposed.
+    """
+
+    test: str
+    sample: str
+    target: str
+    engine: str
+    agrees: dict[str, tuple[bool, ...]]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where there is nothing to compare the controls with."""
+        if "own" not in self.agrees or len({len(each) for each in self.agrees.values()}) != 1:
+            raise ValueError("agrees needs own, and a word for each of its places from every other")
+
+
+class PartingRecord(msgspec.Struct, frozen=True):
+    """Where two answers part, and how far apart the target's two likeliest ids were there; `allowed` is a near tie."""
+
+    place: int
+    margin: float
+    allowed: float
+
+    @property
+    def is_near_tie(self) -> bool:
+        """Whether rounding alone may have made the difference."""
+        return self.margin <= self.allowed
+
+
+class SpeculationRecord(msgspec.Struct, frozen=True, tag_field="record", tag="speculation"):
+    """One request answered by the target alone and, right after it, with the draft's help.
+
+    `alone_s`, `pair_s`: from the files to the answer, both models' files, pictures and prompts in `pair_s`;
+    `alone_decode_s` of them went into `alone_steps` decoding steps, `loop_s` into the speculative rounds.
+    `first_alone_s`, `first_pair_s`: to the first token; None in older files. `parting`: where the answers differ.
+    """
+
+    test: str
+    sample: str
+    target: str
+    engine: str
+    gamma: int
+    rounds: tuple[RoundLog, ...]
+    token_ids: tuple[int, ...]
+    identical: bool
+    alone_s: float
+    alone_decode_s: float
+    alone_steps: int
+    pair_s: float
+    loop_s: float
+    first_alone_s: float | None = None
+    first_pair_s: float | None = None
+    parting: PartingRecord | None = None
+
+
+class SpeculationCostRecord(msgspec.Struct, frozen=True, tag_field="record", tag="speculation_cost"):
+    """What the pieces of speculative decoding take in the middle of one answer, in turn: raw seconds.
+
+    `step_s`: a decoding step of the target alone, `draft_step_s`: one proposed token, `verify_s[m]`: one pass of the
+    target over m tokens. The contexts are positions attended to, prompt included. `alone_memory`, `pair_memory`: peaks
+    over a request of either kind, both with both models loaded.
+    """
+
+    test: str
+    sample: str
+    target: str
+    engine: str
+    dtype: str
+    target_context: int
+    draft_context: int
+    step_s: tuple[Seconds, ...]
+    draft_step_s: tuple[Seconds, ...]
+    verify_s: dict[int, tuple[Seconds, ...]]
+    alone_memory: MemoryPeak
+    pair_memory: MemoryPeak
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where a piece was not timed."""
+        if not (self.step_s and self.draft_step_s and self.verify_s and all(self.verify_s.values())):
+            raise ValueError("step_s, draft_step_s and each of verify_s need a time, one at the least")

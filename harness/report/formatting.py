@@ -1,0 +1,50 @@
+"""The printed form of figures: the one place where a unit is converted and digits are chosen."""
+
+from __future__ import annotations
+
+from harness.figures.stages import MIB
+
+_CONTROL_CHARACTERS = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "�")
+
+
+def milliseconds(seconds: float) -> str:
+    """Return a time in milliseconds with three or more significant digits."""
+    value = 1000 * seconds
+    large = abs(value)
+    digits = 0 if large >= 1000 else 1 if large >= 100 else 2 if large >= 10 else 3
+    return f"{value:.{digits}f}"
+
+
+def times(factor: float) -> str:
+    """Return how many times faster something is, as in 5.11x; smaller factors keep their digits."""
+    return f"{factor:.2f}x" if factor >= 0.1 else f"{factor:.2g}x"
+
+
+def percent(share: float) -> str:
+    """Return a share in percent, without the sign."""
+    return f"{100 * share:.1f}"
+
+
+def change(share: float) -> str:
+    """Return a change in percent, with its direction."""
+    return f"{100 * share:+.1f}"
+
+
+def fraction(share: float) -> str:
+    """Return a share as a figure between 0 and 1."""
+    return f"{share:.3f}"
+
+
+def mebibytes(size: float) -> str:
+    """Return a size in MiB."""
+    return f"{size / MIB:.0f}"
+
+
+def with_unit(size: float) -> str:
+    """Return a size in MiB, or in GiB from 10 of them on, with the unit."""
+    return f"{size / MIB / 1024:.1f} GiB" if size >= 10 * 1024 * MIB else f"{round(size / MIB)} MiB"
+
+
+def harmless(text: str) -> str:
+    """Put a mark in the place of control characters: answers and error texts must not steer whoever shows them."""
+    return text.translate(_CONTROL_CHARACTERS)

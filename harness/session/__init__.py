@@ -1,0 +1,1 @@
+"""One pytest session: plugin, recorder, ranks, resuming."""

@@ -1,0 +1,285 @@
+"""The pytest plugin: hooks of a few lines each, in the order in which they fire; the work happens elsewhere."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import options
+from harness.errors import HarnessError, OptionError, ResumeError, RunFolderError
+from harness.gates.baselines import DEFAULT_FOLDER
+from harness.gates.exit_status import FAILED, PYTESTS_OWN, Status, exit_status
+from harness.gates.gatekeeper import Gatekeeper
+from harness.measuring import clock
+from harness.measuring.environment import machine_info
+from harness.measuring.progress import open_terminal
+from harness.measuring.stopping import orderly_stop, stop_if_asked
+from harness.records.folder import planned_folder
+from harness.records.lines import OutcomeRecord
+from harness.records.sessions import BENCHMARK_FILE_NAME
+from harness.session.ranks import MEASURED_BY_RANKS, Rank, rank_of, use_share_of_cores
+from harness.session.recorder import Recorder
+from harness.session.resume import resuming_command, unfinished_run
+from harness.session.session import Plan, Session
+
+SESSION = pytest.StashKey[Session]()
+# What a report says of a test that records; its keywords would not do: a parameter may be called "stage", too.
+RECORDS = ("event_vlm_perf", "records")
+# Options of pytest-benchmark that govern `benchmark(...)` and have no say in rounds of a stage's own input.
+WITHOUT_EFFECT = ("--benchmark-min-rounds", "--benchmark-max-time", "--benchmark-min-time", "--benchmark-warmup")
+# Up to 5.2 its file is opened by whoever names it, from 5.3 on by itself.
+_WANTS_OPEN_FILES = metadata.version("pytest-benchmark").startswith("5.2.")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Announce our options."""
+    options.register(parser)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the options once; what they say wrong is a usage error."""
+    config.addinivalue_line("markers", "stage(name): a test that measures this stage and records what it measured")
+    try:
+        chosen, rank = options.read(config), rank_of()
+        folder, goes_on = _folder(config, chosen, rank)
+        terminal = open_terminal() if rank is None or rank.is_first else None
+        ours = config.stash[SESSION] = Session(chosen, folder, _measures(config), terminal, rank, goes_on)
+        if rank is not None:
+            use_share_of_cores(rank)
+        if chosen.gate:
+            _require_measuring(config, ours)
+            ours.gatekeeper = Gatekeeper(chosen.baselines or config.rootpath / DEFAULT_FOLDER, chosen.confirm)
+            ours.expects_figures = True
+    except HarnessError as error:
+        raise pytest.UsageError(str(error)) from error
+    ours.advice.extend(_advice(config))
+    config.pluginmanager.register(_Outcomes(ours))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let each further rank have a cache of its own, once pytest has opened it."""
+    rank, cache = session.config.stash[SESSION].rank, getattr(session.config, "cache", None)
+    if rank is not None and not rank.is_first and cache is not None:
+        cache._cachedir = cache._cachedir / f"rank-{rank.number}"
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A run with a recording test in it is expected to record, even where the test is deselected later."""
+    if item.get_closest_marker("stage"):
+        item.user_properties.append(RECORDS)
+        item.config.stash[SESSION].expects_figures = not _forbids_measuring(item.config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what several ranks do not measure, and in a confirming session what has nothing to confirm."""
+    keeper = config.stash[SESSION].gatekeeper
+    _leave_out_what_ranks_do_not_measure(config, items)
+    try:
+        others = [item for item in items if keeper and not keeper.wants(item.nodeid)]
+    except HarnessError as error:
+        raise pytest.UsageError(f"--confirm: {error}") from error
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
+
+
+@pytest.fixture(scope="session")
+def session(request: pytest.FixtureRequest) -> Session:
+    """Return the state of this session, options among it."""
+    return request.config.stash[SESSION]
+
+
+@pytest.fixture(scope="session")
+def set_plan(session: Session) -> Iterator[Callable[[Plan], None]]:
+    """Return what the suite calls once to say what it sets out to measure; from then on a signal ends it in order."""
+    with ExitStack() as until_the_end:
+
+        def set_it(plan: Plan) -> None:
+            clock.use_device(plan.device)
+            try:
+                session.begin(plan)
+            except (ResumeError, RunFolderError) as error:
+                pytest.exit(str(error), returncode=int(pytest.ExitCode.USAGE_ERROR))
+            if session.measures:
+                _leave_what_is_imported_to_itself()
+                until_the_end.enter_context(orderly_stop(session.announce))
+
+        yield set_it
+
+
+@pytest.fixture
+def recorder(request: pytest.FixtureRequest, session: Session, benchmark: Any) -> Recorder:
+    """Return what measures the stage on the test's marker, and records it."""
+    marker = request.node.get_closest_marker("stage")
+    if marker is None or len(marker.args) != 1:
+        raise pytest.UsageError(
+            f"{request.node.nodeid}: a test that records has one mark such as @pytest.mark.stage('load')"
+        )
+    benchmark.group = marker.args[0]
+    return Recorder(session, benchmark, request.node.nodeid, marker.args[0])
+
+
+def pytest_runtest_setup() -> None:
+    """End the run between two tests too, where a signal asked for it."""
+    stop_if_asked()
+
+
+def pytest_exception_interact(node: pytest.Item | pytest.Collector, call: pytest.CallInfo[Any]) -> None:
+    """Measure no further where nothing can be written down any more, or a loaded model is another one."""
+    error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, RunFolderError | ResumeError):
+        node.session.shouldstop = str(error)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_benchmark_generate_machine_info(config: pytest.Config) -> dict[str, Any]:
+    """Tell of the machine in pytest-benchmark's stead, which would ask a process of its own about the processor."""
+    return machine_info(config.stash[SESSION].device)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[None]:
+    """Give the run its exit status and write it down, before pytest-benchmark writes its own file."""
+    ours = session.config.stash[SESSION]
+    try:
+        if exitstatus not in PYTESTS_OWN:
+            ours.conclude()
+        status = exit_status(exitstatus, expects_figures=ours.expects_figures, figures=ours.figures, gates=ours.gates)
+        if ours.rank is not None and status.code not in PYTESTS_OWN:
+            status = Status(0, f"rank {ours.rank.number} has recorded its part")  # else torchrun would start it again
+        if ours.run is not None and status.code in PYTESTS_OWN:
+            ours.advice.append(f"to go on: {resuming_command(session.config.invocation_params.args, ours.run.folder)}")
+        session.exitstatus = status.code
+        ours.finish(status)
+    except HarnessError as error:
+        ours.advice.append(str(error))
+        session.exitstatus = FAILED
+    pytest_benchmark: Any = session.config.pluginmanager.get_plugin("pytest-benchmark")
+    further = ours.rank.number if ours.rank else 0
+    if ours.run is not None and (pytest_benchmark.json is None or further) and pytest_benchmark.benchmarks:
+        file = ours.run.folder / (f"benchmark.{further}.json" if further else BENCHMARK_FILE_NAME)
+        pytest_benchmark.json = file.open("wb") if _WANTS_OPEN_FILES else file
+    return (yield)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was measured, below pytest-benchmark's wide tables."""
+    ours = terminalreporter.config.stash[SESSION]
+    in_summary = ours.record.end.advice if ours.record and ours.record.end else ()
+    for advice in ours.advice:
+        if advice not in in_summary:
+            terminalreporter.write_line(f"advice: {advice}")
+    if ours.rank is not None and ours.run is not None:
+        if ours.rank.is_first:
+            terminalreporter.write_line(f"verdict, files and figures: python -m harness merge {ours.run.folder}")
+        return
+    if ours.record is None or ours.run is None:
+        if ours.status is not None and ours.expects_figures:
+            terminalreporter.write_line(f"exit status {ours.status.code}: {ours.status.reason}")
+        return
+    from harness.report.terminal import summary
+
+    writer = terminalreporter._tw
+    terminalreporter.section("event-vlm-perf")
+    text = summary(ours.record, ours.run.folder, ours.files(), width=writer.fullwidth, color=writer.hasmarkup)
+    terminalreporter.write(text)
+
+
+class _Outcomes:
+    """Sees what became of the recording tests, those too that pytest-xdist runs elsewhere, where none can measure."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        """A test that was deselected has no figure."""
+        for item in items:
+            if item.get_closest_marker("stage"):
+                self._session.note(OutcomeRecord(item.nodeid, "deselected", "by the command line"))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep skips and failures with their reasons; a report from elsewhere means that figures were expected."""
+        if RECORDS[0] not in dict(report.user_properties):
+            return
+        if hasattr(report, "node"):
+            self._session.expects_figures = True
+        if report.skipped:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            self._session.note(OutcomeRecord(report.nodeid, "skipped", reason.removeprefix("Skipped: ")))
+        elif report.failed:
+            last = (report.longreprtext.strip().splitlines() or [""])[-1]
+            self._session.note(OutcomeRecord(report.nodeid, "failed", f"{report.when}: {last}"))
+
+
+def _leave_what_is_imported_to_itself() -> None:
+    """Take it out of the garbage collector's sight: before a stage's rounds it would look through all of it again."""
+    gc.collect()
+    gc.freeze()
+
+
+def _measures(config: pytest.Config) -> bool:
+    """Whether pytest-benchmark will time anything at all in this process."""
+    spread_out = config.getoption("dist", "no") != "no" or hasattr(config, "workerinput")
+    return not spread_out and not _forbids_measuring(config)
+
+
+def _folder(config: pytest.Config, chosen: options.Options, rank: Rank | None) -> tuple[Path, bool]:
+    """Return where this run writes, and whether a run is there already that it goes on with."""
+    if chosen.resume is not None and chosen.output_dir is not None:
+        raise OptionError("--resume goes on in the folder of the run; leave --output_dir out")
+    if rank is not None and not rank.is_first:
+        return config.rootpath, False  # the first rank names the folder when it has made it
+    published = rank.published_folder() if rank else None
+    if published is not None:
+        return published, True
+    if chosen.resume is not None:
+        return unfinished_run(config.rootpath, chosen.resume), True
+    if chosen.retry_failed and rank is None:
+        raise OptionError("--retry_failed goes with --resume: a new run has no samples that failed before")
+    return planned_folder(config.rootpath, chosen.output_dir), False
+
+
+def _require_measuring(config: pytest.Config, ours: Session) -> None:
+    if _forbids_measuring(config):
+        raise OptionError("--gate judges what was measured: leave out --collect-only and --benchmark-disable")
+    if ours.goes_on or ours.rank:
+        raise OptionError("--gate judges one undisturbed process: leave out --resume, and do without torchrun")
+
+
+def _leave_out_what_ranks_do_not_measure(config: pytest.Config, items: list[pytest.Item]) -> None:
+    ours = config.stash[SESSION]
+    if ours.rank is None:
+        return
+    stages = {item: item.get_closest_marker("stage") for item in items}
+    others = [item for item, marker in stages.items() if not marker or marker.args[0] not in MEASURED_BY_RANKS]
+    for item in others:
+        if stages[item]:
+            reason = "under torchrun only whole passes and throughput are measured: ranks disturb each other's stages"
+            ours.note(OutcomeRecord(item.nodeid, "deselected", reason))
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in set(others)]
+
+
+def _forbids_measuring(config: pytest.Config) -> bool:
+    disabled = config.option.benchmark_disable and not config.option.benchmark_enable
+    return bool(disabled or config.option.collectonly)
+
+
+def _advice(config: pytest.Config) -> list[str]:
+    given = [word.partition("=")[0] for word in config.invocation_params.args]
+    return [
+        f"{name} has no effect on stage tests, whose rounds each need an input of their own; use --rounds"
+        for name in dict.fromkeys(given)
+        if name in WITHOUT_EFFECT
+    ]

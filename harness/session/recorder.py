@@ -1,0 +1,319 @@
+"""What a recording test holds: it measures, writes down, judges, and fails the test that deserves it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import msgspec
+import pytest
+
+from harness.figures.speculation import views
+from harness.figures.stages import MIB, comparable_rounds, highest, ms_per_token, times_faster
+from harness.measuring.interleaved import AnySample, Comparison, Pairs, first_that_works, timed_pairs
+from harness.measuring.memory import meter_for
+from harness.measuring.pass_tally import PassTally, PassTimes
+from harness.measuring.progress import Progress, progress_on
+from harness.measuring.reference_work import Watch
+from harness.measuring.rounds import Benchmark
+from harness.measuring.speculation_run import Line, Pair, SpeculationRun
+from harness.measuring.stage_measurement import StageMeasurement, StageRun
+from harness.measuring.time_limit import limited
+from harness.measuring.whole_pass import WholePass, Work
+from harness.records.lines import (
+    EngineRecord,
+    Failure,
+    JournalLine,
+    PassKind,
+    PassRecord,
+    SideBySideRecord,
+    StageRecord,
+)
+from harness.records.speculation import SpeculationRecord
+from harness.session.session import Session
+from harness.stages import Length, Pipeline, Sample, prevailing_state, stage_calls
+
+# The second token of an answer is the first of a step by itself; all further steps are like it.
+WARM_UP_TOKENS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """Measures for one test; `stage` is the name on the test's marker."""
+
+    session: Session
+    benchmark: Benchmark
+    test: str
+    stage: str
+
+    def measure_stage(
+        self,
+        pipeline: Pipeline,
+        samples: Sequence[Sample],
+        *,
+        length: Length,
+        engine: str | None = None,
+        variant: str = "",
+        replacement: Callable[[Any], Any] | None = None,
+    ) -> None:
+        """Measure the marker's stage of `pipeline` on `samples`, or `replacement` in its place, under a `variant`.
+
+        A `replacement` for a stage that pipelines do not have comes behind all of theirs.
+        Fails the test, after everything is written down, where a sample failed or a limit is broken.
+        """
+        pipeline = pipeline.by(engine) if engine else pipeline
+        calls = stage_calls(pipeline, length)
+        if replacement is not None:
+            calls[self.stage] = replacement
+        limit_s = self.session.options.sample_timeout
+        calls = {stage: limited(call, limit_s) for stage, call in calls.items()}
+        watch = self._watch(engine)
+        progress, options = progress_on(self.session.terminal, pipeline.key), self.session.options
+        try:
+            result = StageRun(
+                self.benchmark, calls, self.stage, pipeline.work, meter_for(self._device()), progress, watch.between
+            ).measure(samples, options.rounds_plan)
+        finally:
+            progress.stop()
+        record = self._stage_record(result, pipeline.key, engine, variant)
+        self.benchmark.extra_info.update(_stage_extra_info(record))
+        lines: list[JournalLine] = [*_engine_records(pipeline, engine), record, *watch.records()]
+        self._conclude(lines, result.failures, figures=bool(record.round_s))
+
+    def measure_whole_pass(
+        self,
+        pipeline: Pipeline,
+        samples: Sequence[Sample],
+        *,
+        engine: str,
+        kind: PassKind,
+        length: Length,
+        also_unsynchronised: Sequence[Sample] = (),
+    ) -> list[PassTimes]:
+        """Take every sample once through all stages of `pipeline`, and some again with no clock between the stages.
+
+        Each sample is on disk before the next one starts; in a run that is gone on with, those that are there already
+        are not taken again. Fails the test as `measure_stage` does.
+        """
+        done = self.session.finished(kind, pipeline.key, engine)
+        tally = PassTally(done.values())
+        pipeline = pipeline.by(engine)
+        watch = self._watch(engine)
+        progress = progress_on(self.session.terminal, pipeline.key)
+        work = self._work(samples, done, progress, watch.between)
+        whole = self._whole_pass(pipeline, engine, length, tally.add, progress)
+        try:
+            whole.measure(self.benchmark, work, kind=kind, warm_up=samples[: self.session.options.warmup_steps])
+            if self.benchmark.enabled:
+                again = self.session.finished("unsynchronised", pipeline.key, engine)
+                whole.measure_unsynchronised(
+                    [each for each in also_unsynchronised if each.id in tally.times and each.id not in again]
+                )
+        finally:
+            progress.stop()
+        self.benchmark.extra_info.update(model=pipeline.key, engine=engine, stage=self.stage, kind=kind)
+        lines: list[JournalLine] = [*_engine_records(pipeline, engine), *watch.records()]
+        self._conclude(lines, list(tally.failures.values()), figures=bool(tally.times))
+        return list(tally.times.values())
+
+    def measure_throughput(self, pipeline: Pipeline, samples: Sequence[Sample], *, engine: str, length: Length) -> None:
+        """Take every sample once through `pipeline`, its files loaded ahead, as `measure_whole_pass` does.
+
+        Fails the test as `measure_stage` does.
+        """
+        options, pipeline = self.session.options, pipeline.by(engine)
+        done = self.session.finished("throughput", pipeline.key, engine)
+        tally = PassTally(done.values())
+        progress = progress_on(self.session.terminal, pipeline.key)
+        work = self._work(samples, done, progress)
+        whole = self._whole_pass(pipeline, engine, length, tally.add, progress)
+        workers, ahead = options.loader_workers, options.prefetch or 2 * options.loader_workers
+        try:
+            whole.measure_throughput(
+                self.benchmark, work, workers=workers, ahead=ahead, warm_up=samples[: options.warmup_steps]
+            )
+        finally:
+            progress.stop()
+        self.benchmark.extra_info.update(
+            model=pipeline.key,
+            engine=engine,
+            stage=self.stage,
+            kind="throughput",
+            loader_workers=workers,
+            prefetch=ahead,
+            samples_per_second=tally.samples_per_second,
+        )
+        self._conclude(_engine_records(pipeline, engine), list(tally.failures.values()), figures=bool(tally.times))
+
+    def measure_side_by_side(
+        self, samples: Sequence[AnySample], prepare: Callable[[AnySample], Comparison], *, rounds: int
+    ) -> None:
+        """Time a way of doing something beside a reference, in turn, on the first sample that comes through both.
+
+        Fails the test, after everything is written down, where a sample before it failed, and with the complaint of
+        what `prepare` returned.
+        """
+        sample, comparison, failures = first_that_works(samples, prepare, self.stage)
+        complaints = [failure.sentence() for failure in failures]
+        if sample is None or comparison is None:
+            pytest.fail("\n".join(["no sample could be measured", *complaints]), pytrace=False)
+        if failures:
+            complaints.insert(0, f"sample {sample.id!r} was measured, since those before it could not be")
+        if comparison.complaint:
+            complaints.append(comparison.complaint)
+        pairs = timed_pairs(self.benchmark, comparison, rounds)
+        lines = [self._pairs_record(sample, comparison, pairs)] if self.benchmark.enabled else []
+        self._conclude(lines, [], figures=True, complaints=complaints)
+
+    def measure_speculation(
+        self, pair: Pair, samples: Sequence[Sample], *, target: str, engine: str
+    ) -> list[SpeculationRecord]:
+        """Answer every sample by the target alone and by the pair; return what became of each.
+
+        Every line is on disk before the next one is measured. Fails the test as `measure_stage` does.
+        """
+        requests: list[SpeculationRecord] = []
+
+        def on_record(record: Line) -> None:
+            self.session.append(record)
+            if isinstance(record, SpeculationRecord):
+                requests.append(record)
+
+        progress = progress_on(self.session.terminal, target)
+        meter = meter_for(self._device())
+        try:
+            run = SpeculationRun(self.benchmark, pair, self.test, target, engine, progress, meter)
+            failures = run.measure(samples, on_record)
+        finally:
+            progress.stop()
+        rounds = [each for request in requests for each in request.rounds]
+        if rounds:
+            self.benchmark.extra_info.update(
+                target=target, engine=engine, gamma=pair.gamma, **msgspec.to_builtins(views(rounds))
+            )
+        self._conclude([], failures, figures=bool(requests))
+        return requests
+
+    def _watch(self, engine: str | None) -> Watch:
+        """What is watched of the machine between this test's rounds; what an engine of ours captured needs no host."""
+        return Watch(self.test, host=self._device() == "cpu" or engine in {None, "eager"})
+
+    def _work(
+        self,
+        samples: Sequence[Sample],
+        done: Container[str],
+        progress: Progress,
+        between: Callable[[Iterable[Sample]], Iterator[Sample]] = iter,
+    ) -> Work:
+        """The samples that are left for this process; those of `done` are not taken again."""
+
+        def left() -> Iterator[Sample]:
+            for index in self.session.indices(self.test, len(samples)):
+                if samples[index].id not in done:
+                    progress.reach(index)
+                    yield samples[index]
+
+        return Work(between(left()), len(samples))
+
+    def _whole_pass(
+        self,
+        pipeline: Pipeline,
+        engine: str,
+        length: Length,
+        on_record: Callable[[PassRecord], None],
+        progress: Progress,
+    ) -> WholePass:
+        def write_down(record: PassRecord) -> None:
+            self.session.append(record)
+            on_record(record)
+
+        calls, limit_s = stage_calls(pipeline, length), self.session.options.sample_timeout
+        short_calls = stage_calls(pipeline, length.at_most(WARM_UP_TOKENS))
+        return WholePass(pipeline, calls, short_calls, engine, write_down, progress, self.test, limit_s)
+
+    def _conclude(
+        self,
+        lines: Iterable[JournalLine],
+        failures: Sequence[Failure],
+        *,
+        figures: bool,
+        complaints: Sequence[str] = (),
+    ) -> None:
+        broken = []
+        if self.benchmark.enabled:
+            for line in lines:
+                self.session.append(line)
+            self.session.figures += figures
+            if self.session.run is not None:
+                broken = [verdict.sentence for verdict in self.session.run.conclude_test(self.test)]
+                broken += self.session.gate_complaints(self.test)
+        all_complaints = [*broken, *_complaints(failures), *complaints]
+        if all_complaints:
+            pytest.fail("\n".join(all_complaints), pytrace=False)
+
+    def _stage_record(self, result: StageMeasurement, model: str, engine: str | None, variant: str) -> StageRecord:
+        return StageRecord(
+            test=self.test,
+            model=model,
+            engine=engine,
+            stage=self.stage,
+            variant=variant,
+            cold_s=result.cold_s,
+            round_samples=tuple(result.round_samples),
+            round_s=tuple(result.round_s),
+            tokens=result.tokens,
+            sources=tuple(sorted(result.sources)),
+            memory=result.memory,
+            failures=tuple(result.failures),
+            cold_states=result.cold_states if any(result.cold_states.values()) else {},
+            round_states=tuple(result.round_states) if any(result.round_states) else (),
+            work=result.work,
+        )
+
+    def _pairs_record(self, sample: Sample, of: Comparison, pairs: Pairs) -> SideBySideRecord:
+        (way, _), (reference, _), conditions = of.way, of.reference, {"sample": sample.id} | of.conditions
+        record = SideBySideRecord(
+            self.test, of.what, way, reference, tuple(pairs.way_s), tuple(pairs.reference_s), conditions
+        )
+        self.benchmark.extra_info.update(
+            what=of.what, way=way, reference=reference, times_faster=times_faster(record), **conditions
+        )
+        return record
+
+    def _device(self) -> str:
+        assert self.session.plan is not None, "the plan is made before the first pipeline"
+        return self.session.plan.device
+
+
+def _engine_records(pipeline: Pipeline, engine: str | None) -> list[EngineRecord]:
+    """What the engine says of itself, after its work; nothing of one that is the library's own."""
+    facts = pipeline.engine_facts() if engine else None
+    return [] if engine is None or facts is None else [EngineRecord(pipeline.key, engine, asdict(facts))]
+
+
+def _stage_extra_info(record: StageRecord) -> dict[str, Any]:
+    """Return what pytest-benchmark's file says beside the rounds: which sample each is of, cold times, memory."""
+    peak = highest(record.memory.values())
+    return {
+        "model": record.model,
+        "engine": record.engine,
+        "stage": record.stage,
+        "variant": record.variant,
+        "samples": [sample for sample, _ in comparable_rounds(record)],
+        "cold_s": record.cold_s,
+        "sources": list(record.sources),
+        "state": prevailing_state(record.round_states) if record.round_states else "",
+        "cold_states": record.cold_states,
+        "host_peak_mib": peak.host_bytes and peak.host_bytes / MIB,
+        "device_peak_allocated_mib": peak.device_allocated_bytes and peak.device_allocated_bytes / MIB,
+        "ms_per_token": ms_per_token(record),
+    }
+
+
+def _complaints(failures: Sequence[Failure]) -> list[str]:
+    if not failures:
+        return []
+    samples = dict.fromkeys(failure.sample for failure in failures)
+    sentences = dict.fromkeys(failure.sentence() for failure in failures)
+    return [f"{len(samples)} samples could not be measured, the others were: {', '.join(samples)}", *sentences]

@@ -1,0 +1,91 @@
+"""Going on with a run that did not come to its end: which one, and whether it is still the same work."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.errors import ResultFileError, ResumeError
+from harness.gates.exit_status import PYTESTS_OWN
+from harness.records.fingerprint import differences, machine_name, model_facts, work
+from harness.records.folder import LATEST, RESULTS
+from harness.records.journal import FILE_NAME, read_journal
+from harness.records.lines import AttemptRecord, Header, ModelRecord, RunRecord, timestamp
+
+# Shared file systems show a file to other nodes some seconds after it was written.
+VISIBLE_AFTER_S = 60.0
+_FOLDER_OPTIONS = {"--output_dir", "--output-dir", "--resume"}
+
+
+def unfinished_run(root: Path, named: Path) -> Path:
+    """Return the folder of a run that can be gone on with: the one named, or for `latest` the newest under results/.
+
+    Raises ResumeError where it has come to its end, and ResultFileError where it holds no journal.
+    """
+    folder = (root / RESULTS / LATEST if named == Path(LATEST) else named).resolve()
+    end = read_journal(folder / FILE_NAME).end
+    if end is not None and end.exit_status not in PYTESTS_OWN:
+        raise ResumeError(
+            f"{folder}: this run has come to its end ({end.finished_at}, exit status {end.exit_status}); "
+            "leave --resume out to measure anew"
+        )
+    return folder
+
+
+def header_in(folder: Path) -> Header:
+    """Return the header of a run, which another node may have written a moment ago; raise ResultFileError later."""
+    end = time.monotonic() + VISIBLE_AFTER_S
+    while True:
+        try:
+            return read_journal(folder / FILE_NAME).header
+        except ResultFileError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.2)
+
+
+def refuse_other_work(before: Header, now: Header, folder: Path) -> None:
+    """Raise ResumeError naming what is not as it was; another machine is no other work."""
+    differ = differences(work(before), work(now))
+    if differ:
+        raise ResumeError(
+            f"{folder}: cannot be gone on with, since this would be other work: {'; '.join(differ)}. "
+            "Put that back, or leave --resume out to measure anew"
+        )
+
+
+def refuse_other_model(before: RunRecord, loaded: ModelRecord, folder: Path) -> None:
+    """Raise ResumeError where a model of that name was another one when the run began."""
+    for record in before.models:
+        differ = differences(model_facts(record), model_facts(loaded)) if record.model == loaded.model else []
+        if differ:
+            raise ResumeError(f"{folder}: cannot be gone on with, since a model is another one: {'; '.join(differ)}")
+
+
+def new_attempt(before: Header, now: Header, *, rank: int = 0, world_size: int = 1, restart: int = 0) -> AttemptRecord:
+    """Return the line with which this process goes on with a run."""
+    here, there = machine_name(now.environment), machine_name(before.environment)
+    return AttemptRecord(
+        started_at=timestamp(),
+        environment=now.environment,
+        machine=here if here != there else "",
+        rank=rank,
+        world_size=world_size,
+        restart=restart,
+    )
+
+
+def resuming_command(words: Sequence[str], folder: Path) -> str:
+    """Return the command that goes on with the run that pytest was called for with these arguments."""
+    kept, value_follows = [], False
+    for word in words:
+        name, with_value, _ = word.partition("=")
+        if value_follows and not word.startswith("-"):
+            value_follows = False
+            continue
+        value_follows = name in _FOLDER_OPTIONS and not with_value
+        if name not in _FOLDER_OPTIONS:
+            kept.append(word)
+    return shlex.join(["python", "-m", "pytest", *kept, f"--resume={folder}"])

@@ -1,0 +1,108 @@
+"""What the options of a run mean to the models: a selection, settings, a plan; options are read nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from fixtures.cache.frame_cache import FrameCache
+from fixtures.data.dataset import Dataset
+from fixtures.engines.sampling import Sampling
+from fixtures.model_sets.loading import ModelSettings
+from fixtures.selection import Selection, Wishes
+from fixtures.system.devices import find_device
+from harness.options import Options
+from harness.records.lines import PlannedSample
+from harness.session.ranks import Rank
+from harness.session.session import Plan
+
+
+def wishes_of(options: Options) -> Wishes:
+    return Wishes(
+        model_set=options.model_set,
+        dataset_dir=options.dataset_dir,
+        checkpoints={
+            "egpt": options.eventgpt_model_path,
+            "videollava": options.video_llava_model_path,
+            "llava": options.llava_model_path,
+        },
+        models=options.models,
+        use_video_llava=options.use_video_llava,
+        use_llava15=options.use_llava15,
+        first_model=options.first_model,
+        device=options.device,
+        engines=options.engine,
+        video_reader=options.video_reader,
+    )
+
+
+def on_device_of(rank: Rank | None, selection: Selection) -> Selection:
+    """Give each rank of a node a GPU of its own, unless one was named."""
+    if rank is None or selection.device != "cuda":
+        return selection
+    return replace(selection, device=str(find_device(f"cuda:{rank.local}")))
+
+
+def settings_of(options: Options, selection: Selection, cache: FrameCache) -> ModelSettings:
+    return ModelSettings(
+        model_set=selection.model_set,
+        device=selection.device,
+        query=options.query,
+        max_frames=options.max_frames,
+        use_event_image=options.use_event_image,
+        video_reader=options.video_reader,
+        frame_cache=cache,
+        processor=options.processor,
+        dtype=options.dtype,
+        attention=options.attn,
+        legacy_generation=options.legacy_generation,
+        sampling=Sampling(temperature=options.temperature, top_p=options.top_p),
+        # An answer of fixed length may be the longer one: a cache must not grow in a timed pass.
+        room=max([options.max_new_tokens, *(fixed_tokens_of(options, selection, model) for model in selection.models)]),
+        checkpoints=selection.checkpoints,
+    )
+
+
+def plan_of(
+    options: Options,
+    selection: Selection,
+    dataset: Dataset,
+    *,
+    limits: dict[str, float],
+    identity: str,
+    dtypes: tuple[str, ...],
+) -> Plan:
+    return Plan(
+        model_set=selection.model_set,
+        device=selection.device,
+        engines=selection.engines,
+        models=selection.models,
+        draft=selection.draft,
+        targets=selection.targets,
+        dataset=dataset.json_file,
+        samples=[
+            PlannedSample(
+                id=sample.id,
+                split=sample.split,
+                query=options.query,
+                event_data=sample.raw_event_data,
+                video_data=sample.raw_video_data,
+                reference=sample.answer,
+                event_images=tuple(str(path.relative_to(dataset.folder)) for path in sample.event_images),
+                frames_folder=str(sample.video_folder.relative_to(dataset.folder)) if sample.video_folder else None,
+            )
+            for sample in dataset.samples
+        ],
+        limits=limits,
+        dataset_identity=identity,
+        dataset_folder=dataset.folder,
+        dtypes=dtypes,
+    )
+
+
+def fixed_tokens_of(options: Options, selection: Selection, model: str) -> int:
+    return options.fixed_tokens or selection.fixed_tokens(model)
+
+
+def open_dataset(folder: Path, options: Options) -> Dataset:
+    return Dataset.open(folder, options.dataset_json, options.max_samples)

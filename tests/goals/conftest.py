@@ -1,0 +1,30 @@
+"""What goals are measured on: the models and the device that a run's own options choose."""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.selection import Selection, select
+from harness.session.plugin import SESSION
+from perf_tests.gpu_needs import reason_to_skip
+from perf_tests.suite_options import wishes_of
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the suite's marker for tests that need a GPU."""
+    config.addinivalue_line("markers", "gpu(memory_gb=0, devices=1): needs CUDA, so much memory, so many devices")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what cannot run on this machine, with the reason in words."""
+    chosen = select(wishes_of(config.stash[SESSION].options))
+    for item in items:
+        reason = reason_to_skip(item, chosen)
+        if reason:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def selection(request: pytest.FixtureRequest) -> Selection:
+    """Return what runs."""
+    return select(wishes_of(request.config.stash[SESSION].options))

@@ -1,0 +1,166 @@
+"""A run of many samples through a pipeline that does nothing: what is left is the harness' own time and memory."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from harness.options import Options
+from harness.records.journal import Journal
+from harness.records.lines import PassRecord, PlannedSample, timestamp
+from harness.session.session import Plan, Session
+from harness.stages import STAGES
+from tests.goals.in_turn import seconds_in_turn
+
+SAMPLES = 11_000
+THOUSAND = 1_000
+ANSWER = tuple(range(100))
+
+
+@dataclass(frozen=True, slots=True)
+class StubSample:
+    """A sample of nothing."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StubAnswer:
+    """As many tokens as an answer has."""
+
+    token_ids: tuple[int, ...] = ANSWER
+    stopped_by: str = "eos"
+
+
+@dataclass(frozen=True, slots=True)
+class StubFacts:
+    """What the stub says of itself."""
+
+    model_class: str = "StubPipeline"
+
+
+@dataclass(slots=True)
+class StubPipeline:
+    """Notes at each sample when it began, and how large the process was."""
+
+    key: str = "egpt"
+    began: list[float] = field(default_factory=list)
+    busy: list[float] = field(default_factory=list)
+    resident: list[int] = field(default_factory=list)
+    process: psutil.Process = field(default_factory=psutil.Process)
+
+    def load(self, sample: Any) -> Any:
+        """Note the time, and that of the processor; of the memory, after each tenth sample."""
+        self.began.append(time.perf_counter())
+        self.busy.append(time.process_time())
+        if len(self.began) % 10 == 0:
+            self.resident.append(self.process.memory_info().rss)
+        return sample
+
+    def preprocess(self, clip: Any) -> Any:
+        """Do nothing."""
+        return clip
+
+    def encode_vision(self, inputs: Any) -> Any:
+        """Do nothing."""
+        return inputs
+
+    def prefill(self, features: Any) -> Any:
+        """Do nothing."""
+        return features
+
+    def decode(self, prefilled: Any, *, max_new_tokens: int, stop_at_eos: bool = True) -> StubAnswer:
+        """Do nothing."""
+        return StubAnswer(ANSWER[:max_new_tokens])
+
+    def text(self, generation: Any) -> str:
+        """Return as many words as an answer has."""
+        return "word " * len(generation.token_ids)
+
+    def by(self, engine: str) -> StubPipeline:
+        """Be the same."""
+        return self
+
+    def engine_facts(self) -> None:
+        """Say nothing."""
+
+    def work(self, stage: str, given: Any, output: Any) -> None:
+        """State nothing."""
+
+    def facts(self) -> StubFacts:
+        """Return what there is to say."""
+        return StubFacts()
+
+
+def steps(moments: list[float]) -> list[float]:
+    """Return the times from one sample's beginning to the next one's."""
+    return [after - before for before, after in pairwise(moments)]
+
+
+def samples() -> list[StubSample]:
+    """Return all samples."""
+    return [StubSample(f"sample_{number:05}") for number in range(SAMPLES)]
+
+
+def session_in(folder: Path, *, goes_on: bool) -> Session:
+    """Return a session that has begun: a new run, or the one in the folder gone on with."""
+    session = Session(Options(warmup_steps=0), folder, measures=True, terminal=None, goes_on=goes_on)
+    session.begin(
+        Plan(
+            model_set="stub",
+            device="cpu",
+            engines=("eager",),
+            models=("egpt",),
+            draft="egpt",
+            targets=(),
+            dataset=Path("stub.json"),
+            samples=[PlannedSample(each.id, "test", "What?", f"{each.id}.npy", each.id) for each in samples()],
+            limits={},
+        )
+    )
+    return session
+
+
+def a_pass(sample: str) -> PassRecord:
+    """Return the record of a sample's whole pass, with as long an answer as there is."""
+    return PassRecord(
+        sample=sample,
+        model="stub",
+        engine="eager",
+        kind="whole",
+        stage_s=dict.fromkeys(STAGES, 0.1),
+        whole_s=0.5,
+        source="nothing",
+        text="word " * 60,
+        token_ids=tuple(range(102)),
+        stopped_by="eos",
+        finished_at=timestamp(),
+    )
+
+
+def seconds_of_lines(folder: Path) -> tuple[list[float], list[float]]:
+    """Write as many lines as a long run has to one journal, each in turn with one to a journal of at most a thousand.
+
+    Both wait for the same disk at the same time: what is left between them is what the length of the file costs.
+    """
+    folder.mkdir(parents=True)
+    long, short = Journal(folder / "long.jsonl"), Journal(folder / "short_0.jsonl")
+    line, begun = a_pass("sample"), 0
+
+    def to_short() -> None:
+        nonlocal short, begun
+        begun += 1
+        if begun % THOUSAND == 0:
+            short.close()
+            short = Journal(folder / f"short_{begun}.jsonl")
+        short.append(line)
+
+    seconds = seconds_in_turn({"long": lambda: long.append(line), "short": to_short}, SAMPLES)
+    long.close()
+    short.close()
+    return seconds["long"], seconds["short"]

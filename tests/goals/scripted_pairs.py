@@ -1,0 +1,178 @@
+"""A target of either size beside drafts whose cost and acceptance are both set: requests, costs, predictions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from fixtures.engines.eager import Language, prefill
+from fixtures.models.staged import StagedBase
+from fixtures.pipeline import Prefilled, RawClip, VisionFeatures
+from fixtures.speculation.drafting import ModelDraft
+from fixtures.speculation.loop import Speculation, plain_logits, speculate
+from fixtures.speculation.matched_context import MatchedContext
+from fixtures.speculation.near_ties import Parting, first_difference, parting
+from fixtures.speculation.scripted_draft import ScriptedDraft
+from harness.measuring import clock
+from harness.records.speculation import RoundLog
+
+Found = TypeVar("Found")
+
+IMAGES = {"egpt": 5, "videollava": 8}
+WRITTEN = range(5, 37)
+"""Ids that any of the models may write."""
+DRAFT_PROMPT = 637
+"""Positions of EventGPT's prompt: 582 visual ones, and the words."""
+
+
+@dataclass(frozen=True, slots=True)
+class DraftKind:
+    """A draft of the target's first `layers`, right at a share of the places; `acceptance` None: the target itself."""
+
+    layers: int
+    acceptance: float | None
+    gamma: int
+
+    def described(self, of: int) -> str:
+        """Return it in words; `of`: how many layers the target has."""
+        if self.acceptance is None:
+            return f"the target itself as draft, gamma {self.gamma}"
+        return f"{self.layers} of {of} layers as draft, acceptance {self.acceptance}, gamma {self.gamma}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One request both ways, in seconds: the prompts, and what follows them; where the answers part, if they do."""
+
+    alone_prompt_s: float
+    alone_decode_s: float
+    pair_prompts_s: float
+    loop_s: float
+    rounds: tuple[RoundLog, ...]
+    parting: Parting | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedPairs:
+    """Requests to a target by one engine, each of pictures of noise, answered in `length` tokens whatever they are."""
+
+    loaded: StagedBase
+    engine: str
+    length: int
+    # By layers; each goes on using the caches and graphs that it once got.
+    _decoders: dict[int, Language] = field(default_factory=dict)
+
+    @property
+    def target(self) -> StagedBase:
+        """The model, run by the engine."""
+        return self.loaded.by(self.engine)
+
+    @property
+    def layers(self) -> int:
+        """How many the target has."""
+        return len(self.target.language.body.layers)
+
+    def request(self, seed: int) -> VisionFeatures:
+        """Return the visual features of a clip of noise."""
+        return _noise(self.target, seed)
+
+    def answer(self, features: VisionFeatures) -> tuple[int, ...]:
+        """Return the target's own."""
+        prefilled = self.target.prefill(features)
+        return self.target.decode(prefilled, max_new_tokens=self.length, stop_at_eos=False).token_ids
+
+    def context(self, features: VisionFeatures, kind: DraftKind) -> MatchedContext:
+        """Return both models in the middle of the answer."""
+        answer, (prompt, draft) = self.answer(features), self._draft(features, kind, (), seed=0)
+        return MatchedContext(
+            self.target.language,
+            self.target.prefill(features),
+            draft,
+            answer[: len(answer) // 2],
+            draft_prompt=prompt.length,
+        )
+
+    def outcome(self, features: VisionFeatures, kind: DraftKind, seed: int) -> Outcome:
+        """Answer one request by the target alone and, right after it, by the pair."""
+        # Each in a frame of its own: graphs are captured for one cache, which must be free for the next.
+        answer, alone_prompt_s, alone_decode_s = self._alone(features)
+        found, pair_prompts_s, loop_s = self._together(features, kind, answer, seed)
+        return Outcome(
+            alone_prompt_s=alone_prompt_s,
+            alone_decode_s=alone_decode_s,
+            pair_prompts_s=pair_prompts_s,
+            loop_s=loop_s,
+            rounds=tuple(RoundLog(each.drafted, each.accepted, each.emitted, 0.0, 0.0) for each in found.rounds),
+            parting=self._parting(features, answer, found.generation.token_ids),
+        )
+
+    def _alone(self, features: VisionFeatures) -> tuple[tuple[int, ...], float, float]:
+        prefilled, prompt_s = _timed(lambda: self.target.prefill(features))
+        found, decode_s = _timed(lambda: self.target.decode(prefilled, max_new_tokens=self.length, stop_at_eos=False))
+        return found.token_ids, prompt_s, decode_s
+
+    def _together(
+        self, features: VisionFeatures, kind: DraftKind, answer: Sequence[int], seed: int
+    ) -> tuple[Speculation, float, float]:
+        prefilled, target_s = _timed(lambda: self.target.prefill(features))
+        (_, draft), draft_s = _timed(lambda: self._draft(features, kind, answer, seed))
+        found, loop_s = _timed(lambda: self._speculate(prefilled, draft, kind.gamma))
+        return found, target_s + draft_s, loop_s
+
+    def _speculate(self, prefilled: Prefilled, draft: ModelDraft, gamma: int) -> Speculation:
+        return speculate(
+            self.target.language, prefilled, draft, gamma=gamma, max_new_tokens=self.length, stop_at_eos=False
+        )
+
+    @torch.inference_mode()
+    def _draft(
+        self, features: VisionFeatures, kind: DraftKind, answer: Sequence[int], seed: int
+    ) -> tuple[Prefilled, ModelDraft]:
+        """A draft behind a prompt of its own, as long as EventGPT's; of the target itself, behind the target's."""
+        prompt = self.target.prompt_embeddings(features)
+        if kind.layers not in self._decoders:
+            self._decoders[kind.layers] = self.target.language.first_layers(kind.layers)
+        model = self._decoders[kind.layers]
+        if kind.acceptance is None:
+            prefilled = prefill(model, prompt)
+            ids = frozenset(range(prefilled.logits.shape[-1]))
+            return prefilled, ModelDraft(model, prefilled, ids, stop_at_eos=False)
+        prefilled = prefill(model, prompt[:, :DRAFT_PROMPT])
+        return prefilled, ScriptedDraft(model, prefilled, answer, acceptance=kind.acceptance, seed=seed)
+
+    def _parting(self, features: VisionFeatures, alone: Sequence[int], together: Sequence[int]) -> Parting | None:
+        place = first_difference(alone, together)
+        if place is None:
+            return None
+        return parting(place, plain_logits(self.target.language, self.target.prefill(features), alone[:place]))
+
+
+def context_of_two(target: StagedBase, draft: StagedBase) -> MatchedContext:
+    """Return two models behind prompts of their own, as if the same few words had been written."""
+    prompts = [model.prefill(_noise(model, 0)) for model in (target, draft)]
+    ids = range(min(prompt.logits.shape[-1] for prompt in prompts))
+    guess = ModelDraft(draft.language, prompts[1], frozenset(ids), stop_at_eos=False)
+    return MatchedContext(target.language, prompts[0], guess, WRITTEN, draft_prompt=prompts[1].length)
+
+
+def _noise(model: StagedBase, seed: int) -> VisionFeatures:
+    """The visual features of pictures of noise, as many as the model looks at."""
+    shape = (IMAGES[model.key], 240, 320, 3)
+    pictures = np.random.default_rng(seed).integers(0, 255, shape, dtype=np.uint8)
+    return model.encode_vision(model.preprocess(RawClip(tuple(pictures), "noise")))
+
+
+def total(outcomes: Sequence[Outcome], *parts: str) -> float:
+    """Return the seconds of some parts over all requests."""
+    return math.fsum(getattr(each, part) for each in outcomes for part in parts)
+
+
+def _timed(work: Callable[[], Found]) -> tuple[Found, float]:
+    start = clock.now()
+    found = work()
+    return found, clock.now() - start

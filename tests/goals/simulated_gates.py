@@ -1,0 +1,84 @@
+"""Simulated sessions, judged by the functions that judge real ones: how often a gate is wrong, and what it finds."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from harness.gates.prediction import falls_into_two, is_beyond, is_confirmed, is_unheard_of, predict, spreads_too_wide
+from harness.measuring.reference_work import IN_TESTS
+
+# Sessions of a baseline, and the minimum effect of a model stage on a GPU, the smallest of all.
+SESSIONS, MINIMUM_EFFECT = 10, math.log(1.03)
+NOISES = (0.005, 0.01, 0.02)
+SENTINEL_NOISE, SENTINEL_NOISE_IN_TESTS = 0.008, 0.02
+
+
+def drawn_sessions(noise: float, runs: int, sessions: int = SESSIONS, seed: int = 4) -> tuple[Any, Any, Any]:
+    """Return baselines [runs, sessions], and the two sessions of a gate [runs], all of one machine."""
+    drawn = np.random.default_rng(seed).normal(0, noise, (runs, sessions + 2))
+    return drawn[:, :sessions], drawn[:, sessions], drawn[:, sessions + 1]
+
+
+def share_that_fails(noise: float, effect: float = 0.0, *, runs: int, sessions: int = SESSIONS) -> float:
+    """Return how often a figure is called a regression that is slower by `effect`, or not at all."""
+    baseline, first, second = drawn_sessions(noise, runs, sessions)
+    prediction = predict(baseline, MINIMUM_EFFECT)
+    judged = ~(spreads_too_wide(prediction) | falls_into_two(baseline, MINIMUM_EFFECT))
+    slower = math.log1p(effect) - prediction.centre
+    return float((judged & is_confirmed(prediction, first + slower, second + slower)).mean())
+
+
+def share_of_alarms_under_two_clocks(
+    noise: float, slower: float, often: float, *, runs: int, watched: bool = True
+) -> float:
+    """Return how often a clock with two states is taken for a regression.
+
+    Each session runs at one of two clocks, `slower` by chance `often`; so do its sentinel workloads, if `watched`.
+    """
+    draw = np.random.default_rng(7)
+    clock = slower * (draw.random((runs, SESSIONS + 2)) < often)
+    stage, sentinel = clock + draw.normal(0, noise, clock.shape), clock + draw.normal(0, SENTINEL_NOISE, clock.shape)
+    baseline, of_sentinel = stage[:, :SESSIONS], sentinel[:, :SESSIONS]
+    prediction, expected = predict(baseline, MINIMUM_EFFECT), predict(of_sentinel, MINIMUM_EFFECT)
+    judged = ~(falls_into_two(baseline, MINIMUM_EFFECT) | spreads_too_wide(prediction))
+    if watched:
+        judged &= ~falls_into_two(of_sentinel, MINIMUM_EFFECT)
+        for session in (SESSIONS, SESSIONS + 1):
+            judged &= ~is_beyond(expected, np.abs(sentinel[:, session] - expected.centre))
+    loss = stage[:, SESSIONS:] - prediction.centre[:, None]
+    return float((judged & is_confirmed(prediction, loss[:, 0], loss[:, 1])).mean())
+
+
+def share_that_fails_on_a_busy_machine(
+    noise: float,
+    effect: float = 0.0,
+    *,
+    runs: int,
+    busy: float = 0.10,
+    later: float = 0.0,
+    sessions: int = 20,
+    minimum_effect: float = MINIMUM_EFFECT,
+    follows: bool = True,
+) -> float:
+    """Return how often a time is called a regression whose machine is slower from session to session by `busy`.
+
+    The time follows that a little more than the workloads beside it, each of which has a noise of its own. `later`: by
+    how much the machine is slower in the sessions of the gate than in those of the baseline.
+    """
+    draw = np.random.default_rng(11)
+    of_gate = np.arange(sessions + 2) >= sessions
+    speed = draw.normal(0, busy, (runs, sessions + 2)) + later * of_gate
+    beside = speed[..., None] + draw.normal(0, SENTINEL_NOISE_IN_TESTS, (*speed.shape, len(IN_TESTS)))
+    time = math.log1p(effect) * of_gate + 1.2 * speed + draw.normal(0, noise, speed.shape)
+    baseline, known = time[:, :sessions], beside[:, :sessions]
+    first, second = (
+        predict(baseline, minimum_effect, conditions=(known, beside[:, at]), follows=follows) for at in (-2, -1)
+    )
+    judged = ~(spreads_too_wide(first) | falls_into_two(first.residuals, minimum_effect))
+    judged &= ~(is_unheard_of(first) | is_unheard_of(second))
+    losses = time[:, -2] - first.centre, time[:, -1] - second.centre
+    both = is_beyond(first, losses[0]) & is_beyond(second, losses[1]) & (sum(losses) / 2 > second.limit_of_mean)
+    return float((judged & both).mean())

@@ -1,0 +1,51 @@
+"""Stage 2 beside transformers' PIL processor: 8 frames of 1440x1080 to 224 pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fixtures.pixels.processor import PixelProcessor
+from fixtures.pixels.settings import PROCESSORS, clip_settings
+from fixtures.scenes.scene import Scene
+
+FRAMES, WIDTH, HEIGHT, SIDE = 8, 1440, 1080, 224
+TIMES_FASTER = {"torch": 6.5, "pil": 1.9}
+"""The goals: how many times faster than the library's PIL processor."""
+LIBRARY = "CLIPImageProcessorPil"
+
+Frames = list[NDArray[np.uint8]]
+
+
+def stage2_ways() -> dict[str, Callable[[], Tensor]]:
+    """Each of our processors and the library's on the same frames; `pil` was seen to give the library's bits."""
+    scene = Scene.random(0, WIDTH, HEIGHT)
+    frames = [scene.render(scene.seconds * number / FRAMES) for number in range(FRAMES)]
+    ours = {each: PixelProcessor(clip_settings(SIDE), each, torch.device("cpu"), torch.float32) for each in PROCESSORS}
+    ways: dict[str, Callable[[], Tensor]] = {
+        each: partial(_ours, processor, frames) for each, processor in ours.items()
+    }
+    ways[LIBRARY] = partial(_library(), frames)
+    assert torch.equal(ways["pil"](), ways[LIBRARY]()), "other pixels: the times cannot be compared"
+    return ways
+
+
+def _ours(processor: PixelProcessor, frames: Frames) -> Tensor:
+    return processor.normalised(processor.resized(frames))
+
+
+def _library() -> Callable[[Frames], Tensor]:
+    from transformers import CLIPImageProcessorPil
+
+    processor = CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
+
+    def pixels(frames: Frames) -> Tensor:
+        found: Tensor = processor(images=frames, return_tensors="pt", input_data_format="channels_last").pixel_values
+        return found
+
+    return pixels

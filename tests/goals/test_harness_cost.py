@@ -1,0 +1,153 @@
+"""What the harness adds: the time between two rounds that is neither the stage nor its input, and its import."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from harness.figures.summary import mean, median
+from harness.measuring.memory import HostMemory
+from harness.measuring.progress import Progress, Quiet, TerminalBar
+from harness.measuring.rounds import Benchmark
+from harness.measuring.stage_measurement import StageRun
+from harness.options import RoundsPlan
+from harness.records.journal import Journal
+from harness.stages import STAGES
+from tests import ROOT
+from tests.goals.goal_table import GoalRow, GoalTable
+from tests.goals.long_stub_run import a_pass
+
+LONG_STAGE_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class StubSample:
+    """A sample of nothing."""
+
+    id: str
+
+
+@dataclass(slots=True)
+class StubStages:
+    """Stages of known length: the measured one sleeps `seconds`, the others take no time. Notes when it worked."""
+
+    seconds: float
+    busy: list[tuple[float, float]] = field(default_factory=list)
+
+    def calls(self) -> dict[str, Any]:
+        """Return the five stages; `preprocess` is the one to measure."""
+        return dict.fromkeys(STAGES, lambda value: value) | {"preprocess": self._work}
+
+    def work(self, _stage: str, _given: Any, _output: Any) -> None:
+        """Say nothing of it."""
+
+    def gaps_s(self) -> list[float]:
+        """Return the times between two calls of the measured stage."""
+        return [start - end for (_, end), (start, _) in zip(self.busy, self.busy[1:], strict=False)]
+
+    def _work(self, value: Any) -> Any:
+        start = time.perf_counter()
+        if self.seconds:
+            time.sleep(self.seconds)
+        self.busy.append((start, time.perf_counter()))
+        return value
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[GoalTable]:
+    """All rows of this topic; written when the last test is through."""
+    rows = GoalTable("harness_cost")
+    yield rows
+    rows.write()
+
+
+def test_cost_between_two_rounds(benchmark: Benchmark, table: GoalTable) -> None:
+    """A stage whose input is at hand: all that passes between two of its calls is ours and pytest-benchmark's."""
+    gaps = _gaps_s(benchmark, StubStages(0.0), rounds=250, progress=Quiet())
+    table.rows.append(GoalRow("cost a timed round, median", 1000 * median(gaps), "ms", "under 1 ms", len(gaps)))
+    table.rows.append(GoalRow("cost a timed round, mean", 1000 * mean(gaps), "ms", "under 1 ms", len(gaps)))
+
+
+@pytest.mark.parametrize("where", ["no terminal", "a bar on a terminal"])
+def test_cost_of_a_long_stage(where: str, benchmark: Benchmark, table: GoalTable) -> None:
+    """The share of a stage of 100 ms; with a bar, a drawing falls into every other pause between two rounds."""
+    with _terminal() as terminal:
+        progress = Quiet() if where == "no terminal" else TerminalBar(terminal, "stub")
+        gaps = _gaps_s(benchmark, StubStages(LONG_STAGE_S), rounds=10, progress=progress)
+        progress.stop()
+    share = 100 * mean(gaps) / LONG_STAGE_S
+    table.rows.append(GoalRow(f"cost a round, of a 100 ms stage, {where}", share, "%", "under 1 %", len(gaps)))
+
+
+def test_cost_of_a_journal_line(tmp_path: Path, table: GoalTable) -> None:
+    """One line a sample of the whole pass, on the disk before the next sample starts."""
+    journal, seconds = Journal(tmp_path / "journal.jsonl"), []
+    for number in range(200):
+        start = time.perf_counter()
+        journal.append(a_pass(str(number)))
+        seconds.append(time.perf_counter() - start)
+    journal.close()
+    assert len((tmp_path / "journal.jsonl").read_bytes().splitlines()) == len(seconds)
+    what = "a journal line on disk (whole pass, once a sample)"
+    table.rows.append(GoalRow(what, 1000 * median(seconds), "ms", "none", len(seconds)))
+
+
+def test_import_of_the_harness(table: GoalTable) -> None:
+    """A fresh interpreter, with and without the import; the difference of the medians."""
+    bare, full = [], []
+    for _ in range(11):
+        bare.append(_interpreter_s("pass"))
+        full.append(_interpreter_s("import harness.session.plugin"))
+    import_ms = 1000 * (median(full) - median(bare))
+    pytest_ms = 1000 * (median([_interpreter_s("import pytest") for _ in range(11)]) - median(bare))
+    assert import_ms > 0
+    table.rows.append(
+        GoalRow(
+            "import of harness.session.plugin without pytest's own", import_ms - pytest_ms, "ms", "under 100 ms", 11
+        )
+    )
+
+
+def _gaps_s(benchmark: Benchmark, stages: StubStages, rounds: int, progress: Progress) -> list[float]:
+    """Measure the stub, and return the seconds between one timed round's work and the next one's."""
+    samples = [StubSample(str(number)) for number in range(8)]
+    run = StageRun(benchmark, stages.calls(), "preprocess", stages.work, HostMemory(), progress)
+    measured = run.measure(samples, RoundsPlan(rounds, rounds, enough_s=0))
+    assert len(measured.round_s) == rounds * len(samples)
+    return stages.gaps_s()[len(samples) : len(samples) + len(measured.round_s) - 1]
+
+
+@contextmanager
+def _terminal() -> Iterator[IO[str]]:
+    """A terminal of our own, whose other end is read and forgotten."""
+    ours, theirs = pty.openpty()
+    reader = threading.Thread(target=lambda: [None for _ in iter(lambda: _read_some(ours), b"")], daemon=True)
+    reader.start()
+    with os.fdopen(theirs, "w", encoding="utf-8") as terminal:
+        yield terminal
+    reader.join(timeout=10)
+    os.close(ours)
+
+
+def _read_some(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:  # the other end was closed
+        return b""
+
+
+def _interpreter_s(program: str) -> float:
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, timeout=60)
+    return time.perf_counter() - start

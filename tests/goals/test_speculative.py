@@ -1,0 +1,187 @@
+"""When does a draft pay? Costs and speed-ups of speculative decoding at the size of 7B, beside what they predict.
+
+By the library's own loop and by the engine of captured graphs. `--device cpu` rehearses it with small models: the rows
+are printed, and none is written into docs/measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from fixtures.model_sets.loading import ModelSettings, pipeline_loaders
+from fixtures.models.staged import StagedBase
+from fixtures.system.devices import use_threads_for
+from harness.figures.speculation_cost import Costs, least_break_even, predicted_speedup
+from harness.figures.summary import median
+from harness.measuring import clock
+from harness.measuring.speculation_pace import Paces, measure_paces
+from harness.session.session import Session
+from perf_tests.gpu_needs import missing_gpu
+from tests.goals.goal_table import MEASURED, GoalRow, GoalTable
+from tests.goals.scripted_pairs import DraftKind, Outcome, ScriptedPairs, context_of_two, total
+
+TARGET, DRAFT = "videollava", "egpt"
+ENGINES = ("eager", "graph")
+TARGET_GB, PAIR_GB = 20, 40
+LENGTH = 48
+REQUESTS = 3
+TURNS, TURNS_OF_A_DRAFT, LONGEST_OF_A_DRAFT = 6, 4, 8
+# Acceptance, gamma and share of the target's layers: cheap drafts that are right now and then, dear ones that are right
+# mostly, and on either side of where they pay.
+SCRIPTED = ((1 / 32, 0.6, 4), (1 / 32, 0.8, 8), (1 / 8, 0.6, 4), (1 / 8, 0.8, 4), (1 / 2, 0.9, 4))
+
+
+@pytest.fixture(scope="module")
+def device(session: Session) -> Iterator[str]:
+    """A GPU, unless the CPU was named for a rehearsal."""
+    chosen = session.options.device or "cuda"
+    reason = missing_gpu(TARGET_GB, 1, chosen) if chosen.startswith("cuda") else None
+    if reason:
+        pytest.skip(f"{reason}; --device cpu rehearses it with small models")
+    clock.use_device(chosen)
+    use_threads_for(_model_set(chosen), chosen)
+    yield chosen
+    clock.use_device("cpu")
+
+
+@pytest.fixture(scope="module")
+def table(device: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoalTable]:
+    """All rows of this topic; written when the last test is through."""
+    rehearsal: Path = tmp_path_factory.mktemp("rehearsal")
+    rows = GoalTable("speculative", device, folder=rehearsal if device == "cpu" else MEASURED)
+    yield rows
+    rows.write()
+
+
+@pytest.fixture(scope="module")
+def loaded(device: str) -> dict[str, StagedBase]:
+    """Models by key, loaded on their first use."""
+    return {TARGET: _loaded(device, TARGET)}
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def pairs(loaded: dict[str, StagedBase], request: pytest.FixtureRequest) -> ScriptedPairs:
+    """One target; its drafts are its own first layers, so that a card for one model is enough."""
+    return ScriptedPairs(loaded[TARGET], request.param, LENGTH)
+
+
+@pytest.fixture(scope="module")
+def target_paces(pairs: ScriptedPairs, device: str) -> Paces:
+    """What a step of the target and a pass over 1 to 32 tokens take."""
+    turns = TURNS if device != "cpu" else 1
+    return measure_paces(pairs.context(pairs.request(0), DraftKind(1, 0.5, 1)), turns=turns)
+
+
+def test_verifying_many_tokens(pairs: ScriptedPairs, target_paces: Paces, table: GoalTable) -> None:
+    """v: what the paper takes for 1."""
+    dtype = pairs.loaded.facts().dtype
+    step_s = median(target_paces.step_s)
+    steps = len(target_paces.step_s)
+    table.rows.append(
+        GoalRow(f"{pairs.engine}, {dtype}: a decoding step of {TARGET}", 1000 * step_s, "ms", "none", steps)
+    )
+    for count, seconds in target_paces.verify_s.items():
+        what = f"{pairs.engine}, {dtype}: v, a pass over {count} tokens"
+        table.rows.append(GoalRow(what, median(seconds) / step_s, "steps of the target", "none", len(seconds)))
+
+
+def test_speedups_of_drafts_whose_cost_and_acceptance_are_set(
+    pairs: ScriptedPairs, target_paces: Paces, table: GoalTable
+) -> None:
+    """Measured beside predicted, on whichever side of 1; an answer may part from the target's at a near tie alone."""
+    requests = [pairs.request(seed) for seed in range(REQUESTS)]
+    costs: dict[int, Costs] = {}
+    outcomes: list[Outcome] = []
+    for kind in _kinds(pairs.layers):
+        if kind.layers not in costs:
+            context = pairs.context(requests[0], kind)
+            costs[kind.layers] = _costs(
+                target_paces, measure_paces(context, turns=TURNS_OF_A_DRAFT, longest=LONGEST_OF_A_DRAFT)
+            )
+            del context
+            _add_costs(table, pairs, kind, costs[kind.layers])
+        pairs.outcome(requests[0], kind, seed=0)  # the first time through is not counted
+        found = [pairs.outcome(features, kind, seed) for seed, features in enumerate(requests)]
+        _add_speedups(table, f"{pairs.engine}: {kind.described(pairs.layers)}", costs[kind.layers], found)
+        outcomes += found
+    partings = [each.parting for each in outcomes if each.parting]
+    share = 1 - len(partings) / len(outcomes)
+    table.rows.append(
+        GoalRow(
+            f"{pairs.engine}: answers that are the target's own",
+            share,
+            "share",
+            "all others part at near ties",
+            len(outcomes),
+        )
+    )
+    assert all(each.is_near_tie for each in partings), partings
+
+
+@pytest.mark.parametrize("by", ENGINES)
+def test_cost_of_the_real_draft(by: str, device: str, loaded: dict[str, StagedBase], table: GoalTable) -> None:
+    """C of EventGPT: both models in memory, each behind its own prompt."""
+    reason = missing_gpu(PAIR_GB, 1, device) if device != "cpu" else None
+    if reason:
+        pytest.skip(f"two models of 7B at a time: {reason}")
+    if DRAFT not in loaded:
+        loaded[DRAFT] = _loaded(device, DRAFT)
+    context = context_of_two(loaded[TARGET].by(by), loaded[DRAFT].by(by))
+    paces = measure_paces(context, turns=TURNS_OF_A_DRAFT, longest=LONGEST_OF_A_DRAFT)
+    step_s, draft_s = median(paces.step_s), median(paces.draft_step_s)
+    what = f"{by}: c of {DRAFT} ({context.draft_context} positions) beside {TARGET} ({context.target_context})"
+    row = GoalRow(what, draft_s / step_s, "steps of the target", "none", len(paces.step_s))
+    table.rows.append(row)
+
+
+def _model_set(device: str) -> str:
+    return "tiny" if device == "cpu" else "full"
+
+
+def _loaded(device: str, key: str) -> StagedBase:
+    settings = ModelSettings(model_set=_model_set(device), device=device)
+    return cast("StagedBase", pipeline_loaders(settings, [key])[key]())
+
+
+def _kinds(layers: int) -> list[DraftKind]:
+    scripted = [DraftKind(max(1, round(share * layers)), acceptance, gamma) for share, acceptance, gamma in SCRIPTED]
+    return [DraftKind(layers, None, 4), *scripted]
+
+
+def _costs(of_target: Paces, of_draft: Paces) -> Costs:
+    """V from the target's own measurement, c beside steps of the target that were taken in turn with it."""
+    step_s = median(of_target.step_s)
+    return Costs(
+        step_s=step_s,
+        c=median(of_draft.draft_step_s) / median(of_draft.step_s),
+        v={count: median(seconds) / step_s for count, seconds in of_target.verify_s.items()},
+    )
+
+
+def _add_costs(table: GoalTable, pairs: ScriptedPairs, kind: DraftKind, costs: Costs) -> None:
+    draft = "the target itself" if kind.acceptance is None else f"{kind.layers} of {pairs.layers} layers"
+    table.rows.append(
+        GoalRow(f"{pairs.engine}: c of {draft}", costs.c, "steps of the target", "none", TURNS_OF_A_DRAFT)
+    )
+    least = least_break_even(costs)
+    if least is not None:
+        what = f"{pairs.engine}: acceptance at which {draft} break even, gamma {least[0]}"
+        table.rows.append(GoalRow(what, least[1], "share", "none", TURNS_OF_A_DRAFT))
+
+
+def _add_speedups(table: GoalTable, draft: str, costs: Costs, outcomes: Sequence[Outcome]) -> None:
+    rounds = [each for outcome in outcomes for each in outcome.rounds]
+    decoding = total(outcomes, "alone_decode_s") / total(outcomes, "loop_s")
+    predicted = predicted_speedup(rounds, costs)
+    assert predicted is not None
+    count, formula = len(outcomes), f"tau / (gamma c + v) = {predicted:.3g}"
+    what, goal = f"{draft}, decoding", "as predicted"
+    row = GoalRow(what, decoding, "times", goal, count, formula, predicted, decoding / predicted)
+    table.rows.append(row)
+    alone = total(outcomes, "alone_prompt_s", "alone_decode_s")
+    both = total(outcomes, "pair_prompts_s", "loop_s")
+    table.rows.append(GoalRow(f"{draft}, with the prompts read", alone / both, "times", "none", count))

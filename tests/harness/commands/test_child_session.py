@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.commands.child_session import PytestArguments, run_session
+from harness.errors import RunFolderError
+
+
+def test_words_that_are_not_ours_are_handed_on_as_they_are() -> None:
+    words = ["perf_tests", "-k", "load and not egpt", "--max_samples=2", "-p", "no:terminal"]
+    arguments = PytestArguments.parse(words)
+    command = arguments.command(Path("/out"), "--gate")
+    assert command[:3] == [sys.executable, "-m", "pytest"]
+    assert command[3 : 3 + len(words)] == words
+    assert command[3 + len(words) :] == [
+        "--output-dir=/out", f"--baselines={Path.cwd() / 'baselines'}", "--rounds=20", "--measurement_time=1",
+        "--gate",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [["--output-dir=mine"], ["--output_dir", "mine"]])
+def test_the_folder_that_was_named_is_used(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = PytestArguments.parse([*words, "--baselines=mine/baselines"])
+    assert arguments.new_folder() == tmp_path / "mine"
+    assert arguments.baselines == tmp_path / "mine" / "baselines"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "journal.jsonl").touch()
+    with pytest.raises(RunFolderError, match="is not empty"):
+        arguments.new_folder()
+
+
+@pytest.mark.parametrize(
+    "words", [["--rounds=3"], ["--rounds", "3"], ["--measurement_time=2"], ["--measurement-time", "2"]]
+)
+def test_rounds_that_were_given_stay(words: list[str]) -> None:
+    command = PytestArguments.parse(words).command(Path("/out"))
+    assert not {"--rounds=20", "--measurement_time=1"} & set(command)
+
+
+def test_a_second_session_leaves_the_files_of_the_first_alone() -> None:
+    words = ["perf_tests", "--benchmark-json", "mine.json", "--output_json=mine", "--benchmark-autosave", "-k", "load"]
+    assert PytestArguments.parse(words).without_other_outputs().words == ("perf_tests", "-k", "load")
+
+
+def test_a_session_gives_its_status_and_its_words_to_the_log(tmp_path: Path) -> None:
+    code = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(7)"
+    with (tmp_path / "log").open("wb") as log:
+        assert run_session([sys.executable, "-c", code], log) == 7
+    assert set((tmp_path / "log").read_text().split()) == {"out", "err"}

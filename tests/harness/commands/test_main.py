@@ -1,0 +1,161 @@
+"""`python -m harness`, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness.__main__ import main
+from harness.legacy.writing import read_legacy
+from harness.records.lines import AttemptRecord, EndRecord, JournalLine, OutcomeRecord, PassRecord
+from tests import ROOT
+from tests.harness.made_runs import ENVIRONMENT, STARTED_AT, failed_pass, header, whole_pass
+
+JOURNAL = ROOT / "tests" / "harness" / "files" / "run_v1.jsonl"
+LEGACY_NAME = "EventGPT_Instruction_Subset_results_n2_20260304_050607.json"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The folder of a run of which nothing but the journal is left."""
+    shutil.copy(JOURNAL, tmp_path / "journal.jsonl")
+    return tmp_path
+
+
+def typed(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "harness", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_merge_makes_a_runs_files_from_its_journal_alone(folder: Path) -> None:
+    done = typed("merge", folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[:2] == [str(folder / "run.json"), str(folder / LEGACY_NAME)]
+    first, second = read_legacy(folder / LEGACY_NAME)
+    assert first["egpt"] == 'Ein Auto, 一辆车, "STOP"'
+    assert (first["egpt_time"], first["videollava_time"]) == (3.875, 9.25)
+    assert (first["videollava_acceptance_matched"], first["videollava_acceptance_compared"]) == (2, 3)
+    assert second["videollava_error"] == "SampleError: s2: no frames\nin it"
+    assert json.loads((folder / "run.json").read_text())["end"]["exit_status"] == 1
+
+
+ENDED, STOPPED = EndRecord(STARTED_AT, 0, "recorded"), EndRecord(STARTED_AT, 2, "a signal")
+
+
+def by_two_ranks(folder: Path, first: EndRecord | None, second: EndRecord | None, *more: JournalLine) -> Path:
+    """Each of two ranks has measured a sample."""
+    attempt = AttemptRecord(STARTED_AT, {}, rank=1, world_size=2)
+    begun = header(("s1", "s2"), models=("egpt",), environment=ENVIRONMENT | {"world_size": 2})
+    journals = {
+        "journal.jsonl": [begun, whole_pass("egpt", "s1"), *more, first],
+        "journal.1.jsonl": [attempt, whole_pass("egpt", "s2", rank=1), second],
+    }
+    for name, lines in journals.items():
+        content = b"".join(msgspec.json.encode(line) + b"\n" for line in lines if line is not None)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("ends", "more", "status"),
+    [
+        ((ENDED, ENDED), (), 0),
+        ((ENDED, None), (), 1),
+        ((ENDED, STOPPED), (), 1),
+        ((ENDED, ENDED), (failed_pass("egpt", "s3"),), 1),
+        ((ENDED, ENDED), (OutcomeRecord("test_whole[egpt]", "failed", "no such model"),), 1),
+        ((ENDED, ENDED), (OutcomeRecord("test_load[egpt]", "deselected", "under torchrun"),), 0),
+    ],
+)
+def test_merge_gives_the_verdict_on_a_run_by_ranks(
+    ends: tuple[EndRecord | None, EndRecord | None], more: tuple[JournalLine, ...], status: int, tmp_path: Path
+) -> None:
+    done = typed("merge", by_two_ranks(tmp_path, *ends, *more))
+    assert (done.returncode, done.stderr) == (status, "")
+    assert f"exit status {status}: " in done.stdout
+    run = json.loads((tmp_path / "run.json").read_text())
+    assert (run["end"]["exit_status"], len(run["passes"])) == (status, 2 + _passes(more))
+
+
+def _passes(lines: tuple[JournalLine, ...]) -> int:
+    return sum(isinstance(line, PassRecord) for line in lines)
+
+
+def test_merge_of_a_killed_run_says_how_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").write_bytes(msgspec.json.encode(header()) + b"\n")
+    done = typed("merge", tmp_path)
+    assert done.returncode == 0
+    assert f"--resume={tmp_path} goes on with it" in done.stdout
+
+
+def test_merge_says_what_is_wrong_and_ends_with_2_where_there_is_no_journal(tmp_path: Path) -> None:
+    done = typed("merge", tmp_path / "gone")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"python -m harness: {tmp_path / 'gone' / 'journal.jsonl'}: cannot be read")
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+
+
+def test_merge_imports_neither_torch_nor_pytest(folder: Path) -> None:
+    code = (
+        f"import sys; from harness.__main__ import main; main(['merge', {str(folder)!r}]); "
+        "print({'torch', 'pytest', 'transformers'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_merge_of_a_journal_that_was_cut_short_keeps_what_was_finished(folder: Path) -> None:
+    journal = folder / "journal.jsonl"
+    content = journal.read_bytes()
+    journal.write_bytes(content[: content.index(b'"record":"pass","sample":"s2"')])
+    assert main(["merge", str(folder)]) == 0
+    first, second = read_legacy(folder / LEGACY_NAME)
+    assert (first["id"], first["egpt_time"]) == ("s1", 3.875)
+    assert "egpt_time" not in second
+    assert json.loads((folder / "run.json").read_text())["end"] is None
+
+
+def test_merge_writes_the_legacy_file_where_it_is_told(folder: Path, tmp_path: Path) -> None:
+    assert main(["merge", str(folder), "--output_json", str(tmp_path / "a.json")]) == 0
+    assert main(["merge", str(folder), "--output-json", str(tmp_path / "b.json")]) == 0
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert not (folder / LEGACY_NAME).exists()
+
+
+def test_merge_leaves_the_journal_as_it_is_and_may_be_repeated(folder: Path) -> None:
+    before = (folder / "journal.jsonl").read_bytes()
+    contents = []
+    for _ in range(2):
+        assert main(["merge", str(folder)]) == 0
+        contents.append((folder / LEGACY_NAME).read_bytes())
+    assert contents[0] == contents[1]
+    assert (folder / "journal.jsonl").read_bytes() == before
+
+
+def test_merge_of_a_run_without_a_finished_sample_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    journal = folder / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes().split(b"\n")[0] + b"\n")
+    assert main(["merge", str(folder)]) == 0
+    assert "no legacy result file: no sample was finished" in capsys.readouterr().out
+
+
+def test_damage_is_named_by_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    journal = folder / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes().replace(b'"record":"model"', b'"record":"mode"', 1))
+    assert main(["merge", str(folder)]) == 2
+    assert "journal.jsonl, line 2: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["split"], ["merge"]])
+def test_a_command_that_is_not_there_is_a_usage_error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: python -m harness" in capsys.readouterr().err

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.figures.agreement import Agreement, expected_tokens, positionwise, theoretical_speedup, token_weighted
+
+# Few different tokens, so that many positions match.
+TOKENS = st.lists(st.integers(0, 3), max_size=30)
+RATES = st.floats(0, 1)
+GAMMAS = st.integers(1, 40)
+
+
+@given(TOKENS, TOKENS)
+def test_rate_is_a_share_of_the_shorter_answer(draft: list[int], target: list[int]) -> None:
+    found = positionwise(draft, target)
+    assert 0 <= found.rate <= 1
+    assert 0 <= found.matched <= found.compared == min(len(draft), len(target))
+
+
+@given(TOKENS, TOKENS)
+def test_neither_answer_is_preferred(draft: list[int], target: list[int]) -> None:
+    assert positionwise(draft, target) == positionwise(target, draft)
+
+
+@given(TOKENS.filter(bool), TOKENS)
+def test_an_answer_agrees_with_itself_and_with_its_own_continuation(tokens: list[int], more: list[int]) -> None:
+    assert positionwise(tokens, tokens).rate == 1
+    assert positionwise(tokens, tokens + more) == Agreement(len(tokens), len(tokens))
+
+
+@given(TOKENS, TOKENS)
+def test_matches_are_those_of_a_loop_over_positions(draft: list[int], target: list[int]) -> None:
+    matched = 0
+    for position in range(min(len(draft), len(target))):
+        if draft[position] == target[position]:
+            matched += 1
+    assert positionwise(draft, target).matched == matched
+
+
+def test_one_token_too_many_at_the_start_undoes_the_agreement() -> None:
+    assert positionwise([1, 2, 3, 4], [0, 1, 2, 3, 4]).rate == 0
+
+
+def test_nothing_compared_is_a_rate_of_zero() -> None:
+    assert positionwise([], [1, 2]).rate == 0
+    assert token_weighted([]) == 0
+    assert token_weighted([Agreement(0, 0)]) == 0
+
+
+def test_long_answers_weigh_more_over_all_tokens_together() -> None:
+    short, long = Agreement(1, 1), Agreement(0, 9)
+    assert token_weighted([short, long]) == 0.1
+    assert (short.rate + long.rate) / 2 == 0.5
+
+
+@given(st.lists(st.tuples(TOKENS, TOKENS), max_size=5))
+def test_token_weighted_rate_is_the_rate_of_all_positions_in_a_row(pairs: list[tuple[list[int], list[int]]]) -> None:
+    agreements = [positionwise(draft, target) for draft, target in pairs]
+    both = [positionwise(draft[: len(target)], target[: len(draft)]) for draft, target in pairs]
+    row = positionwise(
+        [token for draft, target in pairs for token in draft[: len(target)]],
+        [token for draft, target in pairs for token in target[: len(draft)]],
+    )
+    assert token_weighted(agreements) == token_weighted(both) == row.rate
+
+
+@given(st.floats(0, 0.99), GAMMAS)
+def test_expected_tokens_are_those_of_the_closed_form(rate: float, gamma: int) -> None:
+    assert expected_tokens(rate, gamma) == pytest.approx((1 - rate ** (gamma + 1)) / (1 - rate), rel=1e-9)
+
+
+@given(GAMMAS)
+def test_expected_tokens_end_at_one_and_at_gamma_plus_one(gamma: int) -> None:
+    assert expected_tokens(0, gamma) == 1
+    assert expected_tokens(1, gamma) == gamma + 1
+
+
+@given(RATES, RATES, GAMMAS)
+def test_expected_tokens_grow_with_the_rate_and_with_gamma(one: float, other: float, gamma: int) -> None:
+    low, high = sorted((one, other))
+    slack = 1 + 1e-12
+    assert expected_tokens(low, gamma) <= expected_tokens(high, gamma) * slack
+    assert expected_tokens(low, gamma) <= expected_tokens(low, gamma + 1)
+    assert 1 <= expected_tokens(low, gamma) <= (gamma + 1) * slack
+
+
+@given(RATES, GAMMAS, st.floats(0, 10), st.floats(0, 10))
+def test_a_dearer_draft_is_never_worth_more(rate: float, gamma: int, one: float, other: float) -> None:
+    cheap, dear = sorted((one, other))
+    assert theoretical_speedup(rate, gamma, dear) <= theoretical_speedup(rate, gamma, cheap)
+
+
+def test_theoretical_speedup_of_the_old_headline_figures() -> None:
+    # E = 1 + 0.5 + 0.25 + ... = 1.96875 at gamma 5; c = 1.851 / 9.464
+    assert theoretical_speedup(0.5, 5, 1.851 / 9.464) == pytest.approx(1.96875 / (5 * 1.851 / 9.464 + 1), rel=1e-12)
+    assert theoretical_speedup(1, 5, 0) == 6
+    assert theoretical_speedup(0, 5, 1) == 1 / 6

@@ -1,0 +1,105 @@
+"""Stages beside the time that an ideal machine of the same rates would take for their work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.figures.roofline import floor_s, floors
+from harness.measuring import clock, device_rates
+from harness.records.lines import EngineRecord, MachineRecord, RunRecord, Work
+from harness.report.terminal import summary
+from tests.harness.made_runs import header, stage_test
+
+ENGINES = ("eager", "graph")
+MACHINE = MachineRecord(read_bytes_per_s=100.0, copy_bytes_per_s=80.0, operations_per_s={"float16": 1000.0})
+
+
+def run(*stages: Any, machine: MachineRecord | None = MACHINE) -> RunRecord:
+    return RunRecord(header=header(), stages=stages, machine=machine)
+
+
+def decode(seconds: dict[str, list[float]], work: dict[str, Work], **changes: Any) -> Any:
+    return stage_test("egpt", "decode", seconds, work=work, **changes)
+
+
+def test_the_floor_is_the_larger_of_moving_and_computing() -> None:
+    assert floor_s(Work(200, 1000, "float16"), MACHINE) == 2.0
+    assert floor_s(Work(200, 5000, "float16"), MACHINE) == 5.0
+
+
+def test_the_better_of_read_and_copy_is_the_bandwidth() -> None:
+    copies_faster = MachineRecord(80.0, 100.0, {"float16": 1000.0})
+    assert floor_s(Work(200, 0, "float16"), copies_faster) == floor_s(Work(200, 0, "float16"), MACHINE)
+
+
+def test_share_and_rates_of_decoding() -> None:
+    (found,) = floors(run(decode({"s1": [4.0, 8.0, 8.0]}, {"s1": Work(400, 100, "float16")})))
+    assert (found.bound_by, found.floor_s) == ("bandwidth", 4.0)
+    assert found.share == 0.5
+    assert (found.bytes_per_s, found.operations_per_s) == (50.0, 12.5)
+    # Four tokens are three steps, the first one being chosen from the prompt.
+    assert found.floor_ms_per_token == pytest.approx(4000 / 3)
+    assert found.tokens_per_s == pytest.approx(3 / 8)
+
+
+def test_a_stage_without_tokens_has_no_floor_a_token() -> None:
+    (found,) = floors(run(stage_test("egpt", "prefill", {"s1": [10.0]}, work={"s1": Work(1, 5000, "float16")})))
+    assert (found.bound_by, found.share) == ("compute", 0.5)
+    assert found.floor_ms_per_token is None
+    assert found.tokens_per_s is None
+
+
+def test_each_sample_is_held_against_its_own_work() -> None:
+    work = {"s1": Work(100, 0, "float16"), "s2": Work(300, 0, "float16")}
+    (found,) = floors(run(decode({"s1": [2.0], "s2": [6.0]}, work)))
+    assert found.share == 0.5
+
+
+@pytest.mark.parametrize(
+    ("stage", "machine"),
+    [
+        (decode({"s1": [1.0]}, {}), MACHINE),
+        (decode({"s1": [1.0]}, {"s1": Work(1, 1, "float32")}), MACHINE),
+        (decode({"s1": [1.0]}, {"s1": Work(1, 1, "float16")}), None),
+    ],
+    ids=["no work stated", "a type whose rate was not measured", "no rates, as in older files"],
+)
+def test_what_is_not_known_has_no_floor(stage: Any, machine: MachineRecord | None) -> None:
+    assert floors(run(stage, machine=machine)) == []
+
+
+def test_rates_count_what_was_moved_and_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter(range(1000))
+    monkeypatch.setattr(clock, "now", lambda: float(next(seconds)))
+    found = device_rates.measure("cpu", ["float32"])
+    assert found.read_bytes_per_s == 128 << 20
+    assert found.copy_bytes_per_s == 2 * (128 << 20)
+    assert found.operations_per_s == {"float32": 2 * 1024**3}
+
+
+def test_the_best_round_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([0.0, 5.0, 5.0, 7.0] + [10.0 * turn for turn in range(1, 100)])
+    monkeypatch.setattr(clock, "now", lambda: next(moments))
+    assert device_rates.measure("cpu", []).read_bytes_per_s == (128 << 20) / 2
+
+
+def test_the_summary_shows_shares_rates_and_engines(tmp_path: Any) -> None:
+    stages = [decode({"s1": [4e-3, 8e-3, 8e-3]}, {"s1": Work(4e9, 1e9, "float16")}, engine=each) for each in ENGINES]
+    facts = {"kernels": "Triton 3.6", "cache_class": "StaticCache", "captures": 3, "capture_s": 0.25, "compile_s": 7.0}
+    record = RunRecord(
+        header=header(engines=ENGINES),
+        stages=tuple(stages),
+        machine=MachineRecord(1e12, 0.8e12, {"float16": 5e14}),
+        engines=(EngineRecord("egpt", "graph", facts | {"compiled_graphs": 0, "uncaptured": 2}),),
+    )
+    lines = summary(record, tmp_path, [], width=100, color=False).splitlines()
+    assert "copy 800 GB/s, products of float16 500 TFLOP/s" in next(line for line in lines if "floor:" in line)
+    row = next(line.split() for line in lines if "decode graph" in line and "bandwidth" in line)
+    assert row == ["egpt", "decode", "graph", "4.000", "50.0", "bandwidth", "500", "0.125", "375"]
+    (engine,) = [line for line in lines if line.startswith("egpt graph: ")]
+    assert engine == (
+        "egpt graph: Triton 3.6, StaticCache, 3 graphs captured in 0.25 s, 7.0 s of compiling before; "
+        "2 calls of a shape too many for a graph"
+    )

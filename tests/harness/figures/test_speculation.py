@@ -1,0 +1,195 @@
+"""A log of speculative rounds: its four views, its intervals, and what they are worth on logs of known kind."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.figures.agreement import expected_tokens
+from harness.figures.speculation import by_place, by_request, pooled_share, speculation_figures, views
+from harness.figures.stages import MIB
+from harness.records.lines import RunRecord
+from harness.records.speculation import AgreementRecord, PartingRecord, RoundLog
+from harness.report.speculation_text import text, title
+from tests.harness.made_runs import agreement, cost, header, loaded, log, request
+
+
+@st.composite
+def rounds(draw: st.DrawFn) -> RoundLog:
+    drafted = draw(st.integers(0, 6))
+    accepted = draw(st.integers(0, drafted))
+    return RoundLog(drafted, accepted, draw(st.integers(1, accepted + 1)), 0.1, 0.2)
+
+
+def test_views_of_a_known_log_under_their_own_names() -> None:
+    found = views(log((4, 4), (4, 1), (2, 0)))
+    assert found.accepted_of_drafted == 5 / 10
+    assert found.conditional == 5 / 7  # two rejections; what lay behind them was never looked at
+    assert found.tokens_a_round == (5 + 2 + 1) / 3
+    assert found.survival == (2 / 3, 1 / 3, 1 / 3, 1 / 3)
+    assert found.conditional_at == (2 / 3, 1 / 2, 1.0, 1.0)
+
+
+@given(st.lists(rounds(), min_size=1, max_size=20))
+def test_views_stay_within_their_bounds(some: list[RoundLog]) -> None:
+    found = views(some)
+    assert list(found.survival) == sorted(found.survival, reverse=True)
+    assert 1 <= found.tokens_a_round <= 1 + max(each.accepted for each in some)
+    if found.conditional is not None and found.accepted_of_drafted is not None:
+        assert 0 <= found.accepted_of_drafted <= found.conditional <= 1
+
+
+@given(st.integers(1, 6), st.integers(1, 30))
+def test_a_draft_that_is_always_right_reaches_the_limit_and_no_more(gamma: int, count: int) -> None:
+    found = views(log(*[(gamma, gamma)] * count))
+    assert (found.accepted_of_drafted, found.conditional, found.tokens_a_round) == (1, 1, gamma + 1)
+
+
+def test_independent_proposals_give_the_textbook_length_of_a_round() -> None:
+    draw, share, gamma = Random(3), 0.7, 4
+    some = []
+    for _ in range(20_000):
+        accepted = 0
+        while accepted < gamma and draw.random() < share:
+            accepted += 1
+        some.append((gamma, accepted))
+    found = views(log(*some))
+    assert found.conditional == pytest.approx(share, abs=0.01)
+    assert found.tokens_a_round == pytest.approx(expected_tokens(share, gamma), rel=0.01)
+
+
+def test_an_interval_by_sample_covers_the_truth_about_as_often_as_it_says() -> None:
+    draw, covered = Random(5), 0
+    for _ in range(600):
+        shares = [draw.betavariate(6, 4) for _ in range(12)]
+        counts = [(sum(draw.random() < share for _ in range(40)), 40) for share in shares]
+        found = pooled_share(counts)
+        assert found.low is not None
+        assert found.high is not None
+        covered += found.low <= 0.6 <= found.high
+    assert 0.92 <= covered / 600 <= 0.98
+
+
+def test_one_sample_has_no_interval() -> None:
+    found = pooled_share([(3, 4)])
+    assert (found.value, found.low, found.high, found.excludes_zero) == (0.75, None, None, False)
+
+
+def run(*agreements: AgreementRecord, **fields: Any) -> RunRecord:
+    return RunRecord(header(options={"gamma": 4}), agreements=agreements, **fields)
+
+
+def test_wall_clock_is_the_ratio_of_totals_and_not_the_mean_of_ratios() -> None:
+    (found,) = speculation_figures(
+        run(speculations=(request("a", alone_s=10, pair_s=5), request("b", alone_s=2, pair_s=4)))
+    )
+    assert found.speedup is not None
+    assert found.speedup.value == 12 / 9
+    assert found.slower_share == 0.5
+
+
+def test_decoding_stands_beside_what_the_measured_costs_predict() -> None:
+    (found,) = speculation_figures(run(speculations=(request("a"),), speculation_costs=(cost(),)))
+    assert found.payoff is not None
+    assert (found.payoff.costs.c, found.payoff.costs.v[5]) == (0.25, 2.0)
+    assert found.payoff.predicted == pytest.approx(4.5 / (4 * 0.25 + 2))
+    assert found.decode_speedup == 3.0
+    assert found.residual == pytest.approx(3 / 1.5 - 1)
+
+
+def test_without_measured_costs_nothing_is_predicted() -> None:
+    (found,) = speculation_figures(run(speculations=(request("a"),)))
+    assert (found.payoff, found.residual, found.decode_speedup) == (None, None, 3.0)
+
+
+def test_each_request_has_one_voice_however_long_it_is() -> None:
+    found = by_request([log((4, 4)), log((4, 0), (4, 0)), ()])
+    assert found is not None
+    assert (found.accepted_of_drafted, found.conditional, found.tokens_a_round) == (0.5, 0.5, 3.0)
+
+
+@given(st.lists(st.lists(rounds(), max_size=12), max_size=4))
+def test_by_place_every_proposal_that_was_looked_at_is_counted_once(requests: list[list[RoundLog]]) -> None:
+    every = [each for one in requests for each in one]
+    found = by_place(requests)
+    rejected = sum(each.accepted < each.drafted for each in every)
+    assert sum(each.accepted for each in found) == sum(each.accepted for each in every)
+    assert sum(each.looked_at for each in found) == sum(each.accepted for each in every) + rejected
+
+
+def test_by_place_says_where_in_the_answer_the_proposals_stood() -> None:
+    # Places 1 to 4 and 6 to 9 are accepted, 11 to 14, then 16 and, rejected, 17.
+    found = by_place([log((4, 4), (4, 4), (4, 4), (4, 1))])
+    assert [(each.first, each.last, each.accepted, each.looked_at) for each in found] == [
+        (0, 15, 12, 12),
+        (16, 31, 1, 2),
+    ]
+
+
+def test_answers_that_part_at_a_near_tie_are_told_from_those_that_are_wrong() -> None:
+    tie, wrong = PartingRecord(3, 0.25, 0.5), PartingRecord(3, 0.75, 0.5)
+    requests = (request("a"), *(request(n, identical=False, parting=p) for n, p in (("b", tie), ("c", wrong))))
+    (found,) = speculation_figures(run(speculations=requests))
+    assert (found.identical, found.near_ties, found.requests) == (1, 1, 3)
+
+
+def test_memory_is_the_drafts_weights_and_what_a_request_takes_beyond_one_of_the_target() -> None:
+    (found,) = speculation_figures(
+        run(speculations=(request("a"),), speculation_costs=(cost(),), models=(loaded("egpt", 7), loaded("llava", 9)))
+    )
+    assert (found.draft_weights_bytes, found.added_peak_bytes) == (7 * MIB, 10 * MIB)
+
+
+def test_the_first_place_counts_for_nothing_since_no_draft_proposes_it() -> None:
+    (found,) = speculation_figures(run(agreement("a", (False, True, True), (True, False, True))))
+    assert (found.acceptance["own"].value, found.acceptance["shuffled"].value) == (1.0, 0.5)
+
+
+def test_lift_is_told_apart_from_nothing_by_pairs_of_the_same_sample() -> None:
+    always = [
+        agreement(str(n), (True, *[True] * n, False), (True, *[True] * (n - 1), False, False)) for n in (8, 9, 10)
+    ]
+    never = [agreement(str(n), (True, True, False), (True, n % 2 == 0, n % 2 == 1)) for n in range(6)]
+    (lifted,), (flat,) = speculation_figures(run(*always)), speculation_figures(run(*never))
+    assert lifted.lift is not None
+    assert lifted.lift.excludes_zero
+    assert flat.lift is not None
+    assert not flat.lift.excludes_zero
+
+
+def test_lines_for_people_name_every_figure() -> None:
+    (found,) = speculation_figures(
+        run(
+            agreement("a", (True, True, False), (True, False, False)),
+            speculations=(request("a"), request("b", identical=False, parting=PartingRecord(3, 0.25, 0.5))),
+            speculation_costs=(cost(),),
+            models=(loaded("egpt", 7),),
+        )
+    )
+    assert title(found) == "speculative decoding: egpt drafts for videollava (eager, gamma 4, 2 requests)"
+    assert text(found).splitlines() == [
+        "acceptance, teacher-forced, by what the draft sees:",
+        "  its pictures: 0.500",
+        "  another sample's: 0.000",
+        "vision lift, its pictures over another sample's: +0.500",
+        "0.875 of the drafted tokens were accepted, 0.875 of those looked at; 4.50 tokens a round, the target's own "
+        "included",
+        "mean of the requests: 0.875, 0.875 and 4.50",
+        "accepted of those looked at, by place in the answer: 0-15: 0.88",
+        "in decoding steps of the target (1e+03 ms): a drafted token c = 0.250; v for a pass over 1: 2.00, 2: 2.00, "
+        "4: 2.00, 6: 2.00, 8: 2.00, 16: 2.00, 32: 2.00 tokens",
+        "decoding alone: 3.00x; by tau / (gamma c + v) it should be 1.50x (+100 %)",
+        "gamma 4 pays from an acceptance of 0.741 on, no other gamma earlier; best gamma: 0, the target left alone",
+        "wall clock, everything charged: 2.000x (2.000 to 2.000); 0 % of the requests became slower; 1 of 2 answers "
+        "are the target's own, 1 part at a near tie",
+        "time to first token, target alone over pair: 0.500x (0.500 to 0.500)",
+        "memory: the draft's weights, 7 MiB, and 10 MiB more at the peak of a request",
+    ]
+
+
+def test_a_run_without_speculation_says_nothing_of_it() -> None:
+    assert speculation_figures(run()) == []

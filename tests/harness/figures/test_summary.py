@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import math
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.figures.summary import mean, mean_of_faster_half, median, quantile, summarize
+
+VALUES = st.lists(st.floats(0, 1e9, allow_subnormal=False), min_size=1, max_size=60)
+
+
+@given(VALUES, st.floats(0, 1))
+def test_quantile_is_numpys(values: list[float], share: float) -> None:
+    assert quantile(sorted(values), share) == pytest.approx(float(np.quantile(values, share)), rel=1e-9, abs=1e-9)
+
+
+@given(VALUES)
+def test_summary_is_numpys(values: list[float]) -> None:
+    summary = summarize(values)
+    expected = [float(each) for each in np.quantile(values, [0, 0.25, 0.5, 0.75, 1])]
+    found = [summary.minimum, summary.quartile_1, summary.median, summary.quartile_3, summary.maximum]
+    assert found == pytest.approx(expected, rel=1e-12)
+    assert summary.mean == pytest.approx(float(np.mean(values)), rel=1e-12)
+    assert summary.n == len(values)
+
+
+@given(VALUES, st.integers())
+def test_order_of_the_values_changes_nothing_not_even_in_the_last_place(values: list[float], seed: int) -> None:
+    shuffled = list(values)
+    Random(seed).shuffle(shuffled)
+    assert summarize(shuffled) == summarize(values)
+
+
+@given(VALUES, st.integers())
+def test_the_faster_half_is_the_same_in_whatever_order(values: list[float], seed: int) -> None:
+    shuffled = list(values)
+    Random(seed).shuffle(shuffled)
+    found = mean_of_faster_half(shuffled)
+    assert found == mean_of_faster_half(values)
+    assert min(values) * (1 - 1e-12) <= found <= median(values) * (1 + 1e-12)
+    assert mean_of_faster_half([2 * value for value in values]) == pytest.approx(2 * found)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"), [([5.0], 5.0), ([9.0, 1.0], 1.0), ([9.0, 1.0, 3.0], 2.0), ([8.0, 2.0, 4.0, 100.0], 3.0)]
+)
+def test_the_slower_half_has_no_say(values: list[float], expected: float) -> None:
+    assert mean_of_faster_half(values) == expected
+
+
+def test_what_slows_down_more_than_half_of_the_rounds_is_seen() -> None:
+    before = [10.0] * 10
+    assert mean_of_faster_half([20.0] * 5 + before[5:]) == mean_of_faster_half(before)
+    assert mean_of_faster_half([20.0] * 6 + before[6:]) > mean_of_faster_half(before)
+
+
+@given(VALUES)
+def test_summary_never_leaves_the_values_and_its_parts_are_in_order(values: list[float]) -> None:
+    summary = summarize(values)
+    parts = [summary.minimum, summary.quartile_1, summary.median, summary.quartile_3, summary.maximum]
+    assert parts == sorted(parts)
+    assert (parts[0], parts[-1]) == (min(values), max(values))
+    assert summary.minimum <= summary.mean * (1 + 1e-12)
+    assert summary.mean <= summary.maximum * (1 + 1e-12)
+
+
+@given(st.floats(1e-9, 1e9), st.integers(1, 60))
+def test_equal_values_have_no_spread(value: float, count: int) -> None:
+    summary = summarize([value] * count)
+    assert summary.median == summary.quartile_1 == summary.quartile_3 == value
+    assert summary.relative_spread == 0
+
+
+@given(VALUES)
+def test_median_of_the_summary_is_the_median(values: list[float]) -> None:
+    assert summarize(values).median == pytest.approx(median(values), rel=1e-15)
+
+
+def test_quartiles_are_interpolated_between_neighbours() -> None:
+    summary = summarize([4.0, 1.0, 3.0, 2.0])
+    assert (summary.quartile_1, summary.median, summary.quartile_3) == (1.75, 2.5, 3.25)
+    assert summary.relative_spread == 0.75 / 2.5
+
+
+def test_an_outlier_moves_the_mean_and_not_the_spread() -> None:
+    calm, wild = summarize([1.0, 2.0, 3.0, 4.0, 5.0]), summarize([1.0, 2.0, 3.0, 4.0, 500.0])
+    assert wild.relative_spread == calm.relative_spread
+    assert wild.mean > calm.mean
+
+
+def test_median_of_zero_has_no_relative_spread_and_does_not_raise() -> None:
+    assert summarize([0.0, 0.0, 1.0]).relative_spread == 0
+
+
+def test_mean_adds_exactly() -> None:
+    assert mean([1e16, 1.0, -1e16]) == 1 / 3
+    assert math.isclose(mean([0.1] * 10), 0.1, rel_tol=0)
+
+
+def test_nothing_has_no_summary() -> None:
+    with pytest.raises(ValueError, match="no values"):
+        summarize([])

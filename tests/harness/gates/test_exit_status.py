@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pytest
+
+from harness.gates.exit_status import exit_status
+
+NEVER_OURS = "pytest ended the run itself"
+FAILED = "a test failed or a limit was broken"
+
+
+@pytest.mark.parametrize("expects_figures", [True, False])
+@pytest.mark.parametrize("figures", [0, 1])
+@pytest.mark.parametrize("pytests", [2, 3, 4, 6])
+def test_pytests_own_ends_stay_as_they_are(pytests: int, figures: int, expects_figures: bool) -> None:
+    status = exit_status(pytests, expects_figures=expects_figures, figures=figures)
+    assert (status.code, status.reason) == (pytests, NEVER_OURS)
+
+
+@pytest.mark.parametrize(
+    ("pytests", "expects_figures", "figures", "code", "reason"),
+    [
+        (0, True, 1, 0, "no test failed"),
+        (0, True, 0, 10, "no figure was recorded"),
+        (0, False, 0, 0, "no test failed"),
+        (1, True, 1, 1, FAILED),
+        (1, True, 0, 1, FAILED),  # a failure says more than the figures that are missing for it
+        (1, False, 0, 1, FAILED),
+        (5, True, 0, 10, "no figure was recorded"),
+        (5, False, 0, 5, "pytest's own"),
+    ],
+)
+def test_first_that_holds_gives_the_status(
+    pytests: int, expects_figures: bool, figures: int, code: int, reason: str
+) -> None:
+    status = exit_status(pytests, expects_figures=expects_figures, figures=figures)
+    assert status.code == code
+    assert reason in status.reason
+
+
+def test_status_is_a_plain_number_that_a_journal_can_hold() -> None:
+    assert type(exit_status(pytest.ExitCode.OK, expects_figures=False, figures=0).code) in {int, pytest.ExitCode}

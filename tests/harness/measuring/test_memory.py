@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+
+import pytest
+
+from harness.measuring import memory
+from harness.measuring.memory import CudaMemory, HostMemory, meter_for
+from harness.records.quantities import MemoryPeak
+
+MIB = 1024 * 1024
+can_reset = pytest.mark.skipif(not memory.reset_host_peak(), reason="this kernel does not let the peak be reset")
+
+
+def allocate_and_free() -> None:
+    block = bytearray(b"x") * (64 * MIB)
+    del block
+
+
+def resident_bytes() -> int:
+    return next(
+        int(line.split()[1]) * 1024 for line in memory.STATUS.read_text().splitlines() if line.startswith("VmRSS:")
+    )
+
+
+@can_reset
+def test_host_peak_sees_what_was_allocated_and_freed_inside_the_call() -> None:
+    gc.collect()
+    before = resident_bytes()
+    peak = HostMemory().peak_while(allocate_and_free)
+    assert peak.host_bytes is not None
+    assert 60 * MIB < peak.host_bytes - before < 96 * MIB
+
+
+@can_reset
+def test_host_peak_does_not_see_what_was_freed_before_the_call() -> None:
+    allocate_and_free()
+    before = resident_bytes()
+    peak = HostMemory().peak_while(lambda: None)
+    assert peak.host_bytes is not None
+    assert peak.host_bytes - before < 16 * MIB
+
+
+@can_reset
+def test_host_peak_is_not_read_before_the_call_has_run() -> None:
+    held: list[bytearray] = []
+    peak = HostMemory().peak_while(lambda: held.append(bytearray(b"x") * (64 * MIB)))
+    assert peak.host_bytes is not None
+    assert peak.host_bytes >= 64 * MIB
+
+
+def test_peak_that_cannot_be_reset_is_none_and_the_call_still_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(memory, "CLEAR_REFERENCES", tmp_path / "missing" / "clear_refs")
+    calls: list[int] = []
+    assert HostMemory().peak_while(lambda: calls.append(1)) == MemoryPeak()
+    assert calls == [1]
+
+
+@pytest.mark.parametrize("content", [None, "Name:\tpython\nVmRSS:\t 12 kB\n"])
+def test_peak_that_the_system_does_not_tell_is_none(
+    content: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    status = tmp_path / "status"
+    if content:
+        status.write_text(content)
+    monkeypatch.setattr(memory, "STATUS", status)
+    assert memory.read_host_peak() is None
+
+
+def test_peak_is_in_bytes_though_the_kernel_counts_in_kib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    status = tmp_path / "status"
+    status.write_text("VmPeak:\t 999 kB\nVmHWM:\t   12 kB\nVmRSS:\t 8 kB\n")
+    monkeypatch.setattr(memory, "STATUS", status)
+    assert memory.read_host_peak() == 12 * 1024
+
+
+@can_reset
+def test_an_error_in_the_call_comes_through() -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        HostMemory().peak_while(fail)
+
+
+def test_each_device_has_its_meter() -> None:
+    assert meter_for("cpu") == HostMemory()
+    assert meter_for("cuda:1") == CudaMemory("cuda:1")

@@ -1,0 +1,58 @@
+"""The limit of a sample's time, with work that waits for nothing but the limit."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from harness.measuring import time_limit as limit
+from harness.measuring.time_limit import SampleTimeoutError, limited, time_limit
+
+AT_MOST_S = 30.0
+
+
+def wait() -> None:
+    end = time.monotonic() + AT_MOST_S
+    while time.monotonic() < end:
+        time.sleep(0.01)
+    pytest.fail("nothing ended the wait")
+
+
+def test_what_takes_too_long_is_ended_in_the_middle() -> None:
+    with pytest.raises(SampleTimeoutError, match=r"took longer than the 0\.05 s that --sample_timeout leaves it"):
+        limited(lambda _: wait(), 0.05)(None)
+
+
+def test_work_that_catches_everything_is_ended_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limit, "AGAIN_AFTER_S", 0.5)  # long beside what a busy machine takes for an assignment
+    caught = []
+
+    def stubborn(_: object) -> None:
+        try:
+            wait()
+        except Exception as error:
+            caught.append(error)
+        wait()
+
+    with pytest.raises(SampleTimeoutError):
+        limited(stubborn, 0.3)(None)
+    assert len(caught) == 1
+
+
+def test_what_ends_in_time_is_left_alone_and_so_is_what_follows() -> None:
+    before = signal.getsignal(signal.SIGALRM)
+    assert limited(lambda value: value + 1, 60.0)(1) == 2
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
+def test_an_error_of_the_work_is_its_own() -> None:
+    with pytest.raises(ValueError, match="no such file"), time_limit(60.0):
+        raise ValueError("no such file")
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_without_a_limit_nothing_is_wrapped() -> None:
+    assert limited(wait, None) is wait

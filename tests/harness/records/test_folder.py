@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from harness.errors import RunFolderError
+from harness.records.folder import LATEST, RESULTS, make_folder, planned_folder, point_latest_to, write_whole
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_file_is_written_whole_into_folders_that_were_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "run.json"
+    write_whole(path, b"all of it")
+    assert path.read_bytes() == b"all of it"
+    assert names_in(path.parent) == ["run.json"]
+
+
+def test_a_new_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    for content in (b"old and longer", b"new"):
+        write_whole(path, content)
+    assert path.read_bytes() == b"new"
+    assert names_in(tmp_path) == ["run.json"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "rename"])
+def test_failure_midway_leaves_the_old_file_and_nothing_else(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run.json"
+    write_whole(path, b"old")
+
+    def fail(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    if step == "fsync":
+        monkeypatch.setattr(os, "fsync", fail)
+    else:
+        monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(RunFolderError, match=r"run\.json: cannot be written \(No space left on device\)"):
+        write_whole(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert names_in(tmp_path) == ["run.json"]
+
+
+def test_new_file_is_complete_on_disk_before_it_takes_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "run.json"
+    write_whole(path, b"old")
+    seen: list[tuple[bytes, int]] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: seen.append((path.read_bytes(), os.fstat(handle).st_size)))
+    write_whole(path, b"new file")
+    assert seen == [(b"old", len(b"new file"))]
+
+
+def test_others_may_read_what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    write_whole(path, b"{}")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_a_file_where_a_folder_should_be_is_an_error_that_names_the_path(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFolderError, match=re.escape(f"{tmp_path / 'file' / 'run.json'}: cannot be written")):
+        write_whole(tmp_path / "file" / "run.json", b"")
+
+
+def test_runs_go_to_a_folder_named_by_the_time_and_none_takes_anothers(tmp_path: Path) -> None:
+    found = set()
+    for _ in range(3):
+        folder = planned_folder(tmp_path, None)
+        make_folder(folder)
+        found.add(folder)
+    assert len(found) == 3
+    assert {folder.parent for folder in found} == {tmp_path / RESULTS}
+    assert all(re.fullmatch(r"\d{8}_\d{6}(_\d+)?", folder.name) for folder in found)
+
+
+def test_planning_makes_nothing(tmp_path: Path) -> None:
+    planned_folder(tmp_path, None)
+    planned_folder(tmp_path, tmp_path / "mine")
+    assert names_in(tmp_path) == []
+
+
+def test_a_named_folder_is_taken_where_it_is_new_or_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert planned_folder(tmp_path / "elsewhere", Path("mine")) == tmp_path / "mine"
+    (tmp_path / "mine").mkdir()
+    assert planned_folder(tmp_path / "elsewhere", Path("mine")) == tmp_path / "mine"
+
+
+def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "old.json").write_text("")
+    with pytest.raises(RunFolderError, match=r"is not empty; .* name another --output-dir"):
+        planned_folder(tmp_path, tmp_path)
+    with pytest.raises(RunFolderError, match="is not empty"):
+        make_folder(tmp_path)
+
+
+def test_a_file_is_refused_as_folder(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("")
+    with pytest.raises(RunFolderError, match="is a file; --output-dir names a folder"):
+        planned_folder(tmp_path, path)
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_with_a_way_out(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFolderError, match=r"cannot be made \(.*\); choose another --output-dir"):
+        make_folder(tmp_path / "file" / "run")
+
+
+def test_latest_names_the_newest_run(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        folder = tmp_path / "results" / name
+        make_folder(folder)
+        point_latest_to(folder)
+        assert (tmp_path / "results" / LATEST).resolve() == folder
+    assert names_in(tmp_path / "results") == [LATEST, "one", "two"]
+
+
+def test_latest_still_works_when_the_results_have_been_moved(tmp_path: Path) -> None:
+    make_folder(tmp_path / "results" / "one")
+    point_latest_to(tmp_path / "results" / "one")
+    (tmp_path / "results").rename(tmp_path / "archive")
+    assert (tmp_path / "archive" / LATEST).resolve() == tmp_path / "archive" / "one"
+
+
+def test_latest_is_made_beside_folders_under_results_only(tmp_path: Path) -> None:
+    make_folder(tmp_path / "mine")
+    point_latest_to(tmp_path / "mine")
+    assert names_in(tmp_path) == ["mine"]
+
+
+def test_a_real_folder_called_latest_is_left_alone(tmp_path: Path) -> None:
+    for name in (LATEST, "one"):
+        make_folder(tmp_path / "results" / name)
+    point_latest_to(tmp_path / "results" / "one")
+    assert not (tmp_path / "results" / LATEST).is_symlink()
+    assert names_in(tmp_path / "results") == [LATEST, "one"]
+
+
+def test_a_dangling_latest_and_a_leftover_of_a_killed_run_are_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "results" / "one"
+    make_folder(folder)
+    (folder.parent / LATEST).symlink_to("gone")
+    (folder.parent / f".{LATEST}.{os.getpid()}").symlink_to("gone")
+    point_latest_to(folder)
+    assert (folder.parent / LATEST).resolve() == folder
+
+
+def test_a_file_system_without_links_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    folder = tmp_path / "results" / "one"
+    make_folder(folder)
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    point_latest_to(folder)
+    assert names_in(folder.parent) == ["one"]

@@ -1,0 +1,66 @@
+"""Each run leaves its report, whatever became of it, and no run is lost for one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.__main__ import main
+from harness.records.lines import RunRecord
+from harness.session import run as run_module
+from harness.session.run import derive_files, derive_report
+from tests.harness.made_runs import full_run
+from tests.harness.report.reading import Page
+from tests.harness.session.test_measuring_end_to_end import StubSuite
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> StubSuite:
+    return StubSuite(tmp_path_factory.mktemp("stub"))
+
+
+def test_a_broken_limit_is_the_first_thing_in_the_report(suite: StubSuite) -> None:
+    done = suite.run("--report", output="broken", STUB_LIMITS="eager.median_ms.egpt.load=499")
+    assert done.returncode == 1
+    assert "report.html" in done.stdout
+    page = Page((suite.folder / "broken" / "report.html").read_text(encoding="utf-8"))
+    top = page.words[: page.words.index("In words")]
+    assert "failed" in top
+    assert "499" in top
+    assert "499" in (suite.folder / "broken" / "report.md").read_text(encoding="utf-8").split("##")[0]
+
+
+def test_a_run_that_wants_none_leaves_none(suite: StubSuite) -> None:
+    done = suite.run("--no-report", output="none")
+    assert done.returncode == 0, done.stdout
+    assert not list((suite.folder / "none").glob("report.*"))
+
+
+def test_a_report_that_cannot_be_made_is_advice_and_changes_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "report.html").mkdir()
+    derive_files(tmp_path, full_run())
+    trouble = derive_report(tmp_path, full_run())
+    assert trouble is not None
+    assert trouble.startswith("no report was made (RunFolderError: ")
+    assert f"python -m harness report {tmp_path}" in trouble
+    assert (tmp_path / "run.json").exists()
+
+
+def test_whatever_fails_in_a_report_is_told_by_type_and_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(folder: Path, run: RunRecord) -> None:
+        raise ZeroDivisionError("a figure of nothing")
+
+    monkeypatch.setattr("harness.report.files.write_run_report", fail)
+    assert "ZeroDivisionError: a figure of nothing" in str(run_module.derive_report(tmp_path, full_run()))
+
+
+def test_merge_makes_the_report_of_a_run_that_was_killed(suite: StubSuite, capsys: pytest.CaptureFixture[str]) -> None:
+    suite.run(output="killed", STUB_KILL="egpt:decode:s1:3")
+    folder = suite.folder / "killed"
+    assert not (folder / "report.html").exists()
+    assert main(["merge", str(folder)]) == 0
+    assert str(folder / "report.html") in capsys.readouterr().out
+    assert "unfinished" in Page((folder / "report.html").read_text(encoding="utf-8")).words

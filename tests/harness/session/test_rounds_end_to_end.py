@@ -1,0 +1,103 @@
+"""How often each stage of a stub suite runs, on which samples, and for how long an answer."""
+
+import pytest
+
+from harness.figures.metrics import session_metrics
+from tests.harness.session.test_measuring_end_to_end import StubSuite, worked
+
+FIXED_PASS = """
+import pytest
+from harness.stages import Length
+
+@pytest.mark.stage("whole")
+def test_whole(pipeline, engine, samples, recorder):
+    recorder.measure_whole_pass(pipeline, samples, engine=engine, kind="whole", length=Length(20, fixed=True))
+"""
+
+
+@pytest.fixture
+def suite(tmp_path):
+    return StubSuite(tmp_path)
+
+
+def test_a_stage_runs_in_cold_then_timed_then_memory_rounds_and_no_others(suite):
+    result = suite.run("-k", "load and egpt", "-s")
+    assert worked(result, "egpt", "load") == ["s0", "s1", "s2"] * (1 + 4 + 1)
+    (load,) = suite.record().stages
+    assert load.cold_s == {"s0": 0.5, "s1": 0.5, "s2": 0.5}
+    assert set(load.memory) == {"s0", "s1", "s2"}
+    assert len(load.round_s) == 12
+
+
+# Of three samples: cold rounds, timed ones, memory rounds. A decode of egpt takes 2 s, of videollava 8 s.
+@pytest.mark.parametrize(
+    ("model", "stage", "arguments", "timed"),
+    [
+        ("egpt", "load", (), 5),
+        ("egpt", "decode", (), 3),
+        ("videollava", "load", (), 3),
+        ("videollava", "decode", (), 3),
+        ("videollava", "decode", ("--rounds=4",), 4),
+        ("videollava", "decode", ("--rounds=1",), 1),
+        ("egpt", "decode", ("--gate",), 20),
+    ],
+)
+def test_a_stage_that_takes_long_gets_fewer_rounds_unless_their_number_is_given(suite, model, stage, arguments, timed):
+    result = suite.run("-k", f"{stage} and {model}", "-s", *arguments, rounds=())
+    assert worked(result, model, stage) == ["s0", "s1", "s2"] * (1 + timed + 1)
+    (record,) = suite.record().stages
+    assert record.round_samples == ("s0", "s1", "s2") * timed
+    (entry,) = suite.json("benchmark.json")["benchmarks"]
+    assert len(entry["stats"]["data"]) == 3 * timed
+
+
+@pytest.mark.parametrize(("factor", "timed"), [("1.99", 4), ("2.01", 3)])
+def test_rounds_are_long_from_three_seconds_a_sample_on(suite, factor, timed):
+    """By three rounds of load, which takes half a second times the factor."""
+    suite.run("-k", "load and egpt", rounds=(), STUB_SLOWER=f"egpt:load:{factor}")
+    assert len(suite.record().stages[0].round_s) == 3 * timed
+
+
+@pytest.mark.parametrize(("seconds", "timed"), [("0.1", 2), ("2.9", 6), ("3.1", 7), ("90", 20)])
+def test_short_rounds_fill_the_time_that_is_asked_for_up_to_ten_times_as_many(suite, seconds, timed):
+    """A round of load takes half a second; a gate counts those that were planned."""
+    suite.run("-k", "load and egpt", f"--measurement_time={seconds}", rounds=("--rounds=2",))
+    run = suite.record()
+    assert run.stages[0].round_samples == ("s0", "s1", "s2") * timed
+    assert session_metrics(run)["time.load.egpt"].rounds == 3 * 2
+
+
+def test_rounds_that_are_soon_over_have_sentinels_between_them_as_well(suite):
+    """Twenty rounds of 0.01 s a sample are the most; of 2.91 s a hundredth is 0.029 s: a reading before each third."""
+    suite.run("-k", "load and egpt", "--measurement_time=0.97", rounds=("--rounds=2",), STUB_SLOWER="egpt:load:0.02")
+    run = suite.record()
+    (during,) = [each for each in run.sentinels if each.test]
+    assert (len(run.stages[0].round_s), len(during.read_s)) == (60, 20)
+
+
+def test_every_timed_decode_gets_a_fresh_prefill(suite):
+    result = suite.run("-k", "decode and egpt", "-s")
+    assert result.returncode == 0
+    assert len(worked(result, "egpt", "prefill")) == len(worked(result, "egpt", "decode")) == 18
+
+
+def test_the_whole_pass_takes_each_sample_once_after_the_warm_up_and_some_without_synchronising(suite):
+    result = suite.run("-k", "whole and egpt", "-s", "--warmup_steps=2")
+    passes = suite.record().passes
+    assert worked(result, "egpt", "load") == ["s0", "s1", "s0", "s1", "s2", "s0", "s1"]
+    assert [(each.sample, each.kind) for each in passes] == [
+        ("s0", "whole"), ("s1", "whole"), ("s2", "whole"), ("s0", "unsynchronised"), ("s1", "unsynchronised"),
+    ]  # fmt: skip
+    assert {each.whole_s for each in passes} == {3.875}
+    assert passes[0].stage_s == {"load": 0.5, "preprocess": 0.25, "vision": 0.125, "prefill": 1.0, "decode": 2.0}
+    assert passes[3].stage_s == {}
+
+
+def test_answers_of_the_warm_up_are_short(suite):
+    """Under the stub's fixed length every decode is as long as it is asked for."""
+    (suite.folder / "suite" / "test_stub.py").write_text(FIXED_PASS)
+    result = suite.run("-k", "egpt", "-s", "--warmup_steps=2")
+    asked = [line.split()[2] for line in result.stderr.splitlines() if line.startswith("tokens egpt ")]
+    assert worked(result, "egpt", "decode") == ["s0", "s1", "s0", "s1", "s2"]
+    assert asked == ["8", "8", "20", "20", "20"]
+    assert {len(each.token_ids) for each in suite.record().passes} == {20}

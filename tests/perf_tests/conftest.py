@@ -1,0 +1,81 @@
+"""The real suite on a dataset of two small samples, run by pytest in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fixtures.scenes.embedded import EmbeddedSpec, ensure_embedded
+from harness.records.journal import read_journal
+from tests import ROOT
+
+SMALL = "2:160x120:1"
+PLUGINS = ("-p", "pytest_benchmark.plugin", "-p", "no:cacheprovider")
+# Short answers and one round: what is looked at is what comes out, not how long it took.
+QUICK = ("--embedded", SMALL, "--rounds=1", "--max_new_tokens=12", "--fixed-tokens=4")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Runs `pytest perf_tests` and reads what it wrote into `output`."""
+
+    cache: Path
+    output: Path
+    limits: Path  # none: the project's own are for samples of full size and answers of natural length
+
+    def command(self, *arguments):
+        quick = (*QUICK, "--limits", str(self.limits))
+        return [sys.executable, "-m", "pytest", "perf_tests", *PLUGINS, *quick, *arguments]
+
+    def environment(self):
+        return os.environ | {"XDG_CACHE_HOME": str(self.cache), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+
+    def run(self, *arguments):
+        return subprocess.run(
+            self.command("--output-dir", str(self.output), *arguments),
+            cwd=ROOT, env=self.environment(), capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+
+    def record(self):
+        return read_journal(self.output / "journal.jsonl")
+
+    def json(self, name):
+        return json.loads((self.output / name).read_text(encoding="utf-8"))
+
+    def legacy(self):
+        (path,) = self.output.glob("EventGPT_Instruction_Subset_results_n*.json")
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """A cache folder with the small dataset in it."""
+    root = tmp_path_factory.mktemp("cache")
+    ensure_embedded(EmbeddedSpec.parse(SMALL), root / "event-vlm-perf")
+    return root
+
+
+@pytest.fixture(scope="session")
+def no_limits(tmp_path_factory):
+    path = tmp_path_factory.mktemp("limits") / "none.toml"
+    path.touch()
+    return path
+
+
+@pytest.fixture
+def suite(cache, tmp_path, no_limits):
+    return Suite(cache, tmp_path / "out", no_limits)
+
+
+@pytest.fixture
+def dataset_folder(cache, tmp_path):
+    """A copy of the small dataset that a test may damage."""
+    (made,) = (cache / "event-vlm-perf").glob("embedded-*")
+    return Path(shutil.copytree(made, tmp_path / "dataset"))

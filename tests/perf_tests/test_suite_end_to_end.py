@@ -1,0 +1,291 @@
+"""The suite from the command that a user types to the files that come out."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from fixtures.model_sets.tiny import write_tiny_checkpoint
+from harness.figures.speculation import speculation_figures
+from harness.gates.gate import Baseline, judge_session
+from harness.records.fingerprint import fingerprint
+from tests import ROOT
+from tests.perf_tests.conftest import Suite
+
+WHOLE = ("test_whole_pipeline", "test_whole_pipeline_fixed")
+STAGE_TESTS = {
+    "test_load[egpt]", "test_load[videollava]", "test_load[llava]", "test_load_legacy_reader[videollava]",
+    "test_read_mp4[fast]", "test_draw_events", "test_load_raw_events",
+    *(f"test_frame_cache[videollava-{mode}]" for mode in ("frames", "pixels")),
+    *(f"test_speculative[{target}-eager]" for target in ("videollava", "llava")),
+    *(f"test_preprocess[{model}]" for model in ("egpt", "videollava", "llava")),
+    *(
+        f"{test}[{model}-eager]"
+        for test in ("test_encode_vision", "test_prefill", "test_decode", *WHOLE)
+        for model in ("egpt", "videollava", "llava")
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(cache, no_limits, tmp_path_factory):
+    """A run of everything, shared by the tests that only look at it."""
+    suite = Suite(cache, tmp_path_factory.mktemp("whole") / "out", no_limits)
+    result = suite.run()
+    assert result.returncode == 0, result.stdout
+    return suite
+
+
+def test_every_stage_of_every_model_is_in_pytest_benchmarks_file(whole):
+    entries = whole.json("benchmark.json")["benchmarks"]
+    assert {entry["name"] for entry in entries} == STAGE_TESTS
+    assert all(entry["stats"]["data"] for entry in entries)
+
+
+def test_ways_of_doing_one_thing_are_measured_in_turn(whole):
+    infos = {entry["name"]: entry["extra_info"] for entry in whole.json("benchmark.json")["benchmarks"]}
+    for test in ("test_read_mp4[fast]", "test_draw_events", "test_load_raw_events"):
+        assert infos[test]["times_faster"] > 0
+    assert {record.what for record in whole.record().side_by_side} == {
+        info["what"] for info in infos.values() if "times_faster" in info
+    }
+
+
+def test_a_draft_drafts_for_each_target_and_changes_no_answer(whole):
+    run = whole.record()
+    assert {(each.target, each.sample) for each in run.speculations} == {
+        (target, sample.id) for target in ("videollava", "llava") for sample in run.header.samples
+    }
+    assert all(each.identical and each.parting is None for each in run.speculations)
+    assert all(each.first_alone_s < each.alone_s and each.first_pair_s < each.pair_s for each in run.speculations)
+    assert all(all(each.agrees["self"]) for each in run.agreements)
+
+
+def test_what_a_draft_costs_is_measured_and_predicts_what_decoding_gains(whole):
+    run = whole.record()
+    assert [each.target for each in run.speculation_costs] == ["videollava", "llava"]
+    for found in speculation_figures(run):
+        assert list(found.payoff.costs.v) == list(range(1, 33))
+        assert found.payoff.predicted > 0
+        assert found.residual is not None
+
+
+def test_the_legacy_file_has_every_key_for_every_sample(whole):
+    records = whole.legacy()
+    assert len(records) == 2
+    for record in records:
+        assert {"id", "split", "query", "benchmark_datetime", "event_data", "video_data"} < set(record)
+        for model in ("egpt", "videollava", "llava"):
+            parts = ("stage1", "stage2", "stage3", "vision", "prefill", "decode")
+            assert all(isinstance(record[f"{model}_{part}_time"], float) for part in parts)
+            assert record[f"{model}_stage3_time"] == pytest.approx(sum(record[f"{model}_{p}_time"] for p in parts[3:]))
+            assert record[f"{model}_time"] == pytest.approx(sum(record[f"{model}_{p}_time"] for p in parts[:3]))
+            assert isinstance(record[model], str)
+            assert len(record[f"{model}_token_ids"]) == record[f"{model}_tokens"] <= 12
+        for target in ("videollava", "llava"):
+            assert 0 <= record[f"{target}_acceptance_matched"] <= record[f"{target}_acceptance_compared"]
+            assert record[f"{target}_spec_acceptance_compared"] == record[f"{target}_spec_emitted"] == 11
+            assert record[f"{target}_spec_accepted"] <= record[f"{target}_spec_drafted"]
+
+
+def test_memory_stands_in_the_first_record_only(whole):
+    first, second = whole.legacy()
+    names = {f"{model}_{what}_mb" for model in ("egpt", "videollava", "llava") for what in (
+        "memory_model", "memory_inference", "load_memory", "preprocess_memory", "vision_memory", "prefill_memory",
+        "decode_memory",
+    )}  # fmt: skip
+    assert names <= set(first)
+    assert not names & set(second)
+
+
+def test_what_was_loaded_is_read_back_from_the_live_models(whole):
+    facts = {each.model: each.facts for each in whole.record().models}
+    assert [facts[model]["model_class"] for model in ("egpt", "videollava", "llava")] == [
+        "EventChatForCausalLM", "VideoLlavaForConditionalGeneration", "LlavaForConditionalGeneration",
+    ]  # fmt: skip
+    assert all(each["attention"] == "sdpa" and each["dtype"] == "float32" for each in facts.values())
+
+
+def test_fixed_passes_have_exactly_the_tokens_asked_for(whole):
+    fixed = [each for each in whole.record().passes if each.kind == "fixed"]
+    assert len(fixed) == 6
+    assert {len(each.token_ids) for each in fixed} == {4}
+
+
+def test_each_model_is_loaded_once_by_itself_and_once_for_the_pairs(whole):
+    assert [each.model for each in whole.record().models] == ["egpt", "videollava", "llava"] * 2
+
+
+def test_the_cold_round_fills_the_frame_cache_the_timed_rounds_take_from_it_and_trouble_is_told(suite, tmp_path):
+    room = ("--frame-cache=pixels", f"--cache-dir={tmp_path}", "--cache-size=0.2MB")  # for LLaVA's one picture
+    result = suite.run(*room, "--models=videollava,llava", "--stage_samples=1", "--rounds=2", "-k", "test_load")
+    assert result.returncode == 0, result.stdout
+    too_large, legacy, kept = suite.record().stages
+    assert all(state.endswith(", cache miss") for each in (too_large, kept) for state in each.cold_states.values())
+    assert all(state.endswith(", cache miss") for state in too_large.round_states)
+    assert not any("cache miss" in state for state in (*legacy.cold_states.values(), *legacy.round_states))
+    assert kept.round_states == ("cache hit",) * 2
+    assert kept.sources[0] == "frames (png), cache hit"
+    assert "] cache hit" in result.stdout
+    assert f"advice: {tmp_path}: an entry of 305152 bytes is above the cache's limit" in result.stdout
+
+
+def test_the_frame_cache_is_measured_beside_no_cache(whole):
+    entries = {entry["name"]: entry["extra_info"] for entry in whole.json("benchmark.json")["benchmarks"]}
+    for mode in ("frames", "pixels"):
+        info = entries[f"test_frame_cache[videollava-{mode}]"]
+        assert (info["way"], info["reference"]) == (f"{mode} in the cache", "no cache")
+        assert info["times_faster"] > 0
+
+
+def test_a_run_says_all_that_a_gate_needs(whole):
+    run = whole.record()
+    conditions = fingerprint(run)
+    assert conditions["dataset"] == "embedded-v1-2x160x120-1s"
+    assert all(conditions[f"model {model}: weights"] for model in ("egpt", "videollava", "llava"))
+    ends = [each.moment for each in run.sentinels if not each.test]
+    assert ends == ["start", "end"]
+    watched = {each.test for each in run.sentinels if each.moment == "during" and each.resize_s}
+    timed = {each.test for each in (*run.stages, *(taken for taken in run.passes if taken.kind in {"whole", "fixed"}))}
+    assert watched == timed
+    verdicts = judge_session(run, Baseline("itself", [run] * 5))
+    assert {verdict.state for verdict in verdicts} == {"pass"}
+    assert all(verdict.tests for verdict in verdicts)
+    total = next(verdict for verdict in verdicts if verdict.metric == "speedup.total.llava.eager")
+    assert [test.split("::")[1] for test in total.tests] == [
+        f"test_whole_pipeline[{key}-eager]" for key in ("egpt", "llava")
+    ]
+
+
+def test_one_target_and_part_of_the_stages_give_a_smaller_result(suite):
+    result = suite.run("--use_llava15", "-k", "load")
+    assert result.returncode == 0, result.stdout
+    assert all({"egpt_stage1_time", "llava_stage1_time"} < set(record) for record in suite.legacy())
+    assert not any("videollava_stage1_time" in record or "egpt_time" in record for record in suite.legacy())
+
+
+def test_disabled_benchmarks_run_every_stage_once_and_pass(suite):
+    result = suite.run("--benchmark-disable", "--models=egpt")
+    assert result.returncode == 0, result.stdout
+    assert "9 passed, 7 skipped" in result.stdout
+    assert not suite.output.exists()
+
+
+TORN = {
+    "egpt": ("event_image/embedded_00/000001_3.png", "event_image"),
+    "videollava": ("mp4/embedded_00/000001.mp4", "mp4_data"),
+}
+
+
+def test_torn_files_are_blamed_on_their_sample_and_the_others_go_on(suite, dataset_folder):
+    for file, _ in TORN.values():
+        path = dataset_folder / file
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    where = ("--dataset_dir", str(dataset_folder), "--model-set=tiny", "--models=egpt,videollava")
+    result = suite.run(*where, "-k", "test_load and not legacy")
+    assert result.returncode == 1, result.stdout
+    for stage in suite.record().stages:
+        file, field = TORN[stage.model]
+        (failure,) = stage.failures
+        assert set(stage.round_samples) == {"embedded_00_000000"}
+        assert failure.sample == "embedded_00_000001"
+        assert field in failure.text
+        assert file in failure.text
+        assert failure.sentence().splitlines()[0] in result.stdout
+
+
+def test_where_the_first_sample_is_torn_two_ways_are_compared_on_the_next_one(suite, dataset_folder):
+    for file, _ in TORN.values():
+        path = dataset_folder / file.replace("000001", "000000")
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    where = ("--dataset_dir", str(dataset_folder), "--model-set=tiny", "--models=egpt,videollava")
+    result = suite.run(*where, "-k", "read_mp4 or load_raw_events or frame_cache")
+    assert result.returncode == 1, result.stdout
+    run = suite.record()
+    assert [each.conditions["sample"] for each in run.side_by_side] == ["embedded_00_000001"] * 4
+    blamed = {
+        each.test.partition("[")[0].rpartition(":")[2]: each.reason for each in run.outcomes if each.outcome == "failed"
+    }
+    assert set(blamed) == {"test_read_mp4", "test_load_raw_events", "test_frame_cache"}
+    for test, reason in blamed.items():
+        _, field = TORN["egpt" if test == "test_load_raw_events" else "videollava"]
+        assert (
+            f"sample 'embedded_00_000000' failed: SampleError: sample 'embedded_00_000000', field {field!r}" in reason
+        )
+    assert "Traceback" not in result.stdout
+
+
+def test_a_model_that_cannot_be_loaded_fails_its_own_tests_and_the_others_go_on(suite, dataset_folder, tmp_path):
+    where = ("--dataset_dir", str(dataset_folder), "--device=cpu", "--models=egpt,videollava", "-k", "stage1")
+    (tmp_path / "empty").mkdir()
+    write_tiny_checkpoint("egpt", tmp_path / "good")
+    paths = ("--eventgpt_model_path", tmp_path / "good", "--video_llava_model_path", tmp_path / "empty")
+    result = suite.run(*where, *map(str, paths))
+    assert result.returncode == 1
+    assert "1 passed" in result.stdout
+    assert "2 errors" in result.stdout
+    assert "has no config.json. A checkpoint folder holds config.json" in result.stdout
+    assert "Traceback" not in result.stdout
+    assert [each.model for each in suite.record().stages] == ["egpt"]
+
+
+USAGE_ERRORS = {
+    "--models=egpt,vicuna": "there is no model 'vicuna': choose among egpt, videollava, llava",
+    "--dataset_dir=nowhere --model-set=tiny": "nowhere: is not a folder",
+    "--limits=nowhere.toml": "nowhere.toml: cannot be read",
+    "--frame-cache=maybe": "there is no frame cache 'maybe': choose among off, frames, pixels",
+    "--frame-cache=frames --cache-dir=/dev/null/x": "/dev/null/x: cannot be used as a cache folder (Not a directory)",
+}
+
+
+@pytest.mark.parametrize("arguments", USAGE_ERRORS)
+def test_a_wrong_wish_is_a_usage_error_that_names_the_way_out(suite, arguments):
+    result = suite.run("--collect-only", *arguments.split())
+    assert result.returncode == 4, result.stdout
+    assert USAGE_ERRORS[arguments] in result.stderr
+
+
+def test_the_first_model_goes_first_and_comparisons_wait_for_the_draft(suite):
+    result = suite.run("--collect-only", "-q", "--models=egpt,videollava", "--first_model=videollava")
+    order = [line.split("::")[1] for line in result.stdout.splitlines() if "::" in line]
+    assert order.index("test_decode[videollava-eager]") < order.index("test_load[egpt]")
+    assert order.index("test_whole_pipeline[egpt-eager]") < order.index("test_load_legacy_reader[videollava]")
+    assert order[-2:] == ["test_whole_pipeline[videollava-eager]", "test_speculative[videollava-eager]"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_without_a_gpu_its_tests_are_skipped_with_the_reason_in_words(suite):
+    result = suite.run("--model-set=full", "-rs")
+    assert "finds no CUDA device here" in result.stdout
+    assert result.returncode == 10  # nothing was measured, and that must not pass for success
+
+
+KILLED_BEHIND_THE_FIRST_SAMPLE = """
+import os, signal
+from harness.records.journal import Journal
+from harness.records.lines import PassRecord
+
+append = Journal.append
+
+def kill_behind_a_sample(journal, line):
+    append(journal, line)
+    if isinstance(line, PassRecord):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Journal.append = kill_behind_a_sample
+"""
+
+
+def test_a_kill_in_the_middle_of_the_whole_pass_loses_no_finished_sample(suite, tmp_path, monkeypatch):
+    (tmp_path / "killed.py").write_text(KILLED_BEHIND_THE_FIRST_SAMPLE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    killed = suite.run("-p", "killed", "--models=egpt", "-k", "test_whole_pipeline")
+    assert killed.returncode == -signal.SIGKILL
+    finished = [each.sample for each in suite.record().passes]
+    assert len(finished) == 1
+    assert suite.record().end is None
+    merge = [sys.executable, "-m", "harness", "merge", str(suite.output)]
+    assert subprocess.run(merge, cwd=ROOT, capture_output=True, timeout=60, check=False).returncode == 0
+    assert {record["id"] for record in suite.legacy() if "egpt_time" in record} == set(finished)
