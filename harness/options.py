@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 ROUNDS, GATED_ROUNDS = 5, 20
 # Of a stage whose rounds take so many seconds a sample, unless a number was given: further ones tell little.
-FEWEST_ROUNDS, LONG_S = 3, 3.0
+MIN_ROUNDS, LONG_S = 3, 3.0
 # Rounds that fill a second: what slows a machine down for a moment is then a part of them, and not all. At most so many
 # times the number.
-GATED_S, MOST_TIMES = 1.0, 10
+GATED_S, MAX_TIMES = 1.0, 10
 DEFAULT_QUERY = "What are the key elements in this scene?"
 
 
@@ -225,8 +225,8 @@ class Options:
         """How often a stage test takes each sample."""
         rounds = self.planned_rounds
         if self.measurement_time is None:
-            return RoundsPlan(self.rounds or FEWEST_ROUNDS, rounds, LONG_S)
-        return RoundsPlan(rounds, MOST_TIMES * rounds, self.measurement_time)
+            return RoundsPlan(self.rounds or MIN_ROUNDS, rounds, LONG_S)
+        return RoundsPlan(rounds, MAX_TIMES * rounds, self.measurement_time)
 
     def as_json(self) -> dict[str, Any]:
         """Every option by name, in types that JSON has."""

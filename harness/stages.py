@@ -57,7 +57,7 @@ class Pipeline(Protocol):
     def text(self, generation: Any) -> str:
         """The words of an answer."""
 
-    def by(self, engine: str) -> Pipeline:
+    def with_engine(self, engine: str) -> Pipeline:
         """The same model with its device stages run by another engine."""
 
     def engine_facts(self) -> Any:
@@ -81,7 +81,7 @@ def source_of(output: Any) -> str:
     return ", ".join(filter(None, (getattr(output, "source", ""), state_of(output))))
 
 
-def prevailing_state(states: Iterable[str]) -> str:
+def most_common_state(states: Iterable[str]) -> str:
     """Return the state of most rounds, of two the earlier: only rounds in one state make a figure together."""
     counted = Counter(states)
     return max(counted, key=counted.__getitem__)

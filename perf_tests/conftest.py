@@ -21,14 +21,14 @@ from fixtures.system.devices import use_threads_for
 from harness.errors import LimitsError
 from harness.gates.limits import Vocabulary, load_limits
 from harness.measuring.loading import recorded_loaders
-from harness.measuring.model_slot import DeviceSlot, release_for
+from harness.measuring.model_slot import ModelSlot, release_for
 from harness.measuring.progress import progress_on
 from harness.session.plugin import SESSION
 from harness.session.session import Plan, Session
 from harness.stages import Length
 from perf_tests.gpu_needs import reason_to_skip
 from perf_tests.order import in_order_of_measurement
-from perf_tests.suite_options import fixed_tokens_of, on_device_of, open_dataset, plan_of, settings_of, wishes_of
+from perf_tests.suite_options import fixed_tokens_of, on_device_of, open_dataset, plan_of, request_of, settings_of
 
 SELECTION = pytest.StashKey[Selection]()
 FRAME_CACHE = pytest.StashKey[FrameCache]()
@@ -47,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
     keep_freed_memory()
     options = config.stash[SESSION].options
     try:
-        selection = config.stash[SELECTION] = on_device_of(config.stash[SESSION].rank, select(wishes_of(options)))
+        selection = config.stash[SELECTION] = on_device_of(config.stash[SESSION].rank, select(request_of(options)))
         config.stash[SESSION].device = selection.device
         cache = config.stash[FRAME_CACHE] = open_frame_cache(options.frame_cache, options.cache_dir, options.cache_size)
         config.stash[LOADERS] = pipeline_loaders(settings_of(options, selection, cache), selection.models)
@@ -130,23 +130,23 @@ def plan(
 
 
 @pytest.fixture(scope="session")
-def device_slot(
+def model_slot(
     request: pytest.FixtureRequest, session: Session, selection: Selection
-) -> Iterator[DeviceSlot[StagedPipeline]]:
+) -> Iterator[ModelSlot[StagedPipeline]]:
     """The one owner of the device's memory."""
     request.getfixturevalue("plan")
     loaders = request.config.stash[LOADERS]
-    slot = DeviceSlot(recorded_loaders(loaders, session.append, selection.device), release_for(selection.device))
+    slot = ModelSlot(recorded_loaders(loaders, session.append, selection.device), release_for(selection.device))
     yield slot
     slot.free()
-    session.advice.extend(request.config.stash[FRAME_CACHE].troubles)
+    session.advice.extend(request.config.stash[FRAME_CACHE].warnings)
 
 
 @pytest.fixture(scope="session")
-def pipeline(request: pytest.FixtureRequest, device_slot: DeviceSlot[StagedPipeline]) -> StagedPipeline:
+def pipeline(request: pytest.FixtureRequest, model_slot: ModelSlot[StagedPipeline]) -> StagedPipeline:
     """The model that the test is for, alone in memory; one that cannot be loaded fails its own tests only."""
     try:
-        (held,) = device_slot.hold(request.param)
+        (held,) = model_slot.hold(request.param)
     except FixtureError as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
     return held
@@ -157,7 +157,7 @@ def only_the_tested_model_is_live(request: pytest.FixtureRequest) -> None:
     """A model left over from another test would take memory, and the blame would fall on this one."""
     if "pipeline" in request.fixturenames:
         key = request.getfixturevalue("pipeline").key
-        assert request.getfixturevalue("device_slot").live == {key}
+        assert request.getfixturevalue("model_slot").live == {key}
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from fixtures.cache.frame_cache import FrameCache
 from fixtures.data.dataset import Dataset
 from fixtures.engines.sampling import Sampling
 from fixtures.model_sets.loading import ModelSettings
-from fixtures.selection import Selection, Wishes
+from fixtures.selection import RunRequest, Selection
 from fixtures.system.devices import find_device
 from harness.options import Options
 from harness.records.lines import PlannedSample
@@ -17,8 +17,8 @@ from harness.session.ranks import Rank
 from harness.session.session import Plan
 
 
-def wishes_of(options: Options) -> Wishes:
-    return Wishes(
+def request_of(options: Options) -> RunRequest:
+    return RunRequest(
         model_set=options.model_set,
         dataset_dir=options.dataset_dir,
         checkpoints={

@@ -9,12 +9,12 @@ import pytest
 from numpy.typing import NDArray
 
 from fixtures.data.events import PICTURES, draw_event_images, load_events
-from fixtures.data.media import blamed_on, event_file, event_image_files
+from fixtures.data.media import as_sample_error, event_file, event_image_files
 from fixtures.errors import SampleError
 from fixtures.pipeline import Sample
 from fixtures.selection import Selection
 from fixtures.video.frames import read_image
-from harness.measuring.interleaved import Comparison
+from harness.measuring.interleaved import Interleaved
 from harness.session.recorder import Recorder
 from harness.session.session import Session
 from perf_tests.literal_drawing import draw_one_by_one
@@ -38,10 +38,10 @@ def samples_with_events(selection: Selection, stage_samples: Sequence[Sample]) -
 def test_draw_events(samples_with_events: Sequence[Sample], session: Session, recorder: Recorder) -> None:
     """Reading not included: five pictures of the same events, all at once and one by one."""
 
-    def prepare(sample: Sample) -> Comparison:
+    def prepare(sample: Sample) -> Interleaved:
         events = load_events(sample)
         same = _same(draw_event_images(events), draw_one_by_one(events, PICTURES))
-        return Comparison(
+        return Interleaved(
             f"{PICTURES} pictures of {len(events)} events",
             ("vectorised", lambda: draw_event_images(events)),
             ("one by one", lambda: draw_one_by_one(events, PICTURES)),
@@ -57,7 +57,7 @@ def test_load_raw_events(samples_with_events: Sequence[Sample], session: Session
     """What `--no_event_image` does, beside what is done by default."""
     _skip_without(event_image_files, samples_with_events)
 
-    def prepare(sample: Sample) -> Comparison:
+    def prepare(sample: Sample) -> Interleaved:
         complaint = ""
         if not _same(_stored(sample), draw_event_images(load_events(sample))):
             complaint = (
@@ -67,7 +67,7 @@ def test_load_raw_events(samples_with_events: Sequence[Sample], session: Session
         if complaint and session.options.dataset_dir is not None:  # a user's own may be of other making
             session.advice.append(complaint)
             complaint = ""
-        return Comparison(
+        return Interleaved(
             f"{PICTURES} event images from files",
             ("raw events", lambda: draw_event_images(load_events(sample))),
             ("event images (png)", lambda: _stored(sample)),
@@ -86,7 +86,7 @@ def _skip_without(find: Callable[[Sample], object], samples: Sequence[Sample]) -
 
 
 def _stored(sample: Sample) -> Drawn:
-    with blamed_on(sample, "event_image"):
+    with as_sample_error(sample, "event_image"):
         return [read_image(path) for path in event_image_files(sample)]
 
 

@@ -12,7 +12,7 @@ from fixtures.cache.clip_files import load_clip, mp4_clip
 from fixtures.cache.frame_cache import FRAME_CACHES, open_frame_cache
 from fixtures.models.staged import StagedBase
 from fixtures.pipeline import Sample, StagedPipeline
-from harness.measuring.interleaved import Comparison
+from harness.measuring.interleaved import Interleaved
 from harness.session.recorder import Recorder
 from harness.session.session import Session
 
@@ -35,7 +35,7 @@ def test_frame_cache(
     options = session.options
     cache = open_frame_cache(mode, tmp_path, options.cache_size)
 
-    def prepare(sample: Sample) -> Comparison:
+    def prepare(sample: Sample) -> Interleaved:
         def cached() -> torch.Tensor:
             return pipeline.pixels(
                 cache.load(mp4_clip(sample, options.max_frames, options.video_reader), pipeline.resizer)
@@ -48,6 +48,6 @@ def test_frame_cache(
         same = torch.equal(cached(), plain())
         what = f"stages 1 and 2, {options.max_frames} frames of an MP4"
         complaint = "" if same else f"the cache of {mode} gives other pixels"
-        return Comparison(what, (f"{mode} in the cache", cached), ("no cache", plain), complaint=complaint)
+        return Interleaved(what, (f"{mode} in the cache", cached), ("no cache", plain), complaint=complaint)
 
     recorder.measure_side_by_side(stage_samples, prepare, rounds=options.planned_rounds * PAIRS_PER_ROUND)

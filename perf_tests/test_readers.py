@@ -13,7 +13,7 @@ from fixtures.selection import Selection
 from fixtures.video.frames import READERS, read_mp4
 from fixtures.video.readers.slices import slices_per_picture
 from fixtures.video.readers.torchcodec import missing
-from harness.measuring.interleaved import Comparison
+from harness.measuring.interleaved import Interleaved
 from harness.session.recorder import Recorder
 from harness.session.session import Session
 
@@ -35,10 +35,10 @@ def test_read_mp4(
         pytest.skip(reason)
     count = session.options.max_frames
 
-    def prepare(sample: Sample) -> Comparison:
+    def prepare(sample: Sample) -> Interleaved:
         batch, wanted = read_mp4(sample, count, reader=reader), read_mp4(sample, count, reader=REFERENCE)
         same = np.array_equal(batch.frames, wanted.frames)
-        return Comparison(
+        return Interleaved(
             f"{count} frames of an MP4, {batch.frames.shape[2]}x{batch.frames.shape[1]}",
             (batch.how, lambda: read_mp4(sample, count, reader=reader)),
             (wanted.how, lambda: read_mp4(sample, count, reader=REFERENCE)),

@@ -10,7 +10,7 @@ from fixtures.errors import FixtureError
 from fixtures.pipeline import Sample, StagedPipeline
 from fixtures.selection import Selection
 from fixtures.speculation.pair import SpeculativePair
-from harness.measuring.model_slot import DeviceSlot
+from harness.measuring.model_slot import ModelSlot
 from harness.records.speculation import SpeculationRecord
 from harness.session.recorder import Recorder
 from harness.session.session import Session
@@ -24,7 +24,7 @@ def test_speculative(
     stage_samples: Sequence[Sample],
     selection: Selection,
     session: Session,
-    device_slot: DeviceSlot[StagedPipeline],
+    model_slot: ModelSlot[StagedPipeline],
     recorder: Recorder,
 ) -> None:
     """Request by request, the target alone and then the pair; answers may differ at a near tie of half precision."""
@@ -32,10 +32,10 @@ def test_speculative(
     if selection.model_set == "full":
         pytest.skip("the random weights of the full set agree by chance alone: there is nothing to accept")
     try:
-        draft, verifier = device_slot.hold(selection.draft, target)
+        draft, verifier = model_slot.hold(selection.draft, target)
         pair = SpeculativePair(
-            draft.by(engine),
-            verifier.by(engine),
+            draft.with_engine(engine),
+            verifier.with_engine(engine),
             gamma=session.options.gamma,
             max_new_tokens=session.options.max_new_tokens,
             stop_at_eos=True,
@@ -44,11 +44,11 @@ def test_speculative(
         raise pytest.fail.Exception(str(error), pytrace=False) from None
     requests = recorder.measure_speculation(pair, stage_samples, target=target, engine=engine)
     exact = verifier.facts().dtype == "float32"
-    wrong = [each for each in requests if each.parting and (exact or not each.parting.is_near_tie)]
+    wrong = [each for each in requests if each.divergence and (exact or not each.divergence.is_near_tie)]
     assert not wrong, f"answers that are not the target's own: {', '.join(map(_described, wrong))}"
 
 
 def _described(request: SpeculationRecord) -> str:
-    where = request.parting
+    where = request.divergence
     assert where is not None
     return f"{request.sample} from token {where.place} on (margin {where.margin:.3g}, a tie is {where.allowed:.3g})"

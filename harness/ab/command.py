@@ -13,8 +13,8 @@ from pathlib import Path
 
 from harness.ab import results
 from harness.ab.paired import looks, order
-from harness.ab.plan import MOST_PAIRS, Plan, make_plan
-from harness.ab.results import Comparison, common_names
+from harness.ab.plan import MAX_PAIRS, AbPlan, make_plan
+from harness.ab.results import RevisionComparison, common_names
 from harness.ab.revisions import Checkout, checkout_of
 from harness.ab.sessions import SessionFigures, measure, read_session
 from harness.ab.table import table
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--a-args", metavar="ARGUMENTS", help='pytest arguments of A alone: --a-args="--dtype float16"')
     parser.add_argument("--b-args", metavar="ARGUMENTS", help="pytest arguments of B alone")
-    parser.add_argument("--pairs", type=int, help=f"most pairs of sessions (default: {MOST_PAIRS})")
+    parser.add_argument("--pairs", type=int, help=f"most pairs of sessions (default: {MAX_PAIRS})")
     parser.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with a comparison that was cut short")
 
 
@@ -53,22 +53,22 @@ def run(chosen: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
     return found.outcome.exit_status
 
 
-def _begun(chosen: argparse.Namespace, arguments: Sequence[str], checkout: Checkout) -> tuple[Path, Comparison]:
+def _begun(chosen: argparse.Namespace, arguments: Sequence[str], checkout: Checkout) -> tuple[Path, RevisionComparison]:
     own = (chosen.a_args, chosen.b_args)
-    pairs = MOST_PAIRS if chosen.pairs is None else chosen.pairs
+    pairs = MAX_PAIRS if chosen.pairs is None else chosen.pairs
     found = results.compare(make_plan(checkout, chosen.revisions, own, arguments, pairs), [])
     folder = _new_folder(checkout.root / RESULTS)
     results.write(folder, found)
     return folder, found
 
 
-def _resumed(chosen: argparse.Namespace, arguments: Sequence[str]) -> tuple[Path, Comparison]:
+def _resumed(chosen: argparse.Namespace, arguments: Sequence[str]) -> tuple[Path, RevisionComparison]:
     if chosen.revisions or arguments or (chosen.a_args, chosen.b_args, chosen.pairs) != (None, None, None):
         raise OptionError(f"--resume {chosen.resume} goes on as that comparison was begun: leave everything else out")
     return chosen.resume.absolute(), results.read(chosen.resume)
 
 
-def _measured(checkout: Checkout, folder: Path, plan: Plan, sessions: list[SessionFigures]) -> Comparison:
+def _measured(checkout: Checkout, folder: Path, plan: AbPlan, sessions: list[SessionFigures]) -> RevisionComparison:
     """Measure pair by pair until every interval is decided or the bound is reached; write after each session."""
     found = results.compare(plan, sessions)
     with (
@@ -93,19 +93,19 @@ def _measured(checkout: Checkout, folder: Path, plan: Plan, sessions: list[Sessi
     return found
 
 
-def _session(folder: Path, plan: Plan, tree: Path, pair: int, name: str) -> SessionFigures:
+def _session(folder: Path, plan: AbPlan, tree: Path, pair: int, name: str) -> SessionFigures:
     place = folder / f"{2 * pair - 1 + order(pair).index(name):02}_{name}"
     status = measure(plan.side(name), plan.arguments, tree, place)
     return read_session(pair, name, plan.side(name), place, status)
 
 
-def _progress(session: SessionFigures, plan: Plan, seconds: float) -> str:
+def _progress(session: SessionFigures, plan: AbPlan, seconds: float) -> str:
     return (
         f"pair {session.pair} of at most {plan.pairs}: {session.side.upper()} took {seconds:.0f} s ({session.folder})"
     )
 
 
-def _look(found: Comparison) -> str:
+def _look(found: RevisionComparison) -> str:
     said = [figure.verdict for figure in found.figures]
     counts = ", ".join(f"{said.count(verdict)} {verdict}" for verdict in dict.fromkeys(said))
     return f"after {found.pairs} pairs: {counts}"

@@ -22,12 +22,12 @@ from typing import Literal
 
 from harness.figures.intervals import Interval, interval
 from harness.figures.student import t_quantile
-from harness.gates.prediction import FEWEST_DEGREES_OF_FREEDOM, predict
+from harness.gates.prediction import MIN_DEGREES_OF_FREEDOM, predict
 
 PairedVerdict = Literal["regressed", "improved", "same", "no worse", "undecided"]
 
-MISSED = 0.05
-FEWEST_PAIRS = 2
+ALPHA = 0.05
+MIN_PAIRS = 2
 # Even numbers: a drift falls out of ABBA, not of ABBAAB. Fewer than four pairs have next to no power at such levels.
 FIRST_LOOK = 4
 
@@ -42,15 +42,15 @@ def looks(most_pairs: int) -> tuple[int, ...]:
     return (*(each for each in _steps(most_pairs) if each < most_pairs), most_pairs)
 
 
-def missed_by_each(metrics: int, most_pairs: int) -> float:
+def alpha_per_look(metrics: int, most_pairs: int) -> float:
     """Return the share of misses left to one interval of one look, of `metrics` that are compared."""
-    return MISSED / (metrics * len(looks(most_pairs)))
+    return ALPHA / (metrics * len(looks(most_pairs)))
 
 
 def paired_interval(
-    differences: Sequence[float], missed: float, speeds: Sequence[Sequence[float]] = (), *, follows: bool = True
+    differences: Sequence[float], alpha: float, speeds: Sequence[Sequence[float]] = (), *, follows: bool = True
 ) -> Interval:
-    """Return Student's interval for the mean of at least two differences; it misses the truth in a share `missed`.
+    """Return Student's interval for the mean of at least two differences; it misses the truth in a share `alpha`.
 
     `speeds`: for each pair by how much C readings of the machine's speed differ between its sides, or nothing. Where
     there are pairs enough, the mean is then what an analysis of covariance expects of sides without such differences;
@@ -58,13 +58,13 @@ def paired_interval(
     """
     pairs = len(differences)
     slopes = len(speeds[0]) if speeds else 0
-    if slopes and pairs - 1 - slopes >= FEWEST_DEGREES_OF_FREEDOM:
+    if slopes and pairs - 1 - slopes >= MIN_DEGREES_OF_FREEDOM:
         expected = predict(differences, 0.0, conditions=(speeds, [0.0] * slopes), follows=follows)
         error = math.hypot(float(expected.spread) * math.sqrt(float(expected.leverage)), float(expected.outside))
-        half_width = t_quantile(1 - missed / 2, pairs - 1 - slopes) * error
+        half_width = t_quantile(1 - alpha / 2, pairs - 1 - slopes) * error
         centre = float(expected.centre)
         return Interval(pairs, centre, centre - half_width, centre + half_width, at_equal_speed=True)
-    return interval(differences, missed)
+    return interval(differences, alpha)
 
 
 def verdict(found: Interval, minimum_effect: float, *, lower_is_better: bool) -> PairedVerdict:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import msgspec
 
-from harness.ab.paired import FEWEST_PAIRS, looks
+from harness.ab.paired import MIN_PAIRS, looks
 from harness.ab.revisions import Checkout, Revision
 from harness.errors import OptionError
 from harness.records.lines import timestamp
 
-MOST_PAIRS = 16
+MAX_PAIRS = 16
 TESTS = "perf_tests"
 # Each names one place, and there are many sessions.
 OUTPUTS = {"--output-dir", "--output-json", "--benchmark-json", "--junitxml", "--junit-xml"}
@@ -27,7 +27,7 @@ class Side(msgspec.Struct, frozen=True):
     arguments: tuple[str, ...]
 
 
-class Plan(msgspec.Struct, frozen=True):
+class AbPlan(msgspec.Struct, frozen=True):
     """Sides, arguments of both, and the bound. `started_at` as everywhere: ISO 8601."""
 
     started_at: str
@@ -59,19 +59,19 @@ def make_plan(
     own_arguments: tuple[str | None, str | None],
     arguments: Sequence[str],
     pairs: int,
-) -> Plan:
+) -> AbPlan:
     """Return the plan of what was typed; raise OptionError or RevisionError where that cannot be done.
 
     Two revisions are A and B. One is compared with the working tree, or, where a side has arguments of its own, with
     itself; none is the working tree on both sides.
     """
-    if pairs < FEWEST_PAIRS:
-        raise OptionError(f"--pairs takes a whole number from {FEWEST_PAIRS} up, not {pairs}")
+    if pairs < MIN_PAIRS:
+        raise OptionError(f"--pairs takes a whole number from {MIN_PAIRS} up, not {pairs}")
     own = tuple(_words(f"--{name}-args", text) for name, text in zip("ab", own_arguments, strict=True))
     for given in (arguments, *own):
         _require_no_outputs(given)
     first, second = _two_revisions(checkout, revisions, different_arguments=own[0] != own[1])
-    return Plan(
+    return AbPlan(
         started_at=timestamp(),
         a=Side(first.commit, first.words, own[0]),
         b=Side(second.commit, second.words, own[1]),

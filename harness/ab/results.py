@@ -12,15 +12,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from harness.ab.paired import PairedVerdict, is_decided, looks, missed_by_each, paired_interval, verdict
-from harness.ab.plan import Plan
+from harness.ab.paired import PairedVerdict, alpha_per_look, is_decided, looks, paired_interval, verdict
+from harness.ab.plan import AbPlan
 from harness.ab.sessions import SessionFigures
 from harness.errors import DAMAGED_JSON, ResultFileError, SessionError
 from harness.figures.intervals import Interval
 from harness.figures.metrics import Metric
 from harness.figures.summary import mean
 from harness.gates.exit_status import FAILED, NO_FIGURE, NOT_DECIDED, Status
-from harness.records.fingerprint import SENTINEL_WORKLOADS, differences
+from harness.records.fingerprint import REFERENCE_WORK, differences
 from harness.records.folder import write_whole
 
 FORMAT_VERSION = 1
@@ -60,11 +60,11 @@ class Outcome(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Comparison(msgspec.Struct, frozen=True):
+class RevisionComparison(msgspec.Struct, frozen=True):
     """A whole comparison, which is `ab.json`; `outcome` is None while it goes on, and where it was cut short."""
 
     format_version: int
-    plan: Plan
+    plan: AbPlan
     sessions: tuple[SessionFigures, ...] = ()
     figures: tuple[PairedFigure, ...] = ()
     notes: tuple[str, ...] = ()
@@ -81,7 +81,7 @@ class Comparison(msgspec.Struct, frozen=True):
         return len(self.sessions) // 2
 
 
-def compare(plan: Plan, sessions: Sequence[SessionFigures]) -> Comparison:
+def compare(plan: AbPlan, sessions: Sequence[SessionFigures]) -> RevisionComparison:
     """Return what whole pairs of sessions say, at the last look that they reach; before the first, nothing.
 
     Raises SessionError where a side's sessions ran under different conditions.
@@ -90,11 +90,11 @@ def compare(plan: Plan, sessions: Sequence[SessionFigures]) -> Comparison:
         _require_same_conditions([session for session in sessions if session.side == name])
     look = max((each for each in looks(plan.pairs) if each <= len(sessions) // 2), default=0)
     by_name = _pairs_by_name(_comparable([session for session in sessions if session.pair <= look]))
-    missed = missed_by_each(max(len(by_name), 1), plan.pairs)
-    figures = tuple(_figure(name, pairs, missed) for name, pairs in by_name.items())
+    alpha = alpha_per_look(max(len(by_name), 1), plan.pairs)
+    figures = tuple(_figure(name, pairs, alpha) for name, pairs in by_name.items())
     moved = [f"{figure.name}: {figure.moved}" for figure in figures if figure.moved]
     notes = (*moved, *_notes(sessions, by_name, look))
-    return Comparison(FORMAT_VERSION, plan, tuple(sessions), figures, notes)
+    return RevisionComparison(FORMAT_VERSION, plan, tuple(sessions), figures, notes)
 
 
 def common_names(sessions: Sequence[SessionFigures]) -> set[str]:
@@ -103,7 +103,7 @@ def common_names(sessions: Sequence[SessionFigures]) -> set[str]:
     return sides[0].keys() & sides[1].keys()
 
 
-def concluded(found: Comparison) -> Comparison:
+def concluded(found: RevisionComparison) -> RevisionComparison:
     """Return a comparison that is over with its exit status, and why it was given: the first that holds.
 
     1    tests fail on side B alone, or a figure regressed
@@ -128,16 +128,16 @@ def concluded(found: Comparison) -> Comparison:
     return msgspec.structs.replace(found, outcome=Outcome(status.code, status.reason))
 
 
-def write(folder: Path, found: Comparison) -> None:
+def write(folder: Path, found: RevisionComparison) -> None:
     """Write `ab.json`; raise RunFolderError where that cannot be done."""
     write_whole(folder / FILE_NAME, msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
 
 
-def read(folder: Path) -> Comparison:
+def read(folder: Path) -> RevisionComparison:
     """Return what `ab.json` in a folder says; raise ResultFileError where it is missing or cannot be read."""
     path = folder / FILE_NAME
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Comparison)
+        found = msgspec.json.decode(path.read_bytes(), type=RevisionComparison)
     except OSError as error:
         raise ResultFileError(f"{path}: cannot be read ({error.strerror}); name the folder of a comparison") from error
     except DAMAGED_JSON as error:
@@ -149,18 +149,18 @@ def read(folder: Path) -> Comparison:
 
 def _comparable(sessions: Sequence[SessionFigures]) -> list[SessionFigures]:
     """Return the sessions without what was read of the machine's speed, where that was not of the same work in all."""
-    works = {session.conditions.get(SENTINEL_WORKLOADS) for session in sessions if session.conditions}
+    works = {session.conditions.get(REFERENCE_WORK) for session in sessions if session.conditions}
     if len(works) <= 1:
         return list(sessions)
     return [msgspec.structs.replace(session, speeds={}) for session in sessions]
 
 
-def _figure(name: str, pairs: _Pairs, missed: float) -> PairedFigure:
+def _figure(name: str, pairs: _Pairs, alpha: float) -> PairedFigure:
     metric, values = pairs[0][0].metric, [(a.metric.value, b.metric.value) for a, b in pairs]
     differences, speeds = [b - a for a, b in values], _differences_of_speed(pairs)
-    found = paired_interval(differences, missed, speeds, follows=metric.follows_speed)
+    found = paired_interval(differences, alpha, speeds, follows=metric.follows_speed)
     said = verdict(found, metric.minimum_effect, lower_is_better=metric.lower_is_better)
-    moved = _target_alone(pairs, missed) if said not in {"same", "improved"} else None
+    moved = _target_alone(pairs, alpha) if said not in {"same", "improved"} else None
     middle = mean([value for pair in values for value in pair])
     return PairedFigure(
         name=name,
@@ -180,13 +180,13 @@ def _differences_of_speed(pairs: _Pairs) -> list[list[float]]:
     return [[of_b - of_a for of_a, of_b in zip(a.speed, b.speed, strict=True)] for a, b in pairs]
 
 
-def _target_alone(pairs: _Pairs, missed: float) -> str | None:
+def _target_alone(pairs: _Pairs, alpha: float) -> str | None:
     """Say so where a speedup slips only because its target got faster, which is no loss; None elsewhere."""
     sides = [(a.metric.sides, b.metric.sides) for a, b in pairs if a.metric.sides and b.metric.sides]
     if len(sides) < len(pairs):
         return None
     metric, speeds = pairs[0][0].metric, _differences_of_speed(pairs)
-    target, draft = (paired_interval([b[side] - a[side] for a, b in sides], missed, speeds) for side in (0, 1))
+    target, draft = (paired_interval([b[side] - a[side] for a, b in sides], alpha, speeds) for side in (0, 1))
     said = [verdict(each, metric.minimum_effect, lower_is_better=True) for each in (target, draft)]
     if said[0] != "improved" or said[1] in {"regressed", "undecided"}:
         return None

@@ -15,8 +15,8 @@ import msgspec
 
 from harness.errors import RevisionError
 
-MOST_NEW_BYTES = 256 * 1024 * 1024
-LONGEST_LIST = 8
+MAX_NEW_BYTES = 256 * 1024 * 1024
+MAX_LIST = 8
 TIES = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"}
 # A commit needs an author; who it is says that no person wrote it.
 AUTHOR = {
@@ -66,7 +66,7 @@ class Checkout:
         if not changed:
             return Revision(head, f"the working tree (clean: {self._short(head)} {self._subject(head)})")
         commit = self._git("commit-tree", tree, "-p", head, "-m", "The working tree", variables=AUTHOR)
-        shown = _printable(", ".join(changed[:LONGEST_LIST]) + (", …" if len(changed) > LONGEST_LIST else ""))
+        shown = _printable(", ".join(changed[:MAX_LIST]) + (", …" if len(changed) > MAX_LIST else ""))
         files = f"{len(changed)} file{'s' if len(changed) > 1 else ''}"
         return Revision(commit, f"the working tree ({self._short(head)} with {files} changed: {shown})")
 
@@ -90,7 +90,7 @@ class Checkout:
     def _require_small_new_files(self) -> None:
         names = self._git("ls-files", "--others", "--exclude-standard", "-z").split("\0")[:-1]
         sizes = {name: (self.root / name).lstat().st_size for name in names}
-        if sum(sizes.values()) > MOST_NEW_BYTES:
+        if sum(sizes.values()) > MAX_NEW_BYTES:
             largest = max(sizes, key=lambda name: sizes[name])
             raise RevisionError(
                 f"{self.root}: the working tree has {sum(sizes.values()) / 1e6:.0f} MB of files that git neither has "

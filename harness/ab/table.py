@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.ab.paired import MISSED, missed_by_each
-from harness.ab.results import FILE_NAME, Comparison, PairedFigure
+from harness.ab.paired import ALPHA, alpha_per_look
+from harness.ab.results import FILE_NAME, PairedFigure, RevisionComparison
 from harness.figures.metrics import Metric
 
 STYLES = {"regressed": "bold red", "improved": "green", "same": "", "no worse": "", "undecided": "yellow"}
@@ -19,7 +19,7 @@ NARROWEST = 120
 LARGE = math.log(100)  # beyond it percents are hard to read
 
 
-def table(found: Comparison, folder: Path, *, width: int = NARROWEST, color: bool = False) -> str:
+def table(found: RevisionComparison, folder: Path, *, width: int = NARROWEST, color: bool = False) -> str:
     """Return what was compared, a row for each figure with its verdict, what must be known beside it, and the end."""
     stream = io.StringIO()
     console = Console(
@@ -43,7 +43,7 @@ def change(metric: Metric, difference: float) -> str:
     return metric.written_change(difference)
 
 
-def _rows(found: Comparison) -> Table:
+def _rows(found: RevisionComparison) -> Table:
     rows = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("figure", "A", "B", "B against A", "interval", "counts beyond", "pairs", "verdict"):
         rows.add_column(column, justify="left" if column in {"figure", "verdict"} else "right", no_wrap=True)
@@ -67,11 +67,11 @@ def _cells(figure: PairedFigure) -> tuple[str, ...]:
     )
 
 
-def _reading(found: Comparison) -> str:
+def _reading(found: RevisionComparison) -> str:
     """Return how sure the intervals are."""
-    each = missed_by_each(len(found.figures), found.plan.pairs)
+    each = alpha_per_look(len(found.figures), found.plan.pairs)
     sentence = (
-        f"all intervals of all looks together hold the truth with a probability of {1 - MISSED:.0%} or more "
+        f"all intervals of all looks together hold the truth with a probability of {1 - ALPHA:.0%} or more "
         f"(each by itself {1 - each:.3%})"
     )
     at_equal_speed = sum(figure.interval.at_equal_speed for figure in found.figures)

@@ -12,7 +12,7 @@ from harness.commands.child_session import PytestArguments, run_session
 from harness.errors import BaselineError
 from harness.gates.baselines import StoredSession, read_sessions, session_file, store
 from harness.gates.gate import Baseline
-from harness.gates.prediction import FEWEST_SESSIONS, predict
+from harness.gates.prediction import MIN_SESSIONS, predict
 from harness.measuring.environment import stable_environment
 
 LOG_NAME = "session.log"
@@ -77,7 +77,7 @@ def list_all(baselines: Path) -> None:
         sys.stdout.write(f"no baseline in {baselines}\n")
     for folder in dict.fromkeys(each.path.parent for each in stored):
         sessions = [each for each in stored if each.path.parent == folder]
-        few = f", {FEWEST_SESSIONS} are needed" if len(sessions) < FEWEST_SESSIONS else ""
+        few = f", {MIN_SESSIONS} are needed" if len(sessions) < MIN_SESSIONS else ""
         sys.stdout.write(f"{folder.name} ({len(sessions)} sessions{few})\n")
         for each in sessions:
             run = each.record.run

@@ -20,7 +20,7 @@ from harness.figures.student import t_quantile
 from harness.figures.summary import mean, summarize
 from harness.records.lines import PassRecord, RunRecord
 
-MISSED = 0.05
+ALPHA = 0.05
 """Share of intervals that miss the truth: each is a 95 % interval."""
 FEW_SAMPLES = 10
 """Below so many, an interval says more of their number than of the models."""
@@ -42,11 +42,11 @@ class Interval(msgspec.Struct, frozen=True):
     at_equal_speed: bool = False
 
 
-def interval(values: Sequence[float], missed: float) -> Interval:
-    """Return Student's interval for the mean of at least two values; it misses the truth in a share `missed`."""
+def interval(values: Sequence[float], alpha: float) -> Interval:
+    """Return Student's interval for the mean of at least two values; it misses the truth in a share `alpha`."""
     count, average = len(values), mean(values)
     variance = math.fsum((each - average) ** 2 for each in values) / (count - 1)
-    half_width = t_quantile(1 - missed / 2, count - 1) * math.sqrt(variance / count)
+    half_width = t_quantile(1 - alpha / 2, count - 1) * math.sqrt(variance / count)
     return Interval(count, average, average - half_width, average + half_width)
 
 
@@ -55,7 +55,7 @@ def mean_interval(values: Collection[float]) -> Interval | None:
     average = mean(values) if len(values) > 1 else 0.0
     if average <= 0:
         return None
-    relative = interval([each / average for each in values], MISSED)
+    relative = interval([each / average for each in values], ALPHA)
     factor = math.exp(relative.high - relative.mean)
     return Interval(relative.pairs, average, average / factor, average * factor)
 
@@ -65,7 +65,7 @@ def ratio_interval(numerators: Sequence[float], denominators: Sequence[float]) -
     if len(numerators) < 2 or min(*numerators, *denominators) <= 0:
         return None
     logs = [math.log(above / below) for above, below in zip(numerators, denominators, strict=True)]
-    found = interval(logs, MISSED)
+    found = interval(logs, ALPHA)
     return Interval(found.pairs, math.exp(found.mean), math.exp(found.low), math.exp(found.high))
 
 
@@ -80,7 +80,7 @@ def speedup_interval(run: RunRecord, comparison: Comparison, stage: int | None =
     return ratio_interval([seconds(theirs) for _, theirs in pairs], [seconds(mine) for mine, _ in pairs])
 
 
-def far_out(values: Mapping[str, float]) -> dict[str, float]:
+def outliers(values: Mapping[str, float]) -> dict[str, float]:
     """Return the samples that lie far outside the middle half of all, the farthest first."""
     if len(values) < 4:
         return {}

@@ -33,7 +33,7 @@ from typing import Literal
 import msgspec
 
 from harness.figures.speculation import speculation_figures
-from harness.figures.stages import LEGACY_READER, MIB, Speedup, comparable_rounds, comparisons, gated_stage_1, highest
+from harness.figures.stages import LEGACY_READER, MIB, Speedup, comparable_rounds, comparisons, highest, stage1_speedup
 from harness.figures.summary import mean, mean_of_faster_half
 from harness.records.lines import RunRecord, StageRecord
 from harness.records.quantities import MemoryPeak
@@ -54,7 +54,7 @@ HOST_MEMORY = 0.05
 # Of the share itself: one answer of a hundred tokens that is worded differently moves it by less.
 ACCEPTANCE = 0.02
 # Of what a figure can be written as; a file may say anything.
-LARGEST_LOG = 700.0
+MAX_LOG = 700.0
 
 
 class Metric(msgspec.Struct, frozen=True):
@@ -93,13 +93,13 @@ class Metric(msgspec.Struct, frozen=True):
 
     def written(self, value: float) -> str:
         """Return a value on this metric's scale as people write it, with its unit."""
-        figure = math.exp(min(value, LARGEST_LOG)) if self.is_log else value
+        figure = math.exp(min(value, MAX_LOG)) if self.is_log else value
         forms = {"s": f"{1000 * figure:.4g} ms", "ms": f"{figure:.4g} ms", "bytes": f"{figure / MIB:.0f} MiB"}
         return forms.get(self.unit, f"{figure:.3g}{'x' if self.unit == 'times' else ''}")
 
     def written_change(self, change: float) -> str:
         """Return a difference of two values as people write it: percent of the figure, or points of a share."""
-        return f"{100 * math.expm1(min(change, LARGEST_LOG)):+.1f} %" if self.is_log else f"{100 * change:+.1f} points"
+        return f"{100 * math.expm1(min(change, MAX_LOG)):+.1f} %" if self.is_log else f"{100 * change:+.1f} points"
 
 
 def session_metrics(run: RunRecord) -> dict[str, Metric]:
@@ -204,7 +204,7 @@ def _size(peak: MemoryPeak, on_gpu: bool) -> int | None:
 
 def _stage_1_speedups(run: RunRecord) -> Iterator[Metric]:
     for target in run.header.targets:
-        speedup = gated_stage_1(run, target, mean_of_faster_half)
+        speedup = stage1_speedup(run, target, mean_of_faster_half)
         if speedup:
             loads = [record for record in run.stages if record.stage == "load"]
             variants = {record.variant for record in loads if record.model == target}

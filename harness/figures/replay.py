@@ -12,7 +12,7 @@ import msgspec
 from harness.figures.agreement import positionwise, token_weighted
 from harness.figures.summary import mean
 
-MOST_SHIFTS = 50
+MAX_SHIFTS = 50
 """Each answer is paired with so many others at most: enough for the mean, and soon done for thousands of samples."""
 
 
@@ -43,7 +43,7 @@ def replay(pairs: Sequence[TokenPair], gamma: int) -> Replay:
     prefixes = tuple(common_prefix(pair.draft, pair.target) for pair in pairs)
     others = [
         (mine, pairs[(place + shift) % len(pairs)])
-        for shift in range(1, min(len(pairs), MOST_SHIFTS + 1))
+        for shift in range(1, min(len(pairs), MAX_SHIFTS + 1))
         for place, mine in enumerate(pairs)
     ]
     shuffled = [positionwise(mine.draft, theirs.target) for mine, theirs in others]

@@ -12,7 +12,7 @@ import msgspec
 
 from harness.figures.stages import comparable_rounds
 from harness.figures.summary import median
-from harness.records.lines import MachineRecord, RunRecord, StageRecord, Work
+from harness.records.lines import MachineRecord, RunRecord, StageRecord, StageWork
 
 
 class StageFloor(msgspec.Struct, frozen=True):
@@ -44,7 +44,7 @@ def floors(run: RunRecord) -> list[StageFloor]:
     return [each for each in found if each is not None]
 
 
-def floor_s(work: Work, machine: MachineRecord) -> float:
+def floor_s(work: StageWork, machine: MachineRecord) -> float:
     """Return the least time that the work can take, in seconds."""
     return max(_moving_s(work, machine), _computing_s(work, machine))
 
@@ -78,9 +78,9 @@ def _floor(machine: MachineRecord, record: StageRecord) -> StageFloor | None:
     )
 
 
-def _moving_s(work: Work, machine: MachineRecord) -> float:
+def _moving_s(work: StageWork, machine: MachineRecord) -> float:
     return work.bytes / max(machine.read_bytes_per_s, machine.copy_bytes_per_s)
 
 
-def _computing_s(work: Work, machine: MachineRecord) -> float:
+def _computing_s(work: StageWork, machine: MachineRecord) -> float:
     return work.operations / machine.operations_per_s[work.dtype]

@@ -2,9 +2,9 @@
 
 The same letter stands for different figures in different tools; here each has a name of its own:
 
-    accepted_of_drafted     accepted / drafted: falls with gamma. vLLM's "draft acceptance rate"
+    acceptance_rate         accepted / drafted: falls with gamma. vLLM's "draft acceptance rate"
     conditional             accepted / (accepted + rejections): the chance of a proposal that is looked at
-    tokens_a_round          emitted / rounds, the target's own token counted, as vLLM's "mean acceptance length" and
+    mean_acceptance_length  emitted / rounds, the target's own token counted, as vLLM's "mean acceptance length" and
                             Spec-Bench's; gpt-fast leaves it out: there it is less by one
     survival[k]             share of rounds in which more than k proposals were accepted: vLLM's per-position rate
     conditional_at[k]       of the rounds in which k were accepted and one more was proposed, those in which it was,
@@ -39,13 +39,13 @@ from harness.records.speculation import AgreementRecord, RoundLog, SpeculationCo
 PLACES_A_BIN = 16
 
 
-class Views(msgspec.Struct, frozen=True):
+class AcceptanceStatistics(msgspec.Struct, frozen=True):
     """One round log, or several together, in the words above; None where nothing was proposed."""
 
     rounds: int
-    accepted_of_drafted: float | None
+    acceptance_rate: float | None
     conditional: float | None
-    tokens_a_round: float
+    mean_acceptance_length: float
     survival: tuple[float, ...]
     conditional_at: tuple[float | None, ...]
 
@@ -67,9 +67,9 @@ class Interval(msgspec.Struct, frozen=True):
 class ByRequest(msgspec.Struct, frozen=True):
     """Means over requests of three views of each one's own log; requests without a proposal have none of the shares."""
 
-    accepted_of_drafted: float | None
+    acceptance_rate: float | None
     conditional: float | None
-    tokens_a_round: float
+    mean_acceptance_length: float
 
 
 class ByPlace(msgspec.Struct, frozen=True):
@@ -81,7 +81,7 @@ class ByPlace(msgspec.Struct, frozen=True):
     looked_at: int
 
 
-class Payoff(msgspec.Struct, frozen=True):
+class CostModel(msgspec.Struct, frozen=True):
     """What the cost model makes of measured costs.
 
     `predicted`: decoding, by the rounds that there were; `best_gamma` with its speed-up, by where the draft agrees
@@ -111,7 +111,7 @@ class SpeculationFigures(msgspec.Struct, frozen=True):
     gamma: int
     acceptance: dict[str, Interval]
     lift: Interval | None
-    views: Views | None
+    views: AcceptanceStatistics | None
     by_request: ByRequest | None
     by_place: tuple[ByPlace, ...]
     identical: int
@@ -121,7 +121,7 @@ class SpeculationFigures(msgspec.Struct, frozen=True):
     slower_share: float | None
     first_token: Interval | None
     decode_speedup: float | None
-    payoff: Payoff | None
+    payoff: CostModel | None
     draft_weights_bytes: int | None
     added_peak_bytes: int | None
 
@@ -133,18 +133,18 @@ class SpeculationFigures(msgspec.Struct, frozen=True):
         return self.decode_speedup / self.payoff.predicted - 1
 
 
-def views(rounds: Sequence[RoundLog]) -> Views:
+def views(rounds: Sequence[RoundLog]) -> AcceptanceStatistics:
     """Return the four views of at least one round."""
     proposing = [each for each in rounds if each.drafted]
     drafted = sum(each.drafted for each in proposing)
     accepted = sum(each.accepted for each in proposing)
     rejections = sum(each.accepted < each.drafted for each in proposing)
     deepest = max((each.drafted for each in proposing), default=0)
-    return Views(
+    return AcceptanceStatistics(
         rounds=len(rounds),
-        accepted_of_drafted=accepted / drafted if drafted else None,
+        acceptance_rate=accepted / drafted if drafted else None,
         conditional=accepted / (accepted + rejections) if drafted else None,
-        tokens_a_round=sum(each.emitted for each in rounds) / len(rounds),
+        mean_acceptance_length=sum(each.emitted for each in rounds) / len(rounds),
         survival=tuple(mean([float(each.accepted > k) for each in proposing]) for k in range(deepest)),
         conditional_at=tuple(_conditional_at(proposing, k) for k in range(deepest)),
     )
@@ -161,9 +161,9 @@ def by_request(requests: Sequence[Sequence[RoundLog]]) -> ByRequest | None:
     if not each:
         return None
     return ByRequest(
-        accepted_of_drafted=_mean_of_known(one.accepted_of_drafted for one in each),
+        acceptance_rate=_mean_of_known(one.acceptance_rate for one in each),
         conditional=_mean_of_known(one.conditional for one in each),
-        tokens_a_round=mean([one.tokens_a_round for one in each]),
+        mean_acceptance_length=mean([one.mean_acceptance_length for one in each]),
     )
 
 
@@ -242,7 +242,7 @@ def _figures(
         by_request=by_request(logs),
         by_place=by_place(logs),
         identical=sum(each.identical for each in requests),
-        near_ties=sum(each.parting is not None and each.parting.is_near_tie for each in requests),
+        near_ties=sum(each.divergence is not None and each.divergence.is_near_tie for each in requests),
         requests=len(requests),
         speedup=_ratio([each.alone_s for each in requests], [each.pair_s for each in requests]) if requests else None,
         slower_share=mean([float(each.pair_s > each.alone_s) for each in requests]) if requests else None,
@@ -277,9 +277,9 @@ def _lift(counts: Mapping[str, Sequence[tuple[int, int]]]) -> Interval | None:
 
 def _payoff(
     cost: SpeculationCostRecord, gamma: int, rounds: Sequence[RoundLog], agreements: Sequence[AgreementRecord]
-) -> Payoff:
+) -> CostModel:
     costs, answers = costs_of(cost), [each.agrees.get("own", ()) for each in agreements]
-    return Payoff(
+    return CostModel(
         costs=costs,
         predicted=predicted_speedup(rounds, costs),
         best_gamma=best_gamma(answers, costs) if any(len(each) > 1 for each in answers) else None,

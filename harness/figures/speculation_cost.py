@@ -58,7 +58,7 @@ def predicted_speedup(rounds: Sequence[RoundLog], costs: Costs) -> float | None:
     return sum(each.emitted for each in rounds) / math.fsum(costs.round(each.drafted) for each in rounds)
 
 
-def foretold_rounds(agrees: Sequence[bool], gamma: int) -> list[RoundLog]:
+def simulated_rounds(agrees: Sequence[bool], gamma: int) -> list[RoundLog]:
     """Return the rounds of one answer, without times, from where the draft agrees with it; the first place is given.
 
     A draft that agrees to the very end proposes the end, too, and stops there.
@@ -77,7 +77,7 @@ def foretold_rounds(agrees: Sequence[bool], gamma: int) -> list[RoundLog]:
 
 def speedup_at(gamma: int, answers: Sequence[Sequence[bool]], costs: Costs) -> float | None:
     """Return the predicted speed-up over all answers, by where the draft agrees with them; None for empty ones."""
-    return predicted_speedup([each for agrees in answers for each in foretold_rounds(agrees, gamma)], costs)
+    return predicted_speedup([each for agrees in answers for each in simulated_rounds(agrees, gamma)], costs)
 
 
 def best_gamma(answers: Sequence[Sequence[bool]], costs: Costs) -> tuple[int, float]:

@@ -14,7 +14,7 @@ from harness.figures.agreement import Agreement, positionwise, theoretical_speed
 from harness.figures.summary import Summary, mean, median, summarize
 from harness.records.lines import PassKind, PassRecord, RunRecord, SideBySideRecord, StageRecord
 from harness.records.quantities import MemoryPeak
-from harness.stages import LEGACY_STAGES, UNDIVIDED, prevailing_state
+from harness.stages import LEGACY_STAGES, UNDIVIDED, most_common_state
 
 # One number of many rounds.
 Pooling = Callable[[Collection[float]], float]
@@ -25,7 +25,7 @@ MIB = 1024 * 1024
 class StageFigure(msgspec.Struct, frozen=True):
     """Time of one stage of one model: over the timed rounds in one state, and the very first time through it.
 
-    `prevails`: most rounds of this measurement were in that state.
+    `is_most_common`: most rounds of this measurement were in that state.
     """
 
     model: str
@@ -33,7 +33,7 @@ class StageFigure(msgspec.Struct, frozen=True):
     stage: str
     variant: str
     state: str
-    prevails: bool
+    is_most_common: bool
     seconds: Summary
     cold_s: float
     ms_per_token: float | None
@@ -106,7 +106,7 @@ def stage_figures(run: RunRecord) -> list[StageFigure]:
 
 def comparable_rounds(record: StageRecord) -> list[tuple[str, float]]:
     """Return sample and seconds of the timed rounds in the state in which most of them were."""
-    return _rounds(record, prevailing_state(_states(record))) if record.round_s else []
+    return _rounds(record, most_common_state(_states(record))) if record.round_s else []
 
 
 def passes(run: RunRecord, kind: PassKind, model: str, engine: str) -> dict[str, PassRecord]:
@@ -137,7 +137,7 @@ def paired(draft: Mapping[str, PassRecord], target: Mapping[str, PassRecord]) ->
     return [(draft[sample], target[sample]) for sample in draft if sample in target]
 
 
-def gated_stage_1(run: RunRecord, target: str, of_sample: Pooling = median) -> Speedup | None:
+def stage1_speedup(run: RunRecord, target: str, of_sample: Pooling = median) -> Speedup | None:
     """Return stage 1's speedup from the stage tests, or None where one side was not measured, or in another state.
 
     `of_sample`: what is taken of a sample's own rounds.
@@ -197,7 +197,7 @@ def highest(peaks: Iterable[MemoryPeak]) -> MemoryPeak:
     )
 
 
-def synchronisation_gap(run: RunRecord, model: str, engine: str) -> float | None:
+def synchronisation_overhead(run: RunRecord, model: str, engine: str) -> float | None:
     """Return how much longer a pass takes with synchronised boundaries, as a share of the pass without.
 
     Over the samples that went both ways; None where none did.
@@ -264,8 +264,8 @@ def ms_per_token(record: StageRecord) -> float | None:
     The first token is chosen from the prompt's logits, so n tokens take n - 1 steps ("time per output token").
     """
     steps = [record.tokens.get(sample, 0) - 1 for sample in record.round_samples]
-    paces = [1000 * seconds / count for seconds, count in zip(record.round_s, steps, strict=True) if count > 0]
-    return median(paces) if paces else None
+    step_times = [1000 * seconds / count for seconds, count in zip(record.round_s, steps, strict=True) if count > 0]
+    return median(step_times) if step_times else None
 
 
 def _states(record: StageRecord) -> Sequence[str]:
@@ -281,7 +281,7 @@ def _rounds(record: StageRecord, state: str) -> list[tuple[str, float]]:
 def _load_states(run: RunRecord, model: str, variant: str) -> set[str]:
     """The states in which most files of a model were found, by measurement of stage 1."""
     return {
-        prevailing_state(_states(record))
+        most_common_state(_states(record))
         for record in run.stages
         if (record.model, record.stage, record.variant) == (model, "load", variant) and record.round_s
     }
@@ -294,7 +294,7 @@ def _stage_figure(record: StageRecord, state: str) -> StageFigure:
         stage=record.stage,
         variant=record.variant,
         state=state,
-        prevails=state == prevailing_state(_states(record)),
+        is_most_common=state == most_common_state(_states(record)),
         seconds=summarize([seconds for _, seconds in _rounds(record, state)]),
         cold_s=next(iter(record.cold_s.values())),
         ms_per_token=ms_per_token(record),

@@ -22,14 +22,14 @@ from harness.figures.metrics import Metric, session_metrics
 from harness.figures.summary import mean
 from harness.gates import machine_speed
 from harness.gates.prediction import (
-    FEWEST_DEGREES_OF_FREEDOM,
-    FEWEST_SESSIONS,
+    MIN_DEGREES_OF_FREEDOM,
+    MIN_SESSIONS,
     Prediction,
-    falls_into_two,
+    extrapolates,
     is_beyond,
-    is_unheard_of,
+    is_bimodal,
+    is_too_noisy,
     predict,
-    spreads_too_wide,
 )
 from harness.records.lines import GateRecord, GateState, RunRecord
 
@@ -84,7 +84,7 @@ def judge_session(run: RunRecord, baseline: Baseline) -> list[GateRecord]:
 def judge_metric(run: RunRecord, name: str, baseline: Baseline) -> GateRecord | None:
     """Return the verdict on one figure, of a session that is still going on; None where it is not there."""
     metric = session_metrics(run).get(name)
-    if metric is None or len(baseline.metrics.get(name, [])) < FEWEST_SESSIONS:
+    if metric is None or len(baseline.metrics.get(name, [])) < MIN_SESSIONS:
         return None
     return _judge_doubting(run, name, metric, baseline, Doubts())
 
@@ -123,9 +123,9 @@ def _judge_doubting(run: RunRecord, name: str, metric: Metric | None, baseline: 
     known = baseline.metrics.get(name, [])
     if metric is None:
         return _without_figure(known[0], "not run", f"not run: {_why_not_run(run, known[0])}")
-    if len(known) < FEWEST_SESSIONS:
+    if len(known) < MIN_SESSIONS:
         has = f"the baseline has {len(known)} sessions of it" if known else "the baseline has not got it"
-        return _without_figure(metric, "missing baseline", f"{has}, {FEWEST_SESSIONS} or more are needed (better 10)")
+        return _without_figure(metric, "missing baseline", f"{has}, {MIN_SESSIONS} or more are needed (better 10)")
     conditions = _conditions(run, metric, baseline.conditions[name])
     values = [each.value for each in known]
     prediction = predict(values, metric.minimum_effect, conditions=conditions.numbers, follows=metric.follows_speed)
@@ -159,7 +159,7 @@ class Conditions:
 
     def unheard_of(self, prediction: Prediction) -> list[str]:
         """Return in words that the baseline has no sessions like this one."""
-        if not is_unheard_of(prediction):
+        if not extrapolates(prediction):
             return []
         changes = {work: value - mean([each[work] for each in self.known]) for work, value in self.here.items()}
         words = ", ".join(f"{work} took {100 * math.expm1(change):+.1f} %" for work, change in changes.items())
@@ -171,7 +171,7 @@ def _conditions(run: RunRecord, metric: Metric, known: Sequence[Mapping[str, flo
     here = machine_speed.conditions(machine_speed.speeds_in_tests(run), metric.tests) if metric.depends_on_speed else {}
     if not all(here.keys() == each.keys() for each in known):
         return Conditions()
-    enough = len(known) - 1 - len(here) >= FEWEST_DEGREES_OF_FREEDOM
+    enough = len(known) - 1 - len(here) >= MIN_DEGREES_OF_FREEDOM
     return Conditions(known, here) if enough else Conditions()
 
 
@@ -209,7 +209,7 @@ def _beside(run: RunRecord, metric: Metric, known: Sequence[Metric], prediction:
         loss=loss,
         limit=float(prediction.limit),
         limit_of_mean=float(prediction.limit_of_mean),
-        smallest_effect=float(prediction.smallest_effect),
+        minimum_detectable_effect=float(prediction.minimum_detectable_effect),
         sessions=prediction.sessions,
     )
 
@@ -219,7 +219,7 @@ def _sentence(metric: Metric, change: float, prediction: Prediction) -> str:
     return (
         f"{metric.written(metric.value)}, baseline {metric.written(float(prediction.centre))} "
         f"({metric.written_change(change)}; limit {metric.written_change(sign * float(prediction.limit))}, "
-        f"would have found {metric.written_change(sign * float(prediction.smallest_effect))}; "
+        f"would have found {metric.written_change(sign * float(prediction.minimum_detectable_effect))}; "
         f"{prediction.sessions} sessions)"
     )
 
@@ -227,7 +227,7 @@ def _sentence(metric: Metric, change: float, prediction: Prediction) -> str:
 def _target_alone(run: RunRecord, metric: Metric, known: Sequence[Metric], *, slower: bool) -> str:
     """Say so where a speedup changed because its target got slower, or faster, and the draft had no part in it."""
     of_baseline = [each.sides for each in known if each.sides is not None]
-    if metric.sides is None or len(of_baseline) < FEWEST_SESSIONS:
+    if metric.sides is None or len(of_baseline) < MIN_SESSIONS:
         return ""
     of_target, of_draft = (predict(side, metric.minimum_effect) for side in zip(*of_baseline, strict=True))
     target, draft = metric.sides[0] - float(of_target.centre), metric.sides[1] - float(of_draft.centre)
@@ -240,9 +240,9 @@ def _target_alone(run: RunRecord, metric: Metric, known: Sequence[Metric], *, sl
 
 def _instability(metric: Metric, prediction: Prediction) -> list[str]:
     found = []
-    if spreads_too_wide(prediction):
+    if is_too_noisy(prediction):
         found.append(f"the baseline's sessions spread by {metric.written_change(float(prediction.spread))}")
-    if falls_into_two(prediction.residuals, metric.minimum_effect):
+    if is_bimodal(prediction.residuals, metric.minimum_effect):
         ends = (prediction.centre + end(prediction.residuals) for end in (min, max))
         low, high = (metric.written(float(end)) for end in ends)
         found.append(f"the baseline's sessions stand in two groups, from {low} to {high}")

@@ -26,14 +26,14 @@ import msgspec
 
 from harness.errors import LimitsError
 from harness.figures.speculation import SpeculationFigures, speculation_figures
-from harness.figures.stages import LEGACY_READER, MIB, comparisons, gated_stage_1, stage_figures, stage_memory
+from harness.figures.stages import LEGACY_READER, MIB, comparisons, stage1_speedup, stage_figures, stage_memory
 from harness.records.lines import RunRecord, VerdictRecord
 from harness.records.machines import by_machine
 from harness.stages import STAGES
 
 LOWER_BOUNDS = ("speedup", "acceptance", "vision_lift")
 UPPER_BOUNDS = ("median_ms", "host_memory_mib", "device_memory_mib")
-MOST_CHARACTERS, LONGEST_LINE = 100_000, 400
+MAX_CHARACTERS, MAX_LINE = 100_000, 400
 SPEEDUPS = ("stage1", "stage3", "total")
 
 
@@ -122,7 +122,7 @@ def _speculation_figures(found: SpeculationFigures) -> Iterator[tuple[str, Measu
 
 def _stage_figures(run: RunRecord, engine: str) -> Iterator[tuple[str, Measured]]:
     for figure in stage_figures(run):
-        if not figure.variant and figure.prevails and figure.engine in (None, engine):
+        if not figure.variant and figure.is_most_common and figure.engine in (None, engine):
             subject = f"{figure.stage} of {figure.model}"
             value = 1000 * figure.seconds.median
             yield (
@@ -144,7 +144,7 @@ def _memory_figures(run: RunRecord) -> Iterator[tuple[str, Measured]]:
 
 def _stage_1_figures(run: RunRecord) -> Iterator[tuple[str, Measured]]:
     for target in run.header.targets:
-        speedup = gated_stage_1(run, target)
+        speedup = stage1_speedup(run, target)
         if speedup:
             by_legacy_reader = any((each.model, each.variant) == (target, LEGACY_READER) for each in run.stages)
             how = " by the legacy reader" if by_legacy_reader else ""
@@ -200,8 +200,8 @@ def _parse(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         longest = max(map(len, text.splitlines()), default=0)
-        if len(text) > MOST_CHARACTERS or longest > LONGEST_LINE:  # a key of very many parts takes for ever
-            most = f"more than {MOST_CHARACTERS} characters, or a line of more than {LONGEST_LINE}"
+        if len(text) > MAX_CHARACTERS or longest > MAX_LINE:  # a key of very many parts takes for ever
+            most = f"more than {MAX_CHARACTERS} characters, or a line of more than {MAX_LINE}"
             raise LimitsError(f"{path}: has {most}; a limit is a line of a few words")
         return tomllib.loads(text)
     except OSError as error:

@@ -9,12 +9,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.figures.summary import mean, mean_of_faster_half
-from harness.gates.prediction import falls_into_two, is_beyond, predict
+from harness.gates.prediction import is_beyond, is_bimodal, predict
 from harness.measuring.reference_work import WORKLOADS
-from harness.records.lines import RunRecord, SentinelRecord
+from harness.records.lines import ReferenceWorkRecord, RunRecord
 
 # At the ends: a clock that has moved by less leaves every figure within its own minimum effect.
-SMALLEST_ON_GPU, SMALLEST_ON_CPU = math.log(1.03), math.log(1.05)
+MIN_EFFECT_ON_GPU, MIN_EFFECT_ON_CPU = math.log(1.03), math.log(1.05)
 # Two workloads, two moments, two directions: together they are wrong as often as one figure in one direction.
 PROBABILITY = 1 - 0.02 / 8
 
@@ -23,12 +23,12 @@ def disturbances(run: RunRecord) -> list[str]:
     """Return what disturbed the GPU at an end of a run, in words: no figure can be trusted then."""
     found = [
         f"the GPU was throttled at the {each.moment} of the run: {', '.join(each.throttled)}"
-        for each in run.sentinels
+        for each in run.reference_work
         if each.throttled
     ]
     return found + [
         f"{each.other_processes} other processes were using the GPU at the {each.moment} of the run"
-        for each in run.sentinels
+        for each in run.reference_work
         if each.other_processes
     ]
 
@@ -65,7 +65,7 @@ def baseline_doubts(baseline: Sequence[RunRecord]) -> list[str]:
     """
     smallest = _smallest(baseline[0])
     by_name = _by_name(map(speeds, baseline))
-    two = {name: values for name, values in by_name.items() if falls_into_two(values, smallest)}
+    two = {name: values for name, values in by_name.items() if is_bimodal(values, smallest)}
     if not two:
         return []
     ranges = ", ".join(f"the {name} by {_percent(max(values) - min(values))}" for name, values in two.items())
@@ -78,7 +78,7 @@ def speeds(run: RunRecord) -> dict[str, float]:
     A clock that is slower slows every round down; what else runs for a moment slows some, and says nothing of the rest.
     """
     found = {}
-    for each in run.sentinels:
+    for each in run.reference_work:
         for work, logarithms in _logarithms(each) if not each.test else ():
             found[f"{work} at the {each.moment}"] = mean_of_faster_half(logarithms)
     return found
@@ -87,13 +87,13 @@ def speeds(run: RunRecord) -> dict[str, float]:
 def speeds_in_tests(run: RunRecord) -> dict[tuple[str, str], float]:
     """Return the logarithm of each workload's seconds during each test, by test and workload; as of figures."""
     rounds: dict[tuple[str, str], list[float]] = {}
-    for each in run.sentinels:
+    for each in run.reference_work:
         for work, logarithms in _logarithms(each) if each.test else ():
             rounds.setdefault((each.test, work), []).extend(logarithms)
     return {place: mean_of_faster_half(logarithms) for place, logarithms in rounds.items()}
 
 
-def _logarithms(of: SentinelRecord) -> Iterable[tuple[str, list[float]]]:
+def _logarithms(of: ReferenceWorkRecord) -> Iterable[tuple[str, list[float]]]:
     for work, seconds in zip(WORKLOADS, (of.product_s, of.copy_s, of.read_s, of.resize_s), strict=True):
         logarithms = [math.log(value) for value in seconds if value > 0]
         if logarithms:  # of a clock that stood still there is no speed
@@ -123,7 +123,7 @@ def _by_name(sessions: Iterable[Mapping[str, float]]) -> dict[str, list[float]]:
 
 
 def _smallest(run: RunRecord) -> float:
-    return SMALLEST_ON_GPU if run.header.device.startswith("cuda") else SMALLEST_ON_CPU
+    return MIN_EFFECT_ON_GPU if run.header.device.startswith("cuda") else MIN_EFFECT_ON_CPU
 
 
 def _percent(logarithm: float) -> str:

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.float64]
 
-FEWEST_SESSIONS = 5
+MIN_SESSIONS = 5
 # Of one session, each side; a change has to show in two sessions, whose mean has a level of its own. 0.98 and no level
 # for the mean would find as much, at 0.12 % false alarms where the noise is 2 %; with it the single ones may be milder.
 PROBABILITY = 0.97
 PROBABILITY_OF_MEAN = 0.9977
 # A baseline that spreads wider than this cannot tell a change that anybody cares for.
-LARGEST_SPREAD = math.log(1.05)
+MAX_SPREAD = math.log(1.05)
 # Ten sessions of one normal distribution leave a gap so wide, in units of their spread beside it, one time in five
 # hundred; and a gap below a metric's minimum effect does no harm.
 GAP_IN_SPREADS = 6.0
@@ -36,13 +36,13 @@ POWER = 0.8
 
 
 # Conditions that differ by less than this are as good as the same: it keeps a slope from being drawn through nothing.
-SMALLEST_CONDITION = math.log(1.02)
+MIN_CONDITION = math.log(1.02)
 # By what percentage a time takes longer where all readings take 1 % longer, before a baseline says otherwise; and how
 # far the slope of one reading may be from its part of that, as a standard deviation. Both are as measured
 # (docs/gates_measured.md).
 SLOPE, SLOPE_DEVIATION = 0.75, 0.6
 # What is left to tell the spread by, after the centre and a slope for each condition.
-FEWEST_DEGREES_OF_FREEDOM = 4
+MIN_DEGREES_OF_FREEDOM = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,9 @@ class Prediction:
     """What a baseline says of the next session: `centre` ± `limit`; of two sessions' mean: `centre` ± `limit_of_mean`.
 
     `residuals` [..., K]: how far each session lies from where its own conditions let one expect it, `spread` their
-    standard deviation, `smallest_effect` the least change that is found in four of five cases. `leverage` is what the
-    centre adds to a session's variance: 1/K, and more the further its conditions lie from those of the sessions.
+    standard deviation, `minimum_detectable_effect` the least change that is found in four of five cases. `leverage` is
+    what the centre adds to a session's variance: 1/K, and more the further its conditions lie from those of the
+    sessions.
     `outside`: the standard deviation that comes on top where they lie outside the range of those, since slopes are not
     known well. All but the residuals have the shape of the baseline without its last axis.
     """
@@ -64,7 +65,7 @@ class Prediction:
     outside: Any
     limit: Any
     limit_of_mean: Any
-    smallest_effect: Any
+    minimum_detectable_effect: Any
 
 
 def predict(
@@ -82,7 +83,7 @@ def predict(
     slope is SLOPE / C if the value `follows` the machine, else 0. (Ridge regression towards that; or Bayesian, by the
     conjugate prior.) Where readings lie outside the range of the sessions', by e, slopes count as known no better than
     to SLOPE_DEVIATION, less what the sessions taught of them: b**2 = SLOPE_DEVIATION**2 * e' (r G^-1) e, with G the
-    sessions' sums of squares and products, r = K * SMALLEST_CONDITION**2 added to the squares. With f = K - 1 - C
+    sessions' sums of squares and products, r = K * MIN_CONDITION**2 added to the squares. With f = K - 1 - C
     degrees of freedom and leverage h (without conditions 1/K, and b = 0), limit =
     max(minimum_effect, t(probability, f) * sqrt(s**2 * (1 + h) + b**2)): where b = 0, the prediction limit of one
     further draw from a normal distribution whose mean, slopes and spread are only known from K draws.
@@ -103,7 +104,7 @@ def predict(
         known, here = known - usual[..., None, :], here - usual
         presumed = SLOPE / readings if follows else 0.0
         residuals = residuals - presumed * known.sum(axis=-1)
-        ridge = count * SMALLEST_CONDITION**2
+        ridge = count * MIN_CONDITION**2
         gram = np.swapaxes(known, -1, -2) @ known + ridge * np.eye(readings)
         found = np.linalg.solve(gram, np.swapaxes(known, -1, -2) @ residuals[..., None])[..., 0]
         residuals = residuals - (known @ found[..., None])[..., 0]
@@ -126,7 +127,7 @@ def predict(
         outside=outside,
         limit=limit,
         limit_of_mean=limit_of_mean,
-        smallest_effect=np.maximum(found_in_each, found_in_mean),
+        minimum_detectable_effect=np.maximum(found_in_each, found_in_mean),
     )
 
 
@@ -141,17 +142,17 @@ def is_confirmed(prediction: Prediction, first: Any, second: Any) -> Any:
     return both & ((first + second) / 2 > prediction.limit_of_mean)
 
 
-def is_unheard_of(prediction: Prediction) -> Any:
+def extrapolates(prediction: Prediction) -> Any:
     """Return whether the conditions lie too far outside those of all sessions to say what they let one expect."""
-    return prediction.outside > LARGEST_SPREAD
+    return prediction.outside > MAX_SPREAD
 
 
-def spreads_too_wide(prediction: Prediction) -> Any:
+def is_too_noisy(prediction: Prediction) -> Any:
     """Return whether the sessions differ so much that only a change of more than ten percent could be found."""
-    return prediction.spread > LARGEST_SPREAD
+    return prediction.spread > MAX_SPREAD
 
 
-def falls_into_two(baseline: npt.ArrayLike, minimum_effect: float) -> Any:
+def is_bimodal(baseline: npt.ArrayLike, minimum_effect: float) -> Any:
     """Return whether the sessions stand in two groups, as they do where a clock or a cache has two states.
 
     A group may be a single session. The gap between them has to be wider than the minimum effect, and than

@@ -22,7 +22,7 @@ from harness.figures.replay import TokenPair
 TARGETS = ("videollava", "llava")
 BEGIN = 1
 """The id that begins every text of the Llama family."""
-LONGEST_REPEAT = 32
+MAX_REPEAT = 32
 """Equal ids in a row; a placeholder that was expanded to its visual tokens is hundreds of them."""
 
 
@@ -102,7 +102,7 @@ def _refuse_what_is_no_answer(path: Path, target: str, pairs: Sequence[TokenPair
 def _why_no_answer(ids: Sequence[int]) -> str | None:
     if min(ids) < 0:
         return "contain a placeholder below zero: the prompt was left in. Record the new ids only"
-    if _longest_run(ids) >= LONGEST_REPEAT and len(set(ids)) > 2:
+    if _longest_run(ids) >= MAX_REPEAT and len(set(ids)) > 2:
         return (
             f"repeat one id {_longest_run(ids)} times in a row: the prompt's visual placeholders were left in, or the "
             "text is broken. Record the new ids only, or leave the sample out"

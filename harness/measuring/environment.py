@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from harness.measuring.reference_work import VERSION as SENTINELS_VERSION
+from harness.measuring.reference_work import VERSION as REFERENCE_WORK_VERSION
 
 LIBRARIES = (
     "torch",
@@ -43,7 +43,7 @@ def stable_environment(device: str) -> dict[str, Any]:
         "libraries": {name: version(name) for name in LIBRARIES},
         "ranks_per_node": int(os.environ.get("LOCAL_WORLD_SIZE", "1")),  # as torchrun says it
         "world_size": int(os.environ.get("WORLD_SIZE", "1")),
-        "sentinel_workloads": SENTINELS_VERSION,
+        "sentinel_workloads": REFERENCE_WORK_VERSION,
         "gpu": stable_gpu(device),
     }
 

@@ -11,21 +11,21 @@ from harness.measuring.rounds import Benchmark, failure_of
 from harness.records.lines import Failure
 from harness.stages import Sample
 
-Way = tuple[str, Callable[[], object]]
+Variant = tuple[str, Callable[[], object]]
 """A way of doing something: its name, and a call that does it."""
 AnySample = TypeVar("AnySample", bound=Sample)
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Interleaved:
     """`what` is done to one sample, a way to do it and the reference, and the conditions to be named with the ratio.
 
     `complaint`: why the two cannot stand in for each other, which fails the test after both were measured.
     """
 
     what: str
-    way: Way
-    reference: Way
+    way: Variant
+    reference: Variant
     conditions: dict[str, str] = field(default_factory=dict)
     complaint: str = ""
 
@@ -39,8 +39,8 @@ class Pairs:
 
 
 def first_that_works(
-    samples: Iterable[AnySample], prepare: Callable[[AnySample], Comparison], stage: str
-) -> tuple[AnySample | None, Comparison | None, list[Failure]]:
+    samples: Iterable[AnySample], prepare: Callable[[AnySample], Interleaved], stage: str
+) -> tuple[AnySample | None, Interleaved | None, list[Failure]]:
     """Return the first sample that comes through both ways, each run once without a clock, and how others failed."""
     failures: list[Failure] = []
     for sample in samples:
@@ -55,7 +55,7 @@ def first_that_works(
     return None, None, failures
 
 
-def timed_pairs(benchmark: Benchmark, comparison: Comparison, rounds: int) -> Pairs:
+def timed_pairs(benchmark: Benchmark, comparison: Interleaved, rounds: int) -> Pairs:
     """Run both `rounds` times in turn; pytest-benchmark times the way. With benchmarks disabled both run once."""
     pairs = Pairs()
     way, reference = comparison.way[1], comparison.reference[1]

@@ -16,7 +16,7 @@ def _keep_nothing() -> None:
     """On the CPU, dropping the last reference is enough."""
 
 
-class DeviceSlot(Generic[Model]):
+class ModelSlot(Generic[Model]):
     """Owns the device's memory: `hold` frees every model that was not asked for before it loads one that was."""
 
     def __init__(self, loaders: Mapping[str, Callable[[], Model]], release: Callable[[], None] = _keep_nothing) -> None:

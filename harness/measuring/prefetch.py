@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 
 
 @contextmanager
-def loaded_ahead(
+def prefetched(
     load: Callable[[Item], Any], items: Iterable[Item], workers: int, most: int
 ) -> Iterator[Iterator[tuple[Item, Future[Any]]]]:
     """Yield an iterator of (item, its loading) in order; `load` runs in so many threads.

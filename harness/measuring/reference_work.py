@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from harness.measuring import clock
-from harness.records.lines import Moment, SentinelRecord
+from harness.records.lines import Moment, ReferenceWorkRecord
 
 Workload = Callable[[], object]
 AnySample = TypeVar("AnySample")
@@ -32,14 +32,14 @@ TIMES_ON_GPU = 8
 IN_TESTS = ("cached read", "resize")  # of the host: where its memory is shared, and where its cores are
 
 
-def observe(moment: Moment, device: str) -> SentinelRecord:
+def observe(moment: Moment, device: str) -> ReferenceWorkRecord:
     """Time the workloads on `device` now, and ask the GPU right after them what disturbs it."""
     product_s, copy_s = (_timed(WORKLOADS[name](device), device) for name in ("matrix product", "copy"))
     throttled, others = _disturbances(device)
-    return SentinelRecord(moment, product_s, copy_s, throttled, others)
+    return ReferenceWorkRecord(moment, product_s, copy_s, throttled, others)
 
 
-class Watch:
+class Probe:
     """Takes readings between a test's rounds, where no clock runs: what comes and goes within a test is seen.
 
     `host`: whether it does the stage, or launches it piece by piece. Of a GPU nothing is read: beside a test it is as
@@ -76,10 +76,12 @@ class Watch:
             work()
             self._seconds[name].append(clock.now() - start)
 
-    def records(self) -> list[SentinelRecord]:
+    def records(self) -> list[ReferenceWorkRecord]:
         """Return what was read so far, or nothing."""
         read_s, resize_s = (tuple(self._seconds.get(name, ())) for name in IN_TESTS)
-        return [SentinelRecord("during", (), (), test=self._test, read_s=read_s, resize_s=resize_s)] if read_s else []
+        return (
+            [ReferenceWorkRecord("during", (), (), test=self._test, read_s=read_s, resize_s=resize_s)] if read_s else []
+        )
 
 
 def _product(device: str) -> Workload:

@@ -10,7 +10,7 @@ import msgspec
 
 from harness.measuring import clock
 
-LONGEST_PASS = 32
+MAX_PASS = 32
 TURNS = 5
 # An engine may read a token while the device is busy with the next: a step by itself is not what a step takes.
 STEPS_AT_ONCE = 4
@@ -18,7 +18,7 @@ STEPS_AT_ONCE = 4
 PASSES_BETWEEN_STEPS = 4
 
 
-class Matched(Protocol):
+class AlignedContext(Protocol):
     """A target and a draft at the same place of an answer; `restore` is called after each piece of work."""
 
     @property
@@ -46,7 +46,7 @@ class Matched(Protocol):
         """Take back what was added."""
 
 
-class Paces(msgspec.Struct, frozen=True):
+class StepTimes(msgspec.Struct, frozen=True):
     """Raw seconds, turn by turn."""
 
     step_s: tuple[float, ...]
@@ -54,7 +54,7 @@ class Paces(msgspec.Struct, frozen=True):
     verify_s: dict[int, tuple[float, ...]]
 
 
-def measure_paces(context: Matched, *, turns: int = TURNS, longest: int = LONGEST_PASS) -> Paces:
+def measure_step_times(context: AlignedContext, *, turns: int = TURNS, longest: int = MAX_PASS) -> StepTimes:
     """Run everything once without a clock, then all in turn: what slows the machine down slows all of it."""
     step_s: list[float] = []
     draft_s: list[float] = []
@@ -62,10 +62,10 @@ def measure_paces(context: Matched, *, turns: int = TURNS, longest: int = LONGES
     _turn(context, [], [], {count: [] for count in verify_s})
     for _ in range(turns):
         _turn(context, step_s, draft_s, verify_s)
-    return Paces(tuple(step_s), tuple(draft_s), {count: tuple(each) for count, each in verify_s.items()})
+    return StepTimes(tuple(step_s), tuple(draft_s), {count: tuple(each) for count, each in verify_s.items()})
 
 
-def _turn(context: Matched, step_s: list[float], draft_s: list[float], verify_s: dict[int, list[float]]) -> None:
+def _turn(context: AlignedContext, step_s: list[float], draft_s: list[float], verify_s: dict[int, list[float]]) -> None:
     for place, (count, seconds) in enumerate(verify_s.items()):
         if place % PASSES_BETWEEN_STEPS == 0:
             step_s.append(_seconds(context, partial(context.steps, STEPS_AT_ONCE)) / STEPS_AT_ONCE)
@@ -73,7 +73,7 @@ def _turn(context: Matched, step_s: list[float], draft_s: list[float], verify_s:
         seconds.append(_seconds(context, partial(context.verify, count)))
 
 
-def _seconds(context: Matched, work: Callable[[], None]) -> float:
+def _seconds(context: AlignedContext, work: Callable[[], None]) -> float:
     start = clock.now()
     work()
     seconds = clock.now() - start

@@ -10,11 +10,11 @@ from harness.measuring import clock
 from harness.measuring.memory import MemoryMeter
 from harness.measuring.progress import Progress
 from harness.measuring.rounds import Benchmark, Holder, timed_rounds
-from harness.measuring.speculation_pace import Matched, measure_paces
+from harness.measuring.speculation_pace import AlignedContext, measure_step_times
 from harness.records.lines import Failure
 from harness.records.speculation import (
     AgreementRecord,
-    PartingRecord,
+    DivergenceRecord,
     RoundLog,
     SpeculationCostRecord,
     SpeculationRecord,
@@ -38,14 +38,14 @@ class Pair(Protocol):
     def agreements(self, samples: Any, answers: Any) -> list[dict[str, list[bool]]]:
         """For each sample, by what the draft is shown: where it would say what the target said."""
 
-    def matched(self, sample: Any, answer: Any) -> Matched:
+    def matched(self, sample: Any, answer: Any) -> AlignedContext:
         """Both models in the middle of the target's answer."""
 
-    def parting(self, sample: Any, alone: Any, together: Any) -> Any:
+    def divergence(self, sample: Any, alone: Any, together: Any) -> Any:
         """Where two answers part, as `place`, `margin` and `allowed`; None where they are the same."""
 
 
-class Alone:
+class TargetOnly:
     """What the target said by itself, and how long that took."""
 
     def __init__(self, pair: Pair, sample: Sample) -> None:
@@ -75,14 +75,14 @@ class SpeculationRun:
         sample goes both ways and nothing is measured.
         """
         self.progress.start("speculative", len(samples) if self.benchmark.enabled else 1)
-        answered: dict[str, Alone] = {}
+        answered: dict[str, TargetOnly] = {}
         warm: list[SpeculationCostRecord] = []
 
-        def prepare(sample: Sample) -> Alone:
+        def prepare(sample: Sample) -> TargetOnly:
             if self.benchmark.enabled and not warm:
-                warm.append(self._costs(Alone(self.pair, sample)))
+                warm.append(self._costs(TargetOnly(self.pair, sample)))
                 on_record(warm[0])
-            return Alone(self.pair, sample)
+            return TargetOnly(self.pair, sample)
 
         def finish(holder: Holder, seconds: float) -> None:
             if holder.failure is None:
@@ -103,7 +103,7 @@ class SpeculationRun:
             on_record(agreement)
         return failures
 
-    def _agreements(self, answered: Sequence[Alone]) -> list[AgreementRecord]:
+    def _agreements(self, answered: Sequence[TargetOnly]) -> list[AgreementRecord]:
         if len(answered) < 2:  # the controls take another sample's pictures
             return []
         samples = [alone.sample for alone in answered]
@@ -115,11 +115,11 @@ class SpeculationRun:
             for sample, agrees in zip(samples, found, strict=True)
         ]
 
-    def _costs(self, alone: Alone) -> SpeculationCostRecord:
+    def _costs(self, alone: TargetOnly) -> SpeculationCostRecord:
         """Time and memory of the pieces, in rounds of their own."""
         sample = alone.sample
         context = self.pair.matched(sample, alone.answer.token_ids)
-        paces = measure_paces(context)
+        step_times = measure_step_times(context)
         dtype, contexts = context.dtype, (context.target_context, context.draft_context)
         del context  # two KV caches
         return SpeculationCostRecord(
@@ -130,17 +130,17 @@ class SpeculationRun:
             dtype=dtype,
             target_context=contexts[0],
             draft_context=contexts[1],
-            step_s=paces.step_s,
-            draft_step_s=paces.draft_step_s,
-            verify_s=paces.verify_s,
+            step_s=step_times.step_s,
+            draft_step_s=step_times.draft_step_s,
+            verify_s=step_times.verify_s,
             alone_memory=self.meter.peak_while(lambda: self.pair.alone(sample, clock.now)),
             pair_memory=self.meter.peak_while(lambda: self.pair.together(sample, clock.now)),
         )
 
-    def _record(self, alone: Alone, found: Any, seconds: float) -> SpeculationRecord:
+    def _record(self, alone: TargetOnly, found: Any, seconds: float) -> SpeculationRecord:
         ids = tuple(found.generation.token_ids)
         identical = ids == tuple(alone.answer.token_ids)
-        parting = None if identical else self.pair.parting(alone.sample, alone.answer.token_ids, ids)
+        divergence = None if identical else self.pair.divergence(alone.sample, alone.answer.token_ids, ids)
         return SpeculationRecord(
             test=self.test,
             sample=alone.sample.id,
@@ -160,5 +160,5 @@ class SpeculationRun:
             loop_s=found.loop_s,
             first_alone_s=alone.seconds - alone.decode_s,
             first_pair_s=found.first_s,
-            parting=parting and PartingRecord(parting.place, parting.margin, parting.allowed),
+            divergence=divergence and DivergenceRecord(divergence.place, divergence.margin, divergence.allowed),
         )

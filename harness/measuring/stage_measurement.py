@@ -14,9 +14,9 @@ from harness.measuring.progress import Progress
 from harness.measuring.rounds import Benchmark, Holder, StageError, failure_of, leave_out, round_robin, timed_rounds
 from harness.measuring.stopping import stop_if_asked
 from harness.options import RoundsPlan
-from harness.records.lines import Failure, Work
+from harness.records.lines import Failure, StageWork
 from harness.records.quantities import MemoryPeak
-from harness.stages import Sample, prevailing_state, source_of, state_of
+from harness.stages import Sample, most_common_state, source_of, state_of
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class StageMeasurement:
     sources: set[str] = field(default_factory=set)
     memory: dict[str, MemoryPeak] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
-    work: dict[str, Work] = field(default_factory=dict)
+    work: dict[str, StageWork] = field(default_factory=dict)
 
     def note(self, output: Any, sample: str) -> None:
         """Keep what the output says of itself: how many tokens, read from what."""
@@ -134,7 +134,7 @@ class StageRun:
         self.result.cold_states[sample.id] = state_of(output)
         work = self.work_of(self.stage, given, output)
         if work is not None:
-            self.result.work[sample.id] = Work(work.bytes, work.operations, work.dtype)
+            self.result.work[sample.id] = StageWork(work.bytes, work.operations, work.dtype)
         return True
 
     def _timed_rounds(self, inputs: StageInputs, plan: Iterable[Sample], most: int) -> None:
@@ -162,7 +162,7 @@ class StageRun:
         """Of rounds in several states, pytest-benchmark's statistics have the most frequent one; the record has all."""
         states = self.result.round_states
         if len(set(states)) > 1:
-            kept = prevailing_state(states)
+            kept = most_common_state(states)
             leave_out(self.benchmark, [index for index, state in enumerate(states) if state != kept])
 
     def _memory_round(self, inputs: StageInputs, sample: Sample) -> None:

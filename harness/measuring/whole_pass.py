@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from harness.measuring import clock
 from harness.measuring.device_failures import recover_from
-from harness.measuring.prefetch import loaded_ahead
+from harness.measuring.prefetch import prefetched
 from harness.measuring.progress import Progress
 from harness.measuring.rounds import Benchmark, Holder, StageError, failure_of, timed_rounds
 from harness.measuring.stopping import stop_if_asked
@@ -23,7 +23,7 @@ from harness.stages import Answer, Pipeline, Sample, source_of, state_of
 Calls = dict[str, Callable[[Any], Any]]
 
 
-class Trace:
+class SampleRun:
     """One sample's way through the stages; filled as it goes, so that a failing stage leaves the times before it."""
 
     __slots__ = ("answer", "sample", "source", "stage_s", "state")
@@ -35,7 +35,7 @@ class Trace:
         self.answer: Answer | None = None
 
 
-class Work:
+class RemainingSamples:
     """The samples of a pass that this process takes, one after the other: `upcoming`, of `count` in all.
 
     How many it takes is not known beforehand: ranks draw them, and a run that is gone on with has some already.
@@ -65,18 +65,20 @@ class WholePass:
     test: str = ""
     sample_timeout_s: float | None = None
 
-    def measure(self, benchmark: Benchmark, work: Work, *, kind: PassKind, warm_up: Sequence[Sample]) -> list[Failure]:
+    def measure(
+        self, benchmark: Benchmark, work: RemainingSamples, *, kind: PassKind, warm_up: Sequence[Sample]
+    ) -> list[Failure]:
         """Warm up on some samples, discarding their times, then time each sample of `work` once."""
         self._warm_up(() if work.is_done or not benchmark.enabled else warm_up)
         self.progress.start(f"{kind} pass", work.count if benchmark.enabled else 1)
-        traces: list[Trace] = []
+        sample_runs: list[SampleRun] = []
 
-        def prepare(sample: Sample) -> Trace:
-            traces[:] = [Trace(sample)]
-            return traces[0]
+        def prepare(sample: Sample) -> SampleRun:
+            sample_runs[:] = [SampleRun(sample)]
+            return sample_runs[0]
 
         def finish(holder: Holder, seconds: float) -> None:
-            self.on_record(self._record(traces[0], kind, seconds, holder.failure))
+            self.on_record(self._record(sample_runs[0], kind, seconds, holder.failure))
 
         return timed_rounds(
             benchmark,
@@ -94,7 +96,7 @@ class WholePass:
         self.progress.start("unsynchronised", len(samples))
         for sample in samples:
             stop_if_asked()
-            trace = Trace(sample)
+            trace = SampleRun(sample)
             start = clock.now()
             failure = self._through(trace, self.calls["load"])
             self.on_record(self._record(trace, "unsynchronised", clock.now() - start, failure))
@@ -102,7 +104,7 @@ class WholePass:
             recover_from(failure)
 
     def measure_throughput(
-        self, benchmark: Benchmark, work: Work, *, workers: int, ahead: int, warm_up: Sequence[Sample]
+        self, benchmark: Benchmark, work: RemainingSamples, *, workers: int, ahead: int, warm_up: Sequence[Sample]
     ) -> None:
         """Time one pass over the samples of `work`, in one round, with files loaded ahead by so many threads.
 
@@ -117,10 +119,10 @@ class WholePass:
             nonlocal came_through
             before = clock.now()
             samples = work.upcoming if benchmark.enabled else islice(work.upcoming, 1)
-            with loaded_ahead(self.calls["load"], samples, workers, ahead) as loadings:
+            with prefetched(self.calls["load"], samples, workers, ahead) as loadings:
                 for sample, loading in loadings:
                     stop_if_asked()
-                    trace = Trace(sample)
+                    trace = SampleRun(sample)
                     failure = self._through(trace, partial(_loaded, loading))
                     after = clock.now()
                     came_through += failure is None
@@ -138,10 +140,10 @@ class WholePass:
         for sample in samples:
             stop_if_asked()
             with suppress(StageError):  # the sample is run again, and its failure recorded then
-                self._synchronised(Trace(sample), self.short_calls)
+                self._synchronised(SampleRun(sample), self.short_calls)
             self.progress.advance()
 
-    def _synchronised(self, trace: Trace, calls: Calls) -> None:
+    def _synchronised(self, trace: SampleRun, calls: Calls) -> None:
         value, stage = cast("Any", trace.sample), ""
         try:
             with time_limit(self.sample_timeout_s):
@@ -156,7 +158,7 @@ class WholePass:
             raise StageError(stage, error) from error
         trace.answer = value
 
-    def _through(self, trace: Trace, load: Callable[[Any], Any]) -> Failure | None:
+    def _through(self, trace: SampleRun, load: Callable[[Any], Any]) -> Failure | None:
         """Take a sample through the stages with no clock between them; return how it failed, if it did."""
         value, stage = cast("Any", trace.sample), ""
         try:
@@ -169,7 +171,7 @@ class WholePass:
         trace.answer = value
         return None
 
-    def _record(self, trace: Trace, kind: PassKind, seconds: float, failure: Failure | None) -> PassRecord:
+    def _record(self, trace: SampleRun, kind: PassKind, seconds: float, failure: Failure | None) -> PassRecord:
         answer = trace.answer
         return PassRecord(
             sample=trace.sample.id,

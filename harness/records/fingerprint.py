@@ -23,7 +23,7 @@ GPU = ("name", "count", "memory_bytes", "driver", "cuda", "power_cap_w")
 MODEL_FACTS = ("model_class", "config_sha256", "weights", "dtype", "attention", "cache_class")
 # Options that the header says better: what was selected, in whatever words it was asked for.
 SELECTION = frozenset({"model_set", "device", "models", "first_model", "use_video_llava", "use_llava15", "engine"})
-SENTINEL_WORKLOADS = "sentinel workloads"
+REFERENCE_WORK = "sentinel workloads"
 _MODEL = "model "
 
 
@@ -37,7 +37,7 @@ def fingerprint(run: RunRecord) -> Fingerprint:
         "engines": list(header.engines),
         "models in order": list(header.models),
         "dataset": header.dataset_identity,
-        SENTINEL_WORKLOADS: header.environment.get("sentinel_workloads", 1),
+        REFERENCE_WORK: header.environment.get("sentinel_workloads", 1),
     }
     changing = [name for name in figure_changing_names() if name not in SELECTION]
     found |= {f"option {name}": header.options.get(name) for name in changing}

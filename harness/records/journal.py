@@ -17,7 +17,7 @@ import msgspec
 
 from harness.errors import DAMAGED_JSON, ResultFileError, RunFolderError
 from harness.records.lines import FORMAT_VERSION, AttemptRecord, Header, JournalLine, RunRecord
-from harness.records.merging import gathered
+from harness.records.merging import merged_record
 
 FILE_NAME = "journal.jsonl"
 _OF_A_RANK = re.compile(r"journal\.(\d{1,6})\.jsonl")
@@ -113,7 +113,7 @@ def read_journal(path: Path) -> RunRecord:
     header, *rest = _records(path, lines)
     if not isinstance(header, Header):
         raise ResultFileError(f"{path}, line 1: must be the run's header; is this the journal of a run?")
-    return gathered(
+    return merged_record(
         header, rest, [_records(each, _whole_lines(each) if each.exists() else []) for each in _of_other_ranks(path)]
     )
 

@@ -4,7 +4,7 @@ Raw rounds are kept; medians and speedups are derived by whoever needs them (see
 all sizes bytes.
 
 History of the format:
-    1   first version; later on the states of stages and passes, attempts, machines, and sentinels during
+    1   first version; later on the states of stages and passes, attempts, machines, and reference work during
         each test, which old files lack
 """
 
@@ -21,7 +21,7 @@ from harness.stages import STAGES, UNDIVIDED
 
 FORMAT_VERSION = 1
 
-MOST_DRAFTED = 1_000_000
+MAX_DRAFTED = 1_000_000
 
 PassKind = Literal["whole", "fixed", "unsynchronised", "throughput"]
 VerdictState = Literal["pass", "broken", "not run"]
@@ -86,8 +86,8 @@ class Header(msgspec.Struct, frozen=True, tag_field="record", tag="header"):
         """Raise ValueError where what every figure or file name is made of cannot be what a run wrote."""
         datetime.fromisoformat(self.started_at)
         gamma = self.options.get("gamma")
-        if self.draft is not None and not (isinstance(gamma, int) and 0 < gamma <= MOST_DRAFTED):
-            raise ValueError(f"options.gamma must be a whole number of 1 to {MOST_DRAFTED}")
+        if self.draft is not None and not (isinstance(gamma, int) and 0 < gamma <= MAX_DRAFTED):
+            raise ValueError(f"options.gamma must be a whole number of 1 to {MAX_DRAFTED}")
         if not self.engines or "\0" in self.dataset:
             raise ValueError("engines and dataset must be named")
         if self.planned_rounds is not None and not (isinstance(self.planned_rounds, int) and self.planned_rounds > 0):
@@ -112,7 +112,7 @@ class ModelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="model"):
     facts: dict[str, Any]
 
 
-class Work(msgspec.Struct, frozen=True):
+class StageWork(msgspec.Struct, frozen=True):
     """What a stage cannot do without: bytes to be moved, operations to be done by numbers of the type `dtype`."""
 
     bytes: float
@@ -166,7 +166,7 @@ class StageRecord(msgspec.Struct, frozen=True, tag_field="record", tag="stage"):
     failures: tuple[Failure, ...]
     cold_states: dict[str, str] = {}
     round_states: tuple[str, ...] = ()
-    work: dict[str, Work] = {}
+    work: dict[str, StageWork] = {}
     machine: str = ""
 
     def __post_init__(self) -> None:
@@ -243,7 +243,7 @@ class VerdictRecord(msgspec.Struct, frozen=True, tag_field="record", tag="verdic
     bound: float | None = None
 
 
-class SentinelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="sentinel"):
+class ReferenceWorkRecord(msgspec.Struct, frozen=True, tag_field="record", tag="sentinel"):
     """How fast the machine itself was at an end of the run, or during a `test`: seconds of fixed work.
 
     At the ends of a run a matrix product and a copy on its device (on a GPU each value is the mean of eight, by its own
@@ -272,12 +272,18 @@ class OutcomeRecord(msgspec.Struct, frozen=True, tag_field="record", tag="outcom
     reason: str
 
 
-class GateRecord(msgspec.Struct, frozen=True, tag_field="record", tag="gate"):
+class GateRecord(
+    msgspec.Struct,
+    frozen=True,
+    tag_field="record",
+    tag="gate",
+    rename={"minimum_detectable_effect": "smallest_effect"},
+):
     """What came of comparing one figure with the baseline, in words; of two of one metric, the later holds.
 
     Numbers are on the scale of harness.figures.metrics: `value` was measured, `centre` is the baseline's, `loss` the
-    change for the worse, `limit` how large it may be (`limit_of_mean`: of two sessions), `smallest_effect` what could
-    be found.
+    change for the worse, `limit` how large it may be (`limit_of_mean`: of two sessions), `minimum_detectable_effect`
+    (on disk: smallest_effect) what could be found.
     """
 
     metric: str
@@ -289,7 +295,7 @@ class GateRecord(msgspec.Struct, frozen=True, tag_field="record", tag="gate"):
     loss: float | None = None
     limit: float | None = None
     limit_of_mean: float | None = None
-    smallest_effect: float | None = None
+    minimum_detectable_effect: float | None = None
     sessions: int = 0
 
 
@@ -328,7 +334,7 @@ JournalLine = (
     | SpeculationRecord
     | SpeculationCostRecord
     | VerdictRecord
-    | SentinelRecord
+    | ReferenceWorkRecord
     | OutcomeRecord
     | GateRecord
     | AttemptRecord
@@ -336,7 +342,7 @@ JournalLine = (
 )
 
 
-class RunRecord(msgspec.Struct, frozen=True):
+class RunRecord(msgspec.Struct, frozen=True, rename={"reference_work": "sentinels"}):
     """A whole run: what its journal says, sorted by kind. This is `run.json`.
 
     `end` is None while the run goes on, and for good where it was killed.
@@ -352,7 +358,7 @@ class RunRecord(msgspec.Struct, frozen=True):
     speculation_costs: tuple[SpeculationCostRecord, ...] = ()
     verdicts: tuple[VerdictRecord, ...] = ()
     end: EndRecord | None = None
-    sentinels: tuple[SentinelRecord, ...] = ()
+    reference_work: tuple[ReferenceWorkRecord, ...] = ()
     outcomes: tuple[OutcomeRecord, ...] = ()
     gates: tuple[GateRecord, ...] = ()
     machine: MachineRecord | None = None

@@ -20,8 +20,8 @@ from harness.records.lines import (
     ModelRecord,
     OutcomeRecord,
     PassRecord,
+    ReferenceWorkRecord,
     RunRecord,
-    SentinelRecord,
     SideBySideRecord,
     StageRecord,
     VerdictRecord,
@@ -34,7 +34,7 @@ Line = TypeVar("Line", bound=JournalLine)
 Lines = Sequence[JournalLine]
 
 
-def gathered(header: Header, own: Lines, of_other_ranks: Sequence[Lines] = ()) -> RunRecord:
+def merged_record(header: Header, own: Lines, of_other_ranks: Sequence[Lines] = ()) -> RunRecord:
     """Return the record of a run from the lines behind its header, and from those of its further ranks in order."""
     journals = [own, *of_other_ranks]
     lines = [line for journal in journals for line in journal]
@@ -52,7 +52,7 @@ def gathered(header: Header, own: Lines, of_other_ranks: Sequence[Lines] = ()) -
         speculation_costs=_of(SpeculationCostRecord, lines),
         verdicts=_of(VerdictRecord, lines),
         end=_end(header, journals),
-        sentinels=_of(SentinelRecord, lines),
+        reference_work=_of(ReferenceWorkRecord, lines),
         outcomes=_of(OutcomeRecord, lines),
         gates=tuple({line.metric: line for line in _of(GateRecord, lines)}.values()),
         machine=next(iter(reversed(_of(MachineRecord, own))), None),

@@ -39,7 +39,7 @@ class AgreementRecord(msgspec.Struct, frozen=True, tag_field="record", tag="agre
             raise ValueError("agrees needs own, and a word for each of its places from every other")
 
 
-class PartingRecord(msgspec.Struct, frozen=True):
+class DivergenceRecord(msgspec.Struct, frozen=True):
     """Where two answers part, and how far apart the target's two likeliest ids were there; `allowed` is a near tie."""
 
     place: int
@@ -52,12 +52,15 @@ class PartingRecord(msgspec.Struct, frozen=True):
         return self.margin <= self.allowed
 
 
-class SpeculationRecord(msgspec.Struct, frozen=True, tag_field="record", tag="speculation"):
+class SpeculationRecord(
+    msgspec.Struct, frozen=True, tag_field="record", tag="speculation", rename={"divergence": "parting"}
+):
     """One request answered by the target alone and, right after it, with the draft's help.
 
     `alone_s`, `pair_s`: from the files to the answer, both models' files, pictures and prompts in `pair_s`;
     `alone_decode_s` of them went into `alone_steps` decoding steps, `loop_s` into the speculative rounds.
-    `first_alone_s`, `first_pair_s`: to the first token; None in older files. `parting`: where the answers differ.
+    `first_alone_s`, `first_pair_s`: to the first token; None in older files. `divergence` (on disk: parting): where the
+    answers differ.
     """
 
     test: str
@@ -75,7 +78,7 @@ class SpeculationRecord(msgspec.Struct, frozen=True, tag_field="record", tag="sp
     loop_s: float
     first_alone_s: float | None = None
     first_pair_s: float | None = None
-    parting: PartingRecord | None = None
+    divergence: DivergenceRecord | None = None
 
 
 class SpeculationCostRecord(msgspec.Struct, frozen=True, tag_field="record", tag="speculation_cost"):

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.report.formatting import harmless
+from harness.report.formatting import strip_control_characters
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,12 +32,12 @@ NAMES = (
 COLOURS = {name: f"#c0ffe{number:x}" if number < 16 else f"#c0ffd{number - 16:x}" for number, name in enumerate(NAMES)}
 WIDTH = 4.1
 """Inches: 394 px of a page, so that letters keep their size on a telephone and do not get large elsewhere."""
-MOST_POINTS = 250
+MAX_POINTS = 250
 """Of a model's samples in a cloud; more are thinned evenly, outliers apart."""
-MOST_TICKS = 8
-LONGEST_INTERVAL = 2
+MAX_TICKS = 8
+MAX_INTERVAL = 2
 """In lengths of the longest bar."""
-LONGEST_LABEL = 36
+MAX_LABEL = 36
 SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "report",
@@ -96,7 +96,7 @@ def bars(rows: Sequence[Bar], x_label: str, *, legend: bool = True) -> str:
     An interval that reaches far beyond the longest bar is drawn so far, without its end: else nothing else was seen.
     """
     longest = max(sum(length for _, length, _ in row.parts) for row in rows)
-    most = LONGEST_INTERVAL * longest
+    most = MAX_INTERVAL * longest
     with _axes((0.87 if legend else 0.62) + 0.3 * len(rows)) as (axes, svg):
         seen: set[str] = set()
         for place, row in enumerate(rows):
@@ -233,7 +233,7 @@ def curves(groups: Sequence[Group], x_label: str, y_label: str, *, logarithmic: 
         axes.set_ylabel(y_label)
         axes.set_ylim(bottom=0)
         places = sorted({each for group in groups for each in group.x})
-        ticks = places[:: -(-len(places) // MOST_TICKS)]
+        ticks = places[:: -(-len(places) // MAX_TICKS)]
         if logarithmic:
             axes.set_xscale("log")
         axes.set_xticks(ticks, [f"{each:g}" for each in ticks])
@@ -378,11 +378,11 @@ def _plain_ticks(axes: Axes, low: float, high: float, unit: str = "") -> None:
 
 
 def _thinned(group: Group) -> list[int]:
-    step = -(-len(group.x) // MOST_POINTS)
+    step = -(-len(group.x) // MAX_POINTS)
     return sorted({*range(0, len(group.x), max(step, 1)), *group.named})
 
 
 def _plain(label: str) -> str:
     """A label on one line, without anything that would steer a reader, and not longer than its place."""
-    plain = " ".join(harmless(label).split())
-    return plain if len(plain) <= LONGEST_LABEL else plain[: LONGEST_LABEL - 1] + "…"
+    plain = " ".join(strip_control_characters(label).split())
+    return plain if len(plain) <= MAX_LABEL else plain[: MAX_LABEL - 1] + "…"

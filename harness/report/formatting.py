@@ -45,6 +45,6 @@ def with_unit(size: float) -> str:
     return f"{size / MIB / 1024:.1f} GiB" if size >= 10 * 1024 * MIB else f"{round(size / MIB)} MiB"
 
 
-def harmless(text: str) -> str:
+def strip_control_characters(text: str) -> str:
     """Put a mark in the place of control characters: answers and error texts must not steer whoever shows them."""
     return text.translate(_CONTROL_CHARACTERS)

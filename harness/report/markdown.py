@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 
 from harness.report.blocks import NOT_SHOWN, Figure, Report, Section, Sentences, Table, Words
-from harness.report.formatting import harmless
+from harness.report.formatting import strip_control_characters
 
 MARKS = {"good": "✅", "bad": "❌", "doubt": "⚠️", "plain": "•"}
-MOST_ROWS = 40
+MAX_ROWS = 40
 """Of a table; a step summary may have 1 MiB, and nobody reads so much."""
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#&~$@])")
 
@@ -64,10 +64,10 @@ def _table(table: Table) -> Iterator[str]:
     yield ""
     yield _row([_escaped(column) for column in table.columns])
     yield _row(["---" if place < table.text_columns else "---:" for place in range(len(table.columns))])
-    yield from (_row([_said(cell) for cell in row]) for row in table.rows[:MOST_ROWS])
-    if len(table.rows) > MOST_ROWS:
+    yield from (_row([_said(cell) for cell in row]) for row in table.rows[:MAX_ROWS])
+    if len(table.rows) > MAX_ROWS:
         yield ""
-        yield f"… and {len(table.rows) - MOST_ROWS} more rows in report.html"
+        yield f"… and {len(table.rows) - MAX_ROWS} more rows in report.html"
 
 
 def _row(cells: list[str]) -> str:
@@ -86,4 +86,4 @@ def _said(line: Words) -> str:
 
 
 def _escaped(words: str) -> str:
-    return _SPECIAL.sub(r"\\\1", " ".join(harmless(words).split("\n")))
+    return _SPECIAL.sub(r"\\\1", " ".join(strip_control_characters(words).split("\n")))

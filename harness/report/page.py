@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.report.blocks import NOT_SHOWN, Answers, Chart, Figure, Report, Sentences, Table
-from harness.report.formatting import harmless
+from harness.report.formatting import strip_control_characters
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -33,7 +33,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["harmless"] = harmless
+    environment.filters["strip_control_characters"] = strip_control_characters
     environment.tests["figure"] = lambda part: isinstance(part, Figure)
     environment.filters["kind"] = lambda block: KINDS[type(block)]
     environment.filters["exact"] = repr

@@ -13,7 +13,7 @@ from harness.records.lines import PlannedSample
 from harness.report.blocks import Picture
 
 SIDE = 220
-LARGEST_FILE = 32 << 20
+MAX_FILE = 32 << 20
 FORMATS = ("PNG", "JPEG")
 # As Pillow raises them for files of all kinds of damage, and for pictures that would fill the memory.
 UNREADABLE = (
@@ -39,8 +39,8 @@ def thumbnail(caption: str, path: Path, folder: Path) -> Picture:
     try:
         if not path.resolve().is_relative_to(folder.resolve()):
             return Picture(caption, trouble="outside the dataset folder")
-        if path.stat().st_size > LARGEST_FILE:
-            return Picture(caption, trouble=f"more than {LARGEST_FILE >> 20} MiB")
+        if path.stat().st_size > MAX_FILE:
+            return Picture(caption, trouble=f"more than {MAX_FILE >> 20} MiB")
         small = _shrunk(path)
         content = io.BytesIO()
         small.save(content, "JPEG", quality=80, optimize=True)

@@ -33,14 +33,14 @@ def _acceptance_lines(found: SpeculationFigures) -> Iterator[str]:
 def _round_lines(found: SpeculationFigures) -> Iterator[str]:
     if found.views is not None and found.views.conditional is not None:
         yield (
-            f"{found.views.accepted_of_drafted:.3f} of the drafted tokens were accepted, "
-            f"{found.views.conditional:.3f} of those looked at; {found.views.tokens_a_round:.2f} tokens a round, the "
-            "target's own included"
+            f"{found.views.acceptance_rate:.3f} of the drafted tokens were accepted, "
+            f"{found.views.conditional:.3f} of those looked at; "
+            f"{found.views.mean_acceptance_length:.2f} tokens a round, the target's own included"
         )
     if found.by_request is not None and found.by_request.conditional is not None:
         yield (
-            f"mean of the requests: {found.by_request.accepted_of_drafted:.3f}, {found.by_request.conditional:.3f} and "
-            f"{found.by_request.tokens_a_round:.2f}"
+            f"mean of the requests: {found.by_request.acceptance_rate:.3f}, {found.by_request.conditional:.3f} and "
+            f"{found.by_request.mean_acceptance_length:.2f}"
         )
     if found.by_place:
         shares = (f"{each.first}-{each.last}: {each.accepted / each.looked_at:.2f}" for each in found.by_place)

@@ -17,14 +17,14 @@ from harness.figures.stages import (
     Speedup,
     StageFigure,
     comparisons,
-    gated_stage_1,
     load_s_by_state,
     pass_s,
     passes,
     samples_per_second,
+    stage1_speedup,
     stage_figures,
     stage_memory,
-    synchronisation_gap,
+    synchronisation_overhead,
     throughput,
     times_faster,
 )
@@ -33,14 +33,22 @@ from harness.records.lines import Failure, GateRecord, GateState, PassRecord, Ru
 from harness.records.machines import by_machine
 from harness.records.quantities import MemoryPeak
 from harness.report import floor_text
-from harness.report.formatting import change, fraction, harmless, mebibytes, milliseconds, percent, times
+from harness.report.formatting import (
+    change,
+    fraction,
+    mebibytes,
+    milliseconds,
+    percent,
+    strip_control_characters,
+    times,
+)
 from harness.report.speculation_text import text, title
 from harness.stages import LEGACY_STAGES, STAGES
 
 STAGE_NUMBER_NAMES = {1: "1 load", 2: "2 preprocess", 3: "3 vision + LLM"}
-LONGEST_LISTS = 8
+MAX_LISTS = 8
 SAMPLES_WITH_ANSWERS = 2
-LONGEST_ANSWER = 600
+MAX_ANSWER = 600
 GATE_STYLES: dict[GateState, str] = {
     "pass": "green",
     "improved": "bold green",
@@ -70,7 +78,7 @@ def summary(run: RunRecord, folder: Path, files: Iterable[Path], *, width: int, 
 
 def gate_lines(gates: Iterable[GateRecord]) -> str:
     """Return the verdicts as text, the worst last; of those that passed, the nearest to its limit alone."""
-    return harmless(_gate_text(list(gates)).plain)
+    return strip_control_characters(_gate_text(list(gates)).plain)
 
 
 def _parts(run: RunRecord) -> Iterator[str | Text | Table]:
@@ -126,9 +134,9 @@ def _measured(run: RunRecord) -> Iterator[str | Text | Table]:
 def _harmless(part: str | Text | Table) -> str | Text | Table:
     """Put a mark in the place of control characters: answers and error texts must not steer the user's terminal."""
     if isinstance(part, str):
-        return harmless(part)
+        return strip_control_characters(part)
     if isinstance(part, Text):
-        part.plain = harmless(part.plain)
+        part.plain = strip_control_characters(part.plain)
     return part
 
 
@@ -190,7 +198,7 @@ def _pass_table(run: RunRecord) -> Table:
             records = list(passes(run, "whole", model, engine).values())
             if not records:
                 continue
-            gap = synchronisation_gap(run, model, engine)
+            gap = synchronisation_overhead(run, model, engine)
             table.add_row(
                 f"{model} {engine}" if len(run.header.engines) > 1 else model,
                 *(_pass_cell(records, stage) for stage in STAGES),
@@ -250,7 +258,7 @@ def _answers(run: RunRecord) -> Iterator[Text]:
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= LONGEST_ANSWER else text[:LONGEST_ANSWER] + " …"
+    return text if len(text) <= MAX_ANSWER else text[:MAX_ANSWER] + " …"
 
 
 def _comparison_table(run: RunRecord, comparison: Comparison) -> Table:
@@ -264,7 +272,7 @@ def _comparison_table(run: RunRecord, comparison: Comparison) -> Table:
             percent(saved) if saved is not None else "none saved",
         )
     table.add_row("total", *_speedup_cells(comparison.total), "100", "")
-    gated = gated_stage_1(run, comparison.target)
+    gated = stage1_speedup(run, comparison.target)
     if gated:
         table.add_row("1 load as gated", *_speedup_cells(gated), "", "")
     return table
@@ -299,7 +307,7 @@ def _verdict_lines(verdicts: Iterable[VerdictRecord]) -> Text:
         kinds.setdefault((verdict.state, _kind_of_limit(verdict)), []).append(verdict)
     lines = Text("\nlimits\n", style="bold")
     for (state, kind), group in sorted(kinds.items(), key=lambda item: list(style).index(item[0][0])):
-        shown = group if state == "broken" or len(group) <= LONGEST_LISTS else [max(group, key=_nearness)]
+        shown = group if state == "broken" or len(group) <= MAX_LISTS else [max(group, key=_nearness)]
         for verdict in shown:
             lines.append(f"{state.upper():8}", style=f"not bold {style[state]}")
             lines.append(f"{verdict.limit}: {verdict.sentence}\n", style="not bold")
@@ -346,8 +354,8 @@ def _failures(run: RunRecord) -> list[tuple[str, Failure]]:
 def _failure_text(failures: list[tuple[str, Failure]]) -> str:
     lines = [f"  {model}: {failure.sentence()}" for model, failure in failures]
     distinct = list(dict.fromkeys(lines))
-    more = [f"  … and {len(distinct) - LONGEST_LISTS} more"] if len(distinct) > LONGEST_LISTS else []
-    return "\n".join(["samples that failed:", *distinct[:LONGEST_LISTS], *more])
+    more = [f"  … and {len(distinct) - MAX_LISTS} more"] if len(distinct) > MAX_LISTS else []
+    return "\n".join(["samples that failed:", *distinct[:MAX_LISTS], *more])
 
 
 def _mib(size: int | None) -> str:

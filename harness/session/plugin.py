@@ -48,9 +48,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "stage(name): a test that measures this stage and records what it measured")
     try:
         chosen, rank = options.read(config), rank_of()
-        folder, goes_on = _folder(config, chosen, rank)
+        folder, is_resumed = _folder(config, chosen, rank)
         terminal = open_terminal() if rank is None or rank.is_first else None
-        ours = config.stash[SESSION] = Session(chosen, folder, _measures(config), terminal, rank, goes_on)
+        ours = config.stash[SESSION] = Session(chosen, folder, _measures(config), terminal, rank, is_resumed)
         if rank is not None:
             use_share_of_cores(rank)
         if chosen.gate:
@@ -252,7 +252,7 @@ def _folder(config: pytest.Config, chosen: options.Options, rank: Rank | None) -
 def _require_measuring(config: pytest.Config, ours: Session) -> None:
     if _forbids_measuring(config):
         raise OptionError("--gate judges what was measured: leave out --collect-only and --benchmark-disable")
-    if ours.goes_on or ours.rank:
+    if ours.is_resumed or ours.rank:
         raise OptionError("--gate judges one undisturbed process: leave out --resume, and do without torchrun")
 
 

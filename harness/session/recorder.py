@@ -11,16 +11,16 @@ import pytest
 
 from harness.figures.speculation import views
 from harness.figures.stages import MIB, comparable_rounds, highest, ms_per_token, times_faster
-from harness.measuring.interleaved import AnySample, Comparison, Pairs, first_that_works, timed_pairs
+from harness.measuring.interleaved import AnySample, Interleaved, Pairs, first_that_works, timed_pairs
 from harness.measuring.memory import meter_for
 from harness.measuring.pass_tally import PassTally, PassTimes
 from harness.measuring.progress import Progress, progress_on
-from harness.measuring.reference_work import Watch
+from harness.measuring.reference_work import Probe
 from harness.measuring.rounds import Benchmark
 from harness.measuring.speculation_run import Line, Pair, SpeculationRun
 from harness.measuring.stage_measurement import StageMeasurement, StageRun
 from harness.measuring.time_limit import limited
-from harness.measuring.whole_pass import WholePass, Work
+from harness.measuring.whole_pass import RemainingSamples, WholePass
 from harness.records.lines import (
     EngineRecord,
     Failure,
@@ -32,7 +32,7 @@ from harness.records.lines import (
 )
 from harness.records.speculation import SpeculationRecord
 from harness.session.session import Session
-from harness.stages import Length, Pipeline, Sample, prevailing_state, stage_calls
+from harness.stages import Length, Pipeline, Sample, most_common_state, stage_calls
 
 # The second token of an answer is the first of a step by itself; all further steps are like it.
 WARM_UP_TOKENS = 8
@@ -62,7 +62,7 @@ class Recorder:
         A `replacement` for a stage that pipelines do not have comes behind all of theirs.
         Fails the test, after everything is written down, where a sample failed or a limit is broken.
         """
-        pipeline = pipeline.by(engine) if engine else pipeline
+        pipeline = pipeline.with_engine(engine) if engine else pipeline
         calls = stage_calls(pipeline, length)
         if replacement is not None:
             calls[self.stage] = replacement
@@ -98,7 +98,7 @@ class Recorder:
         """
         done = self.session.finished(kind, pipeline.key, engine)
         tally = PassTally(done.values())
-        pipeline = pipeline.by(engine)
+        pipeline = pipeline.with_engine(engine)
         watch = self._watch(engine)
         progress = progress_on(self.session.terminal, pipeline.key)
         work = self._work(samples, done, progress, watch.between)
@@ -122,7 +122,7 @@ class Recorder:
 
         Fails the test as `measure_stage` does.
         """
-        options, pipeline = self.session.options, pipeline.by(engine)
+        options, pipeline = self.session.options, pipeline.with_engine(engine)
         done = self.session.finished("throughput", pipeline.key, engine)
         tally = PassTally(done.values())
         progress = progress_on(self.session.terminal, pipeline.key)
@@ -147,7 +147,7 @@ class Recorder:
         self._conclude(_engine_records(pipeline, engine), list(tally.failures.values()), figures=bool(tally.times))
 
     def measure_side_by_side(
-        self, samples: Sequence[AnySample], prepare: Callable[[AnySample], Comparison], *, rounds: int
+        self, samples: Sequence[AnySample], prepare: Callable[[AnySample], Interleaved], *, rounds: int
     ) -> None:
         """Time a way of doing something beside a reference, in turn, on the first sample that comes through both.
 
@@ -195,9 +195,9 @@ class Recorder:
         self._conclude([], failures, figures=bool(requests))
         return requests
 
-    def _watch(self, engine: str | None) -> Watch:
+    def _watch(self, engine: str | None) -> Probe:
         """What is watched of the machine between this test's rounds; what an engine of ours captured needs no host."""
-        return Watch(self.test, host=self._device() == "cpu" or engine in {None, "eager"})
+        return Probe(self.test, host=self._device() == "cpu" or engine in {None, "eager"})
 
     def _work(
         self,
@@ -205,7 +205,7 @@ class Recorder:
         done: Container[str],
         progress: Progress,
         between: Callable[[Iterable[Sample]], Iterator[Sample]] = iter,
-    ) -> Work:
+    ) -> RemainingSamples:
         """The samples that are left for this process; those of `done` are not taken again."""
 
         def left() -> Iterator[Sample]:
@@ -214,7 +214,7 @@ class Recorder:
                     progress.reach(index)
                     yield samples[index]
 
-        return Work(between(left()), len(samples))
+        return RemainingSamples(between(left()), len(samples))
 
     def _whole_pass(
         self,
@@ -271,7 +271,7 @@ class Recorder:
             work=result.work,
         )
 
-    def _pairs_record(self, sample: Sample, of: Comparison, pairs: Pairs) -> SideBySideRecord:
+    def _pairs_record(self, sample: Sample, of: Interleaved, pairs: Pairs) -> SideBySideRecord:
         (way, _), (reference, _), conditions = of.way, of.reference, {"sample": sample.id} | of.conditions
         record = SideBySideRecord(
             self.test, of.what, way, reference, tuple(pairs.way_s), tuple(pairs.reference_s), conditions
@@ -303,7 +303,7 @@ def _stage_extra_info(record: StageRecord) -> dict[str, Any]:
         "samples": [sample for sample, _ in comparable_rounds(record)],
         "cold_s": record.cold_s,
         "sources": list(record.sources),
-        "state": prevailing_state(record.round_states) if record.round_states else "",
+        "state": most_common_state(record.round_states) if record.round_states else "",
         "cold_states": record.cold_states,
         "host_peak_mib": peak.host_bytes and peak.host_bytes / MIB,
         "device_peak_allocated_mib": peak.device_allocated_bytes and peak.device_allocated_bytes / MIB,

@@ -28,8 +28,8 @@ from harness.records.lines import (
     PassKind,
     PassRecord,
     PlannedSample,
+    ReferenceWorkRecord,
     RunRecord,
-    SentinelRecord,
     StageRecord,
     timestamp,
 )
@@ -72,7 +72,7 @@ class Session:
     # Under torchrun only.
     rank: Rank | None = None
     # Whether `folder` holds a run already that this one goes on with.
-    goes_on: bool = False
+    is_resumed: bool = False
     # Known before the plan is: pytest-benchmark asks for the machine when it starts.
     device: str = "cpu"
     advice: list[str] = field(default_factory=list)
@@ -84,7 +84,7 @@ class Session:
     gates: set[GateState] = field(default_factory=set)
     # By test: of a test that failed twice, in its body and after it, the first word counts.
     outcomes: dict[str, OutcomeRecord] = field(default_factory=dict)
-    first_sentinel: SentinelRecord | None = None
+    first_reading: ReferenceWorkRecord | None = None
     machine: MachineRecord | None = None
     run: Run | None = None
     record: RunRecord | None = None
@@ -98,9 +98,9 @@ class Session:
         self.plan = plan
         if not self.measures:
             return
-        if self.rank is not None or self.goes_on:
+        if self.rank is not None or self.is_resumed:
             self._join()
-        self.first_sentinel = reference_work.observe("start", plan.device)
+        self.first_reading = reference_work.observe("start", plan.device)
         self.machine = device_rates.measure(plan.device, plan.dtypes)
         if self.run is not None:
             self._append_readings(self.run)
@@ -194,7 +194,7 @@ class Session:
         now, rank = self._header(), self.rank
         if rank is not None and not rank.is_first:
             self.folder = rank.awaited_folder()
-        if not self.goes_on and (rank is None or rank.is_first):
+        if not self.is_resumed and (rank is None or rank.is_first):
             self.run = Run(self.folder, now, self.options.output_json)
         else:
             before = header_in(self.folder)
@@ -209,7 +209,7 @@ class Session:
             rank.publish(self.folder)
 
     def _append_readings(self, run: Run) -> None:
-        for reading in (self.first_sentinel, self.machine):
+        for reading in (self.first_reading, self.machine):
             if reading is not None:
                 run.append(reading)
 

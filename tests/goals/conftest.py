@@ -7,7 +7,7 @@ import pytest
 from fixtures.selection import Selection, select
 from harness.session.plugin import SESSION
 from perf_tests.gpu_needs import reason_to_skip
-from perf_tests.suite_options import wishes_of
+from perf_tests.suite_options import request_of
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -17,7 +17,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip what cannot run on this machine, with the reason in words."""
-    chosen = select(wishes_of(config.stash[SESSION].options))
+    chosen = select(request_of(config.stash[SESSION].options))
     for item in items:
         reason = reason_to_skip(item, chosen)
         if reason:
@@ -27,4 +27,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def selection(request: pytest.FixtureRequest) -> Selection:
     """Return what runs."""
-    return select(wishes_of(request.config.stash[SESSION].options))
+    return select(request_of(request.config.stash[SESSION].options))

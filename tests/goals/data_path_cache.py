@@ -17,8 +17,8 @@ from fixtures.data.dataset import JSON_NAME, Dataset
 from fixtures.model_sets.loading import ModelSettings, pipeline_loaders
 from fixtures.models.staged import StagedBase
 from fixtures.pipeline import Sample, StagedPipeline
-from fixtures.preparing.cache_jobs import CacheWish
-from fixtures.preparing.command import Wishes, prepare
+from fixtures.preparing.cache_jobs import CacheRequest
+from fixtures.preparing.command import PrepareRequest, prepare
 from fixtures.system.devices import use_threads_for
 from fixtures.video.frames import read_mp4
 from harness.figures.summary import median
@@ -113,7 +113,7 @@ def preparing_frames(folder: Path, cache: Path, workers: int) -> tuple[float, fl
     """
     samples = Dataset.open(folder).samples
     start = time.perf_counter()
-    outcomes = prepare(Wishes(folder, workers=workers, cache=CacheWish("frames", cache, max_frames=FRAMES)))
+    outcomes = prepare(PrepareRequest(folder, workers=workers, cache=CacheRequest("frames", cache, max_frames=FRAMES)))
     ours_s = time.perf_counter() - start
     assert [outcome.state for outcome in outcomes] == ["made"] * len(samples)
     start = time.perf_counter()

@@ -19,7 +19,7 @@ from fixtures.data.dataset import JSON_NAME, Dataset
 from fixtures.data.events import PICTURES, EventStream, draw_event_images, read_events
 from fixtures.models.staged import StagedBase
 from fixtures.pipeline import Sample
-from fixtures.preparing.command import Wishes, prepare
+from fixtures.preparing.command import PrepareRequest, prepare
 from fixtures.scenes.embedded_sample import save_events
 from harness.figures.summary import median
 from perf_tests.literal_drawing import draw_one_by_one
@@ -117,7 +117,7 @@ def preparing_event_images(folder: Path, workers: int) -> Beside:
     """
     samples = Dataset.open(folder).samples
     start = time.perf_counter()
-    outcomes = prepare(Wishes(folder, event_images=PICTURES, workers=workers))
+    outcomes = prepare(PrepareRequest(folder, event_images=PICTURES, workers=workers))
     ours_s = time.perf_counter() - start
     assert [outcome.state for outcome in outcomes] == ["made"] * len(samples)
     looped = [sample.event_data for sample in samples[:8] if sample.event_data]

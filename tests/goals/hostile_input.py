@@ -34,7 +34,7 @@ KINDS = (
     "legacy result",
     "comparison",
 )
-_MOST_SAID = 1000
+_MAX_SAID = 1000
 _START_AND_SPARE_S = 120.0  # imports of the libraries, on a machine that has other work
 
 
@@ -95,5 +95,5 @@ def _session(
     if status == 0:
         return done, last, ""
     said = (folder / "errors").read_bytes().decode(errors="replace")
-    said = said if len(said) < _MOST_SAID else f"{said[:_MOST_SAID]} … {said[-_MOST_SAID:]}"
+    said = said if len(said) < _MAX_SAID else f"{said[:_MAX_SAID]} … {said[-_MAX_SAID:]}"
     return done, last, f"the process ended with status {status} at {last} of seed {seed}: {said}"

@@ -42,13 +42,13 @@ class SlowedPipeline:
     def __init__(self, pipeline: StagedPipeline, share: float) -> None:
         self._pipeline = pipeline
         self._share = share
-        self._work = Work(pipeline.facts().device)
+        self._work = ExtraWork(pipeline.facts().device)
         self._by_engine: dict[str, SlowedPipeline] = {"eager": self}
 
-    def by(self, engine: str) -> SlowedPipeline:
+    def with_engine(self, engine: str) -> SlowedPipeline:
         """Slow the other engines down as well, each by its own time."""
         if engine not in self._by_engine:
-            self._by_engine[engine] = SlowedPipeline(self._pipeline.by(engine), self._share)
+            self._by_engine[engine] = SlowedPipeline(self._pipeline.with_engine(engine), self._share)
         return self._by_engine[engine]
 
     def __getattr__(self, name: str) -> Any:
@@ -72,7 +72,7 @@ class SlowedPipeline:
         return slowed
 
 
-class Work:
+class ExtraWork:
     """Matrix products on a device; `seconds` is what one takes when many are done in a row."""
 
     def __init__(self, device: str) -> None:

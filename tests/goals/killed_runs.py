@@ -36,7 +36,7 @@ TWO_RANKS = (
     *("-m", "pytest"),
 )
 COMPARED = ("id", "egpt", "egpt_token_ids", "egpt_tokens", "query", "split", "event_data")
-LONGEST_S = 240.0
+MAX_S = 240.0
 
 
 class Trial(msgspec.Struct, frozen=True):
@@ -54,7 +54,7 @@ def undisturbed(folder: Path, command: tuple[str, ...]) -> Answers:
     """Return the answers of a run that nobody kills; an earlier piece may have measured it."""
     if not (folder / FILE_NAME).exists() or read_journal(folder / FILE_NAME).end is None:
         shutil.rmtree(folder, ignore_errors=True)
-        status = _start(command, f"--output-dir={folder}").wait(LONGEST_S)
+        status = _start(command, f"--output-dir={folder}").wait(MAX_S)
         assert status == 0, f"{folder}: the run without a kill ended with status {status}"
     return _answers(folder)
 
@@ -65,11 +65,11 @@ def kill_one_process(folder: Path, number: int, beside: Answers) -> Trial | None
     process = _start(ONE_PROCESS, f"--output-dir={folder}")
     _wait_for_a_moment(folder, random.Random(number), process, processes=1)
     process.kill()
-    process.wait(LONGEST_S)
+    process.wait(MAX_S)
     before = _whole_lines(folder)
     if read_journal(folder / FILE_NAME).end is not None:
         return None
-    status = _start(ONE_PROCESS, f"--resume={folder}").wait(LONGEST_S)
+    status = _start(ONE_PROCESS, f"--resume={folder}").wait(MAX_S)
     wrong = [] if status == 0 else [f"going on ended with status {status}"]
     return Trial(number, len(_passes(before)), (*wrong, *_complaints(folder, before, beside)))
 
@@ -82,11 +82,11 @@ def kill_one_rank(folder: Path, number: int, beside: Answers) -> Trial | None:
     victim = draw.randrange(2)
     before = _whole_lines(folder)
     if end_of([msgspec.json.decode(line, type=JournalLine) for line in before[rank_file_name(victim)]]):
-        process.wait(LONGEST_S)
+        process.wait(MAX_S)
         return None
     with suppress(ProcessLookupError):
         os.kill(_pids(folder)[victim], signal.SIGKILL)
-    status = process.wait(LONGEST_S)
+    status = process.wait(MAX_S)
     if status == 0 and not any(each.restart for each in read_journal(folder / FILE_NAME).attempts):
         return None  # the kill came when its victim had gone
     wrong = [] if status == 0 else [f"torchrun ended with status {status}"]
@@ -112,7 +112,7 @@ def _wait_for_a_moment(folder: Path, draw: random.Random, process: subprocess.Po
 
 
 def _wait_for(there: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + LONGEST_S
+    end = time.monotonic() + MAX_S
     while not there():
         assert process.poll() is None, "the run ended before the moment came"
         assert time.monotonic() < end, "the run does not come to the moment"

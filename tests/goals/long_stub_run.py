@@ -82,7 +82,7 @@ class StubPipeline:
         """Return as many words as an answer has."""
         return "word " * len(generation.token_ids)
 
-    def by(self, engine: str) -> StubPipeline:
+    def with_engine(self, engine: str) -> StubPipeline:
         """Be the same."""
         return self
 
@@ -107,9 +107,9 @@ def samples() -> list[StubSample]:
     return [StubSample(f"sample_{number:05}") for number in range(SAMPLES)]
 
 
-def session_in(folder: Path, *, goes_on: bool) -> Session:
+def session_in(folder: Path, *, is_resumed: bool) -> Session:
     """Return a session that has begun: a new run, or the one in the folder gone on with."""
-    session = Session(Options(warmup_steps=0), folder, measures=True, terminal=None, goes_on=goes_on)
+    session = Session(Options(warmup_steps=0), folder, measures=True, terminal=None, is_resumed=is_resumed)
     session.begin(
         Plan(
             model_set="stub",

@@ -13,10 +13,10 @@ import torch
 from fixtures.engines.eager import Language, prefill
 from fixtures.models.staged import StagedBase
 from fixtures.pipeline import Prefilled, RawClip, VisionFeatures
+from fixtures.speculation.aligned_context import AlignedContext
 from fixtures.speculation.drafting import ModelDraft
 from fixtures.speculation.loop import Speculation, plain_logits, speculate
-from fixtures.speculation.matched_context import MatchedContext
-from fixtures.speculation.near_ties import Parting, first_difference, parting
+from fixtures.speculation.near_ties import Divergence, divergence, first_difference
 from fixtures.speculation.scripted_draft import ScriptedDraft
 from harness.measuring import clock
 from harness.records.speculation import RoundLog
@@ -54,7 +54,7 @@ class Outcome:
     pair_prompts_s: float
     loop_s: float
     rounds: tuple[RoundLog, ...]
-    parting: Parting | None
+    divergence: Divergence | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class ScriptedPairs:
     @property
     def target(self) -> StagedBase:
         """The model, run by the engine."""
-        return self.loaded.by(self.engine)
+        return self.loaded.with_engine(self.engine)
 
     @property
     def layers(self) -> int:
@@ -86,10 +86,10 @@ class ScriptedPairs:
         prefilled = self.target.prefill(features)
         return self.target.decode(prefilled, max_new_tokens=self.length, stop_at_eos=False).token_ids
 
-    def context(self, features: VisionFeatures, kind: DraftKind) -> MatchedContext:
+    def context(self, features: VisionFeatures, kind: DraftKind) -> AlignedContext:
         """Return both models in the middle of the answer."""
         answer, (prompt, draft) = self.answer(features), self._draft(features, kind, (), seed=0)
-        return MatchedContext(
+        return AlignedContext(
             self.target.language,
             self.target.prefill(features),
             draft,
@@ -108,7 +108,7 @@ class ScriptedPairs:
             pair_prompts_s=pair_prompts_s,
             loop_s=loop_s,
             rounds=tuple(RoundLog(each.drafted, each.accepted, each.emitted, 0.0, 0.0) for each in found.rounds),
-            parting=self._parting(features, answer, found.generation.token_ids),
+            divergence=self._parting(features, answer, found.generation.token_ids),
         )
 
     def _alone(self, features: VisionFeatures) -> tuple[tuple[int, ...], float, float]:
@@ -145,19 +145,19 @@ class ScriptedPairs:
         prefilled = prefill(model, prompt[:, :DRAFT_PROMPT])
         return prefilled, ScriptedDraft(model, prefilled, answer, acceptance=kind.acceptance, seed=seed)
 
-    def _parting(self, features: VisionFeatures, alone: Sequence[int], together: Sequence[int]) -> Parting | None:
+    def _parting(self, features: VisionFeatures, alone: Sequence[int], together: Sequence[int]) -> Divergence | None:
         place = first_difference(alone, together)
         if place is None:
             return None
-        return parting(place, plain_logits(self.target.language, self.target.prefill(features), alone[:place]))
+        return divergence(place, plain_logits(self.target.language, self.target.prefill(features), alone[:place]))
 
 
-def context_of_two(target: StagedBase, draft: StagedBase) -> MatchedContext:
+def context_of_two(target: StagedBase, draft: StagedBase) -> AlignedContext:
     """Return two models behind prompts of their own, as if the same few words had been written."""
     prompts = [model.prefill(_noise(model, 0)) for model in (target, draft)]
     ids = range(min(prompt.logits.shape[-1] for prompt in prompts))
     guess = ModelDraft(draft.language, prompts[1], frozenset(ids), stop_at_eos=False)
-    return MatchedContext(target.language, prompts[0], guess, WRITTEN, draft_prompt=prompts[1].length)
+    return AlignedContext(target.language, prompts[0], guess, WRITTEN, draft_prompt=prompts[1].length)
 
 
 def _noise(model: StagedBase, seed: int) -> VisionFeatures:

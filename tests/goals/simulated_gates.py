@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.gates.prediction import falls_into_two, is_beyond, is_confirmed, is_unheard_of, predict, spreads_too_wide
+from harness.gates.prediction import extrapolates, is_beyond, is_bimodal, is_confirmed, is_too_noisy, predict
 from harness.measuring.reference_work import IN_TESTS
 
 # Sessions of a baseline, and the minimum effect of a model stage on a GPU, the smallest of all.
@@ -26,7 +26,7 @@ def share_that_fails(noise: float, effect: float = 0.0, *, runs: int, sessions: 
     """Return how often a figure is called a regression that is slower by `effect`, or not at all."""
     baseline, first, second = drawn_sessions(noise, runs, sessions)
     prediction = predict(baseline, MINIMUM_EFFECT)
-    judged = ~(spreads_too_wide(prediction) | falls_into_two(baseline, MINIMUM_EFFECT))
+    judged = ~(is_too_noisy(prediction) | is_bimodal(baseline, MINIMUM_EFFECT))
     slower = math.log1p(effect) - prediction.centre
     return float((judged & is_confirmed(prediction, first + slower, second + slower)).mean())
 
@@ -43,9 +43,9 @@ def share_of_alarms_under_two_clocks(
     stage, sentinel = clock + draw.normal(0, noise, clock.shape), clock + draw.normal(0, SENTINEL_NOISE, clock.shape)
     baseline, of_sentinel = stage[:, :SESSIONS], sentinel[:, :SESSIONS]
     prediction, expected = predict(baseline, MINIMUM_EFFECT), predict(of_sentinel, MINIMUM_EFFECT)
-    judged = ~(falls_into_two(baseline, MINIMUM_EFFECT) | spreads_too_wide(prediction))
+    judged = ~(is_bimodal(baseline, MINIMUM_EFFECT) | is_too_noisy(prediction))
     if watched:
-        judged &= ~falls_into_two(of_sentinel, MINIMUM_EFFECT)
+        judged &= ~is_bimodal(of_sentinel, MINIMUM_EFFECT)
         for session in (SESSIONS, SESSIONS + 1):
             judged &= ~is_beyond(expected, np.abs(sentinel[:, session] - expected.centre))
     loss = stage[:, SESSIONS:] - prediction.centre[:, None]
@@ -77,8 +77,8 @@ def share_that_fails_on_a_busy_machine(
     first, second = (
         predict(baseline, minimum_effect, conditions=(known, beside[:, at]), follows=follows) for at in (-2, -1)
     )
-    judged = ~(spreads_too_wide(first) | falls_into_two(first.residuals, minimum_effect))
-    judged &= ~(is_unheard_of(first) | is_unheard_of(second))
+    judged = ~(is_too_noisy(first) | is_bimodal(first.residuals, minimum_effect))
+    judged &= ~(extrapolates(first) | extrapolates(second))
     losses = time[:, -2] - first.centre, time[:, -1] - second.centre
     both = is_beyond(first, losses[0]) & is_beyond(second, losses[1]) & (sum(losses) / 2 > second.limit_of_mean)
     return float((judged & both).mean())

@@ -137,7 +137,7 @@ def long_run(folder: Path) -> Path:
 @pytest.mark.usefixtures("on_cpu")
 def test_cost_and_memory_of_a_sample_stay_the_same(benchmark: Benchmark, long_run: Path, table: GoalTable) -> None:
     """All but the last samples of a stub pass, each written down; the run is then left as a kill would leave it."""
-    pipeline, session = StubPipeline(), session_in(long_run, goes_on=False)
+    pipeline, session = StubPipeline(), session_in(long_run, is_resumed=False)
     _measure(session, benchmark, pipeline, samples()[:-LAST])
     wall, busy, count = steps(pipeline.began), steps(pipeline.busy), len(pipeline.began) - 1
     goal = "under 2 ms, within 10 % of the first thousand"
@@ -155,7 +155,7 @@ def test_cost_and_memory_of_a_sample_stay_the_same(benchmark: Benchmark, long_ru
 def test_going_on_begins_at_once(benchmark: Benchmark, long_run: Path, table: GoalTable) -> None:
     """From the beginning of the session, conditions and sentinel workloads included, to the first sample left."""
     start, pipeline = time.perf_counter(), StubPipeline()
-    session = session_in(long_run, goes_on=True)
+    session = session_in(long_run, is_resumed=True)
     _measure(session, benchmark, pipeline, samples())
     assert len(pipeline.began) == LAST, "what was measured before is not measured again"
     what = f"going on with {SAMPLES - LAST} of {SAMPLES} samples done, until the first stage is called"
@@ -218,8 +218,17 @@ def test_the_run_that_was_killed(table: GoalTable, folder: Path, selection: Sele
     """EventGPT and Video-LLaVA on 120 samples; a piece ends it by a signal, the next one goes on with it."""
     place, engine = folder / f"120-{selection.engines[-1]}", selection.engines[-1]
     words = ("-k", "test_whole_pipeline", f"--models={','.join(GPU_MODELS)}", "--embedded=120:640x480:1")
-    goes_on = f"--resume={place}" if (place / FILE_NAME).exists() else f"--output-dir={place}"
-    command = [sys.executable, "-m", "pytest", "perf_tests", "--model-set=full", f"--engine={engine}", *words, goes_on]
+    is_resumed = f"--resume={place}" if (place / FILE_NAME).exists() else f"--output-dir={place}"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "perf_tests",
+        "--model-set=full",
+        f"--engine={engine}",
+        *words,
+        is_resumed,
+    ]
     if not _is_over(place):
         process = subprocess.Popen(command, cwd=ROOT)
         try:
@@ -250,7 +259,7 @@ def test_out_of_memory_is_a_record_and_memory_comes_back(
             torch.empty(int(shares[features.id] * size), dtype=torch.uint8, device=selection.device)
             return features
 
-    chosen, session = samples()[:3], session_in(tmp_path, goes_on=False)
+    chosen, session = samples()[:3], session_in(tmp_path, is_resumed=False)
     shares = {sample.id: share for sample, share in zip(chosen, (0.3, 2.0, 0.9), strict=True)}
     recorder = Recorder(session, benchmark, "test_greedy", "whole")
     with pytest.raises(pytest.fail.Exception, match="1 samples could not be measured"):

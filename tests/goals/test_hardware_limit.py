@@ -18,7 +18,7 @@ from fixtures.pipeline import ModelInputs, Prefilled, RawClip, VisionFeatures
 from harness.figures.roofline import floor_s
 from harness.figures.summary import median
 from harness.measuring import clock, device_rates
-from harness.records.lines import MachineRecord, Work
+from harness.records.lines import MachineRecord, StageWork
 from tests import ROOT
 from tests.goals.goal_table import GoalRow, GoalTable
 
@@ -108,7 +108,7 @@ def drawn_inputs(pipeline: StagedBase) -> ModelInputs:
 
 def started(pipeline: StagedBase, engine: str, inputs: ModelInputs) -> StagedBase:
     """The pipeline by an engine that has been through all that it will be timed on."""
-    runner = pipeline.by(engine)
+    runner = pipeline.with_engine(engine)
     runner.decode(runner.prefill(runner.encode_vision(inputs)), max_new_tokens=4, stop_at_eos=False)
     return runner
 
@@ -152,7 +152,7 @@ def stage_rows(pipeline: StagedBase, inputs: ModelInputs, machine: MachineRecord
         yield GoalRow(f"videollava {engine}: stages 3 and 4, {ANSWER} tokens", 1000 * whole_s, "ms", goal, rounds)
 
 
-def decoding(pipeline: StagedBase, features: VisionFeatures, rounds: int) -> tuple[float, Work]:
+def decoding(pipeline: StagedBase, features: VisionFeatures, rounds: int) -> tuple[float, StageWork]:
     """Seconds of an answer of fixed length, and its least work."""
     seconds = []
     for _ in range(rounds):
@@ -166,7 +166,7 @@ def decoding(pipeline: StagedBase, features: VisionFeatures, rounds: int) -> tup
 
 
 def stage_row(
-    pipeline: StagedBase, stage: str, engine: str, seconds: float, work: Work, machine: MachineRecord, rounds: int
+    pipeline: StagedBase, stage: str, engine: str, seconds: float, work: StageWork, machine: MachineRecord, rounds: int
 ) -> GoalRow:
     """Milliseconds, of decoding by the token; the reference is the floor, and the ratio its share in the time."""
     steps = ANSWER - 1 if stage == "decode" else 1
@@ -184,11 +184,13 @@ def stage_row(
     )
 
 
-def work_of(pipeline: StagedBase, stage: str, given: ModelInputs | VisionFeatures | Prefilled, output: Any) -> Work:
+def work_of(
+    pipeline: StagedBase, stage: str, given: ModelInputs | VisionFeatures | Prefilled, output: Any
+) -> StageWork:
     """The stage's least work as the harness takes it."""
     work = pipeline.work(stage, given, output)
     assert work is not None
-    return Work(work.bytes, work.operations, work.dtype)
+    return StageWork(work.bytes, work.operations, work.dtype)
 
 
 def generate_rows(pipeline: StagedBase, inputs: ModelInputs, table: GoalTable) -> Iterator[GoalRow]:

@@ -18,7 +18,7 @@ from fixtures.system.devices import use_threads_for
 from harness.figures.speculation_cost import Costs, least_break_even, predicted_speedup
 from harness.figures.summary import median
 from harness.measuring import clock
-from harness.measuring.speculation_pace import Paces, measure_paces
+from harness.measuring.speculation_pace import StepTimes, measure_step_times
 from harness.session.session import Session
 from perf_tests.gpu_needs import missing_gpu
 from tests.goals.goal_table import MEASURED, GoalRow, GoalTable
@@ -29,7 +29,7 @@ ENGINES = ("eager", "graph")
 TARGET_GB, PAIR_GB = 20, 40
 LENGTH = 48
 REQUESTS = 3
-TURNS, TURNS_OF_A_DRAFT, LONGEST_OF_A_DRAFT = 6, 4, 8
+TURNS, TURNS_OF_A_DRAFT, MAX_OF_A_DRAFT = 6, 4, 8
 # Acceptance, gamma and share of the target's layers: cheap drafts that are right now and then, dear ones that are right
 # mostly, and on either side of where they pay.
 SCRIPTED = ((1 / 32, 0.6, 4), (1 / 32, 0.8, 8), (1 / 8, 0.6, 4), (1 / 8, 0.8, 4), (1 / 2, 0.9, 4))
@@ -70,27 +70,27 @@ def pairs(loaded: dict[str, StagedBase], request: pytest.FixtureRequest) -> Scri
 
 
 @pytest.fixture(scope="module")
-def target_paces(pairs: ScriptedPairs, device: str) -> Paces:
+def target_step_times(pairs: ScriptedPairs, device: str) -> StepTimes:
     """What a step of the target and a pass over 1 to 32 tokens take."""
     turns = TURNS if device != "cpu" else 1
-    return measure_paces(pairs.context(pairs.request(0), DraftKind(1, 0.5, 1)), turns=turns)
+    return measure_step_times(pairs.context(pairs.request(0), DraftKind(1, 0.5, 1)), turns=turns)
 
 
-def test_verifying_many_tokens(pairs: ScriptedPairs, target_paces: Paces, table: GoalTable) -> None:
+def test_verifying_many_tokens(pairs: ScriptedPairs, target_step_times: StepTimes, table: GoalTable) -> None:
     """v: what the paper takes for 1."""
     dtype = pairs.loaded.facts().dtype
-    step_s = median(target_paces.step_s)
-    steps = len(target_paces.step_s)
+    step_s = median(target_step_times.step_s)
+    steps = len(target_step_times.step_s)
     table.rows.append(
         GoalRow(f"{pairs.engine}, {dtype}: a decoding step of {TARGET}", 1000 * step_s, "ms", "none", steps)
     )
-    for count, seconds in target_paces.verify_s.items():
+    for count, seconds in target_step_times.verify_s.items():
         what = f"{pairs.engine}, {dtype}: v, a pass over {count} tokens"
         table.rows.append(GoalRow(what, median(seconds) / step_s, "steps of the target", "none", len(seconds)))
 
 
 def test_speedups_of_drafts_whose_cost_and_acceptance_are_set(
-    pairs: ScriptedPairs, target_paces: Paces, table: GoalTable
+    pairs: ScriptedPairs, target_step_times: StepTimes, table: GoalTable
 ) -> None:
     """Measured beside predicted, on whichever side of 1; an answer may part from the target's at a near tie alone."""
     requests = [pairs.request(seed) for seed in range(REQUESTS)]
@@ -100,7 +100,7 @@ def test_speedups_of_drafts_whose_cost_and_acceptance_are_set(
         if kind.layers not in costs:
             context = pairs.context(requests[0], kind)
             costs[kind.layers] = _costs(
-                target_paces, measure_paces(context, turns=TURNS_OF_A_DRAFT, longest=LONGEST_OF_A_DRAFT)
+                target_step_times, measure_step_times(context, turns=TURNS_OF_A_DRAFT, longest=MAX_OF_A_DRAFT)
             )
             del context
             _add_costs(table, pairs, kind, costs[kind.layers])
@@ -108,7 +108,7 @@ def test_speedups_of_drafts_whose_cost_and_acceptance_are_set(
         found = [pairs.outcome(features, kind, seed) for seed, features in enumerate(requests)]
         _add_speedups(table, f"{pairs.engine}: {kind.described(pairs.layers)}", costs[kind.layers], found)
         outcomes += found
-    partings = [each.parting for each in outcomes if each.parting]
+    partings = [each.divergence for each in outcomes if each.divergence]
     share = 1 - len(partings) / len(outcomes)
     table.rows.append(
         GoalRow(
@@ -130,11 +130,11 @@ def test_cost_of_the_real_draft(by: str, device: str, loaded: dict[str, StagedBa
         pytest.skip(f"two models of 7B at a time: {reason}")
     if DRAFT not in loaded:
         loaded[DRAFT] = _loaded(device, DRAFT)
-    context = context_of_two(loaded[TARGET].by(by), loaded[DRAFT].by(by))
-    paces = measure_paces(context, turns=TURNS_OF_A_DRAFT, longest=LONGEST_OF_A_DRAFT)
-    step_s, draft_s = median(paces.step_s), median(paces.draft_step_s)
+    context = context_of_two(loaded[TARGET].with_engine(by), loaded[DRAFT].with_engine(by))
+    step_times = measure_step_times(context, turns=TURNS_OF_A_DRAFT, longest=MAX_OF_A_DRAFT)
+    step_s, draft_s = median(step_times.step_s), median(step_times.draft_step_s)
     what = f"{by}: c of {DRAFT} ({context.draft_context} positions) beside {TARGET} ({context.target_context})"
-    row = GoalRow(what, draft_s / step_s, "steps of the target", "none", len(paces.step_s))
+    row = GoalRow(what, draft_s / step_s, "steps of the target", "none", len(step_times.step_s))
     table.rows.append(row)
 
 
@@ -152,7 +152,7 @@ def _kinds(layers: int) -> list[DraftKind]:
     return [DraftKind(layers, None, 4), *scripted]
 
 
-def _costs(of_target: Paces, of_draft: Paces) -> Costs:
+def _costs(of_target: StepTimes, of_draft: StepTimes) -> Costs:
     """V from the target's own measurement, c beside steps of the target that were taken in turn with it."""
     step_s = median(of_target.step_s)
     return Costs(

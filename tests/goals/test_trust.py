@@ -44,7 +44,7 @@ PIECE_S = 500.0
 SESSIONS_ON_CPU, SESSIONS_ON_GPU = 20, 10
 # Sessions of each kind; on a CPU as many as give so many concluded evaluations, if that is not too many.
 SAME_ON_GPU, INJECTED = 10, 7
-CONCLUDED_ON_CPU, MOST_ON_CPU = 300, 40
+CONCLUDED_ON_CPU, MAX_ON_CPU = 300, 40
 SHARES = (0.10, 0.05)
 MODEL_STAGES = ("vision", "prefill", "decode")  # on the device; work is injected into all three
 SIMULATED = 200_000
@@ -178,7 +178,7 @@ def test_the_same_program_raises_no_alarm(campaign: Campaign, table: GoalTable, 
 
     Every time and speedup is an evaluation; memory hardly moves and would flatter the table.
     """
-    sessions, wanted = (MOST_ON_CPU, CONCLUDED_ON_CPU) if selection.device == "cpu" else (SAME_ON_GPU, math.inf)
+    sessions, wanted = (MAX_ON_CPU, CONCLUDED_ON_CPU) if selection.device == "cpu" else (SAME_ON_GPU, math.inf)
     gates: list[GateRecord] = []
     concluded: list[GateRecord] = []
     try:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from harness.ab import results
-from harness.ab.plan import MOST_PAIRS
+from harness.ab.plan import MAX_PAIRS
 from tests import ROOT
 from tests.goals.goal_table import GoalRow, GoalTable
 from tests.goals.injected_work import SHARE
@@ -52,7 +52,7 @@ def test_injected_work(share: float, number: int, table: GoalTable) -> None:
     assert results.read(folder).figures, table.topic
 
 
-def _compared(share: float) -> results.Comparison:
+def _compared(share: float) -> results.RevisionComparison:
     asked = f"{SESSION} -k '{' or '.join(STAGES)}'"
     command = [sys.executable, "-m", "harness", "ab", f"--b-args=-p {PLUGIN}", "--", *shlex.split(asked)]
     environment = {**os.environ, SHARE: str(share)}
@@ -79,5 +79,5 @@ def _rows(share: float, goal: str) -> Iterator[GoalRow]:
         concluded = len(said) - said.count("undecided")
         yield GoalRow("stages of equal sides with an answer", concluded, "stages", "none", len(said))
     pairs = sum(comparison.pairs for comparison in comparisons) / len(comparisons)
-    goal = f"at most {MOST_PAIRS}"
+    goal = f"at most {MAX_PAIRS}"
     yield GoalRow(f"pairs of sessions a comparison, {share:+.0%}", pairs, "pairs", goal, len(comparisons))

@@ -16,8 +16,8 @@ from harness.records.lines import (
     OutcomeRecord,
     PassRecord,
     PlannedSample,
+    ReferenceWorkRecord,
     RunRecord,
-    SentinelRecord,
     SideBySideRecord,
     StageRecord,
     VerdictRecord,
@@ -25,7 +25,7 @@ from harness.records.lines import (
 from harness.records.quantities import MemoryPeak
 from harness.records.speculation import (
     AgreementRecord,
-    PartingRecord,
+    DivergenceRecord,
     RoundLog,
     SpeculationCostRecord,
     SpeculationRecord,
@@ -226,7 +226,7 @@ FAILURES = st.builds(Failure, sample=NAMES, stage=st.sampled_from(STAGES), type=
 PEAKS = st.builds(MemoryPeak, host_bytes=SIZES, device_allocated_bytes=SIZES, device_reserved_bytes=SIZES)
 
 
-PARTINGS = st.none() | st.builds(PartingRecord, st.integers(0, 500), SECONDS, SECONDS)
+PARTINGS = st.none() | st.builds(DivergenceRecord, st.integers(0, 500), SECONDS, SECONDS)
 
 
 @st.composite
@@ -267,10 +267,10 @@ JOURNAL_LINES = st.one_of(
         lambda pairs: side_by_side(tuple(way for way, _ in pairs), tuple(reference for _, reference in pairs))
     ),
     st.builds(
-        SentinelRecord, st.sampled_from(["start", "end"]), st.just((0.1, 0.2)), st.just((0.3,)), st.none(), SIZES
+        ReferenceWorkRecord, st.sampled_from(["start", "end"]), st.just((0.1, 0.2)), st.just((0.3,)), st.none(), SIZES
     ),
-    st.builds(SentinelRecord, st.just("during"), st.just((0.1,)), st.just(()), st.none(), st.none(), NAMES),
-    st.builds(request, NAMES, target=NAMES, identical=st.booleans(), parting=PARTINGS),
+    st.builds(ReferenceWorkRecord, st.just("during"), st.just((0.1,)), st.just(()), st.none(), st.none(), NAMES),
+    st.builds(request, NAMES, target=NAMES, identical=st.booleans(), divergence=PARTINGS),
     st.builds(cost, step_s=st.floats(1e-3, 1e3), c=st.floats(1e-3, 1e3), v=st.floats(1e-3, 1e3), target=NAMES),
     st.builds(OutcomeRecord, NAMES, st.sampled_from(["failed", "skipped", "deselected"]), TEXTS),
     st.builds(GateRecord, NAMES, st.sampled_from(["pass", "flagged"]), TEXTS, st.just(("test",)), st.none() | SECONDS),

@@ -18,7 +18,7 @@ import pytest
 
 from harness.measuring import clock, device_rates, memory, reference_work
 from harness.measuring.loading import recorded_loaders
-from harness.measuring.model_slot import DeviceSlot
+from harness.measuring.model_slot import ModelSlot
 from harness.measuring.stopping import StopRequestedError, stop_if_asked
 from harness.records.lines import MachineRecord, PlannedSample
 from harness.session.session import Plan
@@ -187,7 +187,7 @@ class StubPipeline:
         ids = ANSWERS[self.key] if stop_at_eos else (3,) * max_new_tokens
         return Answer(ids[:max_new_tokens], "eos" if stop_at_eos else "length")
 
-    def by(self, engine):
+    def with_engine(self, engine):
         return self
 
     def engine_facts(self):
@@ -206,7 +206,7 @@ def samples():
 
 
 @pytest.fixture(scope="session")
-def device_slot(samples, session, set_plan):
+def model_slot(samples, session, set_plan):
     planned = [PlannedSample(each.id, "test", "What?", f"{each.id}.npy", f"{each.id} frames") for each in samples]
     limits = dict(word.split("=") for word in os.environ.get("STUB_LIMITS", "").split())
     set_plan(
@@ -223,14 +223,14 @@ def device_slot(samples, session, set_plan):
         )
     )
     loaders = {key: lambda key=key: StubPipeline(key) for key in SLOWNESS}
-    slot = DeviceSlot(recorded_loaders(loaders, session.append, "cpu"))
+    slot = ModelSlot(recorded_loaders(loaders, session.append, "cpu"))
     yield slot
     slot.free()
 
 
 @pytest.fixture(scope="session")
-def pipeline(request, device_slot):
-    return device_slot.hold(request.param)[0]
+def pipeline(request, model_slot):
+    return model_slot.hold(request.param)[0]
 
 
 def pytest_generate_tests(metafunc):

@@ -24,17 +24,17 @@ from hypothesis import strategies as st
 
 from tests.hostile.kinds import KINDS, Kind, of_name
 from tests.hostile.mutations import one_of
-from tests.hostile.watch import Watch
+from tests.hostile.watch import Probe
 
 LIMIT_S = 10.0
-MOST_BYTES = 1024**3
+MAX_BYTES = 1024**3
 """How far memory may rise above what the process had before: the bound that docs/security.md states."""
 
 
 class Inputs:
     """Reads one input after the other through a kind's door."""
 
-    def __init__(self, name: str, kind: Kind, folder: Path, watch: Watch, output: IO[str]) -> None:
+    def __init__(self, name: str, kind: Kind, folder: Path, watch: Probe, output: IO[str]) -> None:
         self.name = name
         self.kind = kind
         self.watch = watch
@@ -55,7 +55,7 @@ class Inputs:
             start = time.monotonic()
             found = self._violations()
             seconds, peak = time.monotonic() - start, _resident("VmHWM") - before
-            if peak > MOST_BYTES:
+            if peak > MAX_BYTES:
                 found.append(f"took {peak} bytes of memory")
             self._print(number=self.number, violations=found, refused=self._refused, seconds=seconds, peak_bytes=peak)
         finally:
@@ -89,7 +89,7 @@ class Inputs:
 def _limited_memory() -> Iterator[None]:
     """Beyond what may be used, asking for memory fails in the block: the machine that runs this stays alive."""
     before, most = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (_resident("VmSize") + 2 * MOST_BYTES, most))
+    resource.setrlimit(resource.RLIMIT_AS, (_resident("VmSize") + 2 * MAX_BYTES, most))
     try:
         yield
     finally:
@@ -126,12 +126,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--folder", type=Path, required=True)
     chosen = parser.parse_args(arguments)
-    watch = Watch.over(chosen.folder)
+    watch = Probe.over(chosen.folder)
     for name in chosen.kinds:
         _read_many(name, chosen.folder.resolve() / name.replace(" ", "_"), watch, chosen.seed, chosen.count)
 
 
-def _read_many(name: str, folder: Path, watch: Watch, first: int, count: int) -> None:
+def _read_many(name: str, folder: Path, watch: Probe, first: int, count: int) -> None:
     kind, output = of_name(name), sys.stdout
     folder.mkdir()
     with contextlib.redirect_stdout(io.StringIO()):

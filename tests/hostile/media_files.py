@@ -16,7 +16,7 @@ from fixtures.data.dataset import JSON_NAME, Dataset
 from fixtures.data.dataset_identity import dataset_identity
 from fixtures.errors import FixtureError, SampleError
 from fixtures.pipeline import Sample
-from fixtures.preparing.command import Wishes, prepare
+from fixtures.preparing.command import PrepareRequest, prepare
 from fixtures.video import frames
 from fixtures.video.readers.slices import slices_per_picture
 from harness.records.lines import PlannedSample
@@ -52,7 +52,7 @@ def make_dataset(folder: Path) -> list[Path]:
 
 def read_dataset(folder: Path) -> Iterator[Exception]:
     """Completing the dataset, then what a run does before it loads the first model, and finding each sample's files."""
-    for outcome in prepare(Wishes(folder, event_images=events.PICTURES, workers=1)):
+    for outcome in prepare(PrepareRequest(folder, event_images=events.PICTURES, workers=1)):
         if outcome.state == "failed":
             yield FixtureError(outcome.problem)
     dataset = Dataset.open(folder)
@@ -153,7 +153,7 @@ def read_cache(folder: Path) -> Iterator[Exception]:
     """A look into the cache, which says what is wrong and does without."""
     store = ArrayStore.open(folder / "cache", 10**6)
     store.get("k")
-    yield from (FixtureError(trouble) for trouble in store.troubles)
+    yield from (FixtureError(trouble) for trouble in store.warnings)
 
 
 def _sample(**fields: object) -> Sample:

@@ -12,7 +12,7 @@ import msgspec
 
 from harness.__main__ import merge_folder, replay_file
 from harness.ab import results
-from harness.ab.plan import Plan, Side
+from harness.ab.plan import AbPlan, Side
 from harness.ab.results import PairedFigure
 from harness.ab.table import table
 from harness.errors import HarnessError
@@ -23,7 +23,7 @@ from harness.gates.gatekeeper import Gatekeeper
 from harness.gates.limits import Vocabulary, judge, load_limits
 from harness.legacy.writing import encode_legacy, legacy_records, read_legacy
 from harness.records.journal import FILE_NAME
-from harness.records.lines import RunRecord, SentinelRecord
+from harness.records.lines import ReferenceWorkRecord, RunRecord
 from harness.records.sessions import BENCHMARK_FILE_NAME
 from harness.report.terminal import summary
 from tests.harness.made_runs import STARTED_AT, full_run, side_by_side
@@ -39,11 +39,11 @@ load = 20.5
 [full.eager.device_memory_mib.llava]
 decode = 15000
 """
-_SENTINELS = tuple(SentinelRecord(moment, (0.1, 0.2), (0.1, 0.2)) for moment in ("start", "end"))
+_SENTINELS = tuple(ReferenceWorkRecord(moment, (0.1, 0.2), (0.1, 0.2)) for moment in ("start", "end"))
 
 
 def _run() -> RunRecord:
-    return full_run(sentinels=_SENTINELS, side_by_side=(side_by_side((1.0, 2.0), (2.0, 3.0)),))
+    return full_run(reference_work=_SENTINELS, side_by_side=(side_by_side((1.0, 2.0), (2.0, 3.0)),))
 
 
 def _lines(run: RunRecord) -> bytes:
@@ -70,7 +70,7 @@ def read_run(folder: Path) -> Iterator[Exception]:
 
 def _run_folder(folder: Path) -> Path:
     (folder / "run").mkdir(exist_ok=True)
-    (folder / "run" / FILE_NAME).write_bytes(_lines(full_run(passes=_run().passes[:6], sentinels=_SENTINELS)))
+    (folder / "run" / FILE_NAME).write_bytes(_lines(full_run(passes=_run().passes[:6], reference_work=_SENTINELS)))
     (folder / "run" / BENCHMARK_FILE_NAME).write_text('{"machine_info": {"node": "n"}, "benchmarks": []}')
     return folder / "run"
 
@@ -85,7 +85,7 @@ def read_baselines(folder: Path) -> Iterator[Exception]:
     """A gate, and the list of all sessions."""
     from harness.commands.baseline import list_all
 
-    run = full_run(passes=_run().passes[:6], sentinels=_SENTINELS)
+    run = full_run(passes=_run().passes[:6], reference_work=_SENTINELS)
     Gatekeeper(folder / "baselines").verdicts(run)
     list_all(folder / "baselines")
     yield from ()
@@ -157,10 +157,12 @@ def read_legacy_results(folder: Path) -> Iterator[Exception]:
 
 def make_comparison(folder: Path) -> list[Path]:
     """What a comparison of two revisions came to."""
-    plan = Plan(STARTED_AT, Side("a1", "main", ()), Side("b2", "a branch", ("-x",)), ("perf_tests",), 4)
+    plan = AbPlan(STARTED_AT, Side("a1", "main", ()), Side("b2", "a branch", ("-x",)), ("perf_tests",), 4)
     time = Metric("time.load.egpt", "time", math.log(0.5), "s", True, 3, math.log(1.1))
     figure = PairedFigure(time.name, time, -0.7, -0.3, Interval(4, 0.4, 0.3, 0.5), "regressed")
-    results.write(folder, results.Comparison(1, plan, (), (figure,), ("a note",), results.Outcome(1, "it is worse")))
+    results.write(
+        folder, results.RevisionComparison(1, plan, (), (figure,), ("a note",), results.Outcome(1, "it is worse"))
+    )
     return [folder / results.FILE_NAME]
 
 

@@ -75,7 +75,7 @@ def kind(name):
 
 worker.of_name = kind
 worker.LIMIT_S = 3
-worker.MOST_BYTES = 2**28  # a gibibyte takes a busy machine seconds
+worker.MAX_BYTES = 2**28  # a gibibyte takes a busy machine seconds
 worker.main(sys.argv[1:])
 """
 

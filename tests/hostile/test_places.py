@@ -24,7 +24,7 @@ from fixtures.model_sets import pretrained
 from fixtures.model_sets.tiny import shipped_checkpoint
 from fixtures.models.facts import weights_identity
 from fixtures.pipeline import Sample
-from fixtures.preparing.command import Wishes, prepare
+from fixtures.preparing.command import PrepareRequest, prepare
 from fixtures.video.frames import read_frame_folder, read_frames, read_image
 from fixtures.video.readers.slices import slices_per_picture
 from tests.fixtures.video.made_clips import Clip, write_clip
@@ -87,7 +87,7 @@ def test_a_frame_that_is_a_link_out_of_the_dataset_folder_is_refused(folder: Pat
     (frames / "0.png").symlink_to(elsewhere / "0.png")
     with pytest.raises(SampleError, match=r"0\.png: leaves the dataset folder"):
         read_frame_folder(sample, COUNT)
-    (outcome, _) = sorted(prepare(Wishes(folder, mp4=True, workers=1)), key=lambda each: each.job.sample.id)
+    (outcome, _) = sorted(prepare(PrepareRequest(folder, mp4=True, workers=1)), key=lambda each: each.job.sample.id)
     assert "leaves the dataset folder" in outcome.problem
 
 
@@ -107,7 +107,7 @@ def test_nothing_is_written_through_a_link_that_leaves_the_dataset_folder(folder
     shutil.rmtree(folder / "event_image")
     (folder / "event_image").symlink_to(elsewhere, target_is_directory=True)
     before = sorted(elsewhere.rglob("*"))
-    outcomes = prepare(Wishes(folder, event_images=5, workers=1))
+    outcomes = prepare(PrepareRequest(folder, event_images=5, workers=1))
     assert {outcome.state for outcome in outcomes} == {"failed"}
     assert all("leaves the dataset folder" in outcome.problem for outcome in outcomes)
     assert sorted(elsewhere.rglob("*")) == before

@@ -27,7 +27,7 @@ CHANGES_FILES = (
 
 
 @dataclass(slots=True)
-class Watch:
+class Probe:
     """Listens from its making on, as long as the process lives; notes only within `watching`."""
 
     allowed: str
@@ -35,7 +35,7 @@ class Watch:
     _listening: bool = False
 
     @classmethod
-    def over(cls, folder: Path) -> Watch:
+    def over(cls, folder: Path) -> Probe:
         """What happens in `folder` is allowed; to be called once a process, since nobody can stop listening."""
         watch = cls(os.path.realpath(folder))
         sys.addaudithook(watch.hear)

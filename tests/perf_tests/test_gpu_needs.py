@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fixtures.cache.frame_cache import FrameCache
-from fixtures.selection import FIXED_TOKENS, Wishes, select
+from fixtures.selection import FIXED_TOKENS, RunRequest, select
 from harness.options import Options
 from perf_tests import suite_options
 
@@ -22,4 +22,4 @@ LONGEST = max(FIXED_TOKENS.values())
     ],
 )
 def test_room_is_for_the_longer_of_natural_and_fixed_answers(options: Options, room: int) -> None:
-    assert suite_options.settings_of(options, select(Wishes(model_set="full")), FrameCache()).room == room
+    assert suite_options.settings_of(options, select(RunRequest(model_set="full")), FrameCache()).room == room

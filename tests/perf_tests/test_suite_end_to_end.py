@@ -58,7 +58,7 @@ def test_a_draft_drafts_for_each_target_and_changes_no_answer(whole):
     assert {(each.target, each.sample) for each in run.speculations} == {
         (target, sample.id) for target in ("videollava", "llava") for sample in run.header.samples
     }
-    assert all(each.identical and each.parting is None for each in run.speculations)
+    assert all(each.identical and each.divergence is None for each in run.speculations)
     assert all(each.first_alone_s < each.alone_s and each.first_pair_s < each.pair_s for each in run.speculations)
     assert all(all(each.agrees["self"]) for each in run.agreements)
 
@@ -145,9 +145,9 @@ def test_a_run_says_all_that_a_gate_needs(whole):
     conditions = fingerprint(run)
     assert conditions["dataset"] == "embedded-v1-2x160x120-1s"
     assert all(conditions[f"model {model}: weights"] for model in ("egpt", "videollava", "llava"))
-    ends = [each.moment for each in run.sentinels if not each.test]
+    ends = [each.moment for each in run.reference_work if not each.test]
     assert ends == ["start", "end"]
-    watched = {each.test for each in run.sentinels if each.moment == "during" and each.resize_s}
+    watched = {each.test for each in run.reference_work if each.moment == "during" and each.resize_s}
     timed = {each.test for each in (*run.stages, *(taken for taken in run.passes if taken.kind in {"whole", "fixed"}))}
     assert watched == timed
     verdicts = judge_session(run, Baseline("itself", [run] * 5))

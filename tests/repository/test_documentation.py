@@ -68,7 +68,7 @@ def test_an_ini_key_that_is_not_the_options_name_is_told():
     assert "as a key of `pytest.ini`" in " ".join(text.split())
 
 
-@pytest.mark.parametrize("key", RunRecord.__struct_fields__)
+@pytest.mark.parametrize("key", RunRecord.__struct_encode_fields__)
 def test_every_key_of_run_json_is_named(key):
     text = (DOCS / "results.md").read_text(encoding="utf-8")
     assert f"`{key}`" in text[text.index("## run.json") : text.index("## report.html")]

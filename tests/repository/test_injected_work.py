@@ -50,7 +50,7 @@ def hand(monkeypatch):
         def do(self, times):
             hand.time += times * PRODUCT_S
 
-    monkeypatch.setattr(injected_work, "Work", Work)
+    monkeypatch.setattr(injected_work, "ExtraWork", Work)
     clock.use_reader(hand.read)
     yield hand
     clock.use_reader()
@@ -84,5 +84,5 @@ def test_the_record_says_so(hand):
 
 
 def test_the_real_work_takes_time():
-    work = injected_work.Work("cpu")
+    work = injected_work.ExtraWork("cpu")
     assert work.seconds > 0

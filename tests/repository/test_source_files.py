@@ -7,13 +7,13 @@ import pytest
 from tests import ROOT
 from tests.repository.source_code import modules
 
-MOST_LINES = 400
+MAX_LINES = 400
 SAY_NOTHING = {"utils", "util", "helpers", "helper", "common", "misc"}
 
 
 def test_a_file_is_short_enough_to_have_one_subject() -> None:
     lengths = {name: len(module.path.read_text(encoding="utf-8").splitlines()) for name, module in modules().items()}
-    assert not {name: length for name, length in lengths.items() if length > MOST_LINES}
+    assert not {name: length for name, length in lengths.items() if length > MAX_LINES}
 
 
 def test_every_module_is_named_after_its_subject() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.figures.replay import Replay, TokenPair, replay
-from harness.figures.speculation import Interval, Payoff, SpeculationFigures, speculation_figures
+from harness.figures.speculation import CostModel, Interval, SpeculationFigures, speculation_figures
 from harness.figures.stages import paired, passes
 from harness.records.lines import RunRecord
 from harness.report import charts
@@ -170,7 +170,7 @@ def _lines(found: SpeculationFigures, place: str) -> Iterator[Words]:
         )
     if found.views is not None and found.views.conditional is not None:
         yield words(
-            decimal(name("tokens_a_round", place), found.views.tokens_a_round, 2),
+            decimal(name("tokens_a_round", place), found.views.mean_acceptance_length, 2),
             " tokens a round, the target's own included; of the proposals looked at ",
             ratio(name("conditional", place), found.views.conditional),
             " were accepted.",
@@ -220,7 +220,7 @@ def _costs(found: SpeculationFigures, place: str) -> Iterator[Block]:
     yield Sentences(tuple(_payoff(found, found.payoff, place)))
 
 
-def _payoff(found: SpeculationFigures, payoff: Payoff, place: str) -> Iterator[Words]:
+def _payoff(found: SpeculationFigures, payoff: CostModel, place: str) -> Iterator[Words]:
     yield words(
         "A drafted token takes c = ",
         ratio(name("c", place), payoff.costs.c),
@@ -256,7 +256,7 @@ def _payoff(found: SpeculationFigures, payoff: Payoff, place: str) -> Iterator[W
         yield words("A draft of this cost pays at no gamma, whatever its acceptance.")
 
 
-def _at_this_gamma(payoff: Payoff, place: str) -> Words:
+def _at_this_gamma(payoff: CostModel, place: str) -> Words:
     if payoff.break_even is None:
         return words("at none")
     return words("from ", ratio(name("break_even", place), payoff.break_even))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from harness.figures.intervals import Interval, far_out, mean_interval, speedup_interval
+from harness.figures.intervals import Interval, mean_interval, outliers, speedup_interval
 from harness.figures.passes import PassFigure, pass_figures
-from harness.figures.stages import Comparison, comparisons, gated_stage_1, legacy_stage_s
+from harness.figures.stages import Comparison, comparisons, legacy_stage_s, stage1_speedup
 from harness.records.lines import RunRecord
 from harness.report import charts
 from harness.report.blocks import (
@@ -28,9 +28,9 @@ from harness.report.blocks import (
 from harness.report.naming import NUMBER_COLOURS, STAGE_COLOURS, STAGE_NUMBERS, colour, label, name, name_of_speedup
 from harness.stages import LEGACY_STAGES
 
-MOST_NAMED = 3
-"""Of a model's samples that stand apart: the farthest have their names in the chart, and MOST_LISTED in the table."""
-MOST_LISTED = 8
+MAX_NAMED = 3
+"""Of a model's samples that stand apart: the farthest have their names in the chart, and MAX_LISTED in the table."""
+MAX_LISTED = 8
 
 
 def sections(run: RunRecord) -> Iterator[Section]:
@@ -111,7 +111,7 @@ def _comparison(run: RunRecord, comparison: Comparison) -> Section:
             words("100") if comparison.total.saved_s > 0 else words("nothing saved"),
         )
     )
-    gated = gated_stage_1(run, target)
+    gated = stage1_speedup(run, target)
     if gated:
         rows.append(
             (
@@ -212,11 +212,11 @@ def _split(comparison: Comparison) -> Iterator[Block]:
 
 
 def _samples(run: RunRecord, figures: list[PassFigure]) -> Section:
-    apart = {(each.model, each.engine): far_out(each.total_s) for each in figures}
+    apart = {(each.model, each.engine): outliers(each.total_s) for each in figures}
     groups = []
     for each in figures:
         places = {sample: index for index, sample in enumerate(each.total_s)}
-        named = {places[sample]: sample for sample in list(apart[each.model, each.engine])[:MOST_NAMED]}
+        named = {places[sample]: sample for sample in list(apart[each.model, each.engine])[:MAX_NAMED]}
         milliseconds = [1000 * value for value in each.total_s.values()]
         groups.append(
             charts.Group(label(run, each.model, each.engine), colour(run, each.model), milliseconds, (), named)
@@ -229,7 +229,7 @@ def _samples(run: RunRecord, figures: list[PassFigure]) -> Section:
             words(factor(name("sample", "of_mean", each.model, each.engine, sample), value / each.mean_total_s)),
         )
         for each in figures
-        for sample, value in list(apart[each.model, each.engine].items())[:MOST_LISTED]
+        for sample, value in list(apart[each.model, each.engine].items())[:MAX_LISTED]
     )
     blocks: list[Block] = [
         Chart(
@@ -241,7 +241,7 @@ def _samples(run: RunRecord, figures: list[PassFigure]) -> Section:
     blocks += _tokens(run, [figure for figure in figures if figure.mean_tokens])
     if rows:
         blocks.append(Table(("model", "sample that stands apart", "ms", "of the mean"), rows, text_columns=2))
-    hidden = sum(max(0, len(each) - MOST_LISTED) for each in apart.values())
+    hidden = sum(max(0, len(each) - MAX_LISTED) for each in apart.values())
     lead = "Far outside is more than three interquartile ranges from the middle half." + (
         f" {hidden} more stand apart than are listed." if hidden else "" if rows else " No sample is."
     )

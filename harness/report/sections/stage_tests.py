@@ -63,7 +63,7 @@ def _by_themselves(run: RunRecord, figures: list[StageFigure]) -> Section:
 
 
 def _cold_start(run: RunRecord, figures: list[StageFigure]) -> Iterator[Block]:
-    shown = [each for each in figures if not each.variant and each.prevails]
+    shown = [each for each in figures if not each.variant and each.is_most_common]
     rows = [
         (
             f"{each.model} {label(run, each.stage, each.engine)}",

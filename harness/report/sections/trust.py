@@ -12,7 +12,7 @@ from harness.report.blocks import Block, Chart, Section, Table, Tone, Words, mov
 from harness.report.naming import name
 from harness.report.terminal import GATE_STYLES
 
-MOST_GATES = 24
+MAX_GATES = 24
 """Figures in the chart of a gate: those that came nearest to their limits."""
 TONES: Mapping[str, Tone] = {"pass": "good", "improved": "good", "regressed": "bad", "broken": "bad"}
 
@@ -26,7 +26,7 @@ def baseline(run: RunRecord) -> Iterator[Section]:
     judged = [gate for gate in gates if gate.loss is not None and gate.limit]
     blocks: list[Block] = []
     if judged:
-        shown = sorted(judged, key=_nearness, reverse=True)[:MOST_GATES]
+        shown = sorted(judged, key=_nearness, reverse=True)[:MAX_GATES]
         rows = [
             (
                 each.metric,
@@ -123,7 +123,7 @@ def _gate_row(gate: GateRecord) -> tuple[Words, ...]:
         words(gate.sentence),
         cell("loss", gate.loss),
         cell("limit", gate.limit),
-        cell("smallest_effect", gate.smallest_effect),
+        cell("smallest_effect", gate.minimum_detectable_effect),
         words(str(gate.sessions)) if gate.sessions else (),
     )
 

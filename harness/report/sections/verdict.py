@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from harness.figures.intervals import speedup_interval
 from harness.figures.replay import replay
 from harness.figures.speculation import speculation_figures
-from harness.figures.stages import Comparison, comparisons, gated_stage_1
+from harness.figures.stages import Comparison, comparisons, stage1_speedup
 from harness.gates.exit_status import FAILED, MISSING_BASELINE, NO_FIGURE, NOT_DECIDED
 from harness.records.lines import RunRecord
 from harness.records.machines import by_machine
@@ -69,7 +69,7 @@ def _speedup(title: str, run: RunRecord, found: list[Comparison], stage: int | N
     details = [words("over ", label(run, first.target, first.engine))]
     details += [words("95 %: ", interval)] if interval else []
     if stage == 1:
-        gated = gated_stage_1(run, first.target)
+        gated = stage1_speedup(run, first.target)
         details += [words("as gated ", factor(name("speedup", "stage1", first.target), gated.factor))] if gated else []
     details += [words(other, " over ", label(run, each.target, each.engine)) for each, other, _ in figures[1:]]
     return Tile(title, figure, tuple(details))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from harness.figures.intervals import FEW_SAMPLES
 from harness.figures.passes import pass_figures
-from harness.figures.stages import stage_figures, synchronisation_gap
+from harness.figures.stages import stage_figures, synchronisation_overhead
 from harness.gates import machine_speed
 from harness.gates.gate import injections
 from harness.records.lines import RunRecord
@@ -96,7 +96,7 @@ def _noisy(run: RunRecord) -> Iterator[Doubt]:
 
 def _waiting(run: RunRecord) -> Iterator[Doubt]:
     for each in pass_figures(run):
-        gap = synchronisation_gap(run, each.model, each.engine)
+        gap = synchronisation_overhead(run, each.model, each.engine)
         if gap is not None and gap > WAITING:
             what = words(
                 "Waiting between the stages adds ",

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.ab.paired import PairedVerdict, is_decided, looks, missed_by_each, order, paired_interval, verdict
-from harness.ab.plan import MOST_PAIRS
+from harness.ab.paired import PairedVerdict, alpha_per_look, is_decided, looks, order, paired_interval, verdict
+from harness.ab.plan import MAX_PAIRS
 from harness.figures.intervals import Interval
 from harness.figures.student import t_quantile
 from harness.gates.prediction import SLOPE, SLOPE_DEVIATION
@@ -30,7 +30,7 @@ def test_a_steady_drift_falls_out_of_the_mean(pairs: int) -> None:
     """A machine that gets one percent slower from session to session, for both sides alike."""
     sessions = iter(range(2 * pairs))
     values = [{side: 0.01 * next(sessions) for side in order(pair)} for pair in range(1, pairs + 1)]
-    found = paired_interval([each["b"] - each["a"] for each in values], missed=0.05)
+    found = paired_interval([each["b"] - each["a"] for each in values], alpha=0.05)
     assert found.mean == pytest.approx(0, abs=1e-12)
 
 
@@ -43,11 +43,11 @@ def test_looks_are_fixed_beforehand_and_the_last_one_is_at_the_bound(most_pairs:
 
 
 def test_misses_are_shared_among_metrics_and_looks() -> None:
-    assert missed_by_each(10, 12) == pytest.approx(0.05 / 40)
+    assert alpha_per_look(10, 12) == pytest.approx(0.05 / 40)
 
 
 def test_an_interval_is_that_of_the_textbook() -> None:
-    found = paired_interval([0.01, 0.03, 0.02, 0.02], missed=0.05)
+    found = paired_interval([0.01, 0.03, 0.02, 0.02], alpha=0.05)
     half_width = 3.182446 * math.sqrt(0.0002 / 3) / 2
     assert (found.pairs, found.mean) == (4, pytest.approx(0.02))
     assert (found.low, found.high) == (pytest.approx(0.02 - half_width), pytest.approx(0.02 + half_width))
@@ -102,14 +102,14 @@ def bimodal(source: random.Random) -> float:
     return 0.02 * (source.randint(0, 1) - source.randint(0, 1)) + source.gauss(0, math.sqrt(2) * 0.005)
 
 
-def compared(source: random.Random, truth: float, noise: Noise, missed: float) -> tuple[set[PairedVerdict], bool, int]:
+def compared(source: random.Random, truth: float, noise: Noise, alpha: float) -> tuple[set[PairedVerdict], bool, int]:
     """Run one comparison: its verdicts where it stopped, whether any interval missed the truth, and its pairs."""
     differences: list[list[float]] = [[] for _ in range(METRICS)]
     any_missed = False
-    for look in looks(MOST_PAIRS):
+    for look in looks(MAX_PAIRS):
         for of_metric in differences:
             of_metric += [truth + noise(source) for _ in range(look - len(of_metric))]
-        intervals = [paired_interval(of_metric, missed) for of_metric in differences]
+        intervals = [paired_interval(of_metric, alpha) for of_metric in differences]
         any_missed |= any(not each.low <= truth <= each.high for each in intervals)
         said = {verdict(each, EFFECT, lower_is_better=True) for each in intervals}
         if all(map(is_decided, said)):
@@ -118,7 +118,7 @@ def compared(source: random.Random, truth: float, noise: Noise, missed: float) -
 
 
 def through_jumps(
-    source: random.Random, truth: float, missed: float, pairs: int, slower_for_b: float = 0.0
+    source: random.Random, truth: float, alpha: float, pairs: int, slower_for_b: float = 0.0
 ) -> list[Interval]:
     """Intervals, with readings and without, of one figure on a machine that jumps by 10 % from session to session.
 
@@ -129,16 +129,16 @@ def through_jumps(
         jump = source.gauss(slower_for_b, math.sqrt(2) * 0.1)
         differences.append(truth + jump + quiet(0.01)(source))
         speeds.append([jump + quiet(0.02)(source) for _ in range(2)])
-    return [paired_interval(differences, missed, speeds), paired_interval(differences, missed)]
+    return [paired_interval(differences, alpha, speeds), paired_interval(differences, alpha)]
 
 
 def share(happened: list[bool]) -> float:
     return sum(happened) / len(happened)
 
 
-def many(truth: float, noise: Noise, runs: int = 400, missed: float | None = None) -> list[tuple[set[str], bool, int]]:
+def many(truth: float, noise: Noise, runs: int = 400, alpha: float | None = None) -> list[tuple[set[str], bool, int]]:
     source = random.Random(20260304)
-    each = missed_by_each(METRICS, MOST_PAIRS) if missed is None else missed
+    each = alpha_per_look(METRICS, MAX_PAIRS) if alpha is None else alpha
     return [compared(source, truth, noise, each) for _ in range(runs)]
 
 
@@ -146,12 +146,12 @@ def many(truth: float, noise: Noise, runs: int = 400, missed: float | None = Non
 def test_two_equal_sides_are_rarely_told_apart_whatever_the_noise(noise: Noise) -> None:
     runs = many(0.0, noise)
     assert share(["regressed" in said for said, _, _ in runs]) <= 0.025
-    assert share([missed for _, missed, _ in runs]) <= 0.06  # 0.05, and two standard deviations of the simulation
+    assert share([alpha for _, alpha, _ in runs]) <= 0.06  # 0.05, and two standard deviations of the simulation
 
 
 def test_textbook_intervals_would_fail_that_very_test() -> None:
-    runs = many(0.0, quiet(0.02), runs=100, missed=0.05)
-    assert share([missed for _, missed, _ in runs]) > 0.9
+    runs = many(0.0, quiet(0.02), runs=100, alpha=0.05)
+    assert share([alpha for _, alpha, _ in runs]) > 0.9
 
 
 @pytest.mark.parametrize(("truth", "noise", "power"), [(0.05, 0.01, 0.99), (0.10, 0.02, 0.99), (0.05, 0.005, 0.99)])
@@ -180,8 +180,8 @@ def test_a_machine_that_is_always_slower_for_b_widens_the_interval() -> None:
 
 def test_jumps_that_were_read_hide_next_to_nothing() -> None:
     """Ten percent, at the level of one look and one figure of many, by 12 pairs: found by nearly all, or by few."""
-    source, missed = random.Random(20261128), missed_by_each(METRICS, MOST_PAIRS)
-    found = [through_jumps(source, math.log1p(0.1), missed, pairs=12) for _ in range(200)]
+    source, alpha = random.Random(20261128), alpha_per_look(METRICS, MAX_PAIRS)
+    found = [through_jumps(source, math.log1p(0.1), alpha, pairs=12) for _ in range(200)]
     said = [[verdict(each, EFFECT, lower_is_better=True) for each in intervals] for intervals in found]
     assert share([read == "regressed" for read, _ in said]) > 0.95
     assert share([not_read == "regressed" for _, not_read in said]) < 0.3
@@ -195,4 +195,4 @@ def test_a_quiet_machine_needs_few_pairs() -> None:
 
 def test_a_machine_too_noisy_for_an_answer_gets_none() -> None:
     runs = many(0.0, quiet(0.1), runs=50)
-    assert all("undecided" in said and pairs == MOST_PAIRS for said, _, pairs in runs)
+    assert all("undecided" in said and pairs == MAX_PAIRS for said, _, pairs in runs)

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from harness.ab.paired import order
-from harness.ab.plan import Plan, Side
+from harness.ab.plan import AbPlan, Side
 from harness.ab.results import PairedFigure, compare
 from harness.ab.sessions import SessionFigures, read_session
 from harness.ab.table import table
@@ -19,14 +19,14 @@ from harness.figures.metrics import Metric
 from harness.gates.prediction import SLOPE
 from harness.records.journal import FILE_NAME as JOURNAL_NAME
 from harness.records.journal import Journal
-from harness.records.lines import EndRecord, SentinelRecord
+from harness.records.lines import EndRecord, ReferenceWorkRecord
 from tests.harness.made_runs import STARTED_AT, header, stage_test
 
 PAIRS = 8
 FEW = 6  # the look before, at which two slopes would leave too little to tell the spread by
 B_TAKES = 1.2
 A, B = Side("a1", "main (a1)", ()), Side("b2", "a branch (b2)", ())
-PLAN = Plan(STARTED_AT, A, B, ("perf_tests",), PAIRS)
+PLAN = AbPlan(STARTED_AT, A, B, ("perf_tests",), PAIRS)
 TIME = Metric("time.load.egpt", "time", 0.0, "s", True, 3, math.log(1.1))
 SPEEDUP = Metric("speedup.total.llava.eager", "speedup", 0.0, "x", False, 3, math.log(1.1))
 Readings = Callable[[float], tuple[float, ...]]
@@ -127,7 +127,7 @@ def test_a_session_says_how_fast_the_machine_was_beside_each_time(tmp_path: Path
     journal.append(header())
     record = stage_test("egpt", "load", {"s1": [0.5]})
     journal.append(record)
-    journal.append(SentinelRecord("during", (), (), test=record.test, read_s=(0.25,) * 4, resize_s=(2.0,) * 4))
+    journal.append(ReferenceWorkRecord("during", (), (), test=record.test, read_s=(0.25,) * 4, resize_s=(2.0,) * 4))
     journal.append(EndRecord(STARTED_AT, 0, "it said so"))
     journal.close()
     found = read_session(1, "a", A, tmp_path, 0)

@@ -42,7 +42,7 @@ def test_changes_that_are_staged_count_by_the_files_themselves(checkout: Checkou
 
 
 def test_large_files_that_git_does_not_know_are_refused(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(revisions, "MOST_NEW_BYTES", 100)
+    monkeypatch.setattr(revisions, "MAX_NEW_BYTES", 100)
     (checkout.root / "clips.npy").write_bytes(bytes(100))
     checkout.working_tree()
     (checkout.root / "more.npy").write_bytes(bytes(1))

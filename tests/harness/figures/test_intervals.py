@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.figures.intervals import far_out, mean_interval, ratio_interval, speedup_interval
+from harness.figures.intervals import mean_interval, outliers, ratio_interval, speedup_interval
 from harness.figures.passes import pass_figures
 from harness.figures.stages import comparisons
 from harness.records.lines import RunRecord
@@ -81,13 +81,13 @@ def test_equal_ratios_leave_no_doubt() -> None:
 
 def test_samples_far_outside_the_middle_half_are_named_the_farthest_first() -> None:
     values = {f"s{number}": 10.0 + number % 5 for number in range(20)}
-    assert far_out(values) == {}
-    assert list(far_out(values | {"slow": 40.0, "slower": 90.0, "near": 18.0})) == ["slower", "slow"]
+    assert outliers(values) == {}
+    assert list(outliers(values | {"slow": 40.0, "slower": 90.0, "near": 18.0})) == ["slower", "slow"]
 
 
 @given(st.dictionaries(st.text(max_size=3), st.floats(1e-3, 1e3), max_size=3))
 def test_so_few_samples_have_no_middle_half(values: dict[str, float]) -> None:
-    assert far_out(values) == {}
+    assert outliers(values) == {}
 
 
 def test_figures_of_whole_passes_are_of_those_that_came_through() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from harness.figures.roofline import floor_s, floors
 from harness.measuring import clock, device_rates
-from harness.records.lines import EngineRecord, MachineRecord, RunRecord, Work
+from harness.records.lines import EngineRecord, MachineRecord, RunRecord, StageWork
 from harness.report.terminal import summary
 from tests.harness.made_runs import header, stage_test
 
@@ -20,22 +20,22 @@ def run(*stages: Any, machine: MachineRecord | None = MACHINE) -> RunRecord:
     return RunRecord(header=header(), stages=stages, machine=machine)
 
 
-def decode(seconds: dict[str, list[float]], work: dict[str, Work], **changes: Any) -> Any:
+def decode(seconds: dict[str, list[float]], work: dict[str, StageWork], **changes: Any) -> Any:
     return stage_test("egpt", "decode", seconds, work=work, **changes)
 
 
 def test_the_floor_is_the_larger_of_moving_and_computing() -> None:
-    assert floor_s(Work(200, 1000, "float16"), MACHINE) == 2.0
-    assert floor_s(Work(200, 5000, "float16"), MACHINE) == 5.0
+    assert floor_s(StageWork(200, 1000, "float16"), MACHINE) == 2.0
+    assert floor_s(StageWork(200, 5000, "float16"), MACHINE) == 5.0
 
 
 def test_the_better_of_read_and_copy_is_the_bandwidth() -> None:
     copies_faster = MachineRecord(80.0, 100.0, {"float16": 1000.0})
-    assert floor_s(Work(200, 0, "float16"), copies_faster) == floor_s(Work(200, 0, "float16"), MACHINE)
+    assert floor_s(StageWork(200, 0, "float16"), copies_faster) == floor_s(StageWork(200, 0, "float16"), MACHINE)
 
 
 def test_share_and_rates_of_decoding() -> None:
-    (found,) = floors(run(decode({"s1": [4.0, 8.0, 8.0]}, {"s1": Work(400, 100, "float16")})))
+    (found,) = floors(run(decode({"s1": [4.0, 8.0, 8.0]}, {"s1": StageWork(400, 100, "float16")})))
     assert (found.bound_by, found.floor_s) == ("bandwidth", 4.0)
     assert found.share == 0.5
     assert (found.bytes_per_s, found.operations_per_s) == (50.0, 12.5)
@@ -45,14 +45,14 @@ def test_share_and_rates_of_decoding() -> None:
 
 
 def test_a_stage_without_tokens_has_no_floor_a_token() -> None:
-    (found,) = floors(run(stage_test("egpt", "prefill", {"s1": [10.0]}, work={"s1": Work(1, 5000, "float16")})))
+    (found,) = floors(run(stage_test("egpt", "prefill", {"s1": [10.0]}, work={"s1": StageWork(1, 5000, "float16")})))
     assert (found.bound_by, found.share) == ("compute", 0.5)
     assert found.floor_ms_per_token is None
     assert found.tokens_per_s is None
 
 
 def test_each_sample_is_held_against_its_own_work() -> None:
-    work = {"s1": Work(100, 0, "float16"), "s2": Work(300, 0, "float16")}
+    work = {"s1": StageWork(100, 0, "float16"), "s2": StageWork(300, 0, "float16")}
     (found,) = floors(run(decode({"s1": [2.0], "s2": [6.0]}, work)))
     assert found.share == 0.5
 
@@ -61,8 +61,8 @@ def test_each_sample_is_held_against_its_own_work() -> None:
     ("stage", "machine"),
     [
         (decode({"s1": [1.0]}, {}), MACHINE),
-        (decode({"s1": [1.0]}, {"s1": Work(1, 1, "float32")}), MACHINE),
-        (decode({"s1": [1.0]}, {"s1": Work(1, 1, "float16")}), None),
+        (decode({"s1": [1.0]}, {"s1": StageWork(1, 1, "float32")}), MACHINE),
+        (decode({"s1": [1.0]}, {"s1": StageWork(1, 1, "float16")}), None),
     ],
     ids=["no work stated", "a type whose rate was not measured", "no rates, as in older files"],
 )
@@ -86,7 +86,9 @@ def test_the_best_round_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_summary_shows_shares_rates_and_engines(tmp_path: Any) -> None:
-    stages = [decode({"s1": [4e-3, 8e-3, 8e-3]}, {"s1": Work(4e9, 1e9, "float16")}, engine=each) for each in ENGINES]
+    stages = [
+        decode({"s1": [4e-3, 8e-3, 8e-3]}, {"s1": StageWork(4e9, 1e9, "float16")}, engine=each) for each in ENGINES
+    ]
     facts = {"kernels": "Triton 3.6", "cache_class": "StaticCache", "captures": 3, "capture_s": 0.25, "compile_s": 7.0}
     record = RunRecord(
         header=header(engines=ENGINES),

@@ -13,7 +13,7 @@ from harness.figures.agreement import expected_tokens
 from harness.figures.speculation import by_place, by_request, pooled_share, speculation_figures, views
 from harness.figures.stages import MIB
 from harness.records.lines import RunRecord
-from harness.records.speculation import AgreementRecord, PartingRecord, RoundLog
+from harness.records.speculation import AgreementRecord, DivergenceRecord, RoundLog
 from harness.report.speculation_text import text, title
 from tests.harness.made_runs import agreement, cost, header, loaded, log, request
 
@@ -27,9 +27,9 @@ def rounds(draw: st.DrawFn) -> RoundLog:
 
 def test_views_of_a_known_log_under_their_own_names() -> None:
     found = views(log((4, 4), (4, 1), (2, 0)))
-    assert found.accepted_of_drafted == 5 / 10
+    assert found.acceptance_rate == 5 / 10
     assert found.conditional == 5 / 7  # two rejections; what lay behind them was never looked at
-    assert found.tokens_a_round == (5 + 2 + 1) / 3
+    assert found.mean_acceptance_length == (5 + 2 + 1) / 3
     assert found.survival == (2 / 3, 1 / 3, 1 / 3, 1 / 3)
     assert found.conditional_at == (2 / 3, 1 / 2, 1.0, 1.0)
 
@@ -38,15 +38,15 @@ def test_views_of_a_known_log_under_their_own_names() -> None:
 def test_views_stay_within_their_bounds(some: list[RoundLog]) -> None:
     found = views(some)
     assert list(found.survival) == sorted(found.survival, reverse=True)
-    assert 1 <= found.tokens_a_round <= 1 + max(each.accepted for each in some)
-    if found.conditional is not None and found.accepted_of_drafted is not None:
-        assert 0 <= found.accepted_of_drafted <= found.conditional <= 1
+    assert 1 <= found.mean_acceptance_length <= 1 + max(each.accepted for each in some)
+    if found.conditional is not None and found.acceptance_rate is not None:
+        assert 0 <= found.acceptance_rate <= found.conditional <= 1
 
 
 @given(st.integers(1, 6), st.integers(1, 30))
 def test_a_draft_that_is_always_right_reaches_the_limit_and_no_more(gamma: int, count: int) -> None:
     found = views(log(*[(gamma, gamma)] * count))
-    assert (found.accepted_of_drafted, found.conditional, found.tokens_a_round) == (1, 1, gamma + 1)
+    assert (found.acceptance_rate, found.conditional, found.mean_acceptance_length) == (1, 1, gamma + 1)
 
 
 def test_independent_proposals_give_the_textbook_length_of_a_round() -> None:
@@ -59,7 +59,7 @@ def test_independent_proposals_give_the_textbook_length_of_a_round() -> None:
         some.append((gamma, accepted))
     found = views(log(*some))
     assert found.conditional == pytest.approx(share, abs=0.01)
-    assert found.tokens_a_round == pytest.approx(expected_tokens(share, gamma), rel=0.01)
+    assert found.mean_acceptance_length == pytest.approx(expected_tokens(share, gamma), rel=0.01)
 
 
 def test_an_interval_by_sample_covers_the_truth_about_as_often_as_it_says() -> None:
@@ -109,7 +109,7 @@ def test_without_measured_costs_nothing_is_predicted() -> None:
 def test_each_request_has_one_voice_however_long_it_is() -> None:
     found = by_request([log((4, 4)), log((4, 0), (4, 0)), ()])
     assert found is not None
-    assert (found.accepted_of_drafted, found.conditional, found.tokens_a_round) == (0.5, 0.5, 3.0)
+    assert (found.acceptance_rate, found.conditional, found.mean_acceptance_length) == (0.5, 0.5, 3.0)
 
 
 @given(st.lists(st.lists(rounds(), max_size=12), max_size=4))
@@ -131,8 +131,8 @@ def test_by_place_says_where_in_the_answer_the_proposals_stood() -> None:
 
 
 def test_answers_that_part_at_a_near_tie_are_told_from_those_that_are_wrong() -> None:
-    tie, wrong = PartingRecord(3, 0.25, 0.5), PartingRecord(3, 0.75, 0.5)
-    requests = (request("a"), *(request(n, identical=False, parting=p) for n, p in (("b", tie), ("c", wrong))))
+    tie, wrong = DivergenceRecord(3, 0.25, 0.5), DivergenceRecord(3, 0.75, 0.5)
+    requests = (request("a"), *(request(n, identical=False, divergence=p) for n, p in (("b", tie), ("c", wrong))))
     (found,) = speculation_figures(run(speculations=requests))
     assert (found.identical, found.near_ties, found.requests) == (1, 1, 3)
 
@@ -165,7 +165,7 @@ def test_lines_for_people_name_every_figure() -> None:
     (found,) = speculation_figures(
         run(
             agreement("a", (True, True, False), (True, False, False)),
-            speculations=(request("a"), request("b", identical=False, parting=PartingRecord(3, 0.25, 0.5))),
+            speculations=(request("a"), request("b", identical=False, divergence=DivergenceRecord(3, 0.25, 0.5))),
             speculation_costs=(cost(),),
             models=(loaded("egpt", 7),),
         )

@@ -14,9 +14,9 @@ from harness.figures.speculation_cost import (
     best_gamma,
     break_even,
     costs_of,
-    foretold_rounds,
     least_break_even,
     predicted_speedup,
+    simulated_rounds,
     speedup_at,
 )
 from harness.records.speculation import RoundLog
@@ -53,25 +53,25 @@ def test_beyond_what_was_measured_nothing_is_predicted() -> None:
 
 def test_rounds_follow_from_where_the_draft_agrees() -> None:
     # The target's own first token, then: three right, one wrong, one right, and the end is wrong.
-    found = foretold_rounds([False, True, True, True, False, True, False], gamma=2)
+    found = simulated_rounds([False, True, True, True, False, True, False], gamma=2)
     assert [(each.drafted, each.accepted, each.emitted) for each in found] == [(2, 2, 3), (2, 0, 1), (2, 1, 2)]
 
 
 def test_a_draft_that_agrees_to_the_end_stops_there() -> None:
-    (found,) = foretold_rounds([True, True, True], gamma=5)
+    (found,) = simulated_rounds([True, True, True], gamma=5)
     assert (found.drafted, found.accepted, found.emitted) == (2, 2, 2)
 
 
 @given(AGREES, GAMMAS)
 def test_foretold_rounds_write_the_whole_answer_and_no_more(agrees: list[bool], gamma: int) -> None:
-    found = foretold_rounds(agrees, gamma)
+    found = simulated_rounds(agrees, gamma)
     assert 1 + sum(each.emitted for each in found) == len(agrees)
     assert all(0 <= each.accepted <= each.drafted <= gamma for each in found)
 
 
 @given(AGREES, GAMMAS)
 def test_a_longer_proposal_never_takes_more_rounds(agrees: list[bool], gamma: int) -> None:
-    assert len(foretold_rounds(agrees, gamma + 1)) <= len(foretold_rounds(agrees, gamma))
+    assert len(simulated_rounds(agrees, gamma + 1)) <= len(simulated_rounds(agrees, gamma))
 
 
 @given(st.floats(0, 2), st.floats(0.5, 3), GAMMAS)
@@ -112,7 +112,7 @@ def test_independent_agreement_gives_the_textbook_speedup() -> None:
 
 
 def test_an_answer_of_one_token_has_no_round() -> None:
-    assert foretold_rounds([True], 4) == []
+    assert simulated_rounds([True], 4) == []
     assert speedup_at(4, [[True], []], costs(0.1)) is None
 
 

@@ -10,14 +10,14 @@ from harness.figures.stages import (
     Speedup,
     comparable_rounds,
     comparisons,
-    gated_stage_1,
     highest,
     paired,
     passes,
     seconds_by_sample,
+    stage1_speedup,
     stage_figures,
     stage_memory,
-    synchronisation_gap,
+    synchronisation_overhead,
 )
 from harness.records.lines import PassRecord, RunRecord, StageRecord
 from harness.records.quantities import MemoryPeak
@@ -199,7 +199,7 @@ DRAFT_LOAD = stage_test("egpt", "load", {"s1": [1, 3, 2], "s2": [4]})
 def test_gated_stage_1_takes_mp4_by_the_legacy_reader_whatever_reader_is_in_use() -> None:
     in_use = stage_test("videollava", "load", {"s1": [0.1], "s2": [0.1]}, sources=("mp4 (fast)",))
     legacy = stage_test("videollava", "load", {"s1": [20], "s2": [28]}, variant=LEGACY_READER)
-    gated = gated_stage_1(run_of(DRAFT_LOAD, in_use, legacy), "videollava")
+    gated = stage1_speedup(run_of(DRAFT_LOAD, in_use, legacy), "videollava")
     assert gated is not None
     assert (gated.draft_mean_s, gated.target_mean_s, gated.samples) == (3, 24, 2)
     assert gated.factor == 8
@@ -207,21 +207,21 @@ def test_gated_stage_1_takes_mp4_by_the_legacy_reader_whatever_reader_is_in_use(
 
 def test_gated_stage_1_of_mp4_is_not_there_before_the_legacy_reader_has_run() -> None:
     in_use = stage_test("videollava", "load", {"s1": [0.1]}, sources=("mp4 (fast)",))
-    assert gated_stage_1(run_of(DRAFT_LOAD, in_use), "videollava") is None
+    assert stage1_speedup(run_of(DRAFT_LOAD, in_use), "videollava") is None
 
 
 def test_gated_stage_1_of_a_target_that_reads_no_mp4_takes_it_as_it_is() -> None:
     target = stage_test("llava", "load", {"s1": [4, 4, 40]}, sources=("png frames",))
-    gated = gated_stage_1(run_of(DRAFT_LOAD, target), "llava")
+    gated = stage1_speedup(run_of(DRAFT_LOAD, target), "llava")
     assert gated is not None
     assert (gated.factor, gated.samples) == (2, 1)
 
 
 def test_gated_stage_1_needs_a_sample_that_both_have() -> None:
     elsewhere = stage_test("videollava", "load", {"s9": [20]}, variant=LEGACY_READER)
-    assert gated_stage_1(run_of(DRAFT_LOAD, elsewhere), "videollava") is None
-    assert gated_stage_1(run_of(elsewhere), "videollava") is None
-    assert gated_stage_1(run_of(DRAFT_LOAD, elsewhere, draft=None), "videollava") is None
+    assert stage1_speedup(run_of(DRAFT_LOAD, elsewhere), "videollava") is None
+    assert stage1_speedup(run_of(elsewhere), "videollava") is None
+    assert stage1_speedup(run_of(DRAFT_LOAD, elsewhere, draft=None), "videollava") is None
 
 
 def test_a_samples_time_is_the_median_of_its_rounds() -> None:
@@ -256,8 +256,8 @@ IN_TWO_STATES = stage_test(
 
 def test_rounds_in_different_states_are_figures_of_their_own() -> None:
     cold, hit = stage_figures(run_of(IN_TWO_STATES))
-    assert (cold.state, cold.prevails, cold.seconds.n, cold.seconds.median) == ("cold", False, 2, 8.5)
-    assert (hit.state, hit.prevails, hit.seconds.n, hit.seconds.median) == ("hit", True, 3, 3)
+    assert (cold.state, cold.is_most_common, cold.seconds.n, cold.seconds.median) == ("cold", False, 2, 8.5)
+    assert (hit.state, hit.is_most_common, hit.seconds.n, hit.seconds.median) == ("hit", True, 3, 3)
 
 
 def test_a_sample_s_median_is_over_rounds_in_the_state_of_most() -> None:
@@ -268,7 +268,7 @@ def test_a_sample_s_median_is_over_rounds_in_the_state_of_most() -> None:
 def test_a_sample_without_a_round_in_that_state_is_left_out_of_the_gated_figure() -> None:
     draft = stage_test("egpt", "load", {"s1": [1, 1], "s2": [5]}, round_states=("warm", "warm", "cold"))
     target = stage_test("llava", "load", {"s1": [4], "s2": [40]}, round_states=("warm", "warm"))
-    gated = gated_stage_1(run_of(draft, target), "llava")
+    gated = stage1_speedup(run_of(draft, target), "llava")
     assert gated == Speedup(4, 1, 1)
 
 
@@ -276,7 +276,7 @@ def test_a_sample_without_a_round_in_that_state_is_left_out_of_the_gated_figure(
 def test_the_gated_figure_compares_files_that_were_found_in_the_same_state(state: str, is_compared: bool) -> None:
     draft = stage_test("egpt", "load", {"s1": [1, 1]}, round_states=("warm", "warm"))
     target = stage_test("llava", "load", {"s1": [4, 4]}, round_states=(state, state))
-    assert (gated_stage_1(run_of(draft, target), "llava") is not None) is is_compared
+    assert (stage1_speedup(run_of(draft, target), "llava") is not None) is is_compared
 
 
 @pytest.mark.parametrize(("target_states", "mixed"), [(("warm", "warm"), False), (("warm", "cold"), True)])
@@ -329,5 +329,5 @@ def test_synchronisation_gap_is_over_the_samples_that_went_both_ways() -> None:
         whole_pass("egpt", "s1", (), kind="unsynchronised", whole_s=10),
         whole_pass("egpt", "s3", (), kind="unsynchronised", whole_s=1),
     )
-    assert synchronisation_gap(run, "egpt", "eager") == pytest.approx(0.1)
-    assert synchronisation_gap(run, "videollava", "eager") is None
+    assert synchronisation_overhead(run, "egpt", "eager") == pytest.approx(0.1)
+    assert synchronisation_overhead(run, "videollava", "eager") is None

@@ -10,13 +10,13 @@ from harness.figures.student import t_quantile
 from harness.gates.exit_status import exit_status
 from harness.gates.gate import Baseline, judge_metric, judge_session, merged, states
 from harness.gates.prediction import PROBABILITY, SLOPE, SLOPE_DEVIATION
-from harness.records.lines import AttemptRecord, GateRecord, ModelRecord, OutcomeRecord, RunRecord, SentinelRecord
+from harness.records.lines import AttemptRecord, GateRecord, ModelRecord, OutcomeRecord, ReferenceWorkRecord, RunRecord
 from harness.records.quantities import MemoryPeak
 from harness.report.terminal import gate_lines
 from tests.harness.made_runs import STARTED_AT, agreement, failed_pass, header, stage_test, whole_pass
 
 T_97 = 2.150375  # t(0.97, 9)
-QUIET = (SentinelRecord("start", (1.0,), (1.0,)), SentinelRecord("end", (1.0,), (1.0,)))
+QUIET = (ReferenceWorkRecord("start", (1.0,), (1.0,)), ReferenceWorkRecord("end", (1.0,), (1.0,)))
 
 
 OF_LLAVA = header(models=("egpt", "llava"), targets=("llava",))
@@ -28,7 +28,7 @@ LOADS = tuple(
 def session(seconds: float = 1.0, **changes: Any) -> RunRecord:
     """One model's vision stage, two samples in two rounds each."""
     stages = (stage_test("egpt", "vision", {"s1": [seconds] * 2, "s2": [seconds] * 2}, test="test_vision"),)
-    return RunRecord(**{"header": header(), "stages": stages, "sentinels": QUIET} | changes)
+    return RunRecord(**{"header": header(), "stages": stages, "reference_work": QUIET} | changes)
 
 
 def baseline(*sessions: RunRecord, count: int = 10) -> Baseline:
@@ -51,8 +51,8 @@ def test_a_noisy_baseline_widens_the_limit_and_tells_what_it_could_have_found() 
     found = verdict(session(1.07), known)
     assert found.state == "pass"
     assert found.limit == pytest.approx(T_97 * 0.0302765 * math.sqrt(1.1), rel=1e-4)
-    assert found.smallest_effect is not None
-    assert f"would have found +{100 * math.expm1(found.smallest_effect):.1f} %" in found.sentence
+    assert found.minimum_detectable_effect is not None
+    assert f"would have found +{100 * math.expm1(found.minimum_detectable_effect):.1f} %" in found.sentence
 
 
 @pytest.mark.parametrize(("count", "state"), [(4, "missing baseline"), (5, "pass")])
@@ -73,18 +73,18 @@ def test_a_baseline_whose_figure_stands_in_two_groups_is_unstable() -> None:
 
 
 def test_a_baseline_on_a_machine_of_two_speeds_is_unstable_in_every_time() -> None:
-    slow = (SentinelRecord("start", (1.2,), (1.0,)), SentinelRecord("end", (1.0,), (1.0,)))
-    known = baseline(*[session()] * 5, *[session(sentinels=slow)] * 5)
+    slow = (ReferenceWorkRecord("start", (1.2,), (1.0,)), ReferenceWorkRecord("end", (1.0,), (1.0,)))
+    known = baseline(*[session()] * 5, *[session(reference_work=slow)] * 5)
     assert states(judge_session(session(), known)) == {"unstable"}
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"sentinels": (QUIET[0], SentinelRecord("end", (1.1,), (1.0,)))},
-        {"sentinels": (QUIET[0], SentinelRecord("end", (1.0,), (1.0,), throttled=("too hot",)))},
-        {"sentinels": (QUIET[0], SentinelRecord("end", (1.0,), (1.0,), other_processes=1))},
-        {"sentinels": QUIET[:1]},
+        {"reference_work": (QUIET[0], ReferenceWorkRecord("end", (1.1,), (1.0,)))},
+        {"reference_work": (QUIET[0], ReferenceWorkRecord("end", (1.0,), (1.0,), throttled=("too hot",)))},
+        {"reference_work": (QUIET[0], ReferenceWorkRecord("end", (1.0,), (1.0,), other_processes=1))},
+        {"reference_work": QUIET[:1]},
         {"attempts": (AttemptRecord(STARTED_AT, {}),)},
         {"stages": (stage_test("egpt", "vision", {"s1": [9.0] * 2, "s2": [9.0]}, test="test_vision"),)},
         {"models": (ModelRecord("egpt", 1.0, 1, {"extra": {"injected work": "10 % in vision"}}),)},
@@ -94,13 +94,13 @@ def test_a_session_that_cannot_be_trusted_is_invalid_however_slow(changes: dict[
     assert verdict(session(9.0, **changes), baseline()).state == "invalid"
 
 
-def during(test: str, seconds: float) -> tuple[SentinelRecord, ...]:
-    return (*QUIET, SentinelRecord("during", (), (), test=test, read_s=(seconds,), resize_s=(seconds,)))
+def during(test: str, seconds: float) -> tuple[ReferenceWorkRecord, ...]:
+    return (*QUIET, ReferenceWorkRecord("during", (), (), test=test, read_s=(seconds,), resize_s=(seconds,)))
 
 
 def slowed(speed: float, seconds: float | None = None) -> RunRecord:
     """A session on a machine that takes `speed` as long, and its figure with it unless said otherwise."""
-    return session(seconds or speed, sentinels=during("test_vision", speed))
+    return session(seconds or speed, reference_work=during("test_vision", speed))
 
 
 BUSY = [slowed(math.exp(0.04 * number)) for number in range(10)]
@@ -117,26 +117,26 @@ def test_a_time_is_compared_with_what_is_expected_at_the_machines_speed(
     assert "the baseline's is what it lets one expect at this speed of the machine" in found.sentence
 
 
-OTHER_END = SentinelRecord("end", (1.5,), (0.5,))
+OTHER_END = ReferenceWorkRecord("end", (1.5,), (0.5,))
 
 
 @pytest.mark.parametrize(("seconds", "state"), [(1.1, "flagged"), (1.0, "pass")])
 def test_what_was_read_beside_a_figure_decides_and_not_the_ends_of_the_session(seconds: float, state: str) -> None:
-    other = session(seconds, sentinels=(*during("test_vision", 1.0), OTHER_END))
+    other = session(seconds, reference_work=(*during("test_vision", 1.0), OTHER_END))
     assert verdict(other, baseline(*BUSY)).state == state
-    without = session(seconds, sentinels=(*QUIET, OTHER_END))
+    without = session(seconds, reference_work=(*QUIET, OTHER_END))
     assert verdict(without, baseline()).state == "invalid"
 
 
 def test_nor_do_the_ends_of_the_baselines_sessions() -> None:
-    two = [msgspec.structs.replace(each, sentinels=(*each.sentinels, OTHER_END)) for each in BUSY[::2]]
+    two = [msgspec.structs.replace(each, reference_work=(*each.reference_work, OTHER_END)) for each in BUSY[::2]]
     assert verdict(slowed(1.0), baseline(*BUSY[1::2], *two)).state == "pass"
-    without = [session(sentinels=(*QUIET, OTHER_END))] * 5
+    without = [session(reference_work=(*QUIET, OTHER_END))] * 5
     assert verdict(session(), baseline(*[session()] * 5, *without)).state == "unstable"
 
 
 def test_without_its_speed_such_a_baseline_is_unstable() -> None:
-    known = baseline(*(msgspec.structs.replace(each, sentinels=QUIET) for each in BUSY))
+    known = baseline(*(msgspec.structs.replace(each, reference_work=QUIET) for each in BUSY))
     assert verdict(session(), known).state == "unstable"
 
 
@@ -161,8 +161,8 @@ def test_a_baseline_that_knows_one_speed_has_a_slope_presumed_and_a_wider_limit(
 
 
 def test_a_disturbance_during_another_test_spares_the_figure() -> None:
-    known = baseline(*[session(sentinels=during("test_load", 1.0))] * 10)
-    assert verdict(session(9.0, sentinels=during("test_load", 2.0)), known).state == "flagged"
+    known = baseline(*[session(reference_work=during("test_load", 1.0))] * 10)
+    assert verdict(session(9.0, reference_work=during("test_load", 2.0)), known).state == "flagged"
 
 
 @pytest.mark.parametrize(("count", "state"), [(6, "unstable"), (7, "pass")])
@@ -186,8 +186,8 @@ def test_a_session_whose_machine_was_not_timed_is_compared_as_it_is() -> None:
 def test_memory_does_not_depend_on_the_speed_of_the_machine(in_baseline: Any, now: Any) -> None:
     peaks = {"s1": MemoryPeak(host_bytes=1000)}
     stages = (stage_test("egpt", "vision", {"s1": [1.0]}, test="test_vision", memory=peaks),)
-    known = baseline(*[session(stages=stages, sentinels=in_baseline)] * 10)
-    found = judge_session(session(stages=stages, sentinels=now), known)
+    known = baseline(*[session(stages=stages, reference_work=in_baseline)] * 10)
+    found = judge_session(session(stages=stages, reference_work=now), known)
     states_by_metric = {each.metric: each.state for each in found}
     assert states_by_metric == {"time.vision.egpt": "invalid", "memory.vision.egpt": "pass"}
 
@@ -195,7 +195,7 @@ def test_memory_does_not_depend_on_the_speed_of_the_machine(in_baseline: Any, no
 def test_nor_does_it_on_a_machine_of_two_speeds() -> None:
     peaks = {"s1": MemoryPeak(host_bytes=1000)}
     stages = (stage_test("egpt", "vision", {"s1": [1.0]}, test="test_vision", memory=peaks),)
-    two = [session(stages=stages, sentinels=(*QUIET, OTHER_END)), session(stages=stages)]
+    two = [session(stages=stages, reference_work=(*QUIET, OTHER_END)), session(stages=stages)]
     found = judge_session(session(stages=stages), baseline(*two * 5))
     states_by_metric = {each.metric: each.state for each in found}
     assert states_by_metric == {"time.vision.egpt": "unstable", "memory.vision.egpt": "pass"}
@@ -205,8 +205,8 @@ def test_a_speedup_is_not_presumed_to_grow_on_a_slower_machine() -> None:
     """Both of its sides do."""
 
     def loads(speed: float) -> RunRecord:
-        sentinels = (*during("test_load[egpt]", speed), *during("test_load[llava]", speed)[2:])
-        return session(stages=LOADS, header=OF_LLAVA, sentinels=sentinels)
+        reference_work = (*during("test_load[egpt]", speed), *during("test_load[llava]", speed)[2:])
+        return session(stages=LOADS, header=OF_LLAVA, reference_work=reference_work)
 
     known = baseline(*[loads(1.0)] * 10)
     assert verdict(loads(1.05), known, "speedup.stage1.llava").centre == pytest.approx(math.log(3))
@@ -217,8 +217,8 @@ def test_a_speedup_is_not_presumed_to_grow_on_a_slower_machine() -> None:
 def test_a_speedup_depends_on_both_of_its_sides(slow: str) -> None:
     def loads(speed: float) -> RunRecord:
         quiet = {"test_load[egpt]", "test_load[llava]"} - {slow}
-        sentinels = (*during(slow, speed), *during(quiet.pop(), 1.0)[2:])
-        return session(stages=LOADS, header=OF_LLAVA, sentinels=sentinels)
+        reference_work = (*during(slow, speed), *during(quiet.pop(), 1.0)[2:])
+        return session(stages=LOADS, header=OF_LLAVA, reference_work=reference_work)
 
     found = {each.metric: each.state for each in judge_session(loads(1.5), baseline(*[loads(1.0)] * 10))}
     key = slow.removeprefix("test_load[").removesuffix("]")
@@ -312,8 +312,8 @@ def test_the_mean_of_both_must_be_beyond_its_own_limit() -> None:
 
 
 def test_a_second_session_that_cannot_be_trusted_decides_nothing() -> None:
-    hot = (QUIET[0], SentinelRecord("end", (1.0,), (1.0,), throttled=("too hot",)))
-    found = decided(1.2, session(1.2, sentinels=hot))
+    hot = (QUIET[0], ReferenceWorkRecord("end", (1.0,), (1.0,), throttled=("too hot",)))
+    found = decided(1.2, session(1.2, reference_work=hot))
     assert (found.state, "the second session is invalid" in found.sentence) == ("invalid", True)
 
 
@@ -325,7 +325,7 @@ def test_what_is_not_measured_again_stays_flagged() -> None:
 
 
 def test_a_figure_of_a_session_still_going_on_is_judged_by_itself() -> None:
-    running = session(1.2, sentinels=())
+    running = session(1.2, reference_work=())
     assert judge_metric(running, "time.vision.egpt", baseline()) is not None
     assert judge_metric(running, "time.load.egpt", baseline()) is None
 

@@ -6,23 +6,25 @@ from typing import Any
 import pytest
 
 from harness.gates import machine_speed
-from harness.records.lines import RunRecord, SentinelRecord
+from harness.records.lines import ReferenceWorkRecord, RunRecord
 from tests.harness.made_runs import header
 
 PRODUCT_S, COPY_S, READ_S, RESIZE_S = 0.004, 0.010, 0.001, 0.002
 
 
-def observed(moment: Any, product: float = 1.0, copy: float = 1.0, **changes: Any) -> SentinelRecord:
-    return SentinelRecord(moment, (PRODUCT_S * product,) * 9, (COPY_S * copy,) * 9, **changes)
+def observed(moment: Any, product: float = 1.0, copy: float = 1.0, **changes: Any) -> ReferenceWorkRecord:
+    return ReferenceWorkRecord(moment, (PRODUCT_S * product,) * 9, (COPY_S * copy,) * 9, **changes)
 
 
-def during(read: float = 1.0, resize: float = 1.0, test: str = "test_vision") -> SentinelRecord:
+def during(read: float = 1.0, resize: float = 1.0, test: str = "test_vision") -> ReferenceWorkRecord:
     read_s, resize_s = (READ_S * read,) * 9, (RESIZE_S * resize,) * 9
-    return SentinelRecord("during", (), (), test=test, read_s=read_s, resize_s=resize_s)
+    return ReferenceWorkRecord("during", (), (), test=test, read_s=read_s, resize_s=resize_s)
 
 
-def run(start: SentinelRecord | None = None, end: SentinelRecord | None = None, device: str = "cpu") -> RunRecord:
-    return RunRecord(header(device=device), sentinels=(start or observed("start"), end or observed("end")))
+def run(
+    start: ReferenceWorkRecord | None = None, end: ReferenceWorkRecord | None = None, device: str = "cpu"
+) -> RunRecord:
+    return RunRecord(header(device=device), reference_work=(start or observed("start"), end or observed("end")))
 
 
 QUIET = [run() for _ in range(10)]
@@ -45,10 +47,10 @@ def test_a_machine_of_another_speed_is_doubted_on_both_sides(moment: str, work: 
 
 def test_other_work_for_a_moment_is_no_slower_machine() -> None:
     calm, disturbed = (PRODUCT_S,) * 5, (PRODUCT_S * 1.5,) * 4
-    now = run(SentinelRecord("start", calm + disturbed, (COPY_S,) * 9))
+    now = run(ReferenceWorkRecord("start", calm + disturbed, (COPY_S,) * 9))
     assert machine_speed.doubts(now, QUIET) == []
     assert machine_speed.baseline_doubts([*QUIET[1:], now]) == []
-    mostly = run(SentinelRecord("start", calm[1:] + disturbed * 2, (COPY_S,) * 9))
+    mostly = run(ReferenceWorkRecord("start", calm[1:] + disturbed * 2, (COPY_S,) * 9))
     assert machine_speed.doubts(mostly, QUIET) != []
 
 
@@ -94,8 +96,8 @@ def test_a_baseline_that_merely_scatters_is_not() -> None:
 # --- during the tests
 
 
-def with_tests(*records: SentinelRecord) -> RunRecord:
-    return RunRecord(header(), sentinels=(observed("start"), *records, observed("end")))
+def with_tests(*records: ReferenceWorkRecord) -> RunRecord:
+    return RunRecord(header(), reference_work=(observed("start"), *records, observed("end")))
 
 
 def conditions(session: RunRecord, tests: list[str]) -> dict[str, float]:
@@ -119,9 +121,9 @@ def test_the_conditions_of_two_tests_are_a_mean_of_each() -> None:
 def test_half_of_the_readings_may_be_slow() -> None:
     calm, slow = (READ_S,) * 5, (READ_S * 2,) * 5
     rest = {"test": "test_vision", "resize_s": (RESIZE_S,) * 10}
-    half = SentinelRecord("during", (), (), read_s=calm + slow, **rest)
+    half = ReferenceWorkRecord("during", (), (), read_s=calm + slow, **rest)
     assert conditions(with_tests(half), ["test_vision"]) == conditions(with_tests(during()), ["test_vision"])
-    more = SentinelRecord("during", (), (), read_s=calm[1:] + slow, **rest)
+    more = ReferenceWorkRecord("during", (), (), read_s=calm[1:] + slow, **rest)
     assert conditions(with_tests(more), ["test_vision"]) != conditions(with_tests(during()), ["test_vision"])
 
 

@@ -7,17 +7,17 @@ import pytest
 
 from harness.figures.student import t_cumulative, t_quantile
 from harness.gates.prediction import (
-    LARGEST_SPREAD,
+    MAX_SPREAD,
     POWER,
     PROBABILITY,
     SLOPE,
     SLOPE_DEVIATION,
-    falls_into_two,
+    extrapolates,
     is_beyond,
+    is_bimodal,
     is_confirmed,
-    is_unheard_of,
+    is_too_noisy,
     predict,
-    spreads_too_wide,
 )
 from tests.goals.simulated_gates import (
     MINIMUM_EFFECT,
@@ -96,7 +96,7 @@ def test_three_sessions_would_find_less_than_half() -> None:
 def test_the_smallest_effect_that_is_told_is_found_as_often_as_is_said(noise: float) -> None:
     baseline, first, second = drawn_sessions(noise, RUNS)
     prediction = predict(baseline, GPU_STAGE)
-    slower = prediction.smallest_effect - prediction.centre
+    slower = prediction.minimum_detectable_effect - prediction.centre
     found = is_confirmed(prediction, first + slower, second + slower).mean()
     assert found == pytest.approx(POWER, abs=0.05)
 
@@ -126,19 +126,19 @@ def test_without_sentinels_a_clock_with_a_rare_second_state_would_raise_them() -
     ],
 )
 def test_two_groups_of_sessions_are_told_from_one(baseline: list[float], two: bool) -> None:
-    assert bool(falls_into_two(baseline, GPU_STAGE)) is two
+    assert bool(is_bimodal(baseline, GPU_STAGE)) is two
 
 
 @pytest.mark.parametrize(("noise", "at_most"), [(0.01, 0.005), (0.02, 0.03)])
 def test_sessions_of_one_kind_are_rarely_taken_for_two(noise: float, at_most: float) -> None:
     baseline, _, _ = drawn_sessions(noise, RUNS)
-    assert falls_into_two(baseline, GPU_STAGE).mean() <= at_most
+    assert is_bimodal(baseline, GPU_STAGE).mean() <= at_most
 
 
 def test_a_spread_of_more_than_five_percent_is_too_wide() -> None:
-    edge = np.array([-1.0, 1.0]) / math.sqrt(2) * LARGEST_SPREAD
-    assert not spreads_too_wide(predict(edge * 0.999, GPU_STAGE))
-    assert spreads_too_wide(predict(edge * 1.001, GPU_STAGE))
+    edge = np.array([-1.0, 1.0]) / math.sqrt(2) * MAX_SPREAD
+    assert not is_too_noisy(predict(edge * 0.999, GPU_STAGE))
+    assert is_too_noisy(predict(edge * 1.001, GPU_STAGE))
 
 
 # --- on a machine whose speed is read beside the figure
@@ -185,8 +185,8 @@ def test_outside_the_range_of_the_readings_less_is_certain(varied: float) -> Non
 
 @pytest.mark.parametrize(("excess", "unheard_of"), [(0.99, False), (1.01, True)])
 def test_a_machine_too_far_outside_is_unheard_of(excess: float, unheard_of: bool) -> None:
-    here = [excess * LARGEST_SPREAD / SLOPE_DEVIATION, 0.0]
-    assert is_unheard_of(predict([0.0] * 10, 0.0, conditions=([[0.0, 0.0]] * 10, here))) == unheard_of
+    here = [excess * MAX_SPREAD / SLOPE_DEVIATION, 0.0]
+    assert extrapolates(predict([0.0] * 10, 0.0, conditions=([[0.0, 0.0]] * 10, here))) == unheard_of
 
 
 @pytest.mark.parametrize("sessions", [10, 20])

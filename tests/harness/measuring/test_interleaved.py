@@ -10,13 +10,13 @@ import pytest
 
 from harness.figures.stages import times_faster
 from harness.measuring import clock
-from harness.measuring.interleaved import Comparison, first_that_works, timed_pairs
+from harness.measuring.interleaved import Interleaved, first_that_works, timed_pairs
 from harness.report.terminal import summary
 from tests.harness.made_runs import full_run, planned, side_by_side
 
 
 @dataclass
-class Work:
+class StageWork:
     """Moves a clock by hand; notes what ran."""
 
     now: float = 0.0
@@ -52,29 +52,29 @@ class HandBenchmark:
 
 
 @pytest.fixture
-def work(monkeypatch: pytest.MonkeyPatch) -> Work:
-    hand = Work()
+def work(monkeypatch: pytest.MonkeyPatch) -> StageWork:
+    hand = StageWork()
     monkeypatch.setattr(clock, "now", lambda: hand.now)
     return hand
 
 
-def compared(work: Work, ours: list[float], theirs: list[float]) -> Comparison:
-    return Comparison("work", ("ours", work.way("ours", ours)), ("theirs", work.way("theirs", theirs)))
+def compared(work: StageWork, ours: list[float], theirs: list[float]) -> Interleaved:
+    return Interleaved("work", ("ours", work.way("ours", ours)), ("theirs", work.way("theirs", theirs)))
 
 
-def test_both_run_in_turn(work: Work) -> None:
+def test_both_run_in_turn(work: StageWork) -> None:
     pairs = timed_pairs(HandBenchmark(), compared(work, [1, 2], [3, 8]), rounds=2)
     assert work.ran == ["theirs", "ours"] * 2
     assert (pairs.way_s, pairs.reference_s) == ([1, 2], [3, 8])
 
 
-def test_with_benchmarks_disabled_nothing_is_measured(work: Work) -> None:
+def test_with_benchmarks_disabled_nothing_is_measured(work: StageWork) -> None:
     pairs = timed_pairs(HandBenchmark(enabled=False), compared(work, [1], [3]), rounds=2)
     assert work.ran == ["theirs", "ours"]
     assert (pairs.way_s, pairs.reference_s) == ([], [])
 
 
-def test_a_sample_is_taken_once_both_ways_came_through_without_a_clock(work: Work) -> None:
+def test_a_sample_is_taken_once_both_ways_came_through_without_a_clock(work: StageWork) -> None:
     found = first_that_works([planned("s1")], lambda _: compared(work, [9], [9]), "readers")
     assert found[0] == planned("s1")
     assert found[2] == []
@@ -82,10 +82,10 @@ def test_a_sample_is_taken_once_both_ways_came_through_without_a_clock(work: Wor
 
 
 @pytest.mark.parametrize("fault", ["prepare", "ours", "theirs"])
-def test_a_sample_that_fails_is_noted_and_the_next_one_taken(work: Work, fault: str) -> None:
+def test_a_sample_that_fails_is_noted_and_the_next_one_taken(work: StageWork, fault: str) -> None:
     """A way without seconds left raises StopIteration."""
 
-    def prepare(sample: Any) -> Comparison:
+    def prepare(sample: Any) -> Interleaved:
         if sample.id == "s1" and fault == "prepare":
             raise StopIteration
         broken = sample.id == "s1"
@@ -97,7 +97,7 @@ def test_a_sample_that_fails_is_noted_and_the_next_one_taken(work: Work, fault: 
     assert [(each.sample, each.stage, each.type) for each in failures] == [("s1", "readers", "StopIteration")]
 
 
-def test_where_every_sample_fails_there_is_nothing_to_compare(work: Work) -> None:
+def test_where_every_sample_fails_there_is_nothing_to_compare(work: StageWork) -> None:
     found = first_that_works(map(planned, ("s1", "s2")), lambda _: compared(work, [], []), "readers")
     assert found[:2] == (None, None)
     assert [each.sample for each in found[2]] == ["s1", "s2"]

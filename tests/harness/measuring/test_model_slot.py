@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from harness.errors import HarnessError
-from harness.measuring.model_slot import DeviceSlot, release_for
+from harness.measuring.model_slot import ModelSlot, release_for
 
 
 class Model:
@@ -49,35 +49,35 @@ def workshop() -> Workshop:
 
 
 @pytest.fixture
-def slot(workshop: Workshop) -> DeviceSlot[Model]:
-    return DeviceSlot(workshop.loaders, workshop.release)
+def slot(workshop: Workshop) -> ModelSlot[Model]:
+    return ModelSlot(workshop.loaders, workshop.release)
 
 
-def test_nothing_is_loaded_before_it_is_held(slot: DeviceSlot[Model], workshop: Workshop) -> None:
+def test_nothing_is_loaded_before_it_is_held(slot: ModelSlot[Model], workshop: Workshop) -> None:
     assert slot.live == frozenset()
     assert workshop.made == []
 
 
-def test_only_the_held_model_is_alive(slot: DeviceSlot[Model], workshop: Workshop) -> None:
+def test_only_the_held_model_is_alive(slot: ModelSlot[Model], workshop: Workshop) -> None:
     for key in ("a", "b", "a"):
         slot.hold(key)
         assert slot.live == workshop.live == {key}
 
 
-def test_other_models_are_gone_before_a_new_one_is_loaded(slot: DeviceSlot[Model], workshop: Workshop) -> None:
+def test_other_models_are_gone_before_a_new_one_is_loaded(slot: ModelSlot[Model], workshop: Workshop) -> None:
     slot.hold("a")
     slot.hold("b")
     assert workshop.live_while_loading["b"] == set()
 
 
-def test_device_is_told_to_give_memory_back_after_a_model_is_gone(slot: DeviceSlot[Model], workshop: Workshop) -> None:
+def test_device_is_told_to_give_memory_back_after_a_model_is_gone(slot: ModelSlot[Model], workshop: Workshop) -> None:
     slot.hold("a")
     assert workshop.released_beside == []
     slot.hold("b")
     assert workshop.released_beside == [set()]
 
 
-def test_a_model_that_is_held_again_is_not_loaded_again(slot: DeviceSlot[Model], workshop: Workshop) -> None:
+def test_a_model_that_is_held_again_is_not_loaded_again(slot: ModelSlot[Model], workshop: Workshop) -> None:
     (first,) = slot.hold("a")
     (second,) = slot.hold("a")
     assert first is second
@@ -85,14 +85,14 @@ def test_a_model_that_is_held_again_is_not_loaded_again(slot: DeviceSlot[Model],
     assert workshop.released_beside == []
 
 
-def test_two_are_held_together_in_the_order_asked_for(slot: DeviceSlot[Model], workshop: Workshop) -> None:
+def test_two_are_held_together_in_the_order_asked_for(slot: ModelSlot[Model], workshop: Workshop) -> None:
     slot.hold("a")
     assert [model.key for model in slot.hold("b", "a")] == ["b", "a"]
     assert workshop.made == ["a", "b"]
     assert slot.live == workshop.live == {"a", "b"}
 
 
-def test_of_two_the_one_that_is_no_longer_asked_for_goes(slot: DeviceSlot[Model], workshop: Workshop) -> None:
+def test_of_two_the_one_that_is_no_longer_asked_for_goes(slot: ModelSlot[Model], workshop: Workshop) -> None:
     slot.hold("a", "b")
     slot.hold("b", "c")
     assert slot.live == workshop.live == {"b", "c"}
@@ -100,7 +100,7 @@ def test_of_two_the_one_that_is_no_longer_asked_for_goes(slot: DeviceSlot[Model]
 
 
 def test_unknown_model_is_named_with_the_right_ones_and_nothing_is_freed(
-    slot: DeviceSlot[Model], workshop: Workshop
+    slot: ModelSlot[Model], workshop: Workshop
 ) -> None:
     slot.hold("a")
     with pytest.raises(HarnessError, match="'zeppelin'; there are: a, b, c"):
@@ -109,11 +109,11 @@ def test_unknown_model_is_named_with_the_right_ones_and_nothing_is_freed(
     assert workshop.made == ["a"]
 
 
-def test_a_loader_that_raises_leaves_the_slot_usable(slot: DeviceSlot[Model], workshop: Workshop) -> None:
+def test_a_loader_that_raises_leaves_the_slot_usable(slot: ModelSlot[Model], workshop: Workshop) -> None:
     def fail() -> Model:
         raise MemoryError("out of memory")
 
-    broken = DeviceSlot(workshop.loaders | {"b": fail}, workshop.release)
+    broken = ModelSlot(workshop.loaders | {"b": fail}, workshop.release)
     broken.hold("c")
     with pytest.raises(MemoryError):
         broken.hold("a", "b")
@@ -122,7 +122,7 @@ def test_a_loader_that_raises_leaves_the_slot_usable(slot: DeviceSlot[Model], wo
     assert broken.live == workshop.live == {"c"}
 
 
-def test_free_leaves_nothing_and_may_be_called_twice(slot: DeviceSlot[Model], workshop: Workshop) -> None:
+def test_free_leaves_nothing_and_may_be_called_twice(slot: ModelSlot[Model], workshop: Workshop) -> None:
     slot.hold("a", "b")
     slot.free()
     slot.free()

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from harness.measuring import prefetch
-from harness.measuring.prefetch import loaded_ahead
+from harness.measuring.prefetch import prefetched
 
 
 class Loads:
@@ -47,14 +47,14 @@ def settle(loads, count):
 @pytest.mark.parametrize("workers", [1, 2, 5])
 @pytest.mark.parametrize("count", [0, 1, 12])
 def test_items_come_in_order_each_with_its_own_load(workers, count):
-    with loaded_ahead(Loads(), range(count), workers, 2 * workers) as loadings:
+    with prefetched(Loads(), range(count), workers, 2 * workers) as loadings:
         assert [(item, loading.result()) for item, loading in loadings] == [(n, 10 * n) for n in range(count)]
 
 
 def test_files_are_loaded_side_by_side_but_by_no_more_threads_than_asked_for():
     gate = threading.Event()
     loads = Loads(gate)
-    with loaded_ahead(loads, range(12), 3, 2 * 3) as loadings:
+    with prefetched(loads, range(12), 3, 2 * 3) as loadings:
         iterator = iter(loadings)
         next(iterator)
         settle(loads, 3)
@@ -66,7 +66,7 @@ def test_files_are_loaded_side_by_side_but_by_no_more_threads_than_asked_for():
 
 def test_no_more_is_loaded_ahead_than_twice_the_threads():
     loads = Loads()
-    with loaded_ahead(loads, range(100), 2, 2 * 2) as loadings:
+    with prefetched(loads, range(100), 2, 2 * 2) as loadings:
         next(loadings)
         settle(loads, 5)
         assert sorted(loads.begun) == [0, 1, 2, 3, 4]
@@ -77,7 +77,7 @@ def test_no_more_is_loaded_ahead_than_twice_the_threads():
 
 def test_a_load_that_fails_says_so_at_its_turn_and_the_others_come():
     found = []
-    with loaded_ahead(Loads(), range(12, 16), 2, 2 * 2) as loadings:
+    with prefetched(Loads(), range(12, 16), 2, 2 * 2) as loadings:
         for item, loading in loadings:
             found.append((item, str(loading.exception() or loading.result())))
     assert found == [(12, "120"), (13, "no such file"), (14, "140"), (15, "150")]
@@ -101,14 +101,14 @@ def test_what_waits_for_its_turn_when_the_block_ends_never_begins(monkeypatch):
 
 
 def end_while_two_are_at_work(loads):
-    with loaded_ahead(loads, range(100), 2, 2 * 2) as loadings:
+    with prefetched(loads, range(100), 2, 2 * 2) as loadings:
         next(loadings)
         settle(loads, 2)
         raise KeyboardInterrupt
 
 
 def take_one_and_end(loads, ending):
-    with loaded_ahead(loads, range(100), 2, 2 * 2) as loadings:
+    with prefetched(loads, range(100), 2, 2 * 2) as loadings:
         next(loadings)
         raise ending
 

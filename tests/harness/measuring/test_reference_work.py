@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from harness.measuring import clock, reference_work
-from harness.records.lines import SentinelRecord
+from harness.records.lines import ReferenceWorkRecord
 
 
 def test_every_round_of_each_workload_is_timed_after_a_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,7 +22,7 @@ def test_every_round_of_each_workload_is_timed_after_a_warm_up(monkeypatch: pyte
         clock.use_reader()
     rounds = reference_work.WARM_UP + reference_work.ROUNDS
     assert worked == ["matrix product"] * rounds + ["copy"] * rounds
-    assert record == SentinelRecord("start", (1.0,) * reference_work.ROUNDS, (1.0,) * reference_work.ROUNDS)
+    assert record == ReferenceWorkRecord("start", (1.0,) * reference_work.ROUNDS, (1.0,) * reference_work.ROUNDS)
 
 
 def test_a_gpu_is_timed_by_its_own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +40,7 @@ def test_a_gpu_is_timed_by_its_own_clock(monkeypatch: pytest.MonkeyPatch) -> Non
     rounds = reference_work.WARM_UP + reference_work.ROUNDS
     assert worked == ["matrix product"] * rounds + ["copy"] * rounds
     seconds = ((0.25,) * reference_work.ROUNDS, (0.5,) * reference_work.ROUNDS)
-    assert record == SentinelRecord("end", *seconds, ("too hot (driver)",), 2)
+    assert record == ReferenceWorkRecord("end", *seconds, ("too hot (driver)",), 2)
 
 
 class Hand:
@@ -81,7 +81,7 @@ def test_readings_come_before_one_of_every_few_rounds(
         hand.time += 0.5
 
     take_down(monkeypatch, worked, work)
-    watch = reference_work.Watch("test_vision", host=host)
+    watch = reference_work.Probe("test_vision", host=host)
     came = []
     for sample in watch.between(range(7)):
         came.append(len(worked) // max(len(names), 1))
@@ -109,7 +109,7 @@ def test_readings_come_before_one_of_every_few_rounds(
 def test_short_rounds_have_readings_as_well(round_s: float, hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
     worked: list[str] = []
     take_down(monkeypatch, worked)
-    watch = reference_work.Watch("test_vision", host=True)
+    watch = reference_work.Probe("test_vision", host=True)
     for _ in watch.between(range(reference_work.READINGS), lasting_s=0.01 * reference_work.READINGS):
         hand.time += round_s
     (record,) = watch.records()
@@ -129,7 +129,7 @@ def test_what_holds_memory_goes_with_the_rounds(monkeypatch: pytest.MonkeyPatch)
         return made
 
     monkeypatch.setattr(reference_work, "WORKLOADS", dict.fromkeys(reference_work.WORKLOADS, workload))
-    watch = reference_work.Watch("test_vision", host=True)
+    watch = reference_work.Probe("test_vision", host=True)
     samples = watch.between(range(3))
     assert next(samples) == 0
     assert all(each() for each in held)
@@ -140,7 +140,7 @@ def test_what_holds_memory_goes_with_the_rounds(monkeypatch: pytest.MonkeyPatch)
 def test_real_workloads_do_something_that_takes_time() -> None:
     record = reference_work.observe("end", "cpu")
     assert min(record.product_s + record.copy_s) > 0
-    watch = reference_work.Watch("test_vision", host=True)
+    watch = reference_work.Probe("test_vision", host=True)
     assert list(watch.between([1])) == [1]
     (during_test,) = watch.records()
     assert min(during_test.read_s + during_test.resize_s) > 0

@@ -10,10 +10,10 @@ import pytest
 
 from harness.measuring import clock
 from harness.measuring.progress import Quiet
-from harness.measuring.speculation_pace import LONGEST_PASS, TURNS
+from harness.measuring.speculation_pace import MAX_PASS, TURNS
 from harness.measuring.speculation_run import SpeculationRun
 from harness.records.quantities import MemoryPeak
-from harness.records.speculation import AgreementRecord, PartingRecord, SpeculationCostRecord, SpeculationRecord
+from harness.records.speculation import AgreementRecord, DivergenceRecord, SpeculationCostRecord, SpeculationRecord
 from tests.harness.measuring.test_interleaved import HandBenchmark
 
 
@@ -73,7 +73,7 @@ class StubPair:
     def agreements(self, samples: Any, answers: Any) -> list[dict[str, list[bool]]]:
         return [{"own": [True] * len(ids), "shuffled": [True] + [False] * (len(ids) - 1)} for ids in answers]
 
-    def parting(self, sample: Any, alone: Any, together: Any) -> Any:
+    def divergence(self, sample: Any, alone: Any, together: Any) -> Any:
         return SimpleNamespace(place=2, margin=0.25, allowed=0.5)
 
     def matched(self, sample: Any, answer: Any) -> StubContext:
@@ -110,9 +110,9 @@ def test_each_request_goes_alone_and_then_together_after_one_that_is_not_timed(m
 
 def test_an_answer_that_is_not_the_targets_own_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     records, _, _, _ = measured(monkeypatch, StubPair(), "a", "odd")
-    parting = PartingRecord(2, 0.25, 0.5)
-    assert [(each.sample, each.identical, each.parting) for each in records] == [
-        ("a", True, None), ("odd", False, parting),
+    divergence = DivergenceRecord(2, 0.25, 0.5)
+    assert [(each.sample, each.identical, each.divergence) for each in records] == [
+        ("a", True, None), ("odd", False, divergence),
     ]  # fmt: skip
 
 
@@ -136,7 +136,7 @@ def test_pieces_are_timed_at_one_place_of_the_first_answer_and_memory_in_rounds_
     assert pair.ran[:4] == ["alone a", "matched a (7, 8, 9)", "alone a", "together a"]
     assert (set(cost.step_s), set(cost.draft_step_s)) == ({1.0}, {0.25})
     assert {count: set(seconds) for count, seconds in cost.verify_s.items()} == {
-        count: {1 + count / 8} for count in range(1, LONGEST_PASS + 1)
+        count: {1 + count / 8} for count in range(1, MAX_PASS + 1)
     }
     assert {len(seconds) for seconds in cost.verify_s.values()} == {TURNS}
     assert (cost.dtype, cost.target_context, cost.draft_context) == ("float32", 9, 5)

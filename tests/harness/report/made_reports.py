@@ -14,10 +14,10 @@ from harness.records.lines import (
     GateRecord,
     MachineRecord,
     OutcomeRecord,
+    ReferenceWorkRecord,
     RunRecord,
-    SentinelRecord,
+    StageWork,
     VerdictRecord,
-    Work,
 )
 from tests.harness.made_runs import STARTED_AT, full_run, header, headline_run, side_by_side, whole_pass
 
@@ -29,14 +29,14 @@ def everything_run(**changes: Any) -> RunRecord:
         "machine": MachineRecord(1e9, 2e9, {"float32": 1e12}),
         "engines": (EngineRecord("egpt", "eager", {"kernels": "none"}),),
         "stages": tuple(
-            msgspec.structs.replace(each, work={sample: Work(1e8, 1e10, "float32") for sample in ("s1", "s2")})
+            msgspec.structs.replace(each, work={sample: StageWork(1e8, 1e10, "float32") for sample in ("s1", "s2")})
             if each.stage in {"vision", "prefill", "decode"}
             else each
             for each in full_run().stages
         ),
-        "sentinels": (
-            SentinelRecord("start", (0.1,), (0.2,), ("thermal slowdown",), 1),
-            SentinelRecord("end", (0.2,), (0.2,)),
+        "reference_work": (
+            ReferenceWorkRecord("start", (0.1,), (0.2,), ("thermal slowdown",), 1),
+            ReferenceWorkRecord("end", (0.2,), (0.2,)),
         ),
         "outcomes": (OutcomeRecord("test_read[torchcodec]", "skipped", "it is not installed"),),
         "gates": (

@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 from harness.report.blocks import Report, Section, Sentences, Table, words
 from harness.report.content import report_of
-from harness.report.markdown import MOST_ROWS, text
+from harness.report.markdown import MAX_ROWS, text
 from tests.harness.report.made_reports import everything_run
 from tests.harness.report.reading import Page
 from tests.harness.report.test_page import HOSTILE, hostile_run
@@ -46,7 +46,7 @@ def test_tables_come_out_as_tables_with_all_their_cells() -> None:
     assert "x|y" in page.words
 
 
-@pytest.mark.parametrize(("rows", "hidden"), [(MOST_ROWS, 0), (MOST_ROWS + 3, 3)])
+@pytest.mark.parametrize(("rows", "hidden"), [(MAX_ROWS, 0), (MAX_ROWS + 3, 3)])
 def test_a_long_table_is_cut_and_says_so(rows: int, hidden: int) -> None:
     markdown = text(of(table=Table(("a",), tuple((words(str(n)),) for n in range(rows)))))
     assert (f"… and {hidden} more rows" in markdown) == bool(hidden)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.figures.stages import comparisons, gated_stage_1
+from harness.figures.stages import comparisons, stage1_speedup
 from harness.records.lines import EndRecord, RunRecord, VerdictRecord
 from harness.report.formatting import milliseconds
-from harness.report.terminal import LONGEST_ANSWER, LONGEST_LISTS, summary
+from harness.report.terminal import MAX_ANSWER, MAX_LISTS, summary
 from tests.harness.made_runs import (
     STARTED_AT,
     failed_pass,
@@ -90,7 +90,7 @@ def test_every_target_is_compared_with_the_draft() -> None:
         assert f"egpt beside {comparison.target} (eager, 2 samples)" in text
         assert f"{comparison.acceptance_token_weighted:.3f} (all tokens)" in text
         assert f"at gamma 5: {comparison.theoretical_speedup:.2f}x" in text
-    gated = gated_stage_1(run, "videollava")
+    gated = stage1_speedup(run, "videollava")
     assert gated is not None
     assert ["1", "load", "as", "gated", "150.0", "1100", f"{gated.factor:.2f}x"] in rows(text)
 
@@ -138,16 +138,16 @@ def test_answers_without_a_token_are_no_division_by_zero() -> None:
 
 
 def test_a_long_list_of_failures_is_cut_and_says_so() -> None:
-    for count, more in ((LONGEST_LISTS, False), (LONGEST_LISTS + 3, True)):
+    for count, more in ((MAX_LISTS, False), (MAX_LISTS + 3, True)):
         run = RunRecord(header(), passes=tuple(failed_pass("egpt", f"s{number}") for number in range(count)))
         assert ("… and 3 more" in printed(run)) is more
-        assert printed(run).count("failed: SampleError") == LONGEST_LISTS
+        assert printed(run).count("failed: SampleError") == MAX_LISTS
 
 
 def test_a_long_answer_is_cut_and_says_so() -> None:
-    for length, cut in ((LONGEST_ANSWER, False), (LONGEST_ANSWER + 1, True)):
+    for length, cut in ((MAX_ANSWER, False), (MAX_ANSWER + 1, True)):
         text = printed(RunRecord(header(), passes=(whole_pass("egpt", text="x" * length),)))
-        assert "x" * LONGEST_ANSWER in text
+        assert "x" * MAX_ANSWER in text
         assert ("x …" in text) is cut
 
 
@@ -220,17 +220,17 @@ def verdicts_of(state: Literal["pass", "broken", "not run"], count: int) -> tupl
 
 
 def test_of_many_limits_of_one_kind_that_held_the_nearest_is_shown() -> None:
-    text = printed(full_run(verdicts=verdicts_of("pass", LONGEST_LISTS + 1)))
-    assert f"words {LONGEST_LISTS + 1}" in text
+    text = printed(full_run(verdicts=verdicts_of("pass", MAX_LISTS + 1)))
+    assert f"words {MAX_LISTS + 1}" in text
     assert "words 1\n" not in text
-    assert f"… and {LONGEST_LISTS} more of eager.host_memory_mib, none nearer to its bound" in text
+    assert f"… and {MAX_LISTS} more of eager.host_memory_mib, none nearer to its bound" in text
 
 
 def test_a_few_limits_of_one_kind_are_all_shown() -> None:
-    text = printed(full_run(verdicts=verdicts_of("pass", LONGEST_LISTS)))
-    assert all(f"words {n}\n" in text for n in range(1, LONGEST_LISTS + 1))
+    text = printed(full_run(verdicts=verdicts_of("pass", MAX_LISTS)))
+    assert all(f"words {n}\n" in text for n in range(1, MAX_LISTS + 1))
 
 
 def test_broken_limits_are_all_shown_however_many() -> None:
-    text = printed(full_run(verdicts=verdicts_of("broken", LONGEST_LISTS + 5)))
-    assert all(f"words {n}\n" in text for n in range(1, LONGEST_LISTS + 6))
+    text = printed(full_run(verdicts=verdicts_of("broken", MAX_LISTS + 5)))
+    assert all(f"words {n}\n" in text for n in range(1, MAX_LISTS + 6))

@@ -262,7 +262,7 @@ from harness.measuring import clock
 from tests.harness.measuring.test_speculation_run import StubPair
 
 @pytest.mark.stage("speculative")
-def test_speculative(samples, device_slot, recorder):
+def test_speculative(samples, model_slot, recorder):
     pair = StubPair()
     clock.use_reader(lambda: pair.now)
     recorder.measure_speculation(pair, samples, target="videollava", engine="eager")

@@ -71,7 +71,7 @@ def test_rounds_that_are_soon_over_have_sentinels_between_them_as_well(suite):
     """Twenty rounds of 0.01 s a sample are the most; of 2.91 s a hundredth is 0.029 s: a reading before each third."""
     suite.run("-k", "load and egpt", "--measurement_time=0.97", rounds=("--rounds=2",), STUB_SLOWER="egpt:load:0.02")
     run = suite.record()
-    (during,) = [each for each in run.sentinels if each.test]
+    (during,) = [each for each in run.reference_work if each.test]
     assert (len(run.stages[0].round_s), len(during.read_s)) == (60, 20)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.figures.intervals import FEW_SAMPLES
-from harness.records.lines import EndRecord, Header, RunRecord, SentinelRecord
+from harness.records.lines import EndRecord, Header, ReferenceWorkRecord, RunRecord
 from harness.report.blocks import Figure, Words
 from harness.report.sections.highlights import story, unsupported
 from harness.report.sections.warnings import doubts
@@ -83,11 +83,18 @@ def dirty() -> Header:
     ("run", "doubt"),
     [
         (RunRecord(header()), "has not come to its end"),
-        (RunRecord(header(), sentinels=(SentinelRecord("end", (0.1,), (0.1,), ("too hot",)),)), "throttled"),
-        (RunRecord(header(), sentinels=(SentinelRecord("start", (0.1,), (0.1,), None, 2),)), "2 other processes"),
+        (RunRecord(header(), reference_work=(ReferenceWorkRecord("end", (0.1,), (0.1,), ("too hot",)),)), "throttled"),
+        (
+            RunRecord(header(), reference_work=(ReferenceWorkRecord("start", (0.1,), (0.1,), None, 2),)),
+            "2 other processes",
+        ),
         (
             RunRecord(
-                header(), sentinels=(SentinelRecord("start", (0.1,), (0.1,)), SentinelRecord("end", (0.2,), (0.1,)))
+                header(),
+                reference_work=(
+                    ReferenceWorkRecord("start", (0.1,), (0.1,)),
+                    ReferenceWorkRecord("end", (0.2,), (0.1,)),
+                ),
             ),
             "A fixed matrix product changed by +100.0 %",
         ),
