@@ -1,0 +1,81 @@
+"""What others rely on stays: ids of the suite, names of benchmarks and options, keys of files.
+
+`files/contract.json` holds the names as they were before the packages were made. Names may be added, never taken away.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any, get_args
+
+import msgspec
+import pytest
+
+from harness.legacy.writing import legacy_records
+from harness.records.lines import Failure, JournalLine, PlannedSample, RunRecord, StageWork
+from harness.records.quantities import MemoryPeak
+from harness.records.sessions import OURS, SessionRecord
+from harness.records.speculation import DivergenceRecord, RoundLog
+from tests import ROOT
+from tests.harness.made_runs import full_run
+
+CONTRACT: dict[str, Any] = json.loads((ROOT / "tests" / "repository" / "files" / "contract.json").read_text())
+# The contract's name of each record that is part of another one, and what it is called now.
+PARTS = {
+    "Failure": Failure,
+    "PlannedSample": PlannedSample,
+    "Work": StageWork,
+    "MemoryPeak": MemoryPeak,
+    "RoundLog": RoundLog,
+    "PartingRecord": DivergenceRecord,
+}
+
+
+@pytest.fixture(scope="module")
+def suite_ids() -> set[str]:
+    """The ids of `pytest perf_tests` with its defaults."""
+    command = [sys.executable, "-m", "pytest", "perf_tests", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return {line for line in done.stdout.splitlines() if "::" in line}
+
+
+def test_ids_of_the_suite_stay(suite_ids: set[str]) -> None:
+    assert not set(CONTRACT["suite"]) - suite_ids
+
+
+def test_names_of_benchmarks_stay(suite_ids: set[str]) -> None:
+    names = {each.partition("::")[2] for each in suite_ids}
+    assert not {name for _, name in CONTRACT["benchmarks"]} - names
+
+
+def test_options_stay(pytestconfig: pytest.Config) -> None:
+    known = {name for option in pytestconfig._parser._anonymous.options for name in option.names()}
+    known |= {name for group in pytestconfig._parser._groups for option in group.options for name in option.names()}
+    assert not set(CONTRACT["options"]) - known
+
+
+def test_keys_of_the_legacy_file_stay() -> None:
+    written = set().union(*legacy_records(full_run()))
+    assert not set(CONTRACT["legacy result keys"]) - written
+
+
+@pytest.mark.parametrize("kind", CONTRACT["journal lines"])
+def test_keys_of_a_journal_line_stay(kind: str) -> None:
+    (line,) = [each for each in get_args(JournalLine) if each.__struct_config__.tag == kind]
+    assert not set(CONTRACT["journal lines"][kind]) - _keys(line)
+
+
+@pytest.mark.parametrize("part", CONTRACT["parts of records"])
+def test_keys_of_what_lines_are_made_of_stay(part: str) -> None:
+    assert not set(CONTRACT["parts of records"][part]) - _keys(PARTS[part])
+
+
+def test_keys_of_run_json_and_of_a_baseline_stay() -> None:
+    assert not set(CONTRACT["run.json"]) - _keys(RunRecord)
+    assert not set(CONTRACT["baseline session"]) - _keys(SessionRecord) - {OURS}
+
+
+def _keys(struct: type[msgspec.Struct]) -> set[str]:
+    return {field.encode_name for field in msgspec.structs.fields(struct)}
