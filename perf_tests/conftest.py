@@ -20,8 +20,7 @@ from fixtures.system.allocator import keep_freed_memory
 from fixtures.system.devices import use_threads_for
 from harness.errors import LimitsError
 from harness.gates.limits import Vocabulary, load_limits
-from harness.measuring.loading import recorded_loaders
-from harness.measuring.model_slot import ModelSlot, release_for
+from harness.measuring.model_slot import ModelSlot, recorded_loaders, release_for
 from harness.measuring.progress import progress_on
 from harness.session.plugin import SESSION
 from harness.session.session import Plan, Session

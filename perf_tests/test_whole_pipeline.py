@@ -8,7 +8,7 @@ import pytest
 
 from fixtures.pipeline import Sample, StagedPipeline
 from fixtures.selection import Selection
-from harness.measuring.pass_tally import PassTimes
+from harness.measuring.whole_pass import PassTimes
 from harness.session.recorder import Recorder
 from harness.session.session import Session
 from harness.stages import Length

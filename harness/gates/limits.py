@@ -27,8 +27,8 @@ import msgspec
 from harness.errors import LimitsError
 from harness.figures.speculation import SpeculationFigures, speculation_figures
 from harness.figures.stages import LEGACY_READER, MIB, comparisons, stage1_speedup, stage_figures, stage_memory
+from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord, VerdictRecord
-from harness.records.machines import by_machine
 from harness.stages import STAGES
 
 LOWER_BOUNDS = ("speedup", "acceptance", "vision_lift")

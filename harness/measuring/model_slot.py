@@ -1,15 +1,20 @@
-"""Which models are in memory: those that are held, and no other."""
+"""Which models are in memory, how long each took to load, and what it occupies."""
 
 from __future__ import annotations
 
 import gc
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Generic, TypeVar
 
 from harness.errors import HarnessError
+from harness.measuring import clock
+from harness.records.lines import ModelRecord
+from harness.stages import Pipeline
 
 Model = TypeVar("Model")
+Loaded = TypeVar("Loaded", bound=Pipeline)
 
 
 def _keep_nothing() -> None:
@@ -37,17 +42,6 @@ class ModelSlot(Generic[Model]):
         unknown = [key for key in keys if key not in self._loaders]
         if unknown:
             raise HarnessError(f"no loader for model {unknown[0]!r}; there are: {', '.join(self._loaders)}")
-        self._free_all_but(keys)
-        for key in keys:
-            if key not in self._live:
-                self._live[key] = self._loaders[key]()
-        return tuple(self._live[key] for key in keys)
-
-    def free(self) -> None:
-        """Drop every model."""
-        self._free_all_but(())
-
-    def _free_all_but(self, keys: tuple[str, ...]) -> None:
         leaving = [key for key in self._live if key not in keys]
         for key in leaving:
             del self._live[key]
@@ -55,6 +49,14 @@ class ModelSlot(Generic[Model]):
             _forget_last_failure()
             gc.collect()
             self._release()
+        for key in keys:
+            if key not in self._live:
+                self._live[key] = self._loaders[key]()
+        return tuple(self._live[key] for key in keys)
+
+    def free(self) -> None:
+        """Drop every model."""
+        self.hold()
 
 
 def _forget_last_failure() -> None:
@@ -71,3 +73,32 @@ def release_for(device: str) -> Callable[[], None]:
     import torch
 
     return torch.cuda.empty_cache
+
+
+def recorded_loaders(
+    loaders: Mapping[str, Callable[[], Loaded]], append: Callable[[ModelRecord], object], device: str
+) -> dict[str, Callable[[], Loaded]]:
+    """Return loaders that `append` a record of each load: seconds, bytes, and the live model's own facts."""
+
+    def recorded(key: str, load: Callable[[], Loaded]) -> Callable[[], Loaded]:
+        def load_and_record() -> Loaded:
+            before, start = _allocated(device), clock.now()
+            pipeline = load()
+            seconds, facts = clock.now() - start, asdict(pipeline.facts())
+            # On the CPU the process also grows by the libraries that a first load imports: the model's own counts.
+            memory = facts["parameter_bytes"] if before is None else (_allocated(device) or 0) - before
+            append(ModelRecord(model=key, load_s=seconds, memory_bytes=memory, facts=facts))
+            return pipeline
+
+        return load_and_record
+
+    return {key: recorded(key, load) for key, load in loaders.items()}
+
+
+def _allocated(device: str) -> int | None:
+    """Bytes that PyTorch has allocated on the GPU; None on the CPU, where nothing counts them."""
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    return torch.cuda.memory_allocated(device)

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
-from harness.measuring.device_failures import recover_from
 from harness.measuring.progress import Progress
-from harness.measuring.stopping import stop_if_asked
+from harness.measuring.stopping import recover_from, stop_if_asked
 from harness.records.lines import Failure
 from harness.stages import Sample
 

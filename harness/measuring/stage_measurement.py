@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.measuring import clock
-from harness.measuring.device_failures import recover_from
 from harness.measuring.memory import MemoryMeter
 from harness.measuring.progress import Progress
 from harness.measuring.rounds import Benchmark, Holder, StageError, failure_of, leave_out, round_robin, timed_rounds
-from harness.measuring.stopping import stop_if_asked
+from harness.measuring.stopping import recover_from, stop_if_asked
 from harness.options import RoundsPlan
 from harness.records.lines import Failure, StageWork
 from harness.records.quantities import MemoryPeak

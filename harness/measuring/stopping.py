@@ -1,14 +1,10 @@
-"""SIGINT and SIGTERM: the sample at hand is finished, then the run ends in order. A later one ends it at once.
-
-What sends a signal often sends it twice: `timeout` to its child and then to the whole group, a terminal and torchrun
-each by itself. Within a second that is one request. And what is measured may take signals for itself: LLVM, by which
-Triton compiles, installs handlers of its own with its first kernel, and they end the process without a word. So ours
-are put back between samples.
-"""
+"""How a measurement ends early: by a signal, by a sample's time limit, or because the device is lost."""
 
 from __future__ import annotations
 
+import gc
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,16 +12,28 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from harness.records.lines import Failure
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# What sends a signal often sends it twice: `timeout` to its child and then to the whole group, a terminal and torchrun
+# each by itself.
 SAME_REQUEST_S = 1.0
+# Code under test may catch whatever is raised in it; the time limit then raises again.
+AGAIN_AFTER_S = 1.0
+# By name: the harness records what an exception is called, and imports no torch to know it.
+OUT_OF_MEMORY, DEVICE_LOST = "OutOfMemoryError", "AcceleratorError"
 
 
 class StopRequestedError(KeyboardInterrupt):
-    """The run is to end between two samples; pytest takes it for the user's interrupt, exit status 2."""
+    """The run ends between two samples; pytest takes it for the user's interrupt, exit status 2."""
 
 
-class _Waiting:
-    """The handler of a block: it keeps who asked for an end, and lets a later signal do what it did before."""
+class SampleTimeoutError(Exception):
+    """A sample took longer than its time limit."""
+
+
+class _StopHandler:
+    """The signal handler of a block: the first signal only asks, a later one does what it did before the block."""
 
     def __init__(self, announce: Callable[[str], None]) -> None:
         self.asked_by: str | None = None
@@ -39,7 +47,7 @@ class _Waiting:
             signal.signal(each, self._ask)
 
     def disarm(self) -> None:
-        """Leave the signals as they were before the block."""
+        """Restore the handlers from before the block."""
         for each, handler in self._before.items():
             signal.signal(each, handler)
 
@@ -53,29 +61,81 @@ class _Waiting:
             signal.raise_signal(number)
 
 
-_waiting: _Waiting | None = None
+_handler: _StopHandler | None = None
 
 
 def stop_if_asked() -> None:
     """Raise StopRequestedError where a signal came since the last time; called between samples and between tests."""
-    if _waiting is None:
+    if _handler is None:
         return
-    _waiting.arm()
-    if _waiting.asked_by is not None:
-        raise StopRequestedError(f"ended by {_waiting.asked_by}, behind the sample that was being measured")
+    # LLVM, by which Triton compiles, installs handlers of its own with its first kernel, and they end the process.
+    _handler.arm()
+    if _handler.asked_by is not None:
+        raise StopRequestedError(f"ended by {_handler.asked_by}, behind the sample that was being measured")
 
 
 @contextmanager
 def orderly_stop(announce: Callable[[str], None]) -> Iterator[None]:
-    """Within the block, let the first signal only ask; `announce` is given a line for whoever waits."""
-    global _waiting  # noqa: PLW0603 - signals are the process's, and so is what they ask for
+    """Let the first SIGINT or SIGTERM in the block only ask for the end; `announce` is given a line for the user."""
+    global _handler  # noqa: PLW0603 - signals are the process's, and so is what they ask for
     if threading.current_thread() is not threading.main_thread():
-        yield  # nobody but the main thread is told of a signal
+        yield  # only the main thread receives signals
         return
-    _waiting = _Waiting(announce)
-    _waiting.arm()
+    _handler = _StopHandler(announce)
+    _handler.arm()
     try:
         yield
     finally:
-        _waiting.disarm()
-        _waiting = None
+        _handler.disarm()
+        _handler = None
+
+
+@contextmanager
+def time_limit(seconds: float | None) -> Iterator[None]:
+    """Raise SampleTimeoutError in a block that takes longer than `seconds`, if any. For the main thread only.
+
+    Python raises it between two of its own instructions: a call of C or CUDA, or the wait for another thread,
+    is not interrupted. The limit takes effect when such a call returns.
+    """
+    if seconds is None:
+        yield
+        return
+    is_over = False
+
+    def end_it(_number: int, _frame: FrameType | None) -> None:
+        if not is_over:  # the block may end while the signal is on its way
+            raise SampleTimeoutError(f"took longer than the {seconds:g} s that --sample_timeout leaves it")
+
+    before = signal.signal(signal.SIGALRM, end_it)
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_AFTER_S)
+    try:
+        yield
+    finally:
+        is_over = True
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def limited(call: Callable[[Any], Any], seconds: float | None) -> Callable[[Any], Any]:
+    """Return `call` under a time limit of `seconds`, if any."""
+
+    def within_limit(value: Any) -> Any:
+        with time_limit(seconds):
+            return call(value)
+
+    return within_limit if seconds is not None else call
+
+
+def recover_from(failure: Failure | None) -> None:
+    """Give memory back after the GPU ran out of it.
+
+    Raises StopRequestedError where CUDA itself failed: nothing works in this process any more, and every further
+    sample would be recorded as failed that a new process could measure.
+    """
+    if failure is None:
+        return
+    if failure.type == OUT_OF_MEMORY and "torch" in sys.modules:
+        gc.collect()
+        sys.modules["torch"].cuda.empty_cache()  # does nothing where CUDA was not used
+    if failure.type == DEVICE_LOST:
+        raise StopRequestedError(f"the GPU cannot be used any more by this process: {failure.text.splitlines()[0]}")

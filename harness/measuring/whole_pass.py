@@ -10,13 +10,13 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any, cast
 
+import msgspec
+
 from harness.measuring import clock
-from harness.measuring.device_failures import recover_from
 from harness.measuring.prefetch import prefetched
 from harness.measuring.progress import Progress
 from harness.measuring.rounds import Benchmark, Holder, StageError, failure_of, timed_rounds
-from harness.measuring.stopping import stop_if_asked
-from harness.measuring.time_limit import time_limit
+from harness.measuring.stopping import recover_from, stop_if_asked, time_limit
 from harness.records.lines import Failure, PassKind, PassRecord, timestamp
 from harness.stages import Answer, Pipeline, Sample, source_of, state_of
 
@@ -193,3 +193,36 @@ class WholePass:
 
 def _loaded(loading: Future[Any], _sample: Any) -> Any:
     return loading.result()
+
+
+class PassTimes(msgspec.Struct, frozen=True, gc=False):
+    """Of one sample's pass: the stages added up, and the time read around them, in seconds."""
+
+    parts_s: float
+    whole_s: float
+
+
+class PassTally:
+    """Times and failures by sample, of the passes of a run so far; those without inner clocks are left out."""
+
+    def __init__(self, known: Iterable[PassRecord] = ()) -> None:
+        self.times: dict[str, PassTimes] = {}
+        self.failures: dict[str, Failure] = {}
+        self._seconds = 0.0
+        for record in known:
+            self.add(record)
+
+    @property
+    def samples_per_second(self) -> float | None:
+        """How many samples a second came through; those that failed took time and do not count."""
+        return len(self.times) / self._seconds if self.times else None
+
+    def add(self, record: PassRecord) -> None:
+        """Count a pass."""
+        if record.failure is not None:
+            self.failures[record.sample] = record.failure
+        if record.kind == "unsynchronised":
+            return
+        self._seconds += record.whole_s
+        if record.failure is None:
+            self.times[record.sample] = PassTimes(sum(record.stage_s.values()), record.whole_s)

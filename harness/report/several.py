@@ -10,8 +10,8 @@ from harness.errors import ResultFileError
 from harness.figures.intervals import mean_interval, speedup_interval
 from harness.figures.passes import pass_figures
 from harness.figures.stages import Comparison, comparisons
+from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord
-from harness.records.machines import by_machine
 from harness.report import charts
 from harness.report.blocks import (
     Block,

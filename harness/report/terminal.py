@@ -29,8 +29,8 @@ from harness.figures.stages import (
     times_faster,
 )
 from harness.figures.summary import mean, median
+from harness.records.fingerprint import by_machine
 from harness.records.lines import Failure, GateRecord, GateState, PassRecord, RunRecord, VerdictRecord
-from harness.records.machines import by_machine
 from harness.records.quantities import MemoryPeak
 from harness.report import floor_text
 from harness.report.formatting import (

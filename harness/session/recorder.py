@@ -13,14 +13,13 @@ from harness.figures.speculation import views
 from harness.figures.stages import MIB, comparable_rounds, highest, ms_per_token, times_faster
 from harness.measuring.interleaved import AnySample, Interleaved, Pairs, first_that_works, timed_pairs
 from harness.measuring.memory import meter_for
-from harness.measuring.pass_tally import PassTally, PassTimes
 from harness.measuring.progress import Progress, progress_on
 from harness.measuring.reference_work import Probe
 from harness.measuring.rounds import Benchmark
-from harness.measuring.speculation_run import Line, Pair, SpeculationRun
+from harness.measuring.speculation import Line, Pair, SpeculationRun
 from harness.measuring.stage_measurement import StageMeasurement, StageRun
-from harness.measuring.time_limit import limited
-from harness.measuring.whole_pass import RemainingSamples, WholePass
+from harness.measuring.stopping import limited
+from harness.measuring.whole_pass import PassTally, PassTimes, RemainingSamples, WholePass
 from harness.records.lines import (
     EngineRecord,
     Failure,

@@ -24,9 +24,9 @@ from harness.figures.stages import MIB, throughput
 from harness.figures.summary import mean, median
 from harness.gates.exit_status import PYTESTS_OWN
 from harness.measuring.rounds import Benchmark
+from harness.records.fingerprint import by_machine
 from harness.records.folder import write_whole
 from harness.records.journal import FILE_NAME, read_journal
-from harness.records.machines import by_machine
 from harness.session.recorder import Recorder
 from harness.session.session import Session
 from harness.stages import Length

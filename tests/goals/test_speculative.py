@@ -18,7 +18,7 @@ from fixtures.system.devices import use_threads_for
 from harness.figures.speculation_cost import Costs, least_break_even, predicted_speedup
 from harness.figures.summary import median
 from harness.measuring import clock
-from harness.measuring.speculation_pace import StepTimes, measure_step_times
+from harness.measuring.speculation import StepTimes, measure_step_times
 from harness.session.session import Session
 from perf_tests.gpu_needs import missing_gpu
 from tests.goals.goal_table import MEASURED, GoalRow, GoalTable

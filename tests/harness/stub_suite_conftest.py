@@ -17,8 +17,7 @@ from pathlib import Path
 import pytest
 
 from harness.measuring import clock, device_rates, memory, reference_work
-from harness.measuring.loading import recorded_loaders
-from harness.measuring.model_slot import ModelSlot
+from harness.measuring.model_slot import ModelSlot, recorded_loaders
 from harness.measuring.stopping import StopRequestedError, stop_if_asked
 from harness.records.lines import MachineRecord, PlannedSample
 from harness.session.session import Plan

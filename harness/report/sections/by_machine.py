@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
+from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord
-from harness.records.machines import by_machine
 from harness.report.blocks import Block, Figure, Section, Sentences, Table, Words, words
 
 

@@ -9,8 +9,8 @@ from harness.figures.replay import replay
 from harness.figures.speculation import speculation_figures
 from harness.figures.stages import Comparison, comparisons, stage1_speedup
 from harness.gates.exit_status import FAILED, MISSING_BASELINE, NO_FIGURE, NOT_DECIDED
+from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord
-from harness.records.machines import by_machine
 from harness.report.blocks import Figure, Tile, Tone, Verdict, Words, between, count, factor, ratio, share, size, words
 from harness.report.naming import label, name, name_of_speedup
 from harness.report.sections.drafting import answer_pairs

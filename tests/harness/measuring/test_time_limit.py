@@ -1,4 +1,4 @@
-"""The limit of a sample's time, with work that waits for nothing but the limit."""
+"""The limit of a sample's time, with work that waits for nothing but the stopping."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from harness.measuring import time_limit as limit
-from harness.measuring.time_limit import SampleTimeoutError, limited, time_limit
+from harness.measuring import stopping
+from harness.measuring.stopping import SampleTimeoutError, limited, time_limit
 
 AT_MOST_S = 30.0
 
@@ -26,7 +26,7 @@ def test_what_takes_too_long_is_ended_in_the_middle() -> None:
 
 
 def test_work_that_catches_everything_is_ended_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limit, "AGAIN_AFTER_S", 0.5)  # long beside what a busy machine takes for an assignment
+    monkeypatch.setattr(stopping, "AGAIN_AFTER_S", 0.5)  # long beside what a busy machine takes for an assignment
     caught = []
 
     def stubborn(_: object) -> None:

@@ -9,9 +9,8 @@ import msgspec
 from harness.figures.stages import throughput
 from harness.gates.limits import judge
 from harness.legacy.writing import legacy_records
-from harness.records.fingerprint import machine_name
+from harness.records.fingerprint import by_machine, machine_name
 from harness.records.lines import AttemptRecord, MachineRecord, RunRecord
-from harness.records.machines import by_machine
 from harness.report.terminal import summary
 from tests.harness.made_runs import ENVIRONMENT, STARTED_AT, header, whole_pass
 

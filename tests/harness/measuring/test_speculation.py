@@ -10,8 +10,7 @@ import pytest
 
 from harness.measuring import clock
 from harness.measuring.progress import Quiet
-from harness.measuring.speculation_pace import MAX_PASS, TURNS
-from harness.measuring.speculation_run import SpeculationRun
+from harness.measuring.speculation import MAX_PASS, TURNS, SpeculationRun
 from harness.records.quantities import MemoryPeak
 from harness.records.speculation import AgreementRecord, DivergenceRecord, SpeculationCostRecord, SpeculationRecord
 from tests.harness.measuring.test_interleaved import HandBenchmark
