@@ -49,6 +49,14 @@ def test_an_import_against_the_order_is_found() -> None:
     assert "harness.gates.limits imports harness.records.lines" in _against_the_order("harness", _rows("harness")[::-1])
 
 
+def test_questions_of_a_stranger_are_answered_by_packages_that_exist() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = text.partition("| question | package |")[2].partition("\n\n")[0].splitlines()[2:]
+    answers = [re.search(r"`(\w+/\w+)` \|$", row) for row in rows]
+    assert len(answers) >= 10
+    assert all(answer and (ROOT / answer.group(1) / "__init__.py").exists() for answer in answers)
+
+
 def test_no_module_imports_itself_by_a_detour() -> None:
     graph = {name: imported_modules(module, modules(), always=True) for name, module in modules().items()}
     try:
