@@ -13,8 +13,8 @@ HarnessError                what was asked for cannot be done
 
 import msgspec
 
-DAMAGED_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding raises for bytes that are no JSON, or JSON of another form or of endless depth."""
+JSON_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for bytes that are not JSON, or JSON of another form or of endless depth."""
 
 
 class HarnessError(Exception):

@@ -15,13 +15,14 @@ import msgspec
 from harness.ab.paired import PairedVerdict, alpha_per_look, is_decided, looks, paired_interval, verdict
 from harness.ab.plan import AbPlan
 from harness.ab.sessions import SessionFigures
-from harness.errors import DAMAGED_JSON, ResultFileError, SessionError
+from harness.errors import ResultFileError, SessionError
 from harness.figures.intervals import Interval
 from harness.figures.metrics import Metric
 from harness.figures.summary import mean
 from harness.gates.exit_status import FAILED, NO_FIGURE, NOT_DECIDED, Status
 from harness.records.fingerprint import REFERENCE_WORK, differences
 from harness.records.folder import write_whole
+from harness.records.json_files import read_json
 
 FORMAT_VERSION = 1
 FILE_NAME = "ab.json"
@@ -136,12 +137,7 @@ def write(folder: Path, found: RevisionComparison) -> None:
 def read(folder: Path) -> RevisionComparison:
     """Return what `ab.json` in a folder says; raise ResultFileError where it is missing or cannot be read."""
     path = folder / FILE_NAME
-    try:
-        found = msgspec.json.decode(path.read_bytes(), type=RevisionComparison)
-    except OSError as error:
-        raise ResultFileError(f"{path}: cannot be read ({error.strerror}); name the folder of a comparison") from error
-    except DAMAGED_JSON as error:
-        raise ResultFileError(f"{path}: {error}; the sessions beside it are intact") from error
+    found = read_json(path, RevisionComparison, "a comparison", advice="name the folder of a comparison")
     if found.format_version != FORMAT_VERSION:
         raise ResultFileError(f"{path}: has format version {found.format_version}, this reader knows {FORMAT_VERSION}")
     return found

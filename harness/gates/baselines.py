@@ -13,22 +13,19 @@ from typing import Any
 
 import msgspec
 
-from harness.errors import DAMAGED_JSON, BaselineError
+from harness.errors import BaselineError
 from harness.gates import machine_speed
 from harness.gates.gate import Baseline, injections, interruptions
 from harness.records.fingerprint import Fingerprint, differences, fingerprint, readable_name
 from harness.records.folder import write_whole
 from harness.records.journal import FILE_NAME as JOURNAL_NAME
 from harness.records.journal import read_journal
+from harness.records.json_files import read_json
 from harness.records.lines import RunRecord
-from harness.records.sessions import BENCHMARK_FILE_NAME, OURS, SessionRecord
+from harness.records.sessions import BENCHMARK_FILE_NAME, OURS, SessionFile, SessionRecord
 
 DEFAULT_FOLDER = "baselines"
 _NUMBERED = re.compile(r"(\d{4})_.*\.json")
-
-
-class _File(msgspec.Struct):
-    event_vlm_perf: SessionRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +85,8 @@ def load_run(folder: Path) -> tuple[RunRecord, dict[str, Any]]:
     if reasons:
         raise BaselineError(f"{folder}: cannot be part of a baseline: {'; '.join(reasons)}. Measure again")
     path = folder / BENCHMARK_FILE_NAME
-    try:
-        content: dict[str, Any] = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except (OSError, *DAMAGED_JSON) as error:
-        raise BaselineError(
-            f"{path}: cannot be read ({error}); run without --benchmark-json to have it there"
-        ) from error
-    return run, content
+    advice = "run without --benchmark-json to have it there"
+    return run, read_json(path, dict[str, Any], "pytest-benchmark's JSON", advice=advice, error=BaselineError)
 
 
 def store(baselines: Path, run_folder: Path, arguments: Sequence[str] = (), *, at: Path | None = None) -> Path:
@@ -139,12 +131,5 @@ def _names(folder: Path) -> list[str]:
 
 
 def _read(path: Path) -> SessionRecord:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=_File).event_vlm_perf
-    except OSError as error:
-        raise BaselineError(f"{path}: cannot be read ({error.strerror})") from error
-    except DAMAGED_JSON as error:
-        raise BaselineError(
-            f"{path}: is no session of ours: {error}. Move it elsewhere; sessions are added by "
-            "`python -m harness baseline add`"
-        ) from error
+    advice = "move it elsewhere, sessions are added by `python -m harness baseline add`"
+    return read_json(path, SessionFile, "a session of ours", advice=advice, error=BaselineError).event_vlm_perf

@@ -14,10 +14,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from harness.errors import DAMAGED_JSON, ResultFileError
+from harness.errors import ResultFileError
 from harness.figures.replay import TokenPair
+from harness.records.json_files import read_json
 
 TARGETS = ("videollava", "llava")
 BEGIN = 1
@@ -51,12 +50,7 @@ def read_token_pairs(path: Path) -> dict[str, tuple[TokenPair, ...]]:
 
 
 def _records(path: Path) -> list[dict[str, Any]]:
-    try:
-        content = msgspec.json.decode(path.read_bytes())
-    except OSError as error:
-        raise ResultFileError(f"{path}: cannot be read ({error.strerror})") from error
-    except DAMAGED_JSON as error:
-        raise ResultFileError(f"{path}: is not JSON: {error}") from error
+    content = read_json(path, object, "JSON")
     records = content.get("results") if isinstance(content, dict) else content
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise ResultFileError(f"{path}: must hold a list of records, or an object with such a list under 'results'")

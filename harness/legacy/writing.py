@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from harness.errors import DAMAGED_JSON, ResultFileError
+from harness.errors import ResultFileError
 from harness.figures.stages import (
     MIB,
     comparisons,
@@ -25,6 +25,7 @@ from harness.figures.stages import (
     stage_memory,
 )
 from harness.legacy.speculation import speculation_keys
+from harness.records.json_files import read_json
 from harness.records.lines import Failure, ModelRecord, PassRecord, PlannedSample, RunRecord
 from harness.stages import LEGACY_STAGES, STAGES
 
@@ -69,12 +70,7 @@ def read_legacy(path: Path) -> list[Record]:
 
     Raises ResultFileError naming the file, the record and the field.
     """
-    try:
-        records = msgspec.json.decode(path.read_bytes(), type=list[dict[str, Any]])
-    except OSError as error:
-        raise ResultFileError(f"{path}: cannot be read ({error.strerror})") from error
-    except DAMAGED_JSON as error:
-        raise ResultFileError(f"{path}: is no legacy result file, a JSON list of records: {error}") from error
+    records = read_json(path, list[dict[str, Any]], "a legacy result file, a JSON list of records")
     return [_checked(path, number, record) for number, record in enumerate(records)]
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.errors import DAMAGED_JSON, ResultFileError, RunFolderError
+from harness.errors import JSON_ERRORS, ResultFileError, RunFolderError
 from harness.records.lines import FORMAT_VERSION, AttemptRecord, Header, JournalLine, RunRecord
 from harness.records.merging import merged_record
 
@@ -145,7 +145,7 @@ def _require_known_version(path: Path, first_line: bytes) -> None:
     """Look at the version before anything else: of a newer one, no other field can be counted on."""
     try:
         version = msgspec.json.decode(first_line, type=_Version).format_version
-    except DAMAGED_JSON:
+    except JSON_ERRORS:
         return  # no header at all: reading it says so, with the line
     if version > FORMAT_VERSION:
         raise ResultFileError(
@@ -170,7 +170,7 @@ def _records(path: Path, lines: list[bytes]) -> list[JournalLine]:
 def _record(path: Path, number: int, line: bytes) -> JournalLine:
     try:
         record: JournalLine = _decode(line)
-    except DAMAGED_JSON as error:
+    except JSON_ERRORS as error:
         raise ResultFileError(
             f"{path}, line {number}: {error}. Remove that line to use the others; its measurement is lost"
         ) from error

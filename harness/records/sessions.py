@@ -17,3 +17,9 @@ class SessionRecord(msgspec.Struct, frozen=True):
     fingerprint: Fingerprint
     run: RunRecord
     arguments: tuple[str, ...] = ()
+
+
+class SessionFile(msgspec.Struct, frozen=True):
+    """What we read of a session's file."""
+
+    event_vlm_perf: SessionRecord

@@ -358,14 +358,14 @@ def test_keys_that_are_not_known_are_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", "[[]]", "null", '[{"id": "s1"}', "not json", '[{"id": NaN}]'])
 def test_a_file_that_is_no_list_of_records_is_named(content: str, tmp_path: Path) -> None:
-    with pytest.raises(ResultFileError, match=r"old\.json: is no legacy result file, a JSON list of records: "):
+    with pytest.raises(ResultFileError, match=r"old\.json: is not a legacy result file, a JSON list of records: "):
         read_legacy(old_file(tmp_path, content))
 
 
 def test_bytes_that_are_no_utf_8_are_named_and_so_is_a_missing_file(tmp_path: Path) -> None:
     path = tmp_path / "old.json"
     path.write_bytes(b'[{"id": "\xff"}]')
-    with pytest.raises(ResultFileError, match=r"old\.json: is no legacy result file"):
+    with pytest.raises(ResultFileError, match=r"old\.json: is not a legacy result file"):
         read_legacy(path)
     with pytest.raises(ResultFileError, match=r"gone\.json: cannot be read \(No such file"):
         read_legacy(tmp_path / "gone.json")

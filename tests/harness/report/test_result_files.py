@@ -73,7 +73,9 @@ def test_a_file_of_answers_alone_is_no_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ("{", "is no JSON"),
+        ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ('{"header": ' + "[" * 100_000, "is not JSON"),
         ([{"id": "a", "egpt": "text only"}], "no sample has the times of all three stages"),
         ([], "no sample has the times"),
         ({"header": {"format_version": 1}}, "is not what a run writes"),
