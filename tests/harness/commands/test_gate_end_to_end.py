@@ -11,7 +11,7 @@ from harness.__main__ import main
 from harness.gates.baselines import read_sessions
 from harness.records.journal import read_journal
 from tests import ROOT
-from tests.harness.session.test_measuring_end_to_end import PLUGINS, StubSuite, run_command
+from tests.harness.stub_suite import PLUGINS, StubSuite, run_command
 
 SESSIONS = 10
 PAST_LIMIT = "egpt:load:1.2"

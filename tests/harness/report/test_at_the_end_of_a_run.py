@@ -12,7 +12,7 @@ from harness.session import run as run_module
 from harness.session.run import derive_files, derive_report
 from tests.harness.made_runs import full_run
 from tests.harness.report.reading import Page
-from tests.harness.session.test_measuring_end_to_end import StubSuite
+from tests.harness.stub_suite import StubSuite
 
 
 @pytest.fixture(scope="module")

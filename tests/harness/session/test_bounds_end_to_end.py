@@ -3,8 +3,8 @@
 import pytest
 
 from harness.records.journal import read_journal
-from tests.harness.session.test_measuring_end_to_end import StubSuite, failed_tests, worked
 from tests.harness.session.test_resume_end_to_end import lines, passes, resume
+from tests.harness.stub_suite import StubSuite, failed_tests, worked
 
 OUT_OF_MEMORY = (
     "CUDA out of memory. Tried to allocate 20.00 GiB. "

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests import ROOT
-from tests.harness.session.test_measuring_end_to_end import PLUGINS, StubSuite, run_command
 from tests.harness.session.test_resume_end_to_end import without_times
+from tests.harness.stub_suite import PLUGINS, StubSuite, run_command
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=2")
 

@@ -11,7 +11,7 @@ import pytest
 
 from harness.records.journal import Journal
 from tests import ROOT
-from tests.harness.session.test_measuring_end_to_end import PLUGINS, StubSuite, run_command, worked
+from tests.harness.stub_suite import PLUGINS, StubSuite, run_command, worked
 
 KILLED = "videollava:decode:s1:1"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.figures.metrics import session_metrics
-from tests.harness.session.test_measuring_end_to_end import StubSuite, worked
+from tests.harness.stub_suite import StubSuite, worked
 
 FIXED_PASS = """
 import pytest

@@ -6,7 +6,7 @@ from harness.figures.stages import comparisons, passes, samples_per_second, thro
 from harness.legacy.writing import legacy_records
 from harness.report.terminal import summary
 from tests.harness.made_runs import failed_pass, full_run, header, whole_pass
-from tests.harness.session.test_measuring_end_to_end import StubSuite
+from tests.harness.stub_suite import StubSuite
 
 TEST = """
 import pytest

@@ -1,0 +1,59 @@
+"""The stub suite in a folder of its own, run by pytest as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+
+from harness.records.journal import read_journal
+from tests import ROOT
+
+HERE = ROOT / "tests" / "harness"
+
+
+# Only the plugin that is needed: the others take most of the time of such a small run.
+PLUGINS = ("-p", "pytest_benchmark.plugin")
+
+
+def run_command(command, folder, variables=None):
+    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=300, check=False)
+
+
+class StubSuite:
+    """The stub suite in a folder of its own, under its own pytest.ini."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        ini = f"[pytest]\npythonpath = {ROOT}\n"
+        ini += "addopts = --benchmark-timer=harness.measuring.clock.now -p no:cacheprovider\n"
+        ini += "report = false\n"  # it takes longer than such a run
+        (folder / "pytest.ini").write_text(ini)
+        (folder / "conftest.py").write_text('pytest_plugins = ("harness.session.plugin",)\n')
+        (folder / "suite").mkdir()
+        (folder / "suite" / "conftest.py").write_text((HERE / "stub_suite_conftest.py").read_text())
+        (folder / "suite" / "test_stub.py").write_text((HERE / "stub_suite_tests.py").read_text())
+
+    def run(self, *arguments, tests=("suite",), output="out", rounds=("--rounds=4",), **environment):
+        command = [sys.executable, "-m", "pytest", *PLUGINS, *tests, f"--output-dir={output}", *rounds, *arguments]
+        variables = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | environment
+        return run_command(command, self.folder, variables)
+
+    def record(self, output="out"):
+        return read_journal(self.folder / output / "journal.jsonl")
+
+    def json(self, name, output="out"):
+        return json.loads((self.folder / output / name).read_text())
+
+    def legacy(self, output="out"):
+        (path,) = (self.folder / output).glob("*_results_n*.json")
+        return json.loads(path.read_text())
+
+
+def worked(result, model, stage):
+    """Samples in the order in which a stage of a model worked on them."""
+    return [line.split()[3] for line in result.stderr.splitlines() if line.startswith(f"worked {model} {stage} ")]
+
+
+def failed_tests(result):
+    lines = [line for line in result.stdout.splitlines() if line.startswith("FAILED")]
+    return {line.removeprefix("FAILED suite/test_stub.py::").split(" - ")[0] for line in lines}
