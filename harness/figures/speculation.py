@@ -39,7 +39,11 @@ from harness.records.speculation import AgreementRecord, RoundLog, SpeculationCo
 PLACES_A_BIN = 16
 
 
-class AcceptanceStatistics(msgspec.Struct, frozen=True):
+class AcceptanceStatistics(
+    msgspec.Struct,
+    frozen=True,
+    rename={"acceptance_rate": "accepted_of_drafted", "mean_acceptance_length": "tokens_a_round"},  # in extra_info
+):
     """One round log, or several together, in the words above; None where nothing was proposed."""
 
     rounds: int

@@ -13,6 +13,10 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
+from harness.ab import results
+from harness.ab.plan import AbPlan, Side
+from harness.figures.intervals import Interval
+from harness.figures.speculation import AcceptanceStatistics
 from harness.legacy.writing import legacy_records
 from harness.records.lines import Failure, JournalLine, PlannedSample, RunRecord, StageWork
 from harness.records.quantities import MemoryPeak
@@ -30,6 +34,13 @@ PARTS = {
     "MemoryPeak": MemoryPeak,
     "RoundLog": RoundLog,
     "PartingRecord": DivergenceRecord,
+    "Views": AcceptanceStatistics,
+    "Comparison of ab": results.RevisionComparison,
+    "PairedFigure": results.PairedFigure,
+    "Interval of ab": Interval,
+    "Plan of ab": AbPlan,
+    "Side of ab": Side,
+    "Outcome of ab": results.Outcome,
 }
 
 
