@@ -33,7 +33,7 @@ from typing import Literal
 import msgspec
 
 from harness.figures.speculation import speculation_figures
-from harness.figures.stages import LEGACY_READER, MIB, Speedup, comparable_rounds, comparisons, highest, stage1_speedup
+from harness.figures.stages import LEGACY_READER, MIB, Speedup, comparable_rounds, comparisons, stage1_speedup
 from harness.figures.summary import mean, mean_of_faster_half
 from harness.records.lines import RunRecord, StageRecord
 from harness.records.quantities import MemoryPeak
@@ -107,7 +107,7 @@ def session_metrics(run: RunRecord) -> dict[str, Metric]:
     groups: dict[tuple[str, ...], list[StageRecord]] = defaultdict(list)
     for record in run.stages:
         groups[record.stage, record.model, record.engine or "", record.variant].append(record)
-    on_gpu = run.header.device.startswith("cuda")
+    on_gpu = run.header.on_gpu
     planned = run.header.planned_rounds
     found: list[Metric] = []
     for place, records in groups.items():
@@ -184,7 +184,7 @@ def _time(
 
 def _memory(place: tuple[str, ...], records: Sequence[StageRecord], on_gpu: bool) -> Iterator[Metric]:
     peaks = [peak for record in records for peak in record.memory.values()]
-    size = _size(highest(peaks), on_gpu)
+    size = MemoryPeak.highest(peaks).on("cuda" if on_gpu else "cpu")
     if size:
         yield Metric(
             name=_name("memory", *place),
@@ -196,10 +196,6 @@ def _memory(place: tuple[str, ...], records: Sequence[StageRecord], on_gpu: bool
             minimum_effect=math.log1p(DEVICE_MEMORY if on_gpu else HOST_MEMORY),
             tests=_tests(records),
         )
-
-
-def _size(peak: MemoryPeak, on_gpu: bool) -> int | None:
-    return peak.device_allocated_bytes if on_gpu else peak.host_bytes
 
 
 def _stage_1_speedups(run: RunRecord) -> Iterator[Metric]:

@@ -174,27 +174,17 @@ def seconds_by_sample(
     return {sample: of_sample(values) for sample, values in rounds.items()}
 
 
-def stage_memory(run: RunRecord) -> dict[tuple[str, str], MemoryPeak]:
-    """Return the highest peaks over the memory rounds, by (model, stage); of several engines, the highest."""
-    found: dict[tuple[str, str], list[MemoryPeak]] = defaultdict(list)
+def peak_bytes(run: RunRecord) -> dict[tuple[str, str], int]:
+    """Return the highest peak over the memory rounds by (model, stage), of the memory that the models are in.
+
+    Of several engines the highest; without a variant.
+    """
+    found: dict[tuple[str, str], int] = {}
     for record in run.stages:
-        if not record.variant:
-            found[record.model, record.stage].extend(record.memory.values())
-    return {key: highest(peaks) for key, peaks in found.items() if peaks}
-
-
-def highest(peaks: Iterable[MemoryPeak]) -> MemoryPeak:
-    """Return the maximum of each kind of peak; None where none was measured."""
-    known = list(peaks)
-    return MemoryPeak(
-        host_bytes=max((p.host_bytes for p in known if p.host_bytes is not None), default=None),
-        device_allocated_bytes=max(
-            (p.device_allocated_bytes for p in known if p.device_allocated_bytes is not None), default=None
-        ),
-        device_reserved_bytes=max(
-            (p.device_reserved_bytes for p in known if p.device_reserved_bytes is not None), default=None
-        ),
-    )
+        peak = MemoryPeak.highest(record.memory.values()).on(run.header.device)
+        if peak is not None and not record.variant:
+            found[record.model, record.stage] = max(peak, found.get((record.model, record.stage), 0))
+    return found
 
 
 def synchronisation_overhead(run: RunRecord, model: str, engine: str) -> float | None:

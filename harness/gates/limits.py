@@ -26,7 +26,7 @@ import msgspec
 
 from harness.errors import LimitsError
 from harness.figures.speculation import SpeculationFigures, speculation_figures
-from harness.figures.stages import LEGACY_READER, MIB, comparisons, stage1_speedup, stage_figures, stage_memory
+from harness.figures.stages import LEGACY_READER, MIB, comparisons, peak_bytes, stage1_speedup, stage_figures
 from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord, VerdictRecord
 from harness.stages import STAGES
@@ -132,14 +132,10 @@ def _stage_figures(run: RunRecord, engine: str) -> Iterator[tuple[str, Measured]
 
 
 def _memory_figures(run: RunRecord) -> Iterator[tuple[str, Measured]]:
-    """Peaks where the models are: beside a model on a GPU, the host holds CUDA's own libraries above all."""
-    on_gpu = run.header.device.startswith("cuda")
-    kind, place = ("device_memory_mib", "GPU") if on_gpu else ("host_memory_mib", "resident")
-    for (model, stage), peak in stage_memory(run).items():
-        size = peak.device_allocated_bytes if on_gpu else peak.host_bytes
-        if size is not None:
-            figure = Measured(f"peak {place} memory in {stage} of {model}", size / MIB, "{:.0f} MiB", "memory rounds")
-            yield f"{kind}.{model}.{stage}", figure
+    kind, place = ("device_memory_mib", "GPU") if run.header.on_gpu else ("host_memory_mib", "resident")
+    for (model, stage), size in peak_bytes(run).items():
+        figure = Measured(f"peak {place} memory in {stage} of {model}", size / MIB, "{:.0f} MiB", "memory rounds")
+        yield f"{kind}.{model}.{stage}", figure
 
 
 def _stage_1_figures(run: RunRecord) -> Iterator[tuple[str, Measured]]:

@@ -123,7 +123,7 @@ def _by_name(sessions: Iterable[Mapping[str, float]]) -> dict[str, list[float]]:
 
 
 def _smallest(run: RunRecord) -> float:
-    return MIN_EFFECT_ON_GPU if run.header.device.startswith("cuda") else MIN_EFFECT_ON_CPU
+    return MIN_EFFECT_ON_GPU if run.header.on_gpu else MIN_EFFECT_ON_CPU
 
 
 def _percent(logarithm: float) -> str:

@@ -17,16 +17,15 @@ from harness.errors import ResultFileError
 from harness.figures.stages import (
     MIB,
     comparisons,
-    highest,
     legacy_stage_s,
     pass_s,
     passes,
+    peak_bytes,
     seconds_by_sample,
-    stage_memory,
 )
 from harness.legacy.speculation import speculation_keys
 from harness.records.json_files import read_json
-from harness.records.lines import Failure, ModelRecord, PassRecord, PlannedSample, RunRecord
+from harness.records.lines import Failure, PassRecord, PlannedSample, RunRecord
 from harness.stages import LEGACY_STAGES, STAGES
 
 # Which media field of the dataset stands before which model's keys.
@@ -150,22 +149,14 @@ def _agreement_keys(run: RunRecord) -> dict[str, Record]:
 
 
 def _memory_keys(run: RunRecord) -> Record:
-    """Peaks of the device that the models ran on: the GPU's allocations, on the CPU the resident set."""
     keys: Record = {}
+    peaks = peak_bytes(run)
     for model in run.models:
-        keys.update(_model_memory_keys(run, model))
-    return keys
-
-
-def _model_memory_keys(run: RunRecord, model: ModelRecord) -> Record:
-    keys: Record = {f"{model.model}_memory_model_mb": model.memory_bytes / MIB}
-    by_stage = {stage: peak for (key, stage), peak in stage_memory(run).items() if key == model.model}
-    on_gpu = run.header.device.startswith("cuda")
-    for stage, peak in [*by_stage.items(), ("inference", highest(by_stage.values()))]:
-        peak_bytes = peak.device_allocated_bytes if on_gpu else peak.host_bytes
-        name = "memory_inference_mb" if stage == "inference" else f"{stage}_memory_mb"
-        if peak_bytes is not None:
-            keys[f"{model.model}_{name}"] = peak_bytes / MIB
+        keys[f"{model.model}_memory_model_mb"] = model.memory_bytes / MIB
+        by_stage = {stage: peak for (key, stage), peak in peaks.items() if key == model.model}
+        keys |= {f"{model.model}_{stage}_memory_mb": peak / MIB for stage, peak in by_stage.items()}
+        if by_stage:
+            keys[f"{model.model}_memory_inference_mb"] = max(by_stage.values()) / MIB
     return keys
 
 

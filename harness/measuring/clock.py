@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from harness.records.quantities import is_gpu
+
 
 def _nothing_to_wait_for() -> None:
     """On the CPU a call has done its work when it returns."""
@@ -48,7 +50,7 @@ def seconds_on_gpu(work: Callable[[], object], device: str, times: int) -> float
 def use_device(device: str) -> None:
     """Wait for `device` ("cpu", "cuda", "cuda:1") from now on."""
     global _synchronize  # noqa: PLW0603 - pytest-benchmark takes a function, not an object
-    if device.startswith("cuda"):
+    if is_gpu(device):
         import torch
 
         _synchronize = lambda: torch.cuda.synchronize(device)  # noqa: E731

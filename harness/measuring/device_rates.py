@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from harness.measuring import clock
 from harness.records.lines import MachineRecord
+from harness.records.quantities import is_gpu
 
 # Far beyond any cache, and a product that fills the device; on a CPU what takes a tenth of a second.
 _GPU_BYTES, _CPU_BYTES = 2 << 30, 128 << 20
@@ -20,7 +21,7 @@ def measure(device: str, dtypes: Sequence[str]) -> MachineRecord:
     """
     import torch
 
-    on_gpu = device.startswith("cuda")
+    on_gpu = is_gpu(device)
     read, copied = _memory_rates(device, _GPU_BYTES if on_gpu else _CPU_BYTES)
     rates = {name: _product_rate(device, name, _GPU_SIDE if on_gpu else _CPU_SIDE) for name in dtypes}
     if on_gpu:

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from harness.measuring.reference_work import VERSION as REFERENCE_WORK_VERSION
+from harness.records.quantities import is_gpu
 
 LIBRARIES = (
     "torch",
@@ -117,7 +118,7 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
 def stable_gpu(device: str) -> dict[str, Any] | None:
     """Return name, identity, driver, CUDA, memory and power cap of the GPU; None on the CPU or where there is none."""
-    if not device.startswith("cuda"):
+    if not is_gpu(device):
         return None
     import torch
 
@@ -140,7 +141,7 @@ def stable_gpu(device: str) -> dict[str, Any] | None:
 
 def volatile_gpu(device: str) -> dict[str, Any] | None:
     """Return clocks, temperature, power and load of the GPU at this moment; None on the CPU."""
-    if not device.startswith("cuda"):
+    if not is_gpu(device):
         return None
     import torch
 

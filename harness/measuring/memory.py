@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from harness.records.quantities import MemoryPeak
+from harness.records.quantities import MemoryPeak, is_gpu
 
 # Writing 5 to clear_refs sets the process's "high water mark" back to its present resident set (man 5 proc).
 CLEAR_REFERENCES = Path("/proc/self/clear_refs")
@@ -56,7 +56,7 @@ class CudaMemory:
 
 def meter_for(device: str) -> MemoryMeter:
     """Return the meter for `device` ("cpu", "cuda", "cuda:1")."""
-    return CudaMemory(device) if device.startswith("cuda") else HostMemory()
+    return CudaMemory(device) if is_gpu(device) else HostMemory()
 
 
 def reset_host_peak() -> bool:

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 from harness.errors import HarnessError
 from harness.measuring import clock
 from harness.records.lines import ModelRecord
+from harness.records.quantities import is_gpu
 from harness.stages import Pipeline
 
 Model = TypeVar("Model")
@@ -68,7 +69,7 @@ def _forget_last_failure() -> None:
 
 def release_for(device: str) -> Callable[[], None]:
     """Return what gives freed memory of `device` back, so that the next model finds it whole."""
-    if not device.startswith("cuda"):
+    if not is_gpu(device):
         return _keep_nothing
     import torch
 
@@ -97,7 +98,7 @@ def recorded_loaders(
 
 def _allocated(device: str) -> int | None:
     """Bytes that PyTorch has allocated on the GPU; None on the CPU, where nothing counts them."""
-    if not device.startswith("cuda"):
+    if not is_gpu(device):
         return None
     import torch
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from harness.measuring import clock
 from harness.records.lines import Moment, ReferenceWorkRecord
+from harness.records.quantities import is_gpu
 
 Workload = Callable[[], object]
 AnySample = TypeVar("AnySample")
@@ -87,7 +88,7 @@ class Probe:
 def _product(device: str) -> Workload:
     import torch
 
-    side, dtype = (4096, torch.bfloat16) if device.startswith("cuda") else (320, torch.float32)
+    side, dtype = (4096, torch.bfloat16) if is_gpu(device) else (320, torch.float32)
     factor = torch.ones(side, side, device=device, dtype=dtype)
     product = torch.empty_like(factor)
     return lambda: torch.mm(factor, factor, out=product)
@@ -96,7 +97,7 @@ def _product(device: str) -> Workload:
 def _copy(device: str) -> Workload:
     import torch
 
-    megabytes = 256 if device.startswith("cuda") else 32
+    megabytes = 256 if is_gpu(device) else 32
     source = torch.ones(megabytes << 20, device=device, dtype=torch.uint8)
     target = torch.empty_like(source)
     return lambda: target.copy_(source)
@@ -153,7 +154,7 @@ WORKLOADS: dict[str, Callable[[str], Workload]] = {
 def _timed(work: Workload, device: str) -> tuple[float, ...]:
     for _ in range(WARM_UP):
         work()
-    if device.startswith("cuda"):
+    if is_gpu(device):
         return tuple(clock.seconds_on_gpu(work, device, TIMES_ON_GPU) for _ in range(ROUNDS))
     seconds = []
     for _ in range(ROUNDS):
@@ -164,7 +165,7 @@ def _timed(work: Workload, device: str) -> tuple[float, ...]:
 
 
 def _disturbances(device: str) -> tuple[tuple[str, ...] | None, int | None]:
-    if not device.startswith("cuda"):
+    if not is_gpu(device):
         return None, None
     import torch
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from harness.records.quantities import Bytes, Count, MemoryPeak, Seconds, SecondsOrNone
+from harness.records.quantities import Bytes, Count, MemoryPeak, Seconds, SecondsOrNone, is_gpu
 from harness.records.speculation import AgreementRecord, SpeculationCostRecord, SpeculationRecord
 from harness.stages import STAGES, UNDIVIDED
 
@@ -95,6 +95,11 @@ class Header(msgspec.Struct, frozen=True, tag_field="record", tag="header"):
         for part in ("libraries", "gpu", "git"):
             if not isinstance(self.environment.get(part) or {}, dict):
                 raise ValueError(f"environment.{part} must be an object")
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the models were on a GPU."""
+        return is_gpu(self.device)
 
     @property
     def planned_rounds(self) -> int | None:

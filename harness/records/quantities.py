@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import msgspec
@@ -22,3 +23,20 @@ class MemoryPeak(msgspec.Struct, frozen=True):
     host_bytes: int | None = None
     device_allocated_bytes: int | None = None
     device_reserved_bytes: int | None = None
+
+    def on(self, device: str) -> int | None:
+        """Return the peak of the memory that a model on `device` is in."""
+        # Beside a model on a GPU, the host holds CUDA's own libraries above all.
+        return self.device_allocated_bytes if is_gpu(device) else self.host_bytes
+
+    @classmethod
+    def highest(cls, peaks: Iterable[MemoryPeak]) -> MemoryPeak:
+        """Return the maximum of each kind of peak; None where none was measured."""
+        known = list(peaks)
+        sizes = {name: [getattr(peak, name) for peak in known] for name in cls.__struct_fields__}
+        return cls(**{name: max((each for each in of if each is not None), default=None) for name, of in sizes.items()})
+
+
+def is_gpu(device: str) -> bool:
+    """Return whether a device by PyTorch's name ("cuda", "cuda:1", "cpu") is a GPU."""
+    return device.startswith("cuda")

@@ -20,10 +20,10 @@ from harness.figures.stages import (
     load_s_by_state,
     pass_s,
     passes,
+    peak_bytes,
     samples_per_second,
     stage1_speedup,
     stage_figures,
-    stage_memory,
     synchronisation_overhead,
     throughput,
     times_faster,
@@ -31,7 +31,6 @@ from harness.figures.stages import (
 from harness.figures.summary import mean, median
 from harness.records.fingerprint import by_machine
 from harness.records.lines import Failure, GateRecord, GateState, PassRecord, RunRecord, VerdictRecord
-from harness.records.quantities import MemoryPeak
 from harness.report import floor_text
 from harness.report.formatting import (
     change,
@@ -152,11 +151,10 @@ def _conditions(run: RunRecord) -> str:
 
 
 def _stage_table(run: RunRecord, figures: list[StageFigure]) -> Table:
-    peak = "GPU MiB" if run.header.device.startswith("cuda") else "RSS MiB"
+    peak = "GPU MiB" if run.header.on_gpu else "RSS MiB"
     table = _table("model", "stage", "ms", "± %", "first ms", "rounds", "ms/token", peak)
-    memory, marks = stage_memory(run), _state_marks(figures)
+    peaks, marks = peak_bytes(run), _state_marks(figures)
     for figure in figures:
-        peaks = memory.get((figure.model, figure.stage), MemoryPeak()) if not figure.variant else MemoryPeak()
         table.add_row(
             figure.model,
             " ".join(filter(None, (_stage_name(run, figure), marks.get(figure.state)))),
@@ -165,7 +163,7 @@ def _stage_table(run: RunRecord, figures: list[StageFigure]) -> Table:
             milliseconds(figure.cold_s),
             str(figure.seconds.n),
             f"{figure.ms_per_token:.3g}" if figure.ms_per_token else "",
-            _mib(peaks.device_allocated_bytes if run.header.device.startswith("cuda") else peaks.host_bytes),
+            _mib(None if figure.variant else peaks.get((figure.model, figure.stage))),
         )
     return table
 

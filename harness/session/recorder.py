@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from harness.figures.speculation import views
-from harness.figures.stages import MIB, comparable_rounds, highest, ms_per_token, times_faster
+from harness.figures.stages import MIB, comparable_rounds, ms_per_token, times_faster
 from harness.measuring.interleaved import AnySample, Interleaved, Pairs, first_that_works, timed_pairs
 from harness.measuring.memory import meter_for
 from harness.measuring.progress import Progress, progress_on
@@ -29,6 +29,7 @@ from harness.records.lines import (
     SideBySideRecord,
     StageRecord,
 )
+from harness.records.quantities import MemoryPeak
 from harness.records.speculation import SpeculationRecord
 from harness.session.session import Session
 from harness.stages import Length, Pipeline, Sample, most_common_state, stage_calls
@@ -293,7 +294,7 @@ def _engine_records(pipeline: Pipeline, engine: str | None) -> list[EngineRecord
 
 def _stage_extra_info(record: StageRecord) -> dict[str, Any]:
     """Return what pytest-benchmark's file says beside the rounds: which sample each is of, cold times, memory."""
-    peak = highest(record.memory.values())
+    peak = MemoryPeak.highest(record.memory.values())
     return {
         "model": record.model,
         "engine": record.engine,

@@ -20,7 +20,7 @@ from fixtures.models.staged import StagedBase
 from fixtures.system.devices import use_threads_for
 from fixtures.training.evaluation import HELD_OUT_SEED, Captioning, check_captions
 from fixtures.training.recipes import draw_pictures
-from harness.figures.stages import MIB, comparisons, highest, stage_figures, stage_memory
+from harness.figures.stages import MIB, comparisons, peak_bytes, stage_figures
 from harness.records.journal import read_journal
 from harness.records.lines import RunRecord
 from tests import ROOT
@@ -81,8 +81,7 @@ def _rows_of_stages(run: RunRecord) -> Iterator[GoalRow]:
         if figure.ms_per_token is not None:
             yield GoalRow(f"{name}, a token", figure.ms_per_token, "ms", "none", figure.seconds.n)
     for model in run.header.models:
-        peak = highest(peak for (key, _), peak in stage_memory(run).items() if key == model).device_allocated_bytes
-        assert peak is not None
+        peak = max(peak for (key, _), peak in peak_bytes(run).items() if key == model)
         yield GoalRow(f"{model} peak allocated", peak / MIB, "MiB", f"below {CARD_GIB * 1024} MiB", len(run.stages))
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from harness.figures.stages import MIB, stage_memory
+from harness.figures.stages import MIB, peak_bytes
 from harness.records.lines import RunRecord
-from harness.records.quantities import MemoryPeak
 from harness.report import charts
 from harness.report.blocks import Chart, Section, Table, share, size, words
 from harness.report.naming import STAGE_COLOURS, colour, name
@@ -49,29 +48,19 @@ def sections(run: RunRecord) -> Iterator[Section]:
     yield Section("memory", "Where the memory goes", blocks, lead)
 
 
-def peak_bytes(run: RunRecord) -> dict[tuple[str, str], int]:
-    """Return the highest peak by (model, stage), of the memory that counts on the run's device."""
-    found = {key: _counted(run, peak) for key, peak in stage_memory(run).items()}
-    return {key: value for key, value in found.items() if value is not None}
-
-
 def capacity(run: RunRecord) -> int | None:
     """Return the bytes that the card has, on the CPU the host; None where the record does not tell."""
     gpu = run.header.environment.get("gpu")
-    place = gpu if run.header.device.startswith("cuda") else run.header.environment
+    place = gpu if run.header.on_gpu else run.header.environment
     found: int | None = (place or {}).get("memory_bytes")
     return found
 
 
 def kind(run: RunRecord) -> str:
     """Return in words what kind of memory is counted."""
-    if run.header.device.startswith("cuda"):
+    if run.header.on_gpu:
         return "allocated on the GPU"
     return "resident set of the process" if run.header.device == "cpu" else "as the file has it"
-
-
-def _counted(run: RunRecord, peak: MemoryPeak) -> int | None:
-    return peak.device_allocated_bytes if run.header.device.startswith("cuda") else peak.host_bytes
 
 
 def _near(card: int | None, peaks: Mapping[tuple[str, str], int]) -> bool:

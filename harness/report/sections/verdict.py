@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from harness.figures.intervals import speedup_interval
 from harness.figures.replay import replay
 from harness.figures.speculation import speculation_figures
-from harness.figures.stages import Comparison, comparisons, stage1_speedup
+from harness.figures.stages import Comparison, comparisons, peak_bytes, stage1_speedup
 from harness.gates.exit_status import FAILED, MISSING_BASELINE, NO_FIGURE, NOT_DECIDED
 from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord
 from harness.report.blocks import Figure, Tile, Tone, Verdict, Words, between, count, factor, ratio, share, size, words
 from harness.report.naming import label, name, name_of_speedup
 from harness.report.sections.drafting import answer_pairs
-from harness.report.sections.memory import capacity, kind, peak_bytes
+from harness.report.sections.memory import capacity, kind
 from harness.report.sections.trust import failed_samples
 from harness.report.speculation_text import SEES
 

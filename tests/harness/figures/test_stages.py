@@ -10,17 +10,15 @@ from harness.figures.stages import (
     Speedup,
     comparable_rounds,
     comparisons,
-    highest,
     paired,
     passes,
+    peak_bytes,
     seconds_by_sample,
     stage1_speedup,
     stage_figures,
-    stage_memory,
     synchronisation_overhead,
 )
 from harness.records.lines import PassRecord, RunRecord, StageRecord
-from harness.records.quantities import MemoryPeak
 from tests.harness.made_runs import failed_pass, header, headline_run, host_peak, stage_test, whole_pass
 
 
@@ -312,14 +310,7 @@ def test_memory_of_a_stage_is_the_highest_over_samples_and_engines_but_not_varia
         stage_test("egpt", "decode", {}, memory={"s1": host_peak(9)}, variant="other"),
         stage_test("egpt", "load", {}),
     )
-    assert stage_memory(run) == {("egpt", "decode"): host_peak(3)}
-
-
-def test_highest_takes_each_kind_by_itself_and_nothing_from_nothing() -> None:
-    peaks = [MemoryPeak(1, None, 30), MemoryPeak(None, None, 20), MemoryPeak(2, None, None)]
-    assert highest(peaks) == MemoryPeak(2, None, 30)
-    assert highest([]) == MemoryPeak()
-    assert highest([MemoryPeak(host_bytes=0)]) == MemoryPeak(host_bytes=0)
+    assert peak_bytes(run) == {("egpt", "decode"): 3 << 20}
 
 
 def test_synchronisation_gap_is_over_the_samples_that_went_both_ways() -> None:
