@@ -27,6 +27,14 @@ def path(raw: str) -> Path:
         raise ValueError("takes a path; there is no home directory of that name") from None
 
 
+def key_and_value(raw: str) -> tuple[str, str]:
+    """A key and a value, with an equals sign between them."""
+    key, _, value = (part.strip() for part in raw.strip().partition("="))
+    if not key or not value:
+        raise ValueError("takes KEY=PATH")
+    return key, value
+
+
 def switch(raw: str) -> bool:
     """A yes or a no, in the words of an ini file."""
     word = raw.strip().lower()

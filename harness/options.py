@@ -6,7 +6,7 @@ configuration. Flags default to None there, so that the ini value is really cons
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,10 +35,12 @@ def _option(
     off_switch: str | None = None,
     ini_key: str | None = None,
     without_value: str | None = None,
+    repeatable: bool = False,
 ) -> Any:
     """Return one option; `changes_figures` makes it part of what must agree before figures are compared.
 
-    `ini_key`: its key of pytest.ini where its own name is taken by pytest; `without_value`: what the bare flag means.
+    `ini_key`: its key of pytest.ini where its own name is taken by pytest; `without_value`: what the bare flag means;
+    `repeatable`: the flag gives a key and its value each time, pytest.ini one a line.
     """
     metadata = {
         "parse": parse,
@@ -47,6 +49,7 @@ def _option(
         "off_switch": off_switch,
         "ini_key": ini_key,
         "without_value": without_value,
+        "repeatable": repeatable,
     }
     return field(default=default, metadata=metadata)
 
@@ -103,6 +106,13 @@ class Options:
     llava_model_path: str | None = _option(None, values.text, "LLaVA-1.5's folder or hub id", changes_figures=True)
     video_llava_model_path: str | None = _option(
         None, values.text, "Video-LLaVA's folder or hub id", changes_figures=True
+    )
+    model_path: Mapping[str, str] | None = _option(
+        None,
+        values.key_and_value,
+        "KEY=PATH: folder or hub id of the model of that key; repeatable",
+        changes_figures=True,
+        repeatable=True,
     )
     model_set: str | None = _option(
         None, values.text, "tiny (default), full, or checkpoint (default with a model path)", changes_figures=True
@@ -280,12 +290,22 @@ def ini_key(each: Field[Any]) -> str:
     return key
 
 
-def _parsed(each: Field[Any], raw: str, entrance: str) -> object:
+def _parsed(each: Field[Any], raw: str | list[str], entrance: str) -> object:
+    if each.metadata["repeatable"]:
+        pairs = [_parsed_one(each, word, entrance) for word in (raw.splitlines() if isinstance(raw, str) else raw)]
+        keys = [key for key, _ in pairs]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise OptionError(f"{entrance} names {key!r} twice: leave one of them out")
+        return dict(pairs)
+    return _parsed_one(each, raw, entrance)
+
+
+def _parsed_one(each: Field[Any], raw: Any, entrance: str) -> Any:
     try:
-        parsed: object = each.metadata["parse"](raw)
+        return each.metadata["parse"](raw)
     except ValueError as error:
         raise OptionError(f"{entrance} {error}, not {raw!r}") from error
-    return parsed
 
 
 def _spellings(name: str) -> tuple[str, ...]:
@@ -295,6 +315,8 @@ def _spellings(name: str) -> tuple[str, ...]:
 def _flag_form(each: Field[Any]) -> dict[str, Any]:
     if each.metadata["parse"] is values.switch:
         return {"action": "store_const", "const": "true"}
+    if each.metadata["repeatable"]:
+        return {"action": "append", "metavar": "KEY=PATH"}
     form = {"action": "store", "default": None, "metavar": each.name.upper()}
     bare = each.metadata["without_value"]
     return form | {"nargs": "?", "const": bare} if bare else form

@@ -209,7 +209,7 @@ def _measured(
         {engine for (engine,) in engines} if len(engines) == 2 and all(len(each) == 1 for each in engines) else ()
     )
     return {
-        ".".join(part for part in name.split(".") if part not in compared): _Measured(
+        ".".join(part for part in metric.parts if part not in compared) or name: _Measured(
             metric, session.speeds.get(name, ())
         )
         for session in sessions

@@ -63,7 +63,8 @@ class Metric(msgspec.Struct, frozen=True):
     `value` and `minimum_effect` are on the same scale (see `is_log`); `unit` is that of the figure itself, before any
     logarithm. `rounds`: timed rounds, memory rounds or samples that it was made of, no more than were planned: further
     ones, which fill a time, are more or less by chance. `tests`: those that measured it.
-    `sides`: of a speedup, the logarithms of the target's and the draft's mean seconds.
+    `sides`: of a speedup, the logarithms of the target's and the draft's mean seconds. `parts`: what the name is joined
+    of; a model's key may have dots in it.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Metric(msgspec.Struct, frozen=True):
     minimum_effect: float
     tests: tuple[str, ...] = ()
     sides: tuple[float, float] | None = None
+    parts: tuple[str, ...] = ()
 
     @property
     def depends_on_speed(self) -> bool:
@@ -139,7 +141,7 @@ def _times(
         rounds[sample].append(seconds)
     if rounds:
         effect = minimum_effect_of_time(place[0], on_gpu=on_gpu)
-        yield _time(_name("time", *place), "s", rounds, records, planned=planned, effect=effect)
+        yield _time(_parts("time", *place), "s", rounds, records, planned=planned, effect=effect)
 
 
 def _paces(
@@ -151,7 +153,7 @@ def _paces(
             rounds[sample].append(1000 * seconds / steps)
     if rounds:
         effect = minimum_effect_of_time(place[0], on_gpu=on_gpu)
-        yield _time(_name("ms_per_token", *place[1:]), "ms", rounds, records, planned=planned, effect=effect)
+        yield _time(_parts("ms_per_token", *place[1:]), "ms", rounds, records, planned=planned, effect=effect)
 
 
 def _rounds(records: Iterable[StageRecord]) -> Iterator[tuple[str, float, int]]:
@@ -162,7 +164,7 @@ def _rounds(records: Iterable[StageRecord]) -> Iterator[tuple[str, float, int]]:
 
 
 def _time(
-    name: str,
+    parts: tuple[str, ...],
     unit: str,
     rounds: Mapping[str, Sequence[float]],
     records: Sequence[StageRecord],
@@ -171,7 +173,8 @@ def _time(
     effect: float,
 ) -> Metric:
     return Metric(
-        name=name,
+        name=".".join(parts),
+        parts=parts,
         kind="time",
         value=pooled(rounds),
         unit=unit,
@@ -186,8 +189,10 @@ def _memory(place: tuple[str, ...], records: Sequence[StageRecord], on_gpu: bool
     peaks = [peak for record in records for peak in record.memory.values()]
     size = MemoryPeak.highest(peaks).on("cuda" if on_gpu else "cpu")
     if size:
+        parts = _parts("memory", *place)
         yield Metric(
-            name=_name("memory", *place),
+            name=".".join(parts),
+            parts=parts,
             kind="memory",
             value=math.log(size),
             unit="bytes",
@@ -207,7 +212,8 @@ def _stage_1_speedups(run: RunRecord) -> Iterator[Metric]:
             yardstick = (target, LEGACY_READER if LEGACY_READER in variants else "")
             sides = [each for each in loads if (each.model, each.variant) in {(run.header.draft, ""), yardstick}]
             yield Metric(
-                name=_name("speedup", "stage1", target),
+                name=f"speedup.stage1.{target}",
+                parts=("speedup", "stage1", target),
                 kind="speedup",
                 value=math.log(speedup.factor),
                 unit="times",
@@ -226,8 +232,10 @@ def _whole_pass_figures(run: RunRecord, on_gpu: bool) -> Iterator[Metric]:
         # The total has files and preprocessing in it, stage 3 the models alone.
         effects = {"stage3": minimum_effect_of_time("decode", on_gpu=on_gpu), "total": math.log1p(PREPROCESS)}
         for what, speedup in (("stage3", comparison.stages[3]), ("total", comparison.total)):
+            parts = ("speedup", what, *place)
             yield Metric(
-                name=_name("speedup", what, *place),
+                name=".".join(parts),
+                parts=parts,
                 kind="speedup",
                 value=math.log(speedup.factor),
                 unit="times",
@@ -245,8 +253,17 @@ def _acceptances(run: RunRecord) -> Iterator[Metric]:
         if own is not None:
             place = (found.target, found.engine)
             tests = dict.fromkeys(each.test for each in run.agreements if (each.target, each.engine) == place)
-            name = _name("acceptance", *place)
-            yield Metric(name, "acceptance", own.value, "share", False, own.samples, ACCEPTANCE, tuple(tests))
+            yield Metric(
+                name=".".join(("acceptance", *place)),
+                parts=("acceptance", *place),
+                kind="acceptance",
+                value=own.value,
+                unit="share",
+                lower_is_better=False,
+                rounds=own.samples,
+                minimum_effect=ACCEPTANCE,
+                tests=tuple(tests),
+            )
 
 
 def _sides(speedup: Speedup) -> tuple[float, float]:
@@ -264,5 +281,5 @@ def _tests(records: Iterable[StageRecord]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(record.test for record in records))
 
 
-def _name(*parts: str) -> str:
-    return ".".join(part for part in parts if part)
+def _parts(*parts: str) -> tuple[str, ...]:
+    return tuple(filter(None, parts))

@@ -235,7 +235,7 @@ def _target_alone(run: RunRecord, metric: Metric, known: Sequence[Metric], *, sl
     if not is_beyond(of_target, sign * target) or is_beyond(of_draft, -sign * draft):
         return ""
     change, word = metric.written_change(target), "slower" if slower else "faster"
-    return f"only {metric.name.split('.')[2]} got {word} ({change}), {run.header.draft} is what it was"
+    return f"only {metric.parts[2]} got {word} ({change}), {run.header.draft} is what it was"
 
 
 def _instability(metric: Metric, prediction: Prediction) -> list[str]:

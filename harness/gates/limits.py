@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ LOWER_BOUNDS = ("speedup", "acceptance", "vision_lift")
 UPPER_BOUNDS = ("median_ms", "host_memory_mib", "device_memory_mib")
 MAX_CHARACTERS, MAX_LINE = 100_000, 400
 SPEEDUPS = ("stage1", "stage3", "total")
+# What stands behind the model's key in a limit's name, by kind; of the other kinds nothing does.
+_LAST_KEYS = {"speedup": SPEEDUPS, **dict.fromkeys(UPPER_BOUNDS, STAGES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,13 +173,15 @@ def _sentence(name: str, figure: Measured, bound: float, kept: bool) -> str:
 
 
 def _why_not_run(name: str) -> str:
-    _engine, kind, model, *what = name.split(".")
+    _engine, kind, subject = name.split(".", 2)
+    # A model's key may have dots in it; engine, kind and stage have none.
+    model, _, what = subject.rpartition(".") if kind in _LAST_KEYS else (subject, "", "")
     needs = {
         "speedup": f"{model} and the draft measured on the same samples"
-        + (", the files of both found in the same state" if what == ["stage1"] else ""),
+        + (", the files of both found in the same state" if what == "stage1" else ""),
         "acceptance": f"the speculative test of {model} on two samples or more",
         "vision_lift": f"the speculative test of {model} on two samples or more",
-        "median_ms": f"the test of stage {' '.join(what)} of {model}",
+        "median_ms": f"the test of stage {what} of {model}",
         "host_memory_mib": f"memory rounds of {model} on the CPU of a system that tells a process' peak resident set",
         "device_memory_mib": f"memory rounds of {model} on a GPU",
     }
@@ -217,19 +221,13 @@ def _tables(path: Path, where: str, table: Any, right: Sequence[str]) -> Iterato
 
 
 def _flatten(path: Path, where: str, table: Any, known: Vocabulary) -> Iterator[tuple[str, float]]:
-    last_keys: dict[str, Callable[[], Sequence[str]]] = {
-        "speedup": lambda: SPEEDUPS,
-        "median_ms": lambda: STAGES,
-        "host_memory_mib": lambda: STAGES,
-        "device_memory_mib": lambda: STAGES,
-    }
     for kind, by_model in _tables(path, where, table, LOWER_BOUNDS + UPPER_BOUNDS):
         for model, value in _tables(path, f"{where}.{kind}", by_model, known.models):
             name = f"{kind}.{model}"
-            if kind not in last_keys:
+            if kind not in _LAST_KEYS:
                 yield name, _number(path, f"{where}.{name}", value)
                 continue
-            for what, bound in _tables(path, f"{where}.{name}", value, last_keys[kind]()):
+            for what, bound in _tables(path, f"{where}.{name}", value, _LAST_KEYS[kind]):
                 yield f"{name}.{what}", _number(path, f"{where}.{name}.{what}", bound)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ from harness.records.lines import FORMAT_VERSION, Failure, Header, PassRecord, P
 from harness.records.quantities import MemoryPeak
 from harness.stages import LEGACY_STAGES, UNDIVIDED
 
-DRAFT, TARGETS = "egpt", ("videollava", "llava")
+DRAFT = "egpt"
+# The models of the old script, in the order in which they are shown; others come behind them.
+OLD_MODELS = (DRAFT, "videollava", "llava")
+_TIME_OF_STAGE_1 = re.compile(r"(.+)_stage1_time")
 NOT_RECORDED = "not recorded"
 """What such a file does not tell: machine, device, engine."""
 NO_TIME = "1970-01-01T00:00:00+00:00"
@@ -27,7 +31,9 @@ def run_of_legacy_file(path: Path, gamma: int = 5) -> RunRecord:
     Raises ResultFileError where the file cannot be read, or no sample of it has the times of all three stages.
     """
     records = read_legacy(path)
-    models = [model for model in (DRAFT, *TARGETS) if any(_has_times(record, model) for record in records)]
+    keys = dict.fromkeys(match[1] for record in records for match in map(_TIME_OF_STAGE_1.fullmatch, record) if match)
+    named = sorted(keys, key=lambda model: OLD_MODELS.index(model) if model in OLD_MODELS else len(OLD_MODELS))
+    models = [model for model in named if any(_has_times(record, model) for record in records)]
     if not models:
         raise ResultFileError(
             f"{path}: no sample has the times of all three stages of a model, as egpt_stage1_time, egpt_stage2_time "

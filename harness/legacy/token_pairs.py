@@ -1,6 +1,6 @@
 """Token ids of a draft's and a target's answers to the same samples, out of result files of ours and of older formats.
 
-    [].egpt_token_ids with [].videollava_token_ids or [].llava_token_ids     ours, and the first script's
+    [].egpt_token_ids with the _token_ids of any other model                  ours, and the first script's
     results[].egpt_tokens with results[].vl_tokens                            a later script's
     results[].eventgpt.output_tokens with results[].videollava.output_tokens  a third one's
 
@@ -18,7 +18,7 @@ from harness.errors import ResultFileError
 from harness.figures.replay import TokenPair
 from harness.records.json_files import read_json
 
-TARGETS = ("videollava", "llava")
+_DRAFT_IDS, _IDS = "egpt_token_ids", "_token_ids"
 BEGIN = 1
 """The id that begins every text of the Llama family."""
 MAX_REPEAT = 32
@@ -41,7 +41,7 @@ def read_token_pairs(path: Path) -> dict[str, tuple[TokenPair, ...]]:
     if not pairs:
         raise ResultFileError(
             f"{path}: no sample has token ids of both a draft and a target; looked for egpt_token_ids with "
-            "videollava_token_ids or llava_token_ids, egpt_tokens with vl_tokens, and eventgpt.output_tokens with "
+            "videollava_token_ids or another model's, egpt_tokens with vl_tokens, and eventgpt.output_tokens with "
             "videollava.output_tokens"
         )
     for target, found in pairs.items():
@@ -58,9 +58,9 @@ def _records(path: Path) -> list[dict[str, Any]]:
 
 
 def _answers(record: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    for target in TARGETS:
-        if "egpt_token_ids" in record and f"{target}_token_ids" in record:
-            yield target, record["egpt_token_ids"], record[f"{target}_token_ids"]
+    for key, ids in record.items():
+        if _DRAFT_IDS in record and key.endswith(_IDS) and key != _DRAFT_IDS:
+            yield key.removesuffix(_IDS), record[_DRAFT_IDS], ids
     if "egpt_tokens" in record and "vl_tokens" in record:
         yield "videollava", record["egpt_tokens"], record["vl_tokens"]
     ours, theirs = record.get("eventgpt"), record.get("videollava")

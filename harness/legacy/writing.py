@@ -31,8 +31,8 @@ from harness.stages import LEGACY_STAGES, STAGES
 # Which media field of the dataset stands before which model's keys.
 MEDIA_FIELD = {"egpt": "event_data"}
 TARGET_MEDIA_FIELD = "video_data"
-# Texts that old files have under another name than their times.
-OLD_TEXT_KEYS = {"llava-1.5-7b-hf": "llava"}
+# What old files call a model: some its text alone, some its times as well.
+OLD_KEYS = {"llava-1.5-7b-hf": "llava"}
 _NUMERIC = re.compile(r".*_(time|mb|rate)$")
 
 Record = dict[str, Any]
@@ -168,4 +168,11 @@ def _checked(path: Path, number: int, record: Record) -> Record:
             raise ResultFileError(
                 f"{path}: record {number} ({record['id']!r}): {name!r} must be a number, not {value!r}"
             )
-    return {OLD_TEXT_KEYS.get(name, name): value for name, value in record.items()}
+    return {_present_name(name): value for name, value in record.items()}
+
+
+def _present_name(name: str) -> str:
+    for old, key in OLD_KEYS.items():
+        if name == old or name.startswith(f"{old}_"):
+            return key + name.removeprefix(old)
+    return name

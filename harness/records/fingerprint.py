@@ -50,11 +50,16 @@ def fingerprint(run: RunRecord) -> Fingerprint:
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """Return in words how `other` differs from `one`; of models that only one of them has loaded nothing is said."""
     shared = [name for name in one if name in other or not name.startswith(_MODEL)]
+    # An option that `one` does not know and that `other` was not given is no difference.
     return [
         f"{name} was {_written(one[name])}, is {_written(other.get(name))}"
         for name in shared
         if one[name] != other.get(name)
-    ] + [f"{name} is {_written(other[name])}, was not known" for name in other if _is_new(name, one)]
+    ] + [
+        f"{name} is {_written(other[name])}, was not known"
+        for name in other
+        if _is_new(name, one) and other[name] is not None
+    ]
 
 
 def readable_name(of: Mapping[str, Any]) -> str:

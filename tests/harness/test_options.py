@@ -42,6 +42,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "eventgpt_model_path": ("some/egpt", "some/egpt"),
     "llava_model_path": ("some/llava", "some/llava"),
     "video_llava_model_path": ("some/videollava", "some/videollava"),
+    "model_path": ("llava-1.5=some/llava", {"llava-1.5": "some/llava"}),
     "model_set": ("full", "full"),
     "models": ("llava, egpt", ["llava", "egpt"]),
     "output_dir": ("some/run", "some/run"),
@@ -196,7 +197,14 @@ def test_every_flag_wins_over_the_ini_file(asked: Asked) -> None:
     }
     of_samples = ("max_samples", "stage_samples", "sample_timeout", "measurement_time", "loader_workers", "prefetch")
     counts = dict.fromkeys((*of_samples, "max_new_tokens", "fixed_tokens"), "7")
-    rest = {"embedded": "9", "first_model": "egpt", "temperature": "1", "frame_cache": "off", "cache_size": "1GB"}
+    rest = {
+        "model_path": "egpt=other",
+        "embedded": "9",
+        "first_model": "egpt",
+        "temperature": "1",
+        "frame_cache": "off",
+        "cache_size": "1GB",
+    }
     switches = {
         "use_event_image": "true",
         "use_video_llava": "false",
@@ -223,6 +231,18 @@ def test_event_images_are_switched_off_by_a_flag_of_their_own_and_the_last_flag_
     assert asked(off, ini={"use_event_image": "true"})["use_event_image"] is False
     assert asked("--use_event_image", off)["use_event_image"] is False
     assert asked(off, "--use_event_image")["use_event_image"] is True
+
+
+def test_a_path_can_be_given_for_each_of_several_models(asked: Asked) -> None:
+    wanted = {"llava-1.5": "a=b", "egpt": "some/egpt"}
+    assert asked("--model_path=llava-1.5=a=b", "--model-path=egpt=some/egpt")["model_path"] == wanted
+    assert asked(ini={"model_path": "\n  llava-1.5 = a=b\n  egpt=some/egpt"})["model_path"] == wanted
+
+
+def test_two_paths_for_one_model_are_a_usage_error(run_pytest: Callable[..., pytest.RunResult]) -> None:
+    result = run_pytest("--model_path=egpt=a", "--model_path=egpt=b")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --model_path names 'egpt' twice: leave one of them out"])
 
 
 def test_a_wrong_flag_ends_pytest_as_a_usage_error(run_pytest: Callable[..., pytest.RunResult]) -> None:

@@ -66,6 +66,16 @@ def test_a_machine_that_jumps_between_sessions_hides_nothing_where_its_speed_was
     assert "2 of 2 figures as of a machine equally fast for A and B" in told
 
 
+def test_figures_of_two_engines_are_paired_under_names_without_them() -> None:
+    made = []
+    for each in sessions():
+        engine = {"a": "eager", "b": "graph"}[each.side]
+        parts = ("time", "load", "llava-1.5", engine)
+        metric = msgspec.structs.replace(TIME, name=".".join(parts), parts=parts)
+        made.append(msgspec.structs.replace(each, engines=(engine,), metrics={metric.name: metric}, speeds={}))
+    assert [each.name for each in compare(PLAN, made).figures] == ["time.load.llava-1.5"]
+
+
 def replaced(number: int, **changes: object) -> list[SessionFigures]:
     made = sessions()
     made[number] = msgspec.structs.replace(made[number], **changes)

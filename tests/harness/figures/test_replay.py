@@ -50,6 +50,11 @@ def test_a_file_with_both_targets_gives_both_and_leaves_failed_samples_out(tmp_p
     }
 
 
+def test_a_target_of_any_key_is_found(tmp_path: Path) -> None:
+    pairs = read_token_pairs(written(tmp_path, [{"id": "a", "llava-1.5_token_ids": TARGET, "egpt_token_ids": DRAFT}]))
+    assert pairs == {"llava-1.5": (TokenPair("a", tuple(DRAFT), tuple(TARGET)),)}
+
+
 def test_figures_of_a_known_pair() -> None:
     found = replay([TokenPair("a", tuple(DRAFT), tuple(TARGET)), TokenPair("b", (1, 2), (3, 2))], gamma=3)
     assert (found.matched, found.compared) == (4, 6)

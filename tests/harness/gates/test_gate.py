@@ -243,9 +243,9 @@ def test_a_figure_that_only_the_run_has_has_no_baseline() -> None:
 # --- speedups
 
 
-def compared(draft_s: float, target_s: float) -> RunRecord:
-    passes = (whole_pass("egpt", "s1", (draft_s,) * 5), whole_pass("videollava", "s1", (target_s,) * 5))
-    return session(passes=passes)
+def compared(draft_s: float, target_s: float, target: str = "videollava") -> RunRecord:
+    passes = (whole_pass("egpt", "s1", (draft_s,) * 5), whole_pass(target, "s1", (target_s,) * 5))
+    return session(passes=passes, header=header(models=("egpt", target), targets=(target,)))
 
 
 @pytest.mark.parametrize(
@@ -264,6 +264,12 @@ def test_a_speedup_is_judged_by_the_side_that_moved(draft_s: float, target_s: fl
     found = verdict(compared(draft_s, target_s), baseline(*[compared(1.0, 4.0)] * 10), "speedup.total.videollava.eager")
     assert found.state == state
     assert words in found.sentence
+
+
+def test_a_target_with_a_dot_in_its_key_is_named_whole() -> None:
+    known = baseline(*[compared(1.0, 4.0, "llava-1.5")] * 10)
+    found = verdict(compared(1.0, 3.0, "llava-1.5"), known, "speedup.total.llava-1.5.eager")
+    assert "only llava-1.5 got faster (-25.0 %)" in found.sentence
 
 
 def test_a_speedup_over_fewer_samples_than_the_baselines_is_invalid() -> None:

@@ -244,6 +244,12 @@ def test_verdict_is_one_sentence_with_both_figures_and_their_unit(name: str, bou
         ("median_ms.egpt.decode", "it takes the test of stage decode of egpt"),
         ("host_memory_mib.llava.load", "it takes memory rounds of llava on the CPU of a system that tells"),
         ("device_memory_mib.llava.load", "it takes memory rounds of llava on a GPU"),
+        (
+            "speedup.llava-1.5.stage1",
+            "it takes llava-1.5 and the draft measured on the same samples, the files of both",
+        ),
+        ("acceptance.llava-1.5", "it takes the speculative test of llava-1.5 on two samples or more"),
+        ("median_ms.llava-1.5.decode", "it takes the test of stage decode of llava-1.5"),
     ],
 )
 def test_a_limit_without_its_figure_is_not_run_and_says_what_it_takes(name: str, reason: str) -> None:

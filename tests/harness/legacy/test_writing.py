@@ -350,6 +350,11 @@ def test_old_text_under_the_models_long_name_is_found_under_its_key(tmp_path: Pa
     assert read_legacy(path) == [{"id": "s1", "llava": "a road", "llava_time": 2.5}]
 
 
+def test_old_times_under_the_models_long_name_are_found_under_its_key(tmp_path: Path) -> None:
+    path = old_file(tmp_path, [{"id": "s1", "llava-1.5-7b-hf_stage1_time": 2.5, "llava-1.5-7b_time": 1}])
+    assert read_legacy(path) == [{"id": "s1", "llava_stage1_time": 2.5, "llava-1.5-7b_time": 1}]
+
+
 def test_keys_that_are_not_known_are_kept(tmp_path: Path) -> None:
     record = {"id": "s1", "from_the_future": {"a": [1]}, "note": None, "egpt_time": 3}
     assert read_legacy(old_file(tmp_path, [record])) == [record]

@@ -78,6 +78,13 @@ def test_an_option_that_changes_no_figure_does_not_count() -> None:
     assert changed(run(), run(options={"gamma": 5, "limits": "other.toml", "output_dir": "elsewhere"})) == []
 
 
+def test_an_option_that_an_older_record_does_not_know_counts_where_it_was_given() -> None:
+    now = fingerprint(run())
+    before = {name: value for name, value in now.items() if name != "option model_path"}
+    assert differences(before, now) == []
+    assert differences(before, now | {"option model_path": "x"}) == ["option model_path is x, was not known"]
+
+
 def test_another_dataset_counts() -> None:
     assert changed(run(), run(dataset_identity="sha256 1")) != []
 

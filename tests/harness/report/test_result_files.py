@@ -19,7 +19,7 @@ from harness.records.sessions import SessionRecord
 from harness.report.result_files import read_result
 from harness.session.run import derive_files
 from harness.stages import STAGES, UNDIVIDED
-from tests.harness.made_runs import full_run
+from tests.harness.made_runs import full_run, header, host_peak, stage_test, whole_pass
 from tests.harness.report.made_reports import old_file, old_records
 
 
@@ -46,6 +46,19 @@ def test_our_legacy_file_keeps_the_parts_of_stage_3(tmp_path: Path) -> None:
         [comparison.total.factor for comparison in comparisons(full_run())]
     )
     assert sum(each.failure is not None for each in found.passes) == 3
+
+
+def test_a_legacy_file_is_read_back_whatever_its_models_are_called(tmp_path: Path) -> None:
+    path = tmp_path / "ours.json"
+    models = ("videollava", "egpt", "llava-1.5")
+    passes = tuple(whole_pass(model, "s1") for model in models)
+    stages = (stage_test("llava-1.5", "load", {"s1": [1.0]}, memory={"s1": host_peak(7)}),)
+    written = RunRecord(header=header(("s1",), models=models, targets=models[1:]), passes=passes, stages=stages)
+    path.write_bytes(encode_legacy(legacy_records(written)))
+    found = read_result(path)
+    assert found is not None
+    assert (found.header.models, found.header.draft) == (("egpt", "videollava", "llava-1.5"), "egpt")
+    assert [each.stage_s for each in found.passes if each.model == "llava-1.5"] == [passes[2].stage_s]
 
 
 def test_an_old_file_has_stage_3_in_one_and_loses_no_time(tmp_path: Path) -> None:
