@@ -2,21 +2,23 @@
 
 import json
 import os
-import subprocess
-import sys
+
+from _pytest.config import default_plugins
 
 from harness.records.journal import read_journal
 from tests import ROOT
+from tests.forked import run_python
 
 HERE = ROOT / "tests" / "harness"
 
 
 # Only the plugin that is needed: the others take most of the time of such a small run.
 PLUGINS = ("-p", "pytest_benchmark.plugin")
-
-
-def run_command(command, folder, variables=None):
-    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=300, check=False)
+# All but plugins, which pytest wants to import itself.
+IMPORTED = (
+    *(f"_pytest.{name}" for name in default_plugins),
+    *("pytest_benchmark.fixture", "pytest_benchmark.session", "harness.session.recorder", "harness.report.terminal"),
+)
 
 
 class StubSuite:
@@ -34,9 +36,18 @@ class StubSuite:
         (folder / "suite" / "test_stub.py").write_text((HERE / "stub_suite_tests.py").read_text())
 
     def run(self, *arguments, tests=("suite",), output="out", rounds=("--rounds=4",), **environment):
-        command = [sys.executable, "-m", "pytest", *PLUGINS, *tests, f"--output-dir={output}", *rounds, *arguments]
-        variables = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | environment
-        return run_command(command, self.folder, variables)
+        words = (*PLUGINS, *tests, f"--output-dir={output}", *rounds, *arguments)
+        return self.python("pytest", *words, **environment)
+
+    def resume(self, *arguments, output="out", **environment):
+        """Go on in the folder of a run that is there."""
+        words = (*PLUGINS, "suite", f"--resume={output}", "--rounds=4", *arguments)
+        return self.python("pytest", *words, **environment)
+
+    def python(self, *words, **environment):
+        """Run `python -m` with these words."""
+        variables = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)} | environment
+        return run_python(words, self.folder, variables, IMPORTED)
 
     def record(self, output="out"):
         return read_journal(self.folder / output / "journal.jsonl")

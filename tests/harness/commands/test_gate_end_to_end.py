@@ -1,17 +1,13 @@
 """Gates as a user meets them: baselines recorded and sessions judged by processes of their own, on the stub suite."""
 
-import os
 import re
 import shutil
-import sys
 
 import pytest
 
 from harness.__main__ import main
 from harness.gates.baselines import read_sessions
-from harness.records.journal import read_journal
-from tests import ROOT
-from tests.harness.stub_suite import PLUGINS, StubSuite, run_command
+from tests.harness.stub_suite import PLUGINS, StubSuite
 
 SESSIONS = 10
 PAST_LIMIT = "egpt:load:1.2"
@@ -28,19 +24,11 @@ class GatedSuite(StubSuite):
         self.outputs += 1
         return f"out{self.outputs}"
 
-    def harness(self, *arguments, **environment):
-        command = [sys.executable, "-m", "harness", *arguments]
-        variables = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)} | environment
-        return run_command(command, self.folder, variables)
-
-    def record(self, output="out"):
-        return read_journal(self.folder / output / "journal.jsonl")
-
     def gate(self, *arguments, **environment):
         """Run the command; what came of it gets `states` by metric and the run's record."""
         output = self.new_output()
         words = [*PLUGINS, "suite", "-s", f"--output-dir={output}", "--rounds=2", *arguments]
-        return self._judged(self.harness("gate", "--", *words, **environment), output)
+        return self._judged(self.python("harness", "gate", "--", *words, **environment), output)
 
     def flag(self, *arguments, **environment):
         """Run pytest alone, with --gate."""
@@ -66,7 +54,7 @@ def copies(folder, count):
 def recorded(tmp_path_factory):
     """A suite with one recorded session."""
     suite = GatedSuite(tmp_path_factory.mktemp("recorded"))
-    suite.result = suite.harness("baseline", "record", "--sessions=1", "--", *PLUGINS, "suite", "--rounds=2")
+    suite.result = suite.python("harness", "baseline", "record", "--sessions=1", "--", *PLUGINS, "suite", "--rounds=2")
     assert suite.result.returncode == 0, suite.result.stdout + suite.result.stderr
     return suite
 
@@ -236,7 +224,7 @@ def test_a_test_that_fails_is_red_and_its_figures_are_taken_for_nothing(gated):
     assert result.returncode == 1
     assert result.states["time.load.egpt"] == "invalid"
     assert "measured in 4 rounds, the baseline in 6" in result.stdout
-    added = gated.harness("baseline", "add", result.output)
+    added = gated.python("harness", "baseline", "add", result.output)
     assert added.returncode == 2
     assert "cannot be part of a baseline: suite/test_stub.py::test_load[egpt] failed" in added.stderr
 
@@ -291,15 +279,15 @@ def test_recording_goes_on_where_it_was_and_then_has_nothing_to_do(recorded, tmp
     suite = GatedSuite(tmp_path)
     shutil.copytree(recorded.folder / "baselines", tmp_path / "baselines")
     arguments = ["--", *PLUGINS, "suite", "--rounds=2"]
-    more = suite.harness("baseline", "record", "--sessions=2", *arguments)
+    more = suite.python("harness", "baseline", "record", "--sessions=2", *arguments)
     assert [line[:14] for line in more.stdout.splitlines()] == ["session 2 of 2"], more.stderr
-    again = suite.harness("baseline", "record", "--sessions=2", *arguments)
+    again = suite.python("harness", "baseline", "record", "--sessions=2", *arguments)
     assert "has 2 sessions already" in again.stdout
 
 
 def test_a_session_that_fails_is_no_part_of_a_baseline(own):
-    result = own.harness(
-        "baseline", "record", "--sessions=11", "--", *PLUGINS, "suite", "--rounds=2", STUB_FAIL="load:s1"
+    result = own.python(
+        "harness", "baseline", "record", "--sessions=11", "--", *PLUGINS, "suite", "--rounds=2", STUB_FAIL="load:s1"
     )
     assert result.returncode == 2
     assert "ended with status 1 and is no part of a baseline: see" in result.stderr

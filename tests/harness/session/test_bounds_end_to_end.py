@@ -3,7 +3,7 @@
 import pytest
 
 from harness.records.journal import read_journal
-from tests.harness.session.test_resume_end_to_end import lines, passes, resume
+from tests.harness.session.test_resume_end_to_end import lines, passes
 from tests.harness.stub_suite import StubSuite, failed_tests, worked
 
 OUT_OF_MEMORY = (
@@ -111,7 +111,7 @@ def test_a_full_disk_ends_the_run_names_the_file_and_loses_nothing_that_was_writ
     journal = suite.folder / "out" / "journal.jsonl"
     assert journal.read_bytes().endswith(b"\n")
     assert [each.sample for each in read_journal(journal).passes] == ["s0"]
-    again = resume(suite, "-k", "whole", STUB_ROOM="yes")
+    again = suite.resume("-k", "whole", STUB_ROOM="yes")
     assert again.returncode == 0, again.stdout
     assert len(passes(suite)) == len(set(passes(suite))) == 10
     assert len(lines(suite, "attempt")) == 1

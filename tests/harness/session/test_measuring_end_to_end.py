@@ -1,12 +1,10 @@
 """The plugin as a user meets it: a stub suite of known length, run by pytest in a process of its own."""
 
 import signal
-import sys
 
 import pytest
 
-from tests import ROOT
-from tests.harness.stub_suite import StubSuite, failed_tests, run_command, worked
+from tests.harness.stub_suite import StubSuite, failed_tests, worked
 
 
 @pytest.fixture
@@ -206,7 +204,7 @@ def test_limits_that_hold_are_printed_and_break_nothing(suite):
 SPECULATIVE = """
 import pytest
 from harness.measuring import clock
-from tests.harness.measuring.test_speculation_run import StubPair
+from tests.harness.measuring.test_speculation import StubPair
 
 @pytest.mark.stage("speculative")
 def test_speculative(samples, model_slot, recorder):
@@ -272,8 +270,7 @@ def test_a_kill_in_the_whole_pass_leaves_every_finished_sample_and_merge_finds_t
     assert result.returncode == -signal.SIGKILL
     passes = [(each.model, each.sample) for each in suite.record().passes if each.kind == "whole"]
     assert passes == [("egpt", "s0"), ("egpt", "s1"), ("egpt", "s2"), ("videollava", "s0")]
-    command = [sys.executable, "-m", "harness", "merge", str(suite.folder / "out")]
-    merged = run_command(command, ROOT)
+    merged = suite.python("harness", "merge", "out")
     assert merged.returncode == 0, merged.stderr
     assert suite.legacy()[0]["videollava_time"] == 4 * 3.875
     assert "videollava_time" not in suite.legacy()[1]

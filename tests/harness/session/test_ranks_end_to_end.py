@@ -3,14 +3,14 @@
 import json
 import os
 import socket
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests import ROOT
 from tests.harness.session.test_resume_end_to_end import without_times
-from tests.harness.stub_suite import PLUGINS, StubSuite, run_command
+from tests.harness.stub_suite import PLUGINS, StubSuite
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=2")
 
@@ -24,7 +24,10 @@ class SeveralRanks(StubSuite):
 
     def run_by_ranks(self, *arguments, torchrun=TORCHRUN, **environment):
         command = [sys.executable, *torchrun, "-m", "pytest", *PLUGINS, "suite", "--output-dir=out", *arguments]
-        return run_command(command, self.folder, os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | environment)
+        variables = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | environment
+        return subprocess.run(
+            command, cwd=self.folder, env=variables, capture_output=True, text=True, timeout=300, check=False
+        )
 
     def run_by_nodes(self, *arguments, environments):
         with socket.socket() as found, ThreadPoolExecutor() as threads:
@@ -38,7 +41,7 @@ class SeveralRanks(StubSuite):
         return [node.result() for node in nodes]
 
     def merge(self):
-        return run_command([sys.executable, "-m", "harness", "merge", str(self.folder / "out")], ROOT)
+        return self.python("harness", "merge", "out")
 
     def lines(self):
         files = sorted((self.folder / "out").glob("journal*.jsonl"))

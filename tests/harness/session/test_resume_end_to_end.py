@@ -1,17 +1,13 @@
 """Going on with a run, as a user does: the stub suite killed, interrupted and resumed, in processes of its own."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 
 import pytest
 
 from harness.records.journal import Journal
-from tests import ROOT
-from tests.harness.stub_suite import PLUGINS, StubSuite, run_command, worked
+from tests.harness.stub_suite import StubSuite, worked
 
 KILLED = "videollava:decode:s1:1"
 
@@ -35,12 +31,6 @@ def killed(suite, killed_once):
     return suite
 
 
-def resume(suite, *arguments, output="out", **environment):
-    """Run the stub suite again, in the folder of a run that is there."""
-    command = [sys.executable, "-m", "pytest", *PLUGINS, "suite", f"--resume={output}", "--rounds=4", *arguments]
-    return run_command(command, suite.folder, os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | environment)
-
-
 def lines(suite, kind, output="out"):
     """The lines of a kind as the journal has them, before anything is made of them."""
     text = (suite.folder / output / "journal.jsonl").read_text().splitlines()
@@ -60,7 +50,7 @@ def without_times(records):
 def test_a_killed_run_goes_on_where_it_was_and_comes_to_the_same_answers(suite, killed_once):
     assert suite.run("-k", "whole", output="undisturbed").returncode == 0
     shutil.copytree(killed_once, suite.folder / "out")
-    result = resume(suite, "-k", "whole", "-s")
+    result = suite.resume("-k", "whole", "-s")
     assert result.returncode == 0, result.stdout
     assert worked(result, "egpt", "load") == []
     assert worked(result, "videollava", "load") == ["s0", "s1", "s2", "s0", "s1"]  # warm-up, the rest, unsynchronised
@@ -75,7 +65,7 @@ def test_stage_tests_are_measured_anew_and_the_later_measurement_holds(suite):
     suite.run(STUB_KILL=KILLED)
     before = len(lines(suite, "stage"))
     assert before >= 2  # those of the draft; whether the target's first is there too depends on pytest's order of tests
-    assert resume(suite, STUB_SLOWER="egpt:load:2").returncode == 0
+    assert suite.resume(STUB_SLOWER="egpt:load:2").returncode == 0
     found = {stage.test.partition("::")[2]: stage.round_s for stage in suite.record().stages}
     assert [len(found), len(suite.record().stages)] == [4, 4]
     assert found["test_load[egpt]"] == (1.0,) * 12
@@ -85,7 +75,7 @@ def test_stage_tests_are_measured_anew_and_the_later_measurement_holds(suite):
 def test_a_torn_last_line_is_cut_off_and_its_sample_taken_again(killed):
     journal = killed.folder / "out" / "journal.jsonl"
     journal.write_bytes(journal.read_bytes()[:-20])
-    result = resume(killed, "-k", "whole", "-s")
+    result = killed.resume("-k", "whole", "-s")
     assert result.returncode == 0, result.stdout
     assert worked(result, "videollava", "decode")[:4] == ["s0", "s0", "s1", "s2"]
     assert len(passes(killed)) == len(set(passes(killed))) == 10
@@ -94,14 +84,14 @@ def test_a_torn_last_line_is_cut_off_and_its_sample_taken_again(killed):
 def test_the_newest_run_is_the_one_that_is_gone_on_with_unless_another_is_named(suite):
     first = suite.run("-k", "whole", output="results/one", STUB_KILL=KILLED)
     assert first.returncode == -signal.SIGKILL
-    assert resume(suite, "-k", "whole", output="latest").returncode == 0
+    assert suite.resume("-k", "whole", output="latest").returncode == 0
     assert suite.record("results/one").end is not None
 
 
 def test_a_finished_run_is_not_gone_on_with(suite):
     suite.run("-k", "whole")
     before = (suite.folder / "out" / "journal.jsonl").read_bytes()
-    result = resume(suite, "-k", "whole")
+    result = suite.resume("-k", "whole")
     assert result.returncode == 4
     assert "this run has come to its end" in result.stderr
     assert (suite.folder / "out" / "journal.jsonl").read_bytes() == before
@@ -109,14 +99,14 @@ def test_a_finished_run_is_not_gone_on_with(suite):
 
 def test_other_work_is_refused_by_name_and_nothing_is_written(killed):
     before = (killed.folder / "out" / "journal.jsonl").read_bytes()
-    result = resume(killed, "-k", "whole", "--max_new_tokens=2")
+    result = killed.resume("-k", "whole", "--max_new_tokens=2")
     assert result.returncode == 4
     assert "option max_new_tokens was 512, is 2" in result.stdout
     assert (killed.folder / "out" / "journal.jsonl").read_bytes() == before
 
 
 def test_a_limit_that_was_changed_is_other_work_too(killed):
-    result = resume(killed, "-k", "whole", STUB_LIMITS="eager.speedup.videollava.total=3")
+    result = killed.resume("-k", "whole", STUB_LIMITS="eager.speedup.videollava.total=3")
     assert result.returncode == 4
     assert "limit eager.speedup.videollava.total is 3.0, was not known" in result.stdout
 
@@ -124,7 +114,7 @@ def test_a_limit_that_was_changed_is_other_work_too(killed):
 def test_other_weights_are_refused_when_the_model_is_loaded(killed):
     stub = killed.folder / "suite" / "conftest.py"
     stub.write_text(stub.read_text().replace('Facts("StubPipeline"', 'Facts("OtherPipeline"'))
-    result = resume(killed, "-k", "whole")
+    result = killed.resume("-k", "whole")
     assert result.returncode == 2
     assert "model egpt: model_class was StubPipeline, is OtherPipeline" in result.stdout
     assert len(passes(killed)) == 6
@@ -133,7 +123,7 @@ def test_other_weights_are_refused_when_the_model_is_loaded(killed):
 def test_samples_that_failed_stay_failed_unless_they_are_to_be_taken_again(suite):
     faults = {"STUB_FAIL": "prefill:s1"}
     suite.run("-k", "whole", STUB_KILL="videollava:decode:s2:1", **faults)
-    result = resume(suite, "-k", "whole", "-s")
+    result = suite.resume("-k", "whole", "-s")
     assert result.returncode == 1
     assert worked(result, "egpt", "load") == []
     assert "prefill of s1 cannot be done" in result.stdout
@@ -142,7 +132,7 @@ def test_samples_that_failed_stay_failed_unless_they_are_to_be_taken_again(suite
 
 def test_samples_that_failed_are_taken_again_when_asked_for(suite):
     suite.run("-k", "whole", STUB_KILL="videollava:decode:s2:1", STUB_FAIL="prefill:s1")
-    result = resume(suite, "-k", "whole", "-s", "--retry_failed")
+    result = suite.resume("-k", "whole", "-s", "--retry_failed")
     assert result.returncode == 0, result.stdout
     assert worked(result, "egpt", "load") == ["s0", "s1", "s1"]  # warm-up, the pass, unsynchronised
     assert "egpt_error" not in suite.legacy()[1]
@@ -156,12 +146,11 @@ def test_retrying_without_resuming_is_a_usage_error(suite):
 
 
 def test_a_resumed_run_is_no_session_for_a_gate_and_none_for_a_baseline(killed):
-    refused = resume(killed, "-k", "whole", "--gate")
+    refused = killed.resume("-k", "whole", "--gate")
     assert refused.returncode == 4
     assert "--gate judges one undisturbed process" in refused.stderr
-    assert resume(killed, "-k", "whole").returncode == 0
-    command = [sys.executable, "-m", "harness", "baseline", "add", str(killed.folder / "out")]
-    added = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert killed.resume("-k", "whole").returncode == 0
+    added = killed.python("harness", "baseline", "add", "out")
     assert added.returncode == 2
     assert "was gone on with" in added.stderr
 
@@ -169,13 +158,13 @@ def test_a_resumed_run_is_no_session_for_a_gate_and_none_for_a_baseline(killed):
 def test_a_run_at_work_is_refused_to_a_second_one_which_is_told_who_has_it(killed):
     held = Journal(killed.folder / "out" / "journal.jsonl", reopen=True)
     try:
-        result = resume(killed, "-k", "whole")
+        result = killed.resume("-k", "whole")
     finally:
         held.close()
     assert result.returncode == 4
     pid = lines(killed, "header")[0]["environment"]["pid"]
     assert f"process {pid} is writing this run since {killed.record().header.started_at}" in result.stdout
-    assert resume(killed, "-k", "whole").returncode == 0
+    assert killed.resume("-k", "whole").returncode == 0
 
 
 def interrupted(suite, number, *arguments):
@@ -193,9 +182,8 @@ def test_a_signal_finishes_the_sample_derives_the_files_and_says_how_to_go_on(su
     (line,) = [line for line in result.stdout.splitlines() if line.startswith("advice: to go on: ")]
     assert "--output-dir" not in line
     command = line.removeprefix("advice: to go on: ").split()
-    again = run_command(
-        [sys.executable, *command[1:]], suite.folder, os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    )
+    assert command[:2] == ["python", "-m"]
+    again = suite.python(*command[2:])
     assert again.returncode == 0, again.stdout
     assert len(passes(suite)) == len(set(passes(suite))) == 10
 
@@ -209,7 +197,7 @@ def test_a_throughput_pass_goes_on_too(suite):
     )
     assert suite.run("-k", "egpt", "--warmup_steps=0", STUB_KILL="egpt:decode:s1:1").returncode == -signal.SIGKILL
     assert passes(suite) == [("egpt", "throughput", "s0")]
-    result = resume(suite, "-k", "egpt", "--warmup_steps=0", "-s")
+    result = suite.resume("-k", "egpt", "--warmup_steps=0", "-s")
     assert result.returncode == 0, result.stdout
     assert worked(result, "egpt", "decode") == ["s1", "s2"]
     assert passes(suite) == [("egpt", "throughput", f"s{number}") for number in range(3)]

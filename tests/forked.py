@@ -1,0 +1,85 @@
+"""Python programs in processes of their own that start at once: forked from one that has imported what they need.
+
+Such a process is like any other: it can be killed, takes signals, holds locks and has an exit status. What is saved is
+the time that imports take, most of what a short run costs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from importlib import import_module
+from pathlib import Path
+
+from tests import ROOT
+
+TIMEOUT_S = 300
+
+
+def run_python(
+    words: Sequence[str], folder: Path, variables: Mapping[str, str], imported: tuple[str, ...]
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m WORDS` in `folder` with these environment variables, where the modules `imported` are loaded."""
+    server = _server(imported)
+    assert server.stdin is not None
+    assert server.stdout is not None
+    with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor() as threads:
+        pipes = [Path(place) / name for name in ("stdout", "stderr")]
+        for pipe in pipes:
+            os.mkfifo(pipe)
+        texts = [threads.submit(partial(pipe.read_text, encoding="utf-8", errors="replace")) for pipe in pipes]
+        request = [list(words), str(folder), dict(variables), [str(pipe) for pipe in pipes]]
+        server.stdin.write(json.dumps(request) + "\n")
+        server.stdin.flush()
+        status = int(server.stdout.readline())
+        stdout, stderr = (text.result() for text in texts)
+    return subprocess.CompletedProcess(["python", "-m", *words], status, stdout, stderr)
+
+
+@cache
+def _server(imported: tuple[str, ...]) -> subprocess.Popen[str]:
+    """The process to fork from; it ends with this one, whose requests it reads."""
+    command = [sys.executable, "-m", "tests.forked", *imported]
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def _serve() -> None:
+    for line in sys.stdin:
+        child = os.fork()
+        if not child:
+            _become(*json.loads(line))
+            return
+        signal.signal(signal.SIGALRM, lambda *_, child=child: os.kill(child, signal.SIGKILL))
+        signal.alarm(TIMEOUT_S)
+        _, status = os.waitpid(child, 0)
+        signal.alarm(0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
+
+
+def _become(words: list[str], folder: str, variables: dict[str, str], pipes: list[str]) -> None:
+    """Be what `python -m WORDS` would be."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number, pipe in enumerate(pipes, 1):
+        os.dup2(os.open(pipe, os.O_WRONLY), number)
+    os.environ.clear()
+    os.environ.update(variables)
+    os.chdir(folder)
+    sys.path[:1] = [folder, *filter(None, variables.get("PYTHONPATH", "").split(os.pathsep))]
+    sys.argv[1:] = words[1:]
+    runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    for module in sys.argv[1:]:
+        import_module(module)
+    _serve()
