@@ -6,8 +6,9 @@ configuration. Flags default to None there, so that the ini value is really cons
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ from harness.errors import OptionError
 if TYPE_CHECKING:
     import pytest
 
+# Of pytest and pytest-benchmark: files outside the run's folder. The last one takes no value.
+_AUTOSAVE = "--benchmark-autosave"
+PYTEST_OUTPUTS = ("--benchmark-json", "--benchmark-save", "--junitxml", "--junit-xml", _AUTOSAVE)
 ROUNDS, GATED_ROUNDS = 5, 20
 # Of a stage whose rounds take so many seconds a sample, unless a number was given: further ones tell little.
 MIN_ROUNDS, LONG_S = 3, 3.0
@@ -36,11 +40,13 @@ def _option(
     ini_key: str | None = None,
     without_value: str | None = None,
     repeatable: bool = False,
+    names_output: bool = False,
 ) -> Any:
     """Return one option; `changes_figures` makes it part of what must agree before figures are compared.
 
     `ini_key`: its key of pytest.ini where its own name is taken by pytest; `without_value`: what the bare flag means;
-    `repeatable`: the flag gives a key and its value each time, pytest.ini one a line.
+    `repeatable`: the flag gives a key and its value each time, pytest.ini one a line;
+    `names_output`: whether its value is a place that a run writes to.
     """
     metadata = {
         "parse": parse,
@@ -50,6 +56,7 @@ def _option(
         "ini_key": ini_key,
         "without_value": without_value,
         "repeatable": repeatable,
+        "names_output": names_output,
     }
     return field(default=default, metadata=metadata)
 
@@ -72,7 +79,10 @@ class Options:
         None, values.path, "instruction JSON (default: EventGPT_Instruction_Subset.json in the dataset folder)"
     )
     output_json: Path | None = _option(
-        None, values.path, "path of the legacy result JSON (default: in the run's folder)"
+        None,
+        values.path,
+        "path of the legacy result JSON (default: in the run's folder)",
+        names_output=True,
     )
     max_samples: int | None = _option(
         None, values.count, "take the first N samples of the dataset (default: all)", changes_figures=True
@@ -120,7 +130,9 @@ class Options:
     models: tuple[str, ...] | None = _option(
         None, values.names, "the models by key, comma-separated: egpt,videollava,llava", changes_figures=True
     )
-    output_dir: Path | None = _option(None, values.path, "the run's folder (default: results/<date and time>)")
+    output_dir: Path | None = _option(
+        None, values.path, "the run's folder (default: results/<date and time>)", names_output=True
+    )
     limits: Path | None = _option(None, values.path, "limits file (default: limits.toml beside pytest.ini)")
     engine: tuple[str, ...] | None = _option(
         None,
@@ -246,6 +258,26 @@ class Options:
 def option_fields() -> Iterator[Field[Any]]:
     """Yield every option, in the order of the definition."""
     return iter(fields(Options))
+
+
+def output_flags() -> frozenset[str]:
+    """Return every flag that names a place for files, pytest's and pytest-benchmark's own too."""
+    ours = (_spellings(each.name) for each in option_fields() if each.metadata["names_output"])
+    return frozenset(chain(PYTEST_OUTPUTS, *ours))
+
+
+def without_flags(words: Iterable[str], flags: Container[str]) -> list[str]:
+    """Return the words of a command line without these flags and their values."""
+    kept, value_follows = [], False
+    for word in words:
+        name, with_value, _ = word.partition("=")
+        if value_follows and not word.startswith("-"):
+            value_follows = False
+            continue
+        value_follows = name in flags and not with_value and name != _AUTOSAVE
+        if name not in flags:
+            kept.append(word)
+    return kept
 
 
 def figure_changing_names() -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from harness.gates.limits import Vocabulary, load_limits
 from harness.measuring.model_slot import ModelSlot, recorded_loaders, release_for
 from harness.measuring.progress import progress_on
 from harness.session.plugin import SESSION
-from harness.session.session import Plan, Session
+from harness.session.session import Session
 from harness.stages import Length
 from perf_tests.gpu_needs import reason_to_skip
 from perf_tests.order import in_order_of_measurement
@@ -117,7 +117,7 @@ def plan(
     session: Session,
     selection: Selection,
     dataset: Dataset,
-    set_plan: Callable[[Plan], None],
+    set_plan: Callable[..., None],
 ) -> None:
     """Say what this run sets out to measure, before anything is."""
     use_threads_for(selection.model_set, selection.device)  # before the machine's own speed is read
@@ -125,7 +125,7 @@ def plan(
     identity = dataset_identity(dataset, known_as)
     dtypes = model_dtypes(settings_of(session.options, selection, request.config.stash[FRAME_CACHE]), selection.models)
     limits = request.config.stash[LIMITS]
-    set_plan(plan_of(session.options, selection, dataset, limits=limits, identity=identity, dtypes=dtypes))
+    set_plan(plan_of(session.options, selection, dataset, limits=limits, identity=identity), dtypes)
 
 
 @pytest.fixture(scope="session")

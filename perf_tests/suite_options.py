@@ -12,9 +12,8 @@ from fixtures.model_sets.loading import ModelSettings
 from fixtures.selection import RunRequest, Selection
 from fixtures.system.devices import find_device
 from harness.options import Options
-from harness.records.lines import PlannedSample
+from harness.records.lines import Plan, PlannedSample
 from harness.session.ranks import Rank
-from harness.session.session import Plan
 
 
 def request_of(options: Options) -> RunRequest:
@@ -70,7 +69,6 @@ def plan_of(
     *,
     limits: dict[str, float],
     identity: str,
-    dtypes: tuple[str, ...],
 ) -> Plan:
     return Plan(
         model_set=selection.model_set,
@@ -79,8 +77,8 @@ def plan_of(
         models=selection.models,
         draft=selection.draft,
         targets=selection.targets,
-        dataset=dataset.json_file,
-        samples=[
+        dataset=str(dataset.json_file),
+        samples=tuple(
             PlannedSample(
                 id=sample.id,
                 split=sample.split,
@@ -92,11 +90,10 @@ def plan_of(
                 frames_folder=str(sample.video_folder.relative_to(dataset.folder)) if sample.video_folder else None,
             )
             for sample in dataset.samples
-        ],
+        ),
         limits=limits,
         dataset_identity=identity,
-        dataset_folder=dataset.folder,
-        dtypes=dtypes,
+        dataset_folder=str(dataset.folder.absolute()),
     )
 
 

@@ -19,7 +19,7 @@ from harness.ab.revisions import Checkout, checkout_of
 from harness.ab.sessions import SessionFigures, measure, read_session
 from harness.ab.table import table
 from harness.errors import OptionError
-from harness.records.folder import RESULTS, make_folder
+from harness.records.folder import RESULTS, make_folder, unused_folder
 
 HELP = "compare two revisions, or two sets of options, by pairs of fresh processes in turns"
 USAGE = "python -m harness ab [options] [REVISION [REVISION]] [-- pytest arguments]"
@@ -57,7 +57,8 @@ def _begun(chosen: argparse.Namespace, arguments: Sequence[str], checkout: Check
     own = (chosen.a_args, chosen.b_args)
     pairs = MAX_PAIRS if chosen.pairs is None else chosen.pairs
     found = results.compare(make_plan(checkout, chosen.revisions, own, arguments, pairs), [])
-    folder = _new_folder(checkout.root / RESULTS)
+    folder = unused_folder(checkout.root / RESULTS, "ab_")
+    make_folder(folder)
     results.write(folder, found)
     return folder, found
 
@@ -120,14 +121,6 @@ def _whole_pairs(folder: Path, sessions: Sequence[SessionFigures]) -> list[Sessi
             aside.parent.mkdir(exist_ok=True)
             path.rename(aside)
     return whole
-
-
-def _new_folder(results_folder: Path) -> Path:
-    name = "ab_" + time.strftime("%Y%m%d_%H%M%S")
-    candidates = (results_folder / name, *(results_folder / f"{name}_{number}" for number in range(2, 1000)))
-    folder = next(candidate for candidate in candidates if not candidate.exists())
-    make_folder(folder)
-    return folder
 
 
 @contextlib.contextmanager

@@ -11,12 +11,11 @@ import msgspec
 from harness.ab.paired import MIN_PAIRS, looks
 from harness.ab.revisions import Checkout, Revision
 from harness.errors import OptionError
+from harness.options import output_flags
 from harness.records.lines import timestamp
 
 MAX_PAIRS = 16
 TESTS = "perf_tests"
-# Each names one place, and there are many sessions.
-OUTPUTS = {"--output-dir", "--output-json", "--benchmark-json", "--junitxml", "--junit-xml"}
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -103,7 +102,7 @@ def _words(option: str, text: str | None) -> tuple[str, ...]:
 
 def _require_no_outputs(arguments: Sequence[str]) -> None:
     for word in arguments:
-        if word.partition("=")[0].replace("_", "-") in OUTPUTS:
+        if word.partition("=")[0] in output_flags():
             raise OptionError(f"{word} cannot be given: each session of a comparison writes into a folder of its own")
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,10 +12,10 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import RevisionError
+from harness.processes import git
 
 MAX_NEW_BYTES = 256 * 1024 * 1024
 MAX_LIST = 8
-TIES = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"}
 # A commit needs an author; who it is says that no person wrote it.
 AUTHOR = {
     f"GIT_{role}_{what}": value
@@ -114,24 +112,6 @@ def checkout_of(folder: Path) -> Checkout:
         return Checkout(Path(git(folder, "rev-parse", "--show-toplevel")))
     except RevisionError as error:
         raise RevisionError(f"{error}; revisions are compared in a git checkout of the suite") from error
-
-
-def git(folder: Path, *arguments: str, variables: dict[str, str] | None = None) -> str:
-    """Return what git says in `folder`; raise RevisionError with its own words where it fails."""
-    command = ["git", "-C", str(folder), *arguments]
-    environment = environment_of_any_checkout() | (variables or {})
-    try:
-        done = subprocess.run(command, capture_output=True, check=False, env=environment)  # noqa: S603
-    except OSError as error:
-        raise RevisionError(f"git cannot be run ({error.strerror}); it lays the compared revisions out") from error
-    if done.returncode:
-        raise RevisionError(f"git {arguments[0]} failed in {folder}: {os.fsdecode(done.stderr).strip()}")
-    return os.fsdecode(done.stdout).strip()
-
-
-def environment_of_any_checkout() -> dict[str, str]:
-    """Return our environment without what ties git to one checkout or index, as it does inside a hook."""
-    return {name: value for name, value in os.environ.items() if name not in TIES}
 
 
 def _printable(name: str) -> str:

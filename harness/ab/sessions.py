@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +10,11 @@ from pathlib import Path
 import msgspec
 
 from harness.ab.plan import Side
-from harness.ab.revisions import environment_of_any_checkout
 from harness.errors import SessionError
 from harness.figures.metrics import Metric, session_metrics
 from harness.gates import machine_speed
 from harness.gates.exit_status import PYTESTS_OWN
+from harness.processes import run_to_end
 from harness.records.fingerprint import Fingerprint, fingerprint
 from harness.records.journal import FILE_NAME as JOURNAL_NAME
 from harness.records.journal import read_journal
@@ -48,7 +46,7 @@ def measure(side: Side, arguments: Sequence[str], tree: Path, folder: Path) -> i
     """
     log = folder.with_suffix(".txt")
     words = [*located(arguments, Path.cwd(), tree), *located(side.arguments, Path.cwd(), tree)]
-    status = _run([sys.executable, "-m", "pytest", *words, f"--output-dir={folder}"], tree, log)
+    status = run_to_end([sys.executable, "-m", "pytest", *words, f"--output-dir={folder}"], log=log, folder=tree)
     if status in PYTESTS_OWN or status < 0:
         ended = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
         raise SessionError(f"session {folder.name} of {side.words} {ended}. {log} ends with\n{_last_lines(log)}")
@@ -99,25 +97,6 @@ def located(arguments: Sequence[str], here: Path, tree: Path) -> list[str]:
 def _is_only_here(value: str, here: Path, tree: Path) -> bool:
     looks_like_tests = "::" in value or value.endswith(".py")
     return bool(value) and not looks_like_tests and (here / value).exists() and not (tree / value).exists()
-
-
-def _run(command: list[str], tree: Path, log: Path) -> int:
-    with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603
-            command,
-            cwd=tree,
-            env=environment_of_any_checkout(),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # so that what it started goes with it
-        )
-        try:
-            return process.wait()
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)  # its journal has every line already
-                process.wait()
 
 
 def _last_lines(log: Path) -> str:

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.commands.child_session import PytestArguments, run_session
+from harness.commands.child_session import PytestArguments
 from harness.errors import BaselineError
 from harness.gates.baselines import StoredSession, read_sessions, session_file, store
 from harness.gates.gate import Baseline
 from harness.gates.prediction import MIN_SESSIONS, predict
 from harness.measuring.environment import stable_environment
+from harness.processes import run_to_end
 
 LOG_NAME = "session.log"
 # A change of centre or limit below this is not worth a line.
@@ -89,8 +90,7 @@ def _one_session(baselines: Path, arguments: PytestArguments, words: Sequence[st
     folder = arguments.new_folder()
     log = folder.with_name(f"{folder.name}.log")
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as file:
-        status = run_session(arguments.command(folder), file)
+    status = run_to_end(arguments.command(folder), log=log)
     if status != 0:
         raise BaselineError(f"a session ended with status {status} and is no part of a baseline: see {log}")
     path = store(baselines, folder, words)

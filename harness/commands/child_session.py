@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
 
 from harness.gates.baselines import DEFAULT_FOLDER
-from harness.options import GATED_ROUNDS, GATED_S
+from harness.options import GATED_ROUNDS, GATED_S, output_flags, without_flags
 from harness.records.folder import planned_folder
 
 _HOW_OFTEN = {"--rounds", "--measurement_time", "--measurement-time"}
-# Files outside the run's folder: a second session would overwrite those of the first.
-_OUTPUTS = ("--benchmark-json", "--output_json", "--output-json", "--junitxml", "--junit-xml", "--benchmark-save")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +46,4 @@ class PytestArguments:
 
     def without_other_outputs(self) -> PytestArguments:
         """Return the arguments for a second session, which must leave the files of the first alone."""
-        kept, words = [], iter(self.words)
-        for word in words:
-            if word in _OUTPUTS:
-                next(words, None)
-            elif word.partition("=")[0] not in {*_OUTPUTS, "--benchmark-autosave"}:
-                kept.append(word)
-        return PytestArguments(tuple(kept), self.output_dir, self.baselines, self.says_how_often)
-
-
-def run_session(command: Sequence[str], log: IO[bytes] | None = None) -> int:
-    """Run a session to its end and return its exit status; what it prints goes to `log`, or where ours goes."""
-    sys.stdout.flush()
-    return subprocess.run(list(command), stdout=log, stderr=log and subprocess.STDOUT, check=False).returncode  # noqa: S603
+        return replace(self, words=tuple(without_flags(self.words, output_flags())))

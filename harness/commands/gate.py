@@ -6,9 +6,10 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from harness.commands.child_session import PytestArguments, run_session
+from harness.commands.child_session import PytestArguments
 from harness.gates.exit_status import FAILED, NO_FIGURE, PYTESTS_OWN, Status, exit_status
 from harness.gates.gate import flagged, merged, states
+from harness.processes import run_to_end
 from harness.records.journal import FILE_NAME as JOURNAL_NAME
 from harness.records.journal import Journal, read_journal
 from harness.records.lines import EndRecord, GateRecord, RunRecord, timestamp
@@ -22,14 +23,14 @@ def gate(words: Iterable[str]) -> int:
     """Measure, confirm what was flagged, write the verdict into the run's folder and print it; return the status."""
     arguments = PytestArguments.parse(list(words))
     folder = arguments.new_folder()
-    code = run_session(arguments.command(folder, "--gate"))
+    code = run_to_end(arguments.command(folder, "--gate"))
     run = _finished_run(folder)
     if run is None or code in PYTESTS_OWN:
         return _say(_without_verdict(code, folder)).code
     gates = list(run.gates)
     if flagged(gates):
         second = arguments.without_other_outputs().command(folder / CONFIRM, "--gate", f"--confirm={folder}")
-        code = run_session(second)
+        code = run_to_end(second)
         if code in PYTESTS_OWN:
             return _say(_without_verdict(code, folder / CONFIRM)).code
         confirming = _finished_run(folder / CONFIRM)

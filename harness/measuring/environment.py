@@ -8,15 +8,17 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import subprocess
 import sys
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from harness.errors import RevisionError
 from harness.measuring.reference_work import VERSION as REFERENCE_WORK_VERSION
+from harness.processes import git
 from harness.records.quantities import is_gpu
 
 LIBRARIES = (
@@ -30,6 +32,8 @@ LIBRARIES = (
     "pytest",
     "pytest-benchmark",
 )
+# A run does not wait longer for what it can do without.
+GIT_TIMEOUT_S = 20.0
 
 
 def stable_environment(device: str) -> dict[str, Any]:
@@ -105,15 +109,25 @@ def cpu_name() -> str:
 def git_state(folder: Path) -> dict[str, Any] | None:
     """Return commit, whether the tree differs from it, and a hash of how; None outside a checkout or without git.
 
-    `changes`, empty without any, is of tracked files, and of Python files that are not tracked: what else lies about
-    is no part of the program.
+    `changes`, empty without any, is of tracked files and of Python files that are not tracked.
     """
+    ask = partial(git, timeout_s=GIT_TIMEOUT_S)
     try:
-        commit = _git(folder, "rev-parse", "HEAD")
-        dirty = bool(_git(folder, "status", "--porcelain"))
-        return {"commit": commit, "dirty": dirty, "changes": _changes(folder)}
-    except (OSError, subprocess.SubprocessError):
+        commit = ask(folder, "rev-parse", "HEAD")
+        dirty = bool(ask(folder, "status", "--porcelain"))
+        top = Path(ask(folder, "rev-parse", "--show-toplevel"))
+        tracked = ask(top, "diff", "HEAD", "--binary")
+        others = ask(top, "ls-files", "--others", "--exclude-standard", "-z", "--", "*.py").split("\0")
+        digest = hashlib.sha256(os.fsencode(tracked))
+        for name in filter(None, others):
+            digest.update(os.fsencode(name) + (top / name).read_bytes())
+    except (RevisionError, OSError):
         return None
+    return {
+        "commit": commit,
+        "dirty": dirty,
+        "changes": f"sha256 {digest.hexdigest()}" if tracked or any(others) else "",
+    }
 
 
 def stable_gpu(device: str) -> dict[str, Any] | None:
@@ -148,19 +162,3 @@ def volatile_gpu(device: str) -> dict[str, Any] | None:
     from harness.measuring import nvidia
 
     return nvidia.volatile(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
-
-
-def _changes(folder: Path) -> str:
-    top = Path(_git(folder, "rev-parse", "--show-toplevel"))
-    tracked = _git(top, "diff", "HEAD", "--binary")
-    names = _git(top, "ls-files", "--others", "--exclude-standard", "-z", "--", "*.py").rstrip("\0")
-    digest = hashlib.sha256(os.fsencode(tracked))
-    for name in names.split("\0") if names else []:
-        digest.update(os.fsencode(name) + (top / name).read_bytes())
-    return f"sha256 {digest.hexdigest()}" if tracked or names else ""
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    found = subprocess.run(command, capture_output=True, check=True, timeout=20).stdout  # noqa: S603
-    return found.decode("utf-8", "surrogateescape").strip()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
+from uuid import uuid4
 
 from harness.errors import RunFolderError
 
@@ -22,8 +23,13 @@ def planned_folder(root: Path, output_dir: Path | None) -> Path:
     if output_dir is not None:
         _require_unused(output_dir)
         return output_dir.absolute()
-    name = datetime.now().astimezone().strftime("%Y%m%d_%H%M%S")
-    candidates = [root / RESULTS / name, *(root / RESULTS / f"{name}_{number}" for number in range(2, 1000))]
+    return unused_folder(root / RESULTS)
+
+
+def unused_folder(parent: Path, prefix: str = "") -> Path:
+    """Return a folder that is not there yet, named by the time of day behind a prefix."""
+    name = prefix + datetime.now().astimezone().strftime("%Y%m%d_%H%M%S")
+    candidates = chain([parent / name], (parent / f"{name}_{number}" for number in count(2)))
     return next(candidate for candidate in candidates if not candidate.exists())
 
 
@@ -52,7 +58,9 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write a file under a temporary name beside it, then rename: a reader sees the old file or the new one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+        # Not mkstemp: its files are their owner's alone, where the umask says who else may read.
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be written ({error.strerror})") from error
     try:
@@ -60,10 +68,9 @@ def write_whole(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
+        temporary.replace(path)
     except OSError as error:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise RunFolderError(f"{path}: cannot be written ({error.strerror}); make room and derive it again") from error
 
 

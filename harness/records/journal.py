@@ -30,7 +30,7 @@ _decode = msgspec.json.Decoder(JournalLine).decode
 
 def _open(path: Path, flags: int) -> FileIO:
     try:
-        return FileIO(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | flags, 0o644), "r+")
+        return FileIO(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | flags, 0o666), "r+")
     except FileExistsError:
         raise
     except OSError as error:

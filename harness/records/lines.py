@@ -58,17 +58,13 @@ class PlannedSample(msgspec.Struct, frozen=True):
     frames_folder: str | None = None
 
 
-class Header(msgspec.Struct, frozen=True, tag_field="record", tag="header"):
-    """First line of a journal: all that a merge needs beside the measurements themselves.
+class Plan(msgspec.Struct, frozen=True):
+    """What a suite sets out to measure.
 
-    `models` in the order of measurement, `draft` and `targets` among them; `dataset` is the instruction JSON's path.
-    `samples` in the order of the dataset; `limits` as they apply to this model set, by name.
+    `models` in the order of measurement, `draft` (None: no draft) and `targets` among them; `dataset`: path of the
+    instruction JSON; `limits`: as they apply to this model set, by name; `samples`: in the order of the dataset.
     """
 
-    format_version: int
-    started_at: str
-    environment: dict[str, Any]
-    options: dict[str, Any]
     model_set: str
     device: str
     engines: tuple[str, ...]
@@ -76,11 +72,20 @@ class Header(msgspec.Struct, frozen=True, tag_field="record", tag="header"):
     draft: str | None
     targets: tuple[str, ...]
     dataset: str
-    limits: dict[str, float]
     samples: tuple[PlannedSample, ...]
+    limits: dict[str, float]
     # What tells the files of the samples from others of the same names; None in older files.
     dataset_identity: str | None = None
     dataset_folder: str | None = None
+
+
+class Header(Plan, frozen=True, kw_only=True, tag_field="record", tag="header"):
+    """First line of a journal: the plan, and all else that a merge needs beside the measurements themselves."""
+
+    format_version: int
+    started_at: str
+    environment: dict[str, Any]
+    options: dict[str, Any]
 
     def __post_init__(self) -> None:
         """Raise ValueError where what every figure or file name is made of cannot be what a run wrote."""

@@ -21,12 +21,12 @@ from harness.measuring.environment import machine_info
 from harness.measuring.progress import open_terminal
 from harness.measuring.stopping import orderly_stop, stop_if_asked
 from harness.records.folder import planned_folder
-from harness.records.lines import OutcomeRecord
+from harness.records.lines import OutcomeRecord, Plan
 from harness.records.sessions import BENCHMARK_FILE_NAME
 from harness.session.ranks import MEASURED_BY_RANKS, Rank, rank_of, use_share_of_cores
 from harness.session.recorder import Recorder
 from harness.session.resume import resuming_command, unfinished_run
-from harness.session.session import Plan, Session
+from harness.session.session import Session
 
 SESSION = pytest.StashKey[Session]()
 # What a report says of a test that records; its keywords would not do: a parameter may be called "stage", too.
@@ -99,14 +99,14 @@ def session(request: pytest.FixtureRequest) -> Session:
 
 
 @pytest.fixture(scope="session")
-def set_plan(session: Session) -> Iterator[Callable[[Plan], None]]:
-    """Return what the suite calls once to say what it sets out to measure; from then on a signal ends it in order."""
+def set_plan(session: Session) -> Iterator[Callable[..., None]]:
+    """Return what the suite calls once with its plan, as `Session.begin`; from then on a signal ends it in order."""
     with ExitStack() as until_the_end:
 
-        def set_it(plan: Plan) -> None:
+        def set_it(plan: Plan, dtypes: Sequence[str] = ()) -> None:
             clock.use_device(plan.device)
             try:
-                session.begin(plan)
+                session.begin(plan, dtypes)
             except (ResumeError, RunFolderError) as error:
                 pytest.exit(str(error), returncode=int(pytest.ExitCode.USAGE_ERROR))
             if session.measures:

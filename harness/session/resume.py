@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.errors import ResultFileError, ResumeError
 from harness.gates.exit_status import PYTESTS_OWN
+from harness.options import without_flags
 from harness.records.fingerprint import differences, machine_name, model_facts, work
 from harness.records.folder import LATEST, RESULTS
 from harness.records.journal import FILE_NAME, read_journal
@@ -16,7 +17,6 @@ from harness.records.lines import AttemptRecord, Header, ModelRecord, RunRecord,
 
 # Shared file systems show a file to other nodes some seconds after it was written.
 VISIBLE_AFTER_S = 60.0
-_FOLDER_OPTIONS = {"--output_dir", "--output-dir", "--resume"}
 
 
 def unfinished_run(root: Path, named: Path) -> Path:
@@ -79,13 +79,5 @@ def new_attempt(before: Header, now: Header, *, rank: int = 0, world_size: int =
 
 def resuming_command(words: Sequence[str], folder: Path) -> str:
     """Return the command that goes on with the run that pytest was called for with these arguments."""
-    kept, value_follows = [], False
-    for word in words:
-        name, with_value, _ = word.partition("=")
-        if value_follows and not word.startswith("-"):
-            value_follows = False
-            continue
-        value_follows = name in _FOLDER_OPTIONS and not with_value
-        if name not in _FOLDER_OPTIONS:
-            kept.append(word)
+    kept = without_flags(words, {"--output_dir", "--output-dir", "--resume"})
     return shlex.join(["python", "-m", "pytest", *kept, f"--resume={folder}"])

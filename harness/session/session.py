@@ -27,7 +27,7 @@ from harness.records.lines import (
     OutcomeRecord,
     PassKind,
     PassRecord,
-    PlannedSample,
+    Plan,
     ReferenceWorkRecord,
     RunRecord,
     StageRecord,
@@ -38,27 +38,6 @@ from harness.report import PAGE, TEXT
 from harness.session.ranks import Rank
 from harness.session.resume import header_in, new_attempt, refuse_other_model, refuse_other_work
 from harness.session.run import RUN_FILE_NAME, Run, derive_report
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """What the suite sets out to measure; `limits` as `harness.gates.limits.load_limits` returns them.
-
-    `models` in the order of measurement; `draft` is None where none takes part. `dtypes`: the types of the models'
-    numbers, by whose products the device's rate is measured.
-    """
-
-    model_set: str
-    device: str
-    engines: tuple[str, ...]
-    models: tuple[str, ...]
-    draft: str | None
-    targets: tuple[str, ...]
-    dataset: Path
-    samples: Sequence[PlannedSample]
-    limits: dict[str, float]
-    dataset_identity: str | None = None
-    dataset_folder: Path | None = None
-    dtypes: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -90,10 +69,11 @@ class Session:
     record: RunRecord | None = None
     status: Status | None = None
 
-    def begin(self, plan: Plan) -> None:
+    def begin(self, plan: Plan, dtypes: Sequence[str] = ()) -> None:
         """Take the suite's plan, the first reading of the machine's own speed, and what it can do at the most.
 
-        Raises ResumeError where a run is to be gone on with that was other work.
+        `dtypes`: the types of the models' numbers, by whose products the device's rate is measured.
+        Raises ResumeError where a run is to be resumed that was other work.
         """
         self.plan = plan
         if not self.measures:
@@ -101,7 +81,7 @@ class Session:
         if self.rank is not None or self.is_resumed:
             self._join()
         self.first_reading = reference_work.observe("start", plan.device)
-        self.machine = device_rates.measure(plan.device, plan.dtypes)
+        self.machine = device_rates.measure(plan.device, dtypes)
         if self.run is not None:
             self._append_readings(self.run)
 
@@ -225,21 +205,11 @@ class Session:
 
     def _header(self) -> Header:
         assert self.plan is not None, "the suite says what it sets out to measure before it measures"
-        plan = self.plan
+        environment = stable_environment(self.plan.device) | volatile_environment(self.plan.device)
         return Header(
+            **msgspec.structs.asdict(self.plan),
             format_version=FORMAT_VERSION,
             started_at=timestamp(),
-            environment=stable_environment(plan.device) | volatile_environment(plan.device),
+            environment=environment,
             options=self.options.as_json(),
-            model_set=plan.model_set,
-            device=plan.device,
-            engines=plan.engines,
-            models=plan.models,
-            draft=plan.draft,
-            targets=plan.targets,
-            dataset=str(plan.dataset),
-            limits=plan.limits,
-            samples=tuple(plan.samples),
-            dataset_identity=plan.dataset_identity,
-            dataset_folder=None if plan.dataset_folder is None else str(plan.dataset_folder.absolute()),
         )

@@ -12,8 +12,8 @@ import psutil
 
 from harness.options import Options
 from harness.records.journal import Journal
-from harness.records.lines import PassRecord, PlannedSample, timestamp
-from harness.session.session import Plan, Session
+from harness.records.lines import PassRecord, Plan, PlannedSample, timestamp
+from harness.session.session import Session
 from harness.stages import STAGES
 from tests.goals.in_turn import seconds_in_turn
 
@@ -118,8 +118,8 @@ def session_in(folder: Path, *, is_resumed: bool) -> Session:
             models=("egpt",),
             draft="egpt",
             targets=(),
-            dataset=Path("stub.json"),
-            samples=[PlannedSample(each.id, "test", "What?", f"{each.id}.npy", each.id) for each in samples()],
+            dataset="stub.json",
+            samples=tuple(PlannedSample(each.id, "test", "What?", f"{each.id}.npy", each.id) for each in samples()),
             limits={},
         )
     )

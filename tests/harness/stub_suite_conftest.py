@@ -19,8 +19,7 @@ import pytest
 from harness.measuring import clock, device_rates, memory, reference_work
 from harness.measuring.model_slot import ModelSlot, recorded_loaders
 from harness.measuring.stopping import StopRequestedError, stop_if_asked
-from harness.records.lines import MachineRecord, PlannedSample
-from harness.session.session import Plan
+from harness.records.lines import MachineRecord, Plan, PlannedSample
 
 SECONDS = {"load": 0.5, "preprocess": 0.25, "vision": 0.125, "prefill": 1.0, "decode": 2.0}
 # The second model takes this many times as long in every stage.
@@ -216,8 +215,8 @@ def model_slot(samples, session, set_plan):
             models=tuple(SLOWNESS),
             draft="egpt",
             targets=("videollava",),
-            dataset=Path("Stub_Dataset.json"),
-            samples=planned,
+            dataset="Stub_Dataset.json",
+            samples=tuple(planned),
             limits={name: float(bound) for name, bound in limits.items()},
         )
     )

@@ -324,6 +324,31 @@ def test_options_cannot_be_changed_after_they_were_read() -> None:
         Options().rounds = 7  # type: ignore[misc]
 
 
+def test_flags_that_name_outputs_are_ours_in_both_spellings_and_those_of_pytest() -> None:
+    ours = {"--output_json", "--output-json", "--output_dir", "--output-dir"}
+    assert options.output_flags() == ours | set(options.PYTEST_OUTPUTS)
+
+
+@pytest.mark.parametrize("flag", sorted(options.PYTEST_OUTPUTS))
+def test_pytest_knows_the_flags_that_are_said_to_be_its_own(flag: str, pytestconfig: pytest.Config) -> None:
+    known = {name for group in pytestconfig._parser._groups for each in group.options for name in each.names()}
+    assert flag in known
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--benchmark-json", "a.json"],
+        ["--output-json=a"],
+        ["--benchmark-autosave"],
+        ["--junit-xml", "a", "--output_dir=b"],
+    ],
+)
+def test_flags_are_left_out_with_their_values_and_nothing_else(words: list[str]) -> None:
+    kept = options.without_flags(["-k", "load", *words, "perf_tests", "--dtype", "float16"], options.output_flags())
+    assert kept == ["-k", "load", "perf_tests", "--dtype", "float16"]
+
+
 def test_what_changes_no_figure_is_where_files_are_and_how_figures_are_judged() -> None:
     assert set(NAMES) - set(options.figure_changing_names()) == {
         "dataset_dir",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.commands.child_session import PytestArguments, run_session
+from harness.commands.child_session import PytestArguments
 from harness.errors import RunFolderError
 
 
@@ -44,10 +44,3 @@ def test_rounds_that_were_given_stay(words: list[str]) -> None:
 def test_a_second_session_leaves_the_files_of_the_first_alone() -> None:
     words = ["perf_tests", "--benchmark-json", "mine.json", "--output_json=mine", "--benchmark-autosave", "-k", "load"]
     assert PytestArguments.parse(words).without_other_outputs().words == ("perf_tests", "-k", "load")
-
-
-def test_a_session_gives_its_status_and_its_words_to_the_log(tmp_path: Path) -> None:
-    code = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(7)"
-    with (tmp_path / "log").open("wb") as log:
-        assert run_session([sys.executable, "-c", code], log) == 7
-    assert set((tmp_path / "log").read_text().split()) == {"out", "err"}

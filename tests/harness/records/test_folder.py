@@ -9,6 +9,7 @@ import pytest
 
 from harness.errors import RunFolderError
 from harness.records.folder import LATEST, RESULTS, make_folder, planned_folder, point_latest_to, write_whole
+from harness.records.journal import FILE_NAME, Journal
 
 
 def names_in(folder: Path) -> list[str]:
@@ -59,10 +60,18 @@ def test_new_file_is_complete_on_disk_before_it_takes_the_name(tmp_path: Path, m
     assert seen == [(b"old", len(b"new file"))]
 
 
-def test_others_may_read_what_was_written(tmp_path: Path) -> None:
-    path = tmp_path / "run.json"
-    write_whole(path, b"{}")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_the_umask_says_who_may_read_and_write_the_files(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_whole(tmp_path / "run.json", b"{}")
+        Journal(tmp_path / FILE_NAME).close()
+    finally:
+        os.umask(before)
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {
+        "run.json": mode,
+        FILE_NAME: mode,
+    }
 
 
 def test_a_file_where_a_folder_should_be_is_an_error_that_names_the_path(tmp_path: Path) -> None:

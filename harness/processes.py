@@ -1,0 +1,69 @@
+"""Other programs: git, and pytest sessions in processes of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from harness.errors import RevisionError
+
+# Set by git inside a hook: they tie every git command to one checkout and index.
+GIT_TIES = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"}
+# A large checkout on a slow disk takes minutes; a git that waits for something else would wait for ever.
+GIT_TIMEOUT_S = 600.0
+
+
+def git(
+    folder: Path, *arguments: str, variables: Mapping[str, str] | None = None, timeout_s: float = GIT_TIMEOUT_S
+) -> str:
+    """Return git's output for `folder`, whatever checkout a surrounding hook works on.
+
+    Raises RevisionError where git is not installed, fails, or takes longer than `timeout_s`.
+    """
+    command = ["git", "-C", str(folder), *arguments]
+    environment = environment_without_git_ties() | dict(variables or {})
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, env=environment, timeout=timeout_s)  # noqa: S603
+    except OSError as error:
+        raise RevisionError(f"git cannot be run ({error.strerror}); it lays the compared revisions out") from error
+    except subprocess.TimeoutExpired as error:
+        raise RevisionError(f"git {arguments[0]} took longer than {timeout_s:g} s in {folder}") from error
+    if done.returncode:
+        raise RevisionError(f"git {arguments[0]} failed in {folder}: {os.fsdecode(done.stderr).strip()}")
+    return os.fsdecode(done.stdout).strip()
+
+
+def environment_without_git_ties() -> dict[str, str]:
+    """Return this process's environment without the variables that tie git to one checkout."""
+    return {name: value for name, value in os.environ.items() if name not in GIT_TIES}
+
+
+def run_to_end(command: Sequence[str], *, log: Path | None = None, folder: Path | None = None) -> int:
+    """Run a command and return its exit status, negative for a signal; where we are interrupted, it is killed.
+
+    With `log` its output goes into that file, nothing is read from the terminal, and what it started is killed too.
+    """
+    sys.stdout.flush()
+    with contextlib.ExitStack() as stack:
+        output = stack.enter_context(log.open("wb")) if log else None
+        process = subprocess.Popen(  # noqa: S603
+            list(command),
+            cwd=folder,
+            env=environment_without_git_ties(),
+            stdin=subprocess.DEVNULL if log else None,
+            stdout=output,
+            stderr=subprocess.STDOUT if log else None,
+            start_new_session=log is not None,
+        )
+        try:
+            return process.wait()
+        finally:
+            if process.poll() is None:
+                # A session loses nothing by it: its journal has every line already.
+                os.killpg(process.pid, signal.SIGKILL) if log else process.kill()
+                process.wait()
