@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.forked import end_servers
+
 # A machine that is busy with another process takes longer now and then, which is no failure.
 settings.register_profile("whatever time it takes", deadline=None)
 settings.load_profile("whatever time it takes")
@@ -22,6 +24,11 @@ def pytest_sessionstart() -> None:
     """
     for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
         del os.environ[name]
+
+
+def pytest_sessionfinish() -> None:
+    """Leave no process behind."""
+    end_servers()
 
 
 @pytest.fixture(autouse=True)

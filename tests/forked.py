@@ -6,6 +6,7 @@ the time that imports take, most of what a short run costs.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import runpy
@@ -15,17 +16,25 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
+from _pytest.config import default_plugins
+
 from tests import ROOT
 
+# What pytest and a suite need; not plugins by their names, which pytest wants to import itself.
+IMPORTED = (
+    *(f"_pytest.{name}" for name in default_plugins),
+    *("pytest_benchmark.fixture", "pytest_benchmark.session", "harness.session.recorder", "harness.report.terminal"),
+)
 TIMEOUT_S = 300
+_servers: dict[tuple[str, ...], subprocess.Popen[str]] = {}
 
 
 def run_python(
-    words: Sequence[str], folder: Path, variables: Mapping[str, str], imported: tuple[str, ...]
+    words: Sequence[str], folder: Path, variables: Mapping[str, str], imported: tuple[str, ...] = IMPORTED
 ) -> subprocess.CompletedProcess[str]:
     """Run `python -m WORDS` in `folder` with these environment variables, where the modules `imported` are loaded."""
     server = _server(imported)
@@ -44,11 +53,21 @@ def run_python(
     return subprocess.CompletedProcess(["python", "-m", *words], status, stdout, stderr)
 
 
-@cache
+def end_servers() -> None:
+    """End the processes that were forked from, and wait for them: what they cost is then counted as this one's."""
+    while _servers:
+        _, server = _servers.popitem()
+        server.communicate()
+
+
 def _server(imported: tuple[str, ...]) -> subprocess.Popen[str]:
-    """The process to fork from; it ends with this one, whose requests it reads."""
-    command = [sys.executable, "-m", "tests.forked", *imported]
-    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    """The process to fork from, started with the first request."""
+    if imported not in _servers:
+        command = [sys.executable, "-m", "tests.forked", *imported]
+        _servers[imported] = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+    return _servers[imported]
 
 
 def _serve() -> None:
@@ -82,4 +101,7 @@ def _become(words: list[str], folder: str, variables: dict[str, str], pipes: lis
 if __name__ == "__main__":
     for module in sys.argv[1:]:
         import_module(module)
+    # Else each process would look through all of it, and have its own copy made, to find nothing to collect.
+    gc.collect()
+    gc.freeze()
     _serve()

@@ -3,8 +3,6 @@
 import json
 import os
 
-from _pytest.config import default_plugins
-
 from harness.records.journal import read_journal
 from tests import ROOT
 from tests.forked import run_python
@@ -14,11 +12,6 @@ HERE = ROOT / "tests" / "harness"
 
 # Only the plugin that is needed: the others take most of the time of such a small run.
 PLUGINS = ("-p", "pytest_benchmark.plugin")
-# All but plugins, which pytest wants to import itself.
-IMPORTED = (
-    *(f"_pytest.{name}" for name in default_plugins),
-    *("pytest_benchmark.fixture", "pytest_benchmark.session", "harness.session.recorder", "harness.report.terminal"),
-)
 
 
 class StubSuite:
@@ -47,7 +40,7 @@ class StubSuite:
     def python(self, *words, **environment):
         """Run `python -m` with these words."""
         variables = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)} | environment
-        return run_python(words, self.folder, variables, IMPORTED)
+        return run_python(words, self.folder, variables)
 
     def record(self, output="out"):
         return read_journal(self.folder / output / "journal.jsonl")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +13,24 @@ import pytest
 from fixtures.scenes.embedded import EmbeddedSpec, ensure_embedded
 from harness.records.journal import read_journal
 from tests import ROOT
+from tests.forked import IMPORTED, run_python
 
 SMALL = "2:160x120:1"
 PLUGINS = ("-p", "pytest_benchmark.plugin", "-p", "no:cacheprovider")
+LIBRARIES = (
+    *("fixtures.model_sets.loading", "fixtures.speculation.pair", "perf_tests.suite_options", "safetensors.torch"),
+    *(f"transformers.models.{name}" for name in ("clip.modeling_clip", "llama.modeling_llama")),
+    *(f"transformers.models.{name}.modeling_{name}" for name in ("auto", "llava", "video_llava")),
+    *(f"transformers.models.auto.{name}_auto" for name in ("image_processing", "tokenization")),
+)
 # Short answers and one round: what is looked at is what comes out, not how long it took.
 QUICK = ("--embedded", SMALL, "--rounds=1", "--max_new_tokens=12", "--fixed-tokens=4")
+
+
+def run_with_libraries(words, folder, **environment):
+    """Run `python -m` with these words, where torch and transformers are imported already."""
+    variables = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | environment
+    return run_python(words, folder, variables, (*IMPORTED, *LIBRARIES))
 
 
 @dataclass(frozen=True)
@@ -30,18 +41,10 @@ class Suite:
     output: Path
     limits: Path  # none: the project's own are for samples of full size and answers of natural length
 
-    def command(self, *arguments):
-        quick = (*QUICK, "--limits", str(self.limits))
-        return [sys.executable, "-m", "pytest", "perf_tests", *PLUGINS, *quick, *arguments]
-
-    def environment(self):
-        return os.environ | {"XDG_CACHE_HOME": str(self.cache), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-
     def run(self, *arguments):
-        return subprocess.run(
-            self.command("--output-dir", str(self.output), *arguments),
-            cwd=ROOT, env=self.environment(), capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
+        quick = (*QUICK, f"--limits={self.limits}", f"--output-dir={self.output}")
+        words = ("pytest", "perf_tests", *PLUGINS, *quick, *arguments)
+        return run_with_libraries(words, ROOT, XDG_CACHE_HOME=str(self.cache))
 
     def record(self):
         return read_journal(self.output / "journal.jsonl")

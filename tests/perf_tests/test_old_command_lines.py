@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests import ROOT
-from tests.perf_tests.conftest import PLUGINS
+from tests.perf_tests.conftest import PLUGINS, run_with_libraries
 
 DOCUMENT = (ROOT / "docs" / "from_the_old_script.md").read_text(encoding="utf-8")
 ROWS = [re.findall(r"`([^`]+)`", line) for line in DOCUMENT.splitlines() if line.startswith("| `")]
@@ -31,11 +29,7 @@ def run(folder: Path, dataset: Path, command: str, *more: str) -> subprocess.Com
     for written, real in {**STANDS_FOR, "/data/dsec": str(dataset)}.items():
         command = command.replace(written, real)
     words = shlex.split(command.removeprefix("python -m ").replace("perf_tests", str(ROOT / "perf_tests")))
-    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, "-m", *words, *more],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+    return run_with_libraries([*words, *more], folder, PYTHONPATH=str(ROOT))
 
 
 def test_the_table_has_what_it_promises() -> None:

@@ -1,17 +1,15 @@
 """The suite from the command that a user types to the files that come out."""
 
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
 
 from fixtures.model_sets.tiny import write_tiny_checkpoint
+from harness.__main__ import main
 from harness.figures.speculation import speculation_figures
 from harness.gates.gate import Baseline, judge_session
 from harness.records.fingerprint import fingerprint
-from tests import ROOT
 from tests.perf_tests.conftest import Suite
 
 WHOLE = ("test_whole_pipeline", "test_whole_pipeline_fixed")
@@ -286,6 +284,5 @@ def test_a_kill_in_the_middle_of_the_whole_pass_loses_no_finished_sample(suite, 
     finished = [each.sample for each in suite.record().passes]
     assert len(finished) == 1
     assert suite.record().end is None
-    merge = [sys.executable, "-m", "harness", "merge", str(suite.output)]
-    assert subprocess.run(merge, cwd=ROOT, capture_output=True, timeout=60, check=False).returncode == 0
+    assert main(["merge", str(suite.output)]) == 0
     assert {record["id"] for record in suite.legacy() if "egpt_time" in record} == set(finished)
