@@ -29,9 +29,9 @@ class Costs(msgspec.Struct, frozen=True):
     v: dict[int, float]
 
     @property
-    def gammas(self) -> range:
+    def gammas(self) -> list[int]:
         """The lengths of a proposal whose verification was measured."""
-        return range(1, max(self.v))
+        return [count - 1 for count in self.v if count > 1]
 
     def round(self, drafted: int) -> float:
         """Return what a round of so many proposed tokens costs."""
@@ -53,7 +53,7 @@ def predicted_speedup(rounds: Sequence[RoundLog], costs: Costs) -> float | None:
 
     That is tau / (gamma c + v), for each round with the number of tokens that it really proposed.
     """
-    if not rounds or max(each.drafted for each in rounds) + 1 > max(costs.v):
+    if not rounds or any(each.drafted + 1 not in costs.v for each in rounds):
         return None
     return sum(each.emitted for each in rounds) / math.fsum(costs.round(each.drafted) for each in rounds)
 

@@ -6,14 +6,12 @@ seconds, memory is MiB. `{key}_stage3_time` is vision + prefill + decode, as eve
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from harness.errors import ResultFileError
+from harness.figures.agreement import Agreement
 from harness.figures.stages import (
     MIB,
     comparisons,
@@ -23,25 +21,16 @@ from harness.figures.stages import (
     peak_bytes,
     seconds_by_sample,
 )
-from harness.legacy.speculation import speculation_keys
-from harness.records.json_files import read_json
+from harness.legacy.reading import DRAFT, Record
 from harness.records.lines import Failure, PassRecord, PlannedSample, RunRecord
+from harness.records.speculation import SpeculationRecord
 from harness.stages import LEGACY_STAGES, STAGES
-
-# Which media field of the dataset stands before which model's keys.
-MEDIA_FIELD = {"egpt": "event_data"}
-TARGET_MEDIA_FIELD = "video_data"
-# What old files call a model: some its text alone, some its times as well.
-OLD_KEYS = {"llava-1.5-7b-hf": "llava"}
-_NUMERIC = re.compile(r".*_(time|mb|rate)$")
-
-Record = dict[str, Any]
 
 
 def legacy_records(run: RunRecord) -> list[Record]:
     """Return the records of every planned sample of which anything is known, in the dataset's order."""
     per_model = {model: _answers(run, model) for model in run.header.models}
-    agreements, speculation = _agreement_keys(run), speculation_keys(run)
+    agreements, speculation = _agreement_keys(run), _speculation_keys(run)
     records = []
     for sample in run.header.samples:
         known = {model: answers[sample.id] for model, answers in per_model.items() if sample.id in answers}
@@ -62,15 +51,6 @@ def legacy_file_name(run: RunRecord, count: int) -> str:
 def encode_legacy(records: list[Record]) -> bytes:
     """Return the file's bytes: UTF-8, indented by two."""
     return msgspec.json.format(msgspec.json.encode(records), indent=2) + b"\n"
-
-
-def read_legacy(path: Path) -> list[Record]:
-    """Return the records of a result file, of ours or of the old script, with old names put right.
-
-    Raises ResultFileError naming the file, the record and the field.
-    """
-    records = read_json(path, list[dict[str, Any]], "a legacy result file, a JSON list of records")
-    return [_checked(path, number, record) for number, record in enumerate(records)]
 
 
 def _answers(run: RunRecord, model: str) -> dict[str, Record]:
@@ -126,8 +106,8 @@ def _record(run: RunRecord, sample: PlannedSample, known: dict[str, Record], of_
         "benchmark_datetime": run.header.started_at,
     }
     for model, keys in known.items():
-        field = MEDIA_FIELD.get(model, TARGET_MEDIA_FIELD)
-        record[field] = sample.event_data if field == "event_data" else sample.video_data
+        # The media fields stand before their model's keys, as in the old script's files.
+        record |= {"event_data": sample.event_data} if model == DRAFT else {"video_data": sample.video_data}
         record.update({f"{model}{suffix}": value for suffix, value in keys.items()})
     return record | of_pairs
 
@@ -138,13 +118,7 @@ def _agreement_keys(run: RunRecord) -> dict[str, Record]:
         if comparison.engine != run.header.engines[0]:
             continue
         for sample, agreement in comparison.agreements.items():
-            found.setdefault(sample, {}).update(
-                {
-                    f"{comparison.target}_acceptance_rate": agreement.rate,
-                    f"{comparison.target}_acceptance_matched": agreement.matched,
-                    f"{comparison.target}_acceptance_compared": agreement.compared,
-                }
-            )
+            found.setdefault(sample, {}).update(_acceptance(comparison.target, agreement))
     return found
 
 
@@ -160,19 +134,42 @@ def _memory_keys(run: RunRecord) -> Record:
     return keys
 
 
-def _checked(path: Path, number: int, record: Record) -> Record:
-    if not isinstance(record.get("id"), str):
-        raise ResultFileError(f"{path}: record {number} has no 'id' that is a text; every record of a result has one")
-    for name, value in record.items():
-        if _NUMERIC.match(name) and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise ResultFileError(
-                f"{path}: record {number} ({record['id']!r}): {name!r} must be a number, not {value!r}"
-            )
-    return {_present_name(name): value for name, value in record.items()}
+def _speculation_keys(run: RunRecord) -> dict[str, Record]:
+    """Return the keys of speculative decoding, which the old file did not have: `{target}_spec_*`."""
+    engine = run.header.engines[0]
+    found: dict[str, Record] = {}
+    for record in (each for each in run.agreements if each.engine == engine):
+        own = record.agrees["own"][1:]  # the first place is the target's own and never proposed
+        keys = _acceptance(f"{record.target}_spec", Agreement(sum(own), len(own)))
+        found.setdefault(record.sample, {}).update(keys)
+    for request in (each for each in run.speculations if each.engine == engine):
+        found.setdefault(request.sample, {}).update(_request_keys(request))
+    return found
 
 
-def _present_name(name: str) -> str:
-    for old, key in OLD_KEYS.items():
-        if name == old or name.startswith(f"{old}_"):
-            return key + name.removeprefix(old)
-    return name
+def _acceptance(prefix: str, agreement: Agreement) -> Record:
+    return {
+        f"{prefix}_acceptance_rate": agreement.rate,
+        f"{prefix}_acceptance_matched": agreement.matched,
+        f"{prefix}_acceptance_compared": agreement.compared,
+    }
+
+
+def _request_keys(record: SpeculationRecord) -> Record:
+    prefix = f"{record.target}_spec"
+    keys: Record = {
+        f"{prefix}_gamma": record.gamma,
+        f"{prefix}_rounds": len(record.rounds),
+        f"{prefix}_drafted": sum(each.drafted for each in record.rounds),
+        f"{prefix}_accepted": sum(each.accepted for each in record.rounds),
+        f"{prefix}_emitted": sum(each.emitted for each in record.rounds),
+        f"{prefix}_identical": record.identical,
+        f"{prefix}_time": record.pair_s,
+        f"{prefix}_alone_time": record.alone_s,
+        f"{prefix}_decode_time": record.loop_s,
+        f"{prefix}_alone_decode_time": record.alone_decode_s,
+    }
+    if record.first_pair_s is not None and record.first_alone_s is not None:
+        keys[f"{prefix}_first_token_time"] = record.first_pair_s
+        keys[f"{prefix}_alone_first_token_time"] = record.first_alone_s
+    return keys

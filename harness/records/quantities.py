@@ -7,8 +7,8 @@ from typing import Annotated
 
 import msgspec
 
-# Checked when a file is read, not when a record is made. The largest are those of thirty years, and of a pebibyte.
-Seconds = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+# Checked when a file is read, not when a record is made. From a picosecond to thirty years, and up to a pebibyte.
+Seconds = Annotated[float, msgspec.Meta(ge=1e-12, le=1e9)]
 SecondsOrNone = Annotated[float, msgspec.Meta(ge=0, le=1e9)]  # a clock that was moved by hand may have stood still
 Bytes = Annotated[int, msgspec.Meta(ge=0, le=2**50)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**31)]

@@ -21,10 +21,13 @@ from harness.figures.metrics import Metric
 from harness.gates.baselines import store
 from harness.gates.gatekeeper import Gatekeeper
 from harness.gates.limits import Vocabulary, judge, load_limits
-from harness.legacy.writing import encode_legacy, legacy_records, read_legacy
+from harness.legacy.writing import encode_legacy, legacy_records
 from harness.records.journal import FILE_NAME
 from harness.records.lines import ReferenceWorkRecord, RunRecord
 from harness.records.sessions import BENCHMARK_FILE_NAME
+from harness.report.content import report_of
+from harness.report.markdown import text
+from harness.report.result_files import read_result
 from harness.report.terminal import summary
 from tests.harness.made_runs import STARTED_AT, full_run, side_by_side
 
@@ -122,6 +125,8 @@ def make_legacy(folder: Path) -> list[Path]:
     """Result files of ours, of the old script, and of two later ones."""
     draft, target = [5, 6, 7, 8, 9], [5, 6, 1, 8, 4, 3]
     old = {"id": "a", "egpt": "t", "egpt_time": 1.5, "llava-1.5-7b-hf": "t", "llava_token_ids": target}
+    old |= {f"{model}_stage{stage}_time": stage / 2 for model in ("egpt", "llava") for stage in (1, 2, 3)}
+    old |= {"egpt_memory_inference_mb": 14000.5}
     files = {
         "ours.json": _answering(json.loads(encode_legacy(legacy_records(full_run()))), draft, target),
         "old.json": [old | {"egpt_token_ids": draft}, old | {"id": "b", "egpt_token_ids": target}],
@@ -145,12 +150,13 @@ def _answering(records: list[dict[str, Any]], draft: list[int], target: list[int
 
 
 def read_legacy_results(folder: Path) -> Iterator[Exception]:
-    """`python -m harness acceptance` of each file, and the plain reader of those that are lists."""
+    """`python -m harness acceptance` of each file, and what `report` says of it."""
     for path in sorted(folder.glob("*.json")):
         try:
             replay_file(path, 5)
-            if path.name in {"ours.json", "old.json"}:
-                read_legacy(path)
+            run = read_result(path)
+            if run:
+                text(report_of(run, path.stem))
         except HarnessError as error:
             yield error
 

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from harness.__main__ import main
-from harness.legacy.writing import read_legacy
+from harness.legacy.reading import read_legacy
 from harness.records.lines import AttemptRecord, EndRecord, JournalLine, OutcomeRecord, PassRecord
 from tests import ROOT
 from tests.harness.made_runs import ENVIRONMENT, STARTED_AT, failed_pass, header, whole_pass

@@ -51,6 +51,14 @@ def test_beyond_what_was_measured_nothing_is_predicted() -> None:
     assert predicted_speedup([], costs(0.1)) is None
 
 
+def test_a_length_between_others_that_was_not_measured_is_left_out() -> None:
+    gap = Costs(step_s=1.0, c=0.1, v={1: 1.0, 2: 1.0, 4: 1.0})
+    assert gap.gammas == [1, 3]
+    assert predicted_speedup(log((2, 2)), gap) is None
+    assert best_gamma([[True] * 40], gap) == (3, pytest.approx(speedup_at(3, [[True] * 40], gap)))
+    assert least_break_even(gap) is not None
+
+
 def test_rounds_follow_from_where_the_draft_agrees() -> None:
     # The target's own first token, then: three right, one wrong, one right, and the end is wrong.
     found = simulated_rounds([False, True, True, True, False, True, False], gamma=2)

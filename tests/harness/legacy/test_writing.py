@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import ResultFileError
 from harness.figures.stages import comparisons, passes
-from harness.legacy.writing import encode_legacy, legacy_file_name, legacy_records, read_legacy
+from harness.legacy.reading import read_legacy
+from harness.legacy.writing import encode_legacy, legacy_file_name, legacy_records
 from harness.records.lines import Failure, PassRecord, RunRecord
 from harness.records.quantities import MemoryPeak
 from tests.harness.made_runs import (
@@ -337,60 +337,6 @@ def test_every_text_survives_and_the_file_is_utf_8_indented_by_two(tmp_path: Pat
 def test_file_is_named_by_dataset_number_of_records_and_start() -> None:
     name = legacy_file_name(full_run(), 600)
     assert name == "EventGPT_Instruction_Subset_results_n600_20260304_050607.json"
-
-
-def old_file(folder: Path, content: object) -> Path:
-    path = folder / "old.json"
-    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-    return path
-
-
-def test_old_text_under_the_models_long_name_is_found_under_its_key(tmp_path: Path) -> None:
-    path = old_file(tmp_path, [{"id": "s1", "llava-1.5-7b-hf": "a road", "llava_time": 2.5}])
-    assert read_legacy(path) == [{"id": "s1", "llava": "a road", "llava_time": 2.5}]
-
-
-def test_old_times_under_the_models_long_name_are_found_under_its_key(tmp_path: Path) -> None:
-    path = old_file(tmp_path, [{"id": "s1", "llava-1.5-7b-hf_stage1_time": 2.5, "llava-1.5-7b_time": 1}])
-    assert read_legacy(path) == [{"id": "s1", "llava_stage1_time": 2.5, "llava-1.5-7b_time": 1}]
-
-
-def test_keys_that_are_not_known_are_kept(tmp_path: Path) -> None:
-    record = {"id": "s1", "from_the_future": {"a": [1]}, "note": None, "egpt_time": 3}
-    assert read_legacy(old_file(tmp_path, [record])) == [record]
-    assert read_legacy(old_file(tmp_path, [])) == []
-
-
-@pytest.mark.parametrize("content", ["", "{}", "[1]", "[[]]", "null", '[{"id": "s1"}', "not json", '[{"id": NaN}]'])
-def test_a_file_that_is_no_list_of_records_is_named(content: str, tmp_path: Path) -> None:
-    with pytest.raises(ResultFileError, match=r"old\.json: is not a legacy result file, a JSON list of records: "):
-        read_legacy(old_file(tmp_path, content))
-
-
-def test_bytes_that_are_no_utf_8_are_named_and_so_is_a_missing_file(tmp_path: Path) -> None:
-    path = tmp_path / "old.json"
-    path.write_bytes(b'[{"id": "\xff"}]')
-    with pytest.raises(ResultFileError, match=r"old\.json: is not a legacy result file"):
-        read_legacy(path)
-    with pytest.raises(ResultFileError, match=r"gone\.json: cannot be read \(No such file"):
-        read_legacy(tmp_path / "gone.json")
-
-
-@pytest.mark.parametrize("record", [{}, {"id": 3}, {"id": None}])
-def test_a_record_without_an_id_is_named_by_its_place(record: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(ResultFileError, match=r"old\.json: record 1 has no 'id' that is a text"):
-        read_legacy(old_file(tmp_path, [{"id": "s1"}, record]))
-
-
-@pytest.mark.parametrize("name", ["egpt_time", "egpt_stage1_time", "llava_memory_model_mb", "llava_acceptance_rate"])
-@pytest.mark.parametrize("value", ["1.0", None, True, [1]])
-def test_a_figure_that_is_no_number_is_named_by_file_record_and_field(name: str, value: object, tmp_path: Path) -> None:
-    with pytest.raises(ResultFileError, match=rf"old\.json: record 0 \('s7'\): '{name}' must be a number, not "):
-        read_legacy(old_file(tmp_path, [{"id": "s7", name: value}]))
-
-
-def test_the_time_of_day_is_a_text_and_no_figure(tmp_path: Path) -> None:
-    assert read_legacy(old_file(tmp_path, [{"id": "s1", "benchmark_datetime": STARTED_AT}]))
 
 
 def test_whole_passes_and_records_are_the_same_samples() -> None:
