@@ -12,7 +12,8 @@ from fixtures.cache.frame_cache import FrameCache, open_frame_cache
 from fixtures.data.dataset import Dataset
 from fixtures.data.dataset_identity import dataset_identity
 from fixtures.errors import ChoiceError, DatasetError, FixtureError
-from fixtures.model_sets.loading import MODEL_KEYS, MODEL_SETS, model_dtypes, pipeline_loaders
+from fixtures.model_sets.loading import MODEL_SETS, model_dtypes, pipeline_loaders
+from fixtures.model_sets.registry import MODELS
 from fixtures.pipeline import Sample, StagedPipeline
 from fixtures.scenes.embedded import EmbeddedSpec, ensure_embedded
 from fixtures.selection import ENGINES, Selection, select
@@ -27,7 +28,7 @@ from harness.session.session import Session
 from harness.stages import Length
 from perf_tests.gpu_needs import reason_to_skip
 from perf_tests.order import in_order_of_measurement
-from perf_tests.suite_options import fixed_tokens_of, on_device_of, open_dataset, plan_of, request_of, settings_of
+from perf_tests.suite_options import on_device_of, open_dataset, plan_of, request_of
 
 SELECTION = pytest.StashKey[Selection]()
 FRAME_CACHE = pytest.StashKey[FrameCache]()
@@ -42,18 +43,19 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "gpu(memory_gb=0, devices=1): needs CUDA, so much memory, so many devices")
     config.addinivalue_line("markers", "compares_with_draft: a target's test that is judged beside the draft's figures")
     config.addinivalue_line("markers", "holds_two_models: the draft and a target at the same time")
-    config.addinivalue_line("markers", "models(*keys): only for these of the selected models")
+    config.addinivalue_line("markers", "reads(files): only for models whose stage 1 reads events, mp4 or png files")
     keep_freed_memory()
     options = config.stash[SESSION].options
     try:
-        selection = config.stash[SELECTION] = on_device_of(config.stash[SESSION].rank, select(request_of(options)))
-        config.stash[SESSION].device = selection.device
         cache = config.stash[FRAME_CACHE] = open_frame_cache(options.frame_cache, options.cache_dir, options.cache_size)
-        config.stash[LOADERS] = pipeline_loaders(settings_of(options, selection, cache), selection.models)
+        selection = on_device_of(config.stash[SESSION].rank, select(request_of(options, cache)))
+        config.stash[SELECTION] = selection
+        config.stash[SESSION].device = selection.device
+        config.stash[LOADERS] = pipeline_loaders(selection.settings, selection.models)
         config.stash[EMBEDDED] = EmbeddedSpec.parse(options.embedded or selection.embedded)
         if options.dataset_dir is not None:
             config.stash[DATASET] = open_dataset(options.dataset_dir, options)
-        vocabulary = Vocabulary(MODEL_SETS, ENGINES, MODEL_KEYS)
+        vocabulary = Vocabulary(MODEL_SETS, ENGINES, tuple(MODELS))
         limits_file = options.limits or config.rootpath / "limits.toml"
         config.stash[LIMITS] = load_limits(limits_file, vocabulary, selection.model_set, selection.engines)
     except (ChoiceError, DatasetError, LimitsError) as error:
@@ -64,9 +66,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test for every selected model, and for every engine where it takes one."""
     selection = metafunc.config.stash[SELECTION]
     if "pipeline" in metafunc.fixturenames:
-        marker = metafunc.definition.get_closest_marker("models")
-        models = [model for model in selection.models if marker is None or model in marker.args]
-        reason = f"measures {', '.join(marker.args)}, not selected" if marker else "no model was selected"
+        marker = metafunc.definition.get_closest_marker("reads")
+        models = selection.reading(*marker.args) if marker else selection.models
+        reason = f"no selected model reads {marker.args[0]} files" if marker else "no model was selected"
         metafunc.parametrize("pipeline", _or_skip(models, reason), indirect=True, scope="session")
     if "target" in metafunc.fixturenames:
         pairs = selection.targets if selection.draft else ()
@@ -123,7 +125,7 @@ def plan(
     use_threads_for(selection.model_set, selection.device)  # before the machine's own speed is read
     known_as = request.config.stash[EMBEDDED].folder_name if session.options.dataset_dir is None else None
     identity = dataset_identity(dataset, known_as)
-    dtypes = model_dtypes(settings_of(session.options, selection, request.config.stash[FRAME_CACHE]), selection.models)
+    dtypes = model_dtypes(selection.settings, selection.models)
     limits = request.config.stash[LIMITS]
     set_plan(plan_of(session.options, selection, dataset, limits=limits, identity=identity), dtypes)
 
@@ -160,11 +162,11 @@ def only_the_tested_model_is_live(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(scope="session")
-def fixed_length(session: Session, selection: Selection) -> Callable[[str], Length]:
+def fixed_length(selection: Selection) -> Callable[[str], Length]:
     """Return the exact number of tokens that a model decodes where lengths must be the same."""
 
     def length_of(model: str) -> Length:
-        return Length(fixed_tokens_of(session.options, selection, model), fixed=True)
+        return Length(selection.fixed_tokens(model), fixed=True)
 
     return length_of
 

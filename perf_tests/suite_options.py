@@ -9,6 +9,8 @@ from fixtures.cache.frame_cache import FrameCache
 from fixtures.data.dataset import Dataset
 from fixtures.engines.sampling import Sampling
 from fixtures.model_sets.loading import ModelSettings
+from fixtures.model_sets.registry import MODELS, named_checkpoints
+from fixtures.models.settings import PipelineSettings
 from fixtures.selection import RunRequest, Selection
 from fixtures.system.devices import find_device
 from harness.options import Options
@@ -16,22 +18,35 @@ from harness.records.lines import Plan, PlannedSample
 from harness.session.ranks import Rank
 
 
-def request_of(options: Options) -> RunRequest:
+def request_of(options: Options, cache: FrameCache) -> RunRequest:
+    """Raises ChoiceError where a value, or two of them together, mean nothing."""
+    given = options.as_json()
+    pipeline = PipelineSettings(
+        query=options.query,
+        max_frames=options.max_frames,
+        use_event_image=options.use_event_image,
+        video_reader=options.video_reader,
+        frame_cache=cache,
+        sampling=Sampling(temperature=options.temperature, top_p=options.top_p),
+        max_answer_tokens=options.max_new_tokens,
+    )
     return RunRequest(
         model_set=options.model_set,
         dataset_dir=options.dataset_dir,
-        checkpoints={
-            "egpt": options.eventgpt_model_path,
-            "videollava": options.video_llava_model_path,
-            "llava": options.llava_model_path,
-        },
+        checkpoints=named_checkpoints(given, options.model_path or {}),
         models=options.models,
-        use_video_llava=options.use_video_llava,
-        use_llava15=options.use_llava15,
+        targets=[key for key, entry in MODELS.items() if entry.switch and given[entry.switch]],
         first_model=options.first_model,
         device=options.device,
         engines=options.engine,
-        video_reader=options.video_reader,
+        fixed_tokens=options.fixed_tokens,
+        settings=ModelSettings(
+            dtype=options.dtype,
+            attention=options.attn,
+            processor=options.processor,
+            legacy_generation=options.legacy_generation,
+            pipeline=pipeline,
+        ),
     )
 
 
@@ -39,27 +54,7 @@ def on_device_of(rank: Rank | None, selection: Selection) -> Selection:
     """Give each rank of a node a GPU of its own, unless one was named."""
     if rank is None or selection.device != "cuda":
         return selection
-    return replace(selection, device=str(find_device(f"cuda:{rank.local}")))
-
-
-def settings_of(options: Options, selection: Selection, cache: FrameCache) -> ModelSettings:
-    return ModelSettings(
-        model_set=selection.model_set,
-        device=selection.device,
-        query=options.query,
-        max_frames=options.max_frames,
-        use_event_image=options.use_event_image,
-        video_reader=options.video_reader,
-        frame_cache=cache,
-        processor=options.processor,
-        dtype=options.dtype,
-        attention=options.attn,
-        legacy_generation=options.legacy_generation,
-        sampling=Sampling(temperature=options.temperature, top_p=options.top_p),
-        # An answer of fixed length may be the longer one: a cache must not grow in a timed pass.
-        room=max([options.max_new_tokens, *(fixed_tokens_of(options, selection, model) for model in selection.models)]),
-        checkpoints=selection.checkpoints,
-    )
+    return replace(selection, settings=replace(selection.settings, device=str(find_device(f"cuda:{rank.local}"))))
 
 
 def plan_of(
@@ -95,10 +90,6 @@ def plan_of(
         dataset_identity=identity,
         dataset_folder=str(dataset.folder.absolute()),
     )
-
-
-def fixed_tokens_of(options: Options, selection: Selection, model: str) -> int:
-    return options.fixed_tokens or selection.fixed_tokens(model)
 
 
 def open_dataset(folder: Path, options: Options) -> Dataset:

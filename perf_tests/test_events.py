@@ -27,8 +27,8 @@ PAIRS_PER_ROUND = 4  # a pair takes some hundredths of a second, and a single sa
 @pytest.fixture
 def samples_with_events(selection: Selection, stage_samples: Sequence[Sample]) -> Sequence[Sample]:
     """Those of the stage tests; skips, in words, where the run has no use for events or the dataset lacks them."""
-    if "egpt" not in selection.models:
-        pytest.skip("of the models, only egpt looks at events, and it was not selected")
+    if not selection.reading("events"):
+        pytest.skip("no selected model looks at events")
     _skip_without(event_file, stage_samples)
     return stage_samples
 

@@ -20,7 +20,7 @@ PAIRS_PER_ROUND = 4  # a pair takes some hundredths of a second, and a single cl
 
 
 @pytest.mark.stage("frame cache")
-@pytest.mark.models("videollava")
+@pytest.mark.reads("mp4")
 @pytest.mark.parametrize("mode", [name for name in FRAME_CACHES if name != "off"])
 def test_frame_cache(
     pipeline: StagedPipeline,

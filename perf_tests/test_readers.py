@@ -28,8 +28,8 @@ def test_read_mp4(
     reader: str, stage_samples: Sequence[Sample], selection: Selection, session: Session, recorder: Recorder
 ) -> None:
     """The first sound clip; frames that are not those of the reference, bit by bit, fail the test."""
-    if "videollava" not in selection.models:
-        pytest.skip("of the models, only videollava reads MP4 files, and it was not selected")
+    if not selection.reading("mp4"):
+        pytest.skip("no selected model reads MP4 files")
     reason = missing() if reader == "torchcodec" else None
     if reason:
         pytest.skip(reason)

@@ -26,7 +26,7 @@ def test_load(pipeline: StagedPipeline, stage_samples: Sequence[Sample], recorde
 
 @pytest.mark.stage("load")
 @pytest.mark.compares_with_draft
-@pytest.mark.models("videollava")
+@pytest.mark.reads("mp4")
 def test_load_legacy_reader(
     pipeline: StagedPipeline, stage_samples: Sequence[Sample], recorder: Recorder, session: Session
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fixtures.cache.frame_cache import FrameCache
 from fixtures.selection import Selection, select
 from harness.session.plugin import SESSION
 from perf_tests.gpu_needs import reason_to_skip
@@ -17,7 +18,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip what cannot run on this machine, with the reason in words."""
-    chosen = select(request_of(config.stash[SESSION].options))
+    chosen = select(request_of(config.stash[SESSION].options, FrameCache()))
     for item in items:
         reason = reason_to_skip(item, chosen)
         if reason:
@@ -27,4 +28,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def selection(request: pytest.FixtureRequest) -> Selection:
     """Return what runs."""
-    return select(request_of(request.config.stash[SESSION].options))
+    return select(request_of(request.config.stash[SESSION].options, FrameCache()))

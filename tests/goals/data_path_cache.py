@@ -15,6 +15,7 @@ from fixtures.cache.clip_files import load_clip, mp4_clip
 from fixtures.cache.frame_cache import open_frame_cache
 from fixtures.data.dataset import JSON_NAME, Dataset
 from fixtures.model_sets.loading import ModelSettings, pipeline_loaders
+from fixtures.models.settings import PipelineSettings
 from fixtures.models.staged import StagedBase
 from fixtures.pipeline import Sample, StagedPipeline
 from fixtures.preparing.cache_jobs import CacheRequest
@@ -68,7 +69,7 @@ def _frame_rows(sample: Sample, folder: Path) -> list[GoalRow]:
 def _pixel_rows(sample: Sample, folder: Path) -> list[GoalRow]:
     cache = open_frame_cache("pixels", folder, None)
     plain = _videollava(ModelSettings())
-    pipeline = _videollava(ModelSettings(frame_cache=cache))
+    pipeline = _videollava(ModelSettings(pipeline=PipelineSettings(frame_cache=cache)))
     old = _videollava(ModelSettings(processor="pil"))
 
     def by_cache() -> torch.Tensor:

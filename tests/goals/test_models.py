@@ -15,7 +15,7 @@ from typing import cast
 import pytest
 
 from fixtures.model_sets.loading import ModelSettings, pipeline_loaders
-from fixtures.model_sets.registry import MODEL_KEYS
+from fixtures.model_sets.registry import MODELS
 from fixtures.models.staged import StagedBase
 from fixtures.system.devices import use_threads_for
 from fixtures.training.evaluation import HELD_OUT_SEED, Captioning, check_captions
@@ -52,8 +52,8 @@ def test_full_models_stage_by_stage(table: GoalTable, tmp_path: Path) -> None:
 def test_tiny_models_name_what_is_there(table: GoalTable) -> None:
     """Captions of scenes that no model was trained on, and of the scene after each as control."""
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        captionings = list(pool.map(_captions_of_held_out_scenes, MODEL_KEYS))
-    for key, found in zip(MODEL_KEYS, captionings, strict=True):
+        captionings = list(pool.map(_captions_of_held_out_scenes, MODELS))
+    for key, found in zip(MODELS, captionings, strict=True):
         assert found.scenes == HELD_OUT_SCENES
         what = f"{key}: objects named of those present, held-out scenes"
         control = "the same, against another scene's objects"

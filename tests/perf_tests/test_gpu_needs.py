@@ -5,21 +5,23 @@ from __future__ import annotations
 import pytest
 
 from fixtures.cache.frame_cache import FrameCache
-from fixtures.selection import FIXED_TOKENS, RunRequest, select
+from fixtures.model_sets.registry import MODELS
+from fixtures.selection import select
 from harness.options import Options
 from perf_tests import suite_options
 
-LONGEST = max(FIXED_TOKENS.values())
+LONGEST = max(entry.fixed_tokens for entry in MODELS.values())
 
 
 @pytest.mark.parametrize(
     ("options", "room"),
     [
-        (Options(), 512),
-        (Options(max_new_tokens=12), LONGEST),
-        (Options(fixed_tokens=700), 700),
-        (Options(fixed_tokens=700, max_new_tokens=900), 900),
+        (Options(model_set="full"), 512),
+        (Options(model_set="full", max_new_tokens=12), LONGEST),
+        (Options(model_set="full", fixed_tokens=700), 700),
+        (Options(model_set="full", fixed_tokens=700, max_new_tokens=900), 900),
     ],
 )
 def test_room_is_for_the_longer_of_natural_and_fixed_answers(options: Options, room: int) -> None:
-    assert suite_options.settings_of(options, select(RunRequest(model_set="full")), FrameCache()).room == room
+    chosen = select(suite_options.request_of(options, FrameCache()))
+    assert chosen.settings.pipeline.max_answer_tokens == room

@@ -2,13 +2,14 @@
 
 import pytest
 
-from fixtures.model_sets.loading import MODEL_KEYS, MODEL_SETS
+from fixtures.model_sets.loading import MODEL_SETS
+from fixtures.model_sets.registry import MODELS
 from fixtures.selection import ENGINES
 from harness.gates.limits import Vocabulary, load_limits
 from harness.stages import STAGES
 from tests import ROOT
 
-KNOWN = Vocabulary(MODEL_SETS, ENGINES, MODEL_KEYS)
+KNOWN = Vocabulary(MODEL_SETS, ENGINES, MODELS)
 
 
 def shipped(model_set):
@@ -23,7 +24,7 @@ def test_published_speedups_are_promised_for_real_weights_alone():
     }
 
 
-@pytest.mark.parametrize("model", MODEL_KEYS)
+@pytest.mark.parametrize("model", MODELS)
 def test_every_stage_of_every_7b_model_must_leave_room_on_a_card_of_24_gb(model):
     assert all(shipped("full")[f"eager.device_memory_mib.{model}.{stage}"] == 20 * 1024 for stage in STAGES)
 

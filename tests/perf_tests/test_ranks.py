@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fixtures.errors import ChoiceError
+from fixtures.model_sets.loading import ModelSettings
 from fixtures.selection import Selection
 from harness.session.ranks import Rank
 from perf_tests import suite_options
@@ -15,7 +16,7 @@ STORE: Any = None
 
 
 def selected(device: str) -> Selection:
-    return Selection("full", ("egpt",), device, ("eager",), {})
+    return Selection(("egpt",), ("eager",), ModelSettings("full", device))
 
 
 @pytest.mark.parametrize(
