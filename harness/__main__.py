@@ -16,7 +16,6 @@ from types import ModuleType
 from harness.ab import command as ab
 from harness.commands.merge import merge_folder
 from harness.errors import HarnessError
-from harness.figures.replay import described, replay
 from harness.legacy.token_pairs import read_token_pairs
 from harness.option_values import count
 
@@ -105,8 +104,10 @@ def report(paths: Sequence[Path], output_dir: Path | None, gamma: int) -> None:
 
 def replay_file(path: Path, gamma: int) -> None:
     """Print how far the recorded answers of draft and targets agree; raise ResultFileError for what is no answer."""
-    for target, pairs in read_token_pairs(path).items():
-        sys.stdout.write(described(target, replay(pairs, gamma)) + "\n")
+    from harness.report.content import report_of_answers  # pictures and tables: the other commands do without
+    from harness.report.terminal import rendered
+
+    sys.stdout.write(rendered(report_of_answers(read_token_pairs(path), path.stem, gamma), verbosity=1))
 
 
 if __name__ == "__main__":

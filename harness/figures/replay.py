@@ -72,29 +72,6 @@ def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
     return min(len(one), len(other))
 
 
-def described(target: str, found: Replay) -> str:
-    """Return the figures as lines for people."""
-    lines = [
-        f"egpt beside {target}, {found.samples} samples (answers written independently: not speculative decoding)",
-        f"  old figure: {found.matched} of {found.compared} positions agree; {found.per_sample:.4f} (mean of the "
-        f"samples), {found.token_weighted:.4f} (all tokens)",
-        f"  agreeing from the start: {sum(found.prefixes)} tokens in all, {mean(list(map(float, found.prefixes))):.2f} "
-        f"a sample, none in {100 * mean([float(each == 0) for each in found.prefixes]):.1f} % of the samples",
-        "  first tokens that all agree, share of the samples: "
-        + ", ".join(f"{place}: {share:.3f}" for place, share in enumerate(found.survival, start=1)),
-    ]
-    if found.shuffled_per_sample is None:
-        return "\n".join([*lines, "  shuffled pairs: none, since there is one sample only"])
-    lines.append(
-        f"  shuffled pairs ({found.shuffled_pairings}): {found.shuffled_per_sample:.4f} (mean), "
-        f"{found.shuffled_token_weighted:.4f} (all tokens), {found.shuffled_prefix_mean:.2f} tokens from the start"
-    )
-    lines.append(
-        f"  true pairs beyond shuffled ones: {found.per_sample - found.shuffled_per_sample:+.4f} (mean of the samples)"
-    )
-    return "\n".join(lines)
-
-
 class TokenPair(msgspec.Struct, frozen=True):
     """Both answers to one sample, as ids."""
 

@@ -1,25 +1,23 @@
 """What a report is made of, independent of how it is shown.
 
-A `Words` is text with figures in it; a figure has the exact value beside the text that people read, so that a page can
-be checked against the record that it was made from.
+A `Text` is words with figures in them; a figure has its exact value beside the digits that people read, so that a page
+can be checked against the record that it was made from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from string import Formatter
+from typing import Literal, Protocol
 
-from harness.figures.intervals import Interval
-from harness.report.formatting import change, fraction, mebibytes, milliseconds, percent, times, with_unit
-
-NOT_SHOWN = "What these data do not show"
+CAVEATS = "What these data do not show"
 Tone = Literal["good", "bad", "doubt", "plain"]
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number: its name, its exact value in seconds, bytes, or as a plain ratio, and what is printed."""
+    """One number: its name, its exact value in seconds, bytes, or as a plain ratio, and the digits that are shown."""
 
     name: str
     value: float
@@ -27,14 +25,15 @@ class Figure:
 
 
 Part = str | Figure
-Words = tuple[Part, ...]
+Text = Part | tuple[Part, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Sentences:
-    """Sentences, one below the other."""
+    """Sentences, one below the other; `in_summary`: shown on the terminal without being asked for."""
 
-    lines: tuple[Words, ...]
+    lines: Sequence[Text]
+    in_summary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +41,15 @@ class Table:
     """Rows under named columns; the first `text_columns` are words, the others figures.
 
     `folded`: the words that stand for it until somebody unfolds it. `marked`: rows that need attention.
+    `in_summary`: shown on the terminal without being asked for.
     """
 
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Words, ...], ...]
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Text]]
     text_columns: int = 1
     folded: str = ""
     marked: frozenset[int] = frozenset()
+    in_summary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +72,12 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What was said of one sample, beside its pictures; `said`: by whom, and the words."""
+    """The answers to one sample, beside its pictures: (who, what) for each."""
 
     sample: str
     query: str
     pictures: Callable[[], tuple[Picture, ...]]
-    said: tuple[tuple[Words, str], ...]
+    answers: Sequence[tuple[Text, str]]
 
 
 Block = Sentences | Table | Chart | Answers
@@ -88,17 +89,17 @@ class Section:
 
     key: str
     title: str
-    blocks: tuple[Block, ...]
+    blocks: Sequence[Block]
     lead: str = ""
     brief: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How the run ended: one word, and why."""
+    """How the run ended: a label of one or two words, and why."""
 
     tone: Tone
-    word: str
+    label: str
     reason: str
 
 
@@ -108,82 +109,85 @@ class Tile:
 
     label: str
     figure: Figure
-    details: tuple[Words, ...]
+    details: Sequence[Text]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A whole report; `slipped`: what got worse or broke, `story`: the run in sentences, `not_shown`: what it is not.
+    """A whole report of `source`, the folder or file that it was made from.
 
-    `source`: the folder or file that it was made from.
+    `headlines`: each target in one sentence; `highlights`: what stands out; `caveats`: what the data do not show;
+    `problems`: what broke or got worse; `warnings`: what speaks against the figures; `advice`: what to do next time.
     """
 
     title: str
     source: str
-    conditions: tuple[Words, ...]
-    verdict: Verdict | None
-    slipped: tuple[Words, ...]
-    tiles: tuple[Tile, ...]
-    story: tuple[Words, ...]
-    not_shown: tuple[Words, ...]
-    sections: tuple[Section, ...]
+    conditions: Sequence[Text]
+    sections: Sequence[Section]
+    verdict: Verdict | None = None
+    problems: Sequence[Text] = ()
+    warnings: Sequence[Text] = ()
+    advice: Sequence[str] = ()
+    tiles: Sequence[Tile] = ()
+    headlines: Sequence[Text] = ()
+    highlights: Sequence[Text] = ()
+    caveats: Sequence[Text] = ()
 
 
-def words(*parts: Part | Words) -> Words:
-    """Return one run of words out of several; empty ones vanish."""
+class Bounds(Protocol):
+    """The two ends of an interval."""
+
+    @property
+    def low(self) -> float | None:
+        """The lower end."""
+
+    @property
+    def high(self) -> float | None:
+        """The upper end."""
+
+
+def name(*parts: str | None) -> str:
+    """Return the name of a figure, in the form of `harness.figures.metrics`."""
+    return ".".join(part for part in parts if part)
+
+
+def figure(digits: Callable[[float], str], value: float, *names: str | None) -> Figure:
+    """Return a figure shown in one of the forms of `harness.report.formatting`."""
+    return Figure(name(*names), value, digits(value))
+
+
+def ends(interval: Bounds | None, digits: Callable[[float], str], *names: str | None) -> Text:
+    """Return the two ends of an interval; an empty text where it has none."""
+    if interval is None or interval.low is None or interval.high is None:
+        return ""
+    low, high = (figure(digits, end, *names, which) for end, which in ((interval.low, "low"), (interval.high, "high")))
+    return low, " to ", high
+
+
+def text(template: str, **places: Text) -> Text:
+    """Return a template with texts and figures in its named places.
+
+    Whatever comes from outside goes into a place and never into the template: it may hold braces.
+    """
     found: list[Part] = []
-    for part in parts:
-        found.extend([part] if isinstance(part, str | Figure) else part)
+    for words, place, _, _ in Formatter().parse(template):
+        found += [words, *parts(places[place] if place else "")]
     return tuple(part for part in found if part != "")
 
 
-def seconds(name: str, value: float) -> Figure:
-    """A time, printed in milliseconds without the unit."""
-    return Figure(name, value, milliseconds(value))
+def parts(of: Text) -> tuple[Part, ...]:
+    """Return the words and figures of a text, in order."""
+    return of if isinstance(of, tuple) else (of,)
 
 
-def factor(name: str, value: float) -> Figure:
-    """How many times faster."""
-    return Figure(name, value, times(value))
+def joined(texts: Iterable[Text], separator: str) -> Text:
+    """Return several texts as one."""
+    found: list[Part] = []
+    for each in texts:
+        found += [*([separator] if found else []), *parts(each)]
+    return tuple(found)
 
 
-def share(name: str, value: float) -> Figure:
-    """A share, printed in percent without the sign."""
-    return Figure(name, value, percent(value))
-
-
-def moved(name: str, value: float) -> Figure:
-    """A relative change, printed in percent with its direction."""
-    return Figure(name, value, change(value))
-
-
-def ratio(name: str, value: float) -> Figure:
-    """A share between 0 and 1."""
-    return Figure(name, value, fraction(value))
-
-
-def size(name: str, value: float, *, unit: bool = False) -> Figure:
-    """A size in bytes, printed in MiB."""
-    return Figure(name, value, with_unit(value) if unit else mebibytes(value))
-
-
-def count(name: str, value: int) -> Figure:
-    """A number of things."""
-    return Figure(name, value, str(value))
-
-
-def between(name: str, found: Interval | None, of: Callable[[str, float], Figure]) -> Words:
-    """The two ends of an interval; nothing where there is none."""
-    if found is None:
-        return ()
-    return words(of(f"{name}.low", found.low), " to ", of(f"{name}.high", found.high))
-
-
-def significant(name: str, value: float) -> Figure:
-    """Any other number, with three digits that mean something."""
-    return Figure(name, value, f"{value:.3g}" if value < 1000 else f"{value:.0f}")
-
-
-def decimal(name: str, value: float, digits: int = 1) -> Figure:
-    """Any other number, with so many digits behind the point."""
-    return Figure(name, value, f"{value:.{digits}f}")
+def plain(of: Text) -> str:
+    """Return a text as it is read."""
+    return "".join(part.text if isinstance(part, Figure) else part for part in parts(of))

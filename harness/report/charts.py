@@ -120,24 +120,6 @@ def bars(rows: Sequence[Bar], x_label: str, *, legend: bool = True) -> str:
     return svg[0]
 
 
-def factors(steps: Sequence[tuple[str, float, float, str]], x_label: str) -> str:
-    """Factors on a logarithmic axis: (label, from, to, colour), one row each, so that lengths add up."""
-    with _axes(0.62 + 0.32 * len(steps)) as (axes, svg):
-        for place, (_, start, end, colour) in enumerate(steps):
-            axes.plot([start, end], [place, place], color=COLOURS[colour], linewidth=13, solid_capstyle="butt")
-            axes.annotate(
-                f"{end / start:.2f}x", (max(start, end), place), (5, 0), textcoords="offset points", va="center"
-            )
-        _rows(axes, [label for label, *_ in steps])
-        axes.set_xscale("log")
-        ends = [each for _, start, end, _ in steps for each in (start, end)]
-        axes.set_xlim(0.96 * min(ends), 1.25 * max(ends))
-        _plain_ticks(axes, min(ends), 1.25 * max(ends), "x")
-        axes.axvline(1, color=COLOURS["muted"], linewidth=0.8)
-        axes.set_xlabel(x_label)
-    return svg[0]
-
-
 def strips(groups: Sequence[Group], x_label: str) -> str:
     """Every value of each group as a point (x), a box over the middle half, and the median; `named` points labelled."""
     with _axes(0.62 + 0.55 * len(groups)) as (axes, svg):

@@ -6,10 +6,21 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from harness.figures.replay import TokenPair
 from harness.records.lines import RunRecord
-from harness.report.blocks import Report, Section, Words, words
-from harness.report.sections import answers, drafting, highlights, memory, roofline, speed, stage_tests, trust, warnings
-from harness.report.sections.by_machine import each_machine, sections_of_each
-from harness.report.sections.verdict import slipped, tiles, verdict
+from harness.report.blocks import Report, Section, Text
+from harness.report.sections import (
+    answers,
+    conditions,
+    drafting,
+    highlights,
+    judgement,
+    memory,
+    roofline,
+    speed,
+    stage_tests,
+    verdict,
+    warnings,
+)
+from harness.report.sections.by_machine import lines_of_each, sections_of_each
 
 
 def report_of(run: RunRecord, source: str) -> Report:
@@ -18,38 +29,32 @@ def report_of(run: RunRecord, source: str) -> Report:
         title=_title(run),
         source=source,
         conditions=_conditions(run),
-        verdict=verdict(run),
-        slipped=tuple(slipped(run)),
-        tiles=tuple(tiles(run)),
-        story=tuple(line_of(each) for part, line_of in each_machine(run) for each in highlights.story(part)),
-        not_shown=tuple(line_of(each) for part, line_of in each_machine(run) for each in highlights.unsupported(part)),
-        sections=(
-            *trust.baseline(run),
+        verdict=verdict.verdict(run),
+        problems=list(verdict.problems(run)),
+        warnings=[warning for warning, _ in warnings.warnings(run)],
+        advice=run.end.advice if run.end else (),
+        tiles=list(verdict.tiles(run)),
+        headlines=list(lines_of_each(run, highlights.headlines)),
+        highlights=list(lines_of_each(run, highlights.highlights)),
+        caveats=list(lines_of_each(run, highlights.caveats)),
+        sections=[
+            *judgement.baseline(run),
             *sections_of_each(run, _measured),
             *stage_tests.ways(run),
             *drafting.sections(run),
             *answers.sections(run),
-            *trust.failures(run),
+            *judgement.failures(run),
             *warnings.sections(run),
-            *trust.limits(run),
-            *trust.conditions(run),
-        ),
+            *judgement.limits(run),
+            *conditions.sections(run),
+        ],
     )
 
 
 def report_of_answers(pairs: Mapping[str, Sequence[TokenPair]], source: str, gamma: int) -> Report:
     """Return the report of a file that holds answers and no times."""
-    return Report(
-        title="Agreement of recorded answers",
-        source=source,
-        conditions=(words("answers without times"),),
-        verdict=None,
-        slipped=(),
-        tiles=(),
-        story=(),
-        not_shown=(),
-        sections=(drafting.agreement(pairs, gamma),),
-    )
+    title = "Agreement of recorded answers"
+    return Report(title, source, ["answers without times"], [drafting.agreement(pairs, gamma)])
 
 
 def _measured(run: RunRecord) -> Iterator[Section]:
@@ -61,20 +66,23 @@ def _measured(run: RunRecord) -> Iterator[Section]:
 
 def _title(run: RunRecord) -> str:
     if run.header.draft and run.header.targets:
-        return f"{run.header.draft} beside {' and '.join(run.header.targets)}"
+        return f"{run.header.draft} vs. {' and '.join(run.header.targets)}"
     return ", ".join(run.header.models)
 
 
-def _conditions(run: RunRecord) -> tuple[Words, ...]:
-    environment = run.header.environment
-    gpu = environment.get("gpu") or {}
-    libraries = environment.get("libraries") or {}
-    device = gpu.get("name") or environment.get("cpu")
+def _conditions(run: RunRecord) -> list[Text]:
+    header = run.header
+    known = conditions.environment(header.environment)
+    libraries = header.environment.get("libraries") or {}
+    cores = f"{known['usable cores']} usable cores" if "GPU" not in known and "usable cores" in known else ""
     found = [
-        f"model set {run.header.model_set}" if environment else "a result file of the old form, which names no machine",
-        device or "",
+        f"model set {header.model_set} on {header.device}"
+        if header.environment
+        else "a result file of the old form, which names no machine",
+        known.get("GPU") or known.get("CPU") or "",
+        cores,
         *(f"{library} {libraries[library]}" for library in ("torch", "transformers") if libraries.get(library)),
-        f"{len(run.header.samples)} samples",
-        run.header.started_at.replace("T", " ")[:16],
+        f"{len(header.samples)} samples",
+        header.started_at.replace("T", " ")[:16],
     ]
-    return tuple(words(each) for each in found if each)
+    return [each for each in found if each]

@@ -11,7 +11,7 @@ from harness.records.lines import RunRecord
 from harness.report import PAGE, TEXT
 from harness.report.blocks import Report
 from harness.report.content import report_of, report_of_answers
-from harness.report.markdown import text
+from harness.report.markdown import markdown
 from harness.report.page import page
 from harness.report.result_files import read_result
 from harness.report.several import report_of_several
@@ -45,7 +45,7 @@ def report_files(paths: Sequence[Path], output_dir: Path | None, gamma: int) -> 
 
 def _write(report: Report, page_file: Path, text_file: Path) -> None:
     write_whole(page_file, page(report).encode())
-    write_whole(text_file, text(report).encode())
+    write_whole(text_file, markdown(report).encode())
 
 
 def _title(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The printed form of figures: the one place where a unit is converted and digits are chosen."""
+"""The forms of figures: the one place where a unit is converted and digits are chosen. No form of a zero has a sign."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def milliseconds(seconds: float) -> str:
     value = 1000 * seconds
     large = abs(value)
     digits = 0 if large >= 1000 else 1 if large >= 100 else 2 if large >= 10 else 3
-    return f"{value:.{digits}f}"
+    return f"{value:z.{digits}f}"
 
 
 def times(factor: float) -> str:
@@ -22,27 +22,47 @@ def times(factor: float) -> str:
 
 def percent(share: float) -> str:
     """Return a share in percent, without the sign."""
-    return f"{100 * share:.1f}"
+    return f"{100 * share:z.1f}"
 
 
 def change(share: float) -> str:
     """Return a change in percent, with its direction."""
-    return f"{100 * share:+.1f}"
+    return f"{100 * share:+z.1f}"
 
 
 def fraction(share: float) -> str:
     """Return a share as a figure between 0 and 1."""
-    return f"{share:.3f}"
+    return f"{share:z.3f}"
 
 
 def mebibytes(size: float) -> str:
     """Return a size in MiB."""
-    return f"{size / MIB:.0f}"
+    return f"{size / MIB:z.0f}"
 
 
 def with_unit(size: float) -> str:
     """Return a size in MiB, or in GiB from 10 of them on, with the unit."""
     return f"{size / MIB / 1024:.1f} GiB" if size >= 10 * 1024 * MIB else f"{round(size / MIB)} MiB"
+
+
+def whole(number: float) -> str:
+    """Return a number of things."""
+    return f"{number:.0f}"
+
+
+def tenths(number: float) -> str:
+    """Return a number with one digit behind the point."""
+    return f"{number:z.1f}"
+
+
+def hundredths(number: float) -> str:
+    """Return a number with two digits behind the point."""
+    return f"{number:z.2f}"
+
+
+def significant(number: float) -> str:
+    """Return a number with three digits that mean something."""
+    return f"{number:z.3g}" if abs(number) < 1000 else f"{number:.0f}"
 
 
 def strip_control_characters(text: str) -> str:

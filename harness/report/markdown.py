@@ -1,11 +1,11 @@
-"""report.md: the same story in a page of text and tables, for a terminal, a pull request, or a job's summary."""
+"""report.md: the report in a page of text and tables, for a terminal, a pull request, or a job's summary."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from harness.report.blocks import NOT_SHOWN, Figure, Report, Section, Sentences, Table, Words
+from harness.report.blocks import CAVEATS, Figure, Report, Section, Sentences, Table, Text, joined, parts
 from harness.report.formatting import strip_control_characters
 
 MARKS = {"good": "✅", "bad": "❌", "doubt": "⚠️", "plain": "•"}
@@ -14,7 +14,7 @@ MAX_ROWS = 40
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#&~$@])")
 
 
-def text(report: Report) -> str:
+def markdown(report: Report) -> str:
     """Return the text; what comes from outside is escaped, so that it stays text in whatever shows Markdown."""
     return "\n".join(_lines(report)).rstrip() + "\n"
 
@@ -22,24 +22,22 @@ def text(report: Report) -> str:
 def _lines(report: Report) -> Iterator[str]:
     yield f"# {_escaped(report.title)}"
     yield ""
-    yield " · ".join([_escaped(report.source), *(_said(each) for each in report.conditions)])
+    yield " · ".join([_escaped(report.source), *map(_shown, report.conditions)])
     if report.verdict:
         yield ""
-        yield f"{MARKS[report.verdict.tone]} **{report.verdict.word}** – {_escaped(report.verdict.reason)}"
-    if report.slipped:
+        yield f"{MARKS[report.verdict.tone]} **{report.verdict.label}** – {_escaped(report.verdict.reason)}"
+    if report.warnings:
         yield ""
-        yield from (f"- {_said(line)}" for line in report.slipped)
+        yield f"{MARKS['doubt']} warnings, listed below: {len(report.warnings)}"
+    yield from _list(report.problems)
     if report.tiles:
-        rows = tuple(((tile.label,), (tile.figure,), _joined(tile.details)) for tile in report.tiles)
+        rows = [(tile.label, tile.figure, joined(tile.details, "; ")) for tile in report.tiles]
         yield from _table(Table(("figure", "", "of what"), rows, text_columns=3))
-    if report.story:
+    yield from _list([*report.headlines, *report.highlights])
+    if report.caveats:
         yield ""
-        yield from (f"- {_said(line)}" for line in report.story)
-    if report.not_shown:
-        yield ""
-        yield f"{NOT_SHOWN}:"
-        yield ""
-        yield from (f"- {_said(line)}" for line in report.not_shown)
+        yield f"{CAVEATS}:"
+        yield from _list(report.caveats)
     for section in report.sections:
         if section.brief:
             yield from _section(section)
@@ -55,34 +53,33 @@ def _section(section: Section) -> Iterator[str]:
         if isinstance(block, Sentences):
             for line in block.lines:
                 yield ""
-                yield _said(line)
+                yield _shown(line)
         elif isinstance(block, Table) and not block.folded:
             yield from _table(block)
 
 
 def _table(table: Table) -> Iterator[str]:
     yield ""
-    yield _row([_escaped(column) for column in table.columns])
-    yield _row(["---" if place < table.text_columns else "---:" for place in range(len(table.columns))])
-    yield from (_row([_said(cell) for cell in row]) for row in table.rows[:MAX_ROWS])
+    yield _row(map(_escaped, table.columns))
+    yield _row("---" if place < table.text_columns else "---:" for place in range(len(table.columns)))
+    yield from (_row(map(_shown, row)) for row in table.rows[:MAX_ROWS])
     if len(table.rows) > MAX_ROWS:
         yield ""
         yield f"… and {len(table.rows) - MAX_ROWS} more rows in report.html"
 
 
-def _row(cells: list[str]) -> str:
+def _row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _joined(lines: tuple[Words, ...]) -> Words:
-    found: list[str | Figure] = []
-    for line in lines:
-        found += (["; "] if found else []) + list(line)
-    return tuple(found)
+def _list(lines: Sequence[Text]) -> Iterator[str]:
+    if lines:
+        yield ""
+        yield from (f"- {_shown(line)}" for line in lines)
 
 
-def _said(line: Words) -> str:
-    return "".join(part.text if isinstance(part, Figure) else _escaped(part) for part in line)
+def _shown(line: Text) -> str:
+    return "".join(part.text if isinstance(part, Figure) else _escaped(part) for part in parts(line))
 
 
 def _escaped(words: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from harness.figures.stages import Comparison
+from harness.figures.stages import LEGACY_READER, Comparison
 from harness.records.lines import RunRecord
+from harness.report.blocks import name
 from harness.stages import LEGACY_STAGES, STAGES, UNDIVIDED
 
 STAGE_NUMBERS = {1: "1 load", 2: "2 preprocess", 3: "3 vision + LLM"}
@@ -27,6 +28,7 @@ def name_of_speedup(found: Comparison, stage: int | None = None) -> str:
     return name("speedup", "total" if stage is None else f"stage{stage}", found.target, found.engine)
 
 
-def name(*parts: str | None) -> str:
-    """The name of a figure, in the form of `harness.figures.metrics`."""
-    return ".".join(part for part in parts if part)
+def gated_load(run: RunRecord, target: str) -> str:
+    """What stage 1's gated speedup was measured by: the legacy reader, or the stage test as it is."""
+    by_legacy_reader = any((each.model, each.variant) == (target, LEGACY_READER) for each in run.stages)
+    return LEGACY_READER if by_legacy_reader else "stage test"

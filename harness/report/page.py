@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.report.blocks import NOT_SHOWN, Answers, Chart, Figure, Report, Sentences, Table
+from harness.report.blocks import CAVEATS, Answers, Chart, Figure, Report, Sentences, Table, parts
 from harness.report.formatting import strip_control_characters
 
 if TYPE_CHECKING:
@@ -37,5 +37,6 @@ def _template() -> Template:
     environment.tests["figure"] = lambda part: isinstance(part, Figure)
     environment.filters["kind"] = lambda block: KINDS[type(block)]
     environment.filters["exact"] = repr
-    environment.globals["not_shown"] = NOT_SHOWN
+    environment.filters["parts"] = parts
+    environment.globals["caveats"] = CAVEATS
     return environment.get_template("page.html.j2")

@@ -5,62 +5,58 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from harness.errors import ResultFileError
 from harness.figures.intervals import mean_interval, speedup_interval
 from harness.figures.passes import pass_figures
-from harness.figures.stages import Comparison, comparisons
+from harness.figures.stages import comparisons
 from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord
 from harness.report import charts
-from harness.report.blocks import (
-    Block,
-    Chart,
-    Report,
-    Section,
-    Table,
-    Words,
-    between,
-    count,
-    factor,
-    ratio,
-    seconds,
-    words,
-)
-from harness.report.naming import colour, label, name
-from harness.report.sections.highlights import unsupported
+from harness.report.blocks import Block, Chart, Report, Section, Table, Text, ends, figure, text
+from harness.report.formatting import fraction, milliseconds, times, whole
+from harness.report.naming import colour, label
+from harness.report.sections.highlights import caveats
 from harness.stages import LEGACY_STAGES
 
 _DURATION = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)(ms|s)(?![a-z0-9])")
 
 
+class Result(NamedTuple):
+    """One of the results: its name, its record, and the length of its clips in seconds, where that is known."""
+
+    title: str
+    run: RunRecord
+    clip_s: float | None
+
+    @property
+    def clips(self) -> str:
+        """The length in words."""
+        return "" if self.clip_s is None else f"{self.clip_s:g} s"
+
+
 def report_of_several(found: Sequence[tuple[Path, RunRecord | None]]) -> Report:
     """Return the report of at least two results; raise ResultFileError for one that has no times."""
+    results = []
     for path, run in found:
         if run is None:
             raise ResultFileError(f"{path}: has answers and no times; report it by itself")
-    runs = [
-        (_name(path) + (f", {machine}" if part is not run else ""), part, duration_s(path, run))
-        for path, run in found
-        if run is not None
-        for machine, part in by_machine(run).items()
-    ]
-    if all(length is not None for *_, length in runs):
-        runs.sort(key=lambda each: each[2] or 0.0)
+        for machine, part in by_machine(run).items():
+            title = _name(path) + (f", {machine}" if part is not run else "")
+            results.append(Result(title, part, duration_s(path, run)))
+    if all(each.clip_s is not None for each in results):
+        results.sort(key=lambda each: each.clip_s or 0.0)
     return Report(
-        title=f"{len(runs)} results side by side",
-        source=", ".join(title for title, *_ in runs),
-        conditions=(words("as each file has them: machines and options may differ"),),
-        verdict=None,
-        slipped=(),
-        tiles=(),
-        story=tuple(_story(runs)),
-        not_shown=tuple(words(f"{title}: ", line) for title, run, _ in runs for line in unsupported(run)),
-        sections=(*_speedups(runs), *_times(runs)),
+        title=f"{len(results)} results side by side",
+        source=", ".join(each.title for each in results),
+        conditions=["as each file has them: machines and options may differ"],
+        highlights=list(_range(results)),
+        caveats=[
+            text("{title}: {line}", title=each.title, line=line) for each in results for line in caveats(each.run)
+        ],
+        sections=[*_speedups(results), *_times(results)],
     )
-
-
-Named = tuple[str, RunRecord, float | None]
 
 
 def duration_s(path: Path, run: RunRecord) -> float | None:
@@ -68,10 +64,10 @@ def duration_s(path: Path, run: RunRecord) -> float | None:
     embedded = str(run.header.options.get("embedded") or "").split(":")
     if len(embedded) == 3:
         return float(embedded[2])
-    for text in (path.name, path.parent.name, run.header.dataset_folder or "", run.header.dataset):
+    for place in (path.name, path.parent.name, run.header.dataset_folder or "", run.header.dataset):
         lengths = {
             float(value) / (1000 if unit == "ms" else 1)
-            for value, unit in _DURATION.findall(text.lower().replace("_", " "))
+            for value, unit in _DURATION.findall(place.lower().replace("_", " "))
         }
         if len(lengths) == 1:
             return lengths.pop()
@@ -84,113 +80,94 @@ def _name(path: Path) -> str:
     )
 
 
-def _length(length: float | None) -> str:
-    return "" if length is None else f"{length:g} s"
+def _range(results: Sequence[Result]) -> Iterator[Text]:
+    known = [(each.title, found) for each in results for found in comparisons(each.run)]
+    if known:
+        (low_title, low), (high_title, high) = (
+            pick(known, key=lambda item: item[1].total.factor) for pick in (min, max)
+        )
+        yield text(
+            "The total speedup ranges from {low} ({low_of}) to {high} ({high_of}).",
+            low=figure(times, low.total.factor, "least.speedup"),
+            low_of=f"{low_title}, {low.target}",
+            high=figure(times, high.total.factor, "most.speedup"),
+            high_of=f"{high_title}, {high.target}",
+        )
 
 
-def _speedups(runs: Sequence[Named]) -> Iterator[Section]:
-    known = [(title, run, length, each) for title, run, length in runs for each in comparisons(run)]
+def _speedups(results: Sequence[Result]) -> Iterator[Section]:
+    known = [(each, found) for each in results for found in comparisons(each.run)]
     if not known:
         return
-    rows = tuple(
-        (
-            words(title),
-            words(label(run, each.target, each.engine)),
-            words(_length(length)),
-            words(count(f"{place}.samples", each.total.samples)),
-            words(factor(f"{place}.speedup.total", each.total.factor)),
-            between(f"{place}.speedup.total", speedup_interval(run, each), factor),
-            *(words(factor(f"{place}.speedup.stage{number}", each.stages[number].factor)) for number in LEGACY_STAGES),
-            words(ratio(f"{place}.agreement", each.acceptance_per_sample)) if _compared(each) else (),
-        )
-        for place, (title, run, length, each) in enumerate(known)
-    )
+    rows: list[list[Text]] = [
+        [
+            each.title,
+            label(each.run, found.target, found.engine),
+            each.clips,
+            figure(whole, found.total.samples, f"{place}.samples"),
+            figure(times, found.total.factor, f"{place}.speedup.total"),
+            ends(speedup_interval(each.run, found), times, f"{place}.speedup.total"),
+            *(figure(times, found.stages[number].factor, f"{place}.speedup.stage{number}") for number in LEGACY_STAGES),
+            figure(fraction, found.acceptance_per_sample, f"{place}.agreement")
+            if any(agreed.compared for agreed in found.agreements.values())
+            else "",
+        ]
+        for place, (each, found) in enumerate(known)
+    ]
     columns = (
-        "result",
-        "target",
-        "clips",
-        "samples",
-        "total faster",
-        "95 % interval",
-        "load",
-        "preprocess",
-        "vision + LLM",
+        "result", "target", "clips", "samples", "total faster", "95 % interval", "load", "preprocess", "vision + LLM",
         "agreement",
-    )
-    blocks: list[Block] = [Table(columns, rows, text_columns=2)]
-    lines = _by_length([(each.target, length, each.total.factor, run) for _, run, length, each in known])
-    if lines:
-        chart = Chart(
-            "Total speedup by length of the clips",
-            "a line a target",
-            lambda: charts.curves(lines, "seconds of a clip, logarithmic", "times faster", logarithmic=True),
-        )
-        blocks.insert(0, chart)
+    )  # fmt: skip
     lead = (
         "Over the samples that both models have. Faster is mean over mean; the interval is of the samples' own ratios."
     )
-    yield Section("speedups", "Speedups", tuple(blocks), lead, brief=True)
+    lines = _by_length([(found.target, each, found.total.factor) for each, found in known])
+    chart = _chart("Total speedup by length of the clips", "a line a target", lines, "times faster")
+    table = Table(columns, rows, text_columns=2, in_summary=True)
+    yield Section("speedups", "Speedups", [*chart, table], lead, brief=True)
 
 
-def _compared(found: Comparison) -> int:
-    return sum(each.compared for each in found.agreements.values())
-
-
-def _times(runs: Sequence[Named]) -> Iterator[Section]:
-    known = [(title, run, length, each) for title, run, length in runs for each in pass_figures(run)]
+def _times(results: Sequence[Result]) -> Iterator[Section]:
+    known = [(each, found) for each in results for found in pass_figures(each.run)]
     if not known:
         return
-    rows = tuple(
-        (
-            words(title),
-            words(label(run, each.model, each.engine)),
-            words(_length(length)),
-            words(str(len(each.records))),
-            words(seconds(name(str(place), "total", each.model), each.mean_total_s)),
-            between(name(str(place), "total", each.model), mean_interval(list(each.total_s.values())), seconds),
-        )
-        for place, (title, run, length, each) in enumerate(known)
-    )
-    blocks: list[Block] = [
-        Table(("result", "model", "clips", "samples", "ms a sample", "95 % interval"), rows, text_columns=2)
+    rows = [
+        [
+            each.title,
+            label(each.run, found.model, found.engine),
+            each.clips,
+            str(len(found.records)),
+            figure(milliseconds, found.mean_total_s, str(place), "total", found.model),
+            ends(mean_interval(list(found.total_s.values())), milliseconds, str(place), "total", found.model),
+        ]
+        for place, (each, found) in enumerate(known)
     ]
-    lines = _by_length([(each.model, length, 1000 * each.mean_total_s, run) for _, run, length, each in known])
-    if lines:
-        chart = Chart(
-            "Time of a sample by length of the clips",
-            "a line a model",
-            lambda: charts.curves(lines, "seconds of a clip, logarithmic", "ms a sample", logarithmic=True),
-        )
-        blocks.insert(0, chart)
-    yield Section("times", "Times", tuple(blocks), "Mean time of a sample, all stages.", brief=True)
+    lines = _by_length([(found.model, each, 1000 * found.mean_total_s) for each, found in known])
+    chart = _chart("Time of a sample by length of the clips", "a line a model", lines, "ms per sample")
+    table = Table(("result", "model", "clips", "samples", "ms per sample", "95 % interval"), rows, text_columns=2)
+    yield Section("times", "Times", [*chart, table], "Mean time of a sample, all stages.", brief=True)
 
 
-def _by_length(points: Sequence[tuple[str, float | None, float, RunRecord]]) -> list[charts.Group]:
+def _chart(title: str, description: str, lines: Sequence[charts.Group], y_label: str) -> list[Block]:
+    x_label = "seconds of a clip, logarithmic"
+    drawn = Chart(title, description, lambda: charts.curves(lines, x_label, y_label, logarithmic=True))
+    return [drawn] if lines else []
+
+
+def _by_length(points: Sequence[tuple[str, Result, float]]) -> list[charts.Group]:
     """Return a line for each model over the lengths; none where there are fewer than two lengths."""
-    lengths = {length for _, length, _, _ in points}
+    lengths = {each.clip_s for _, each, _ in points}
     if None in lengths or len(lengths) < 2:
         return []
     lines = []
     for model in dict.fromkeys(model for model, *_ in points):
-        of_model = [(length, value, run) for each, length, value, run in points if each == model and length is not None]
+        of_model = [(each, value) for one, each, value in points if one == model]
         lines.append(
             charts.Group(
-                model, colour(of_model[0][2], model), [each[0] for each in of_model], [each[1] for each in of_model]
+                model,
+                colour(of_model[0][0].run, model),
+                [each.clip_s or 0.0 for each, _ in of_model],
+                [value for _, value in of_model],
             )
         )
     return lines
-
-
-def _story(runs: Sequence[Named]) -> Iterator[Words]:
-    known = [(title, each) for title, run, _ in runs for each in comparisons(run)]
-    if known:
-        (least_title, least), (most_title, most) = (
-            pick(known, key=lambda item: item[1].total.factor) for pick in (min, max)
-        )
-        yield words(
-            "The total speedup goes from ",
-            factor("least.speedup", least.total.factor),
-            f" ({least_title}, {least.target}) to ",
-            factor("most.speedup", most.total.factor),
-            f" ({most_title}, {most.target}).",
-        )

@@ -191,7 +191,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
     writer = terminalreporter._tw
     terminalreporter.section("event-vlm-perf")
-    text = summary(ours.record, ours.run.folder, ours.files(), width=writer.fullwidth, color=writer.hasmarkup)
+    text = summary(
+        ours.record,
+        ours.run.folder,
+        ours.files(),
+        width=writer.fullwidth,
+        color=writer.hasmarkup,
+        verbosity=terminalreporter.verbosity,
+    )
     terminalreporter.write(text)
 
 

@@ -64,4 +64,4 @@ def test_what_looked_at_results_afterwards_has_a_command(tool: str, tmp_path: Pa
     (tmp_path / "results.json").write_text(json.dumps([{"id": "a", **times, **ids}]))
     done = run(tmp_path, tmp_path, command)
     assert done.returncode == 0, done.stderr
-    assert "egpt beside videollava" in done.stdout or (tmp_path / "results_report.html").exists()
+    assert "Agreement of the answers" in done.stdout or (tmp_path / "results_report.html").exists()

@@ -126,7 +126,7 @@ def test_the_cold_round_fills_the_frame_cache_the_timed_rounds_take_from_it_and_
     assert not any("cache miss" in state for state in (*legacy.cold_states.values(), *legacy.round_states))
     assert kept.round_states == ("cache hit",) * 2
     assert kept.sources[0] == "frames (png), cache hit"
-    assert "] cache hit" in result.stdout
+    assert "load (cache hit)" in result.stdout
     assert f"advice: {tmp_path}: an entry of 305152 bytes is above the cache's limit" in result.stdout
 
 

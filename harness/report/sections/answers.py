@@ -1,4 +1,4 @@
-"""What the models said of a few samples, beside what they were shown."""
+"""The models' answers to a few samples, beside what they were shown."""
 
 from __future__ import annotations
 
@@ -6,41 +6,39 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from harness.figures.stages import passes
+from harness.figures.stages import pass_s, passes
 from harness.records.lines import PassRecord, PlannedSample, RunRecord
-from harness.report.blocks import Answers, Section, Words, count, seconds, words
-from harness.report.naming import label, name
+from harness.report.blocks import Answers, Section, Text, figure, text
+from harness.report.formatting import milliseconds, whole
+from harness.report.naming import label
 from harness.report.pictures import pictures_of
 
 SAMPLES = 4
 
 
 def sections(run: RunRecord) -> Iterator[Section]:
-    """Yield the answers to the first samples, but for the set `full`, whose random weights have nothing to say."""
+    """Yield the answers to the first samples, but for the set `full`, whose random weights answer nothing."""
     engine = run.header.engines[0]
     written = {model: passes(run, "whole", model, engine) for model in run.header.models}
     known = [each for each in run.header.samples if any(each.id in records for records in written.values())]
     if known and run.header.model_set != "full":
-        blocks = tuple(_answers(run, sample, written) for sample in known[:SAMPLES])
+        blocks = [_answers(run, sample, written) for sample in known[:SAMPLES]]
         yield Section("answers", "Answers", blocks, f"The first {len(blocks)} of {len(known)} samples.")
 
 
 def _answers(run: RunRecord, sample: PlannedSample, written: dict[str, dict[str, PassRecord]]) -> Answers:
-    said: list[tuple[Words, str]] = [(words("the dataset's own"), sample.reference)] if sample.reference else []
-    said += [
-        (_who(run, records[sample.id]), records[sample.id].text) for records in written.values() if sample.id in records
-    ]
+    found: list[tuple[Text, str]] = [("the dataset's own", sample.reference)] if sample.reference else []
+    records = [by_sample[sample.id] for by_sample in written.values() if sample.id in by_sample]
+    found += [(_who(run, each), each.text) for each in records]
     folder = run.header.dataset_folder or str(Path(run.header.dataset).parent)
-    return Answers(sample.id, sample.query, partial(pictures_of, sample, Path(folder)), tuple(said))
+    return Answers(sample.id, sample.query, partial(pictures_of, sample, Path(folder)), found)
 
 
-def _who(run: RunRecord, record: PassRecord) -> Words:
-    place = name(record.model, record.engine, record.sample)
-    return words(
-        label(run, record.model),
-        ", ",
-        count(name("answer_tokens", place), len(record.token_ids)),
-        " tokens in ",
-        seconds(name("answer_s", place), sum(record.stage_s.values())),
-        " ms",
+def _who(run: RunRecord, record: PassRecord) -> Text:
+    names = (record.model, record.engine, record.sample)
+    return text(
+        "{model}, {tokens} tokens in {ms} ms",
+        model=label(run, record.model),
+        tokens=figure(whole, len(record.token_ids), "answer_tokens", *names),
+        ms=figure(milliseconds, pass_s(record), "answer_s", *names),
     )

@@ -1,43 +1,41 @@
-"""What a draft's words are worth: agreement of answers beside what chance gives, and speculative decoding."""
+"""What a draft is worth: speculative decoding, and how far answers that were written independently agree."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from harness.figures.replay import Replay, TokenPair, replay
-from harness.figures.speculation import CostModel, Interval, SpeculationFigures, speculation_figures
-from harness.figures.stages import paired, passes
+from harness.figures.speculation import CostModel, SpeculationFigures, speculation_figures
+from harness.figures.stages import Comparison, comparisons, paired, passes
+from harness.figures.summary import mean
 from harness.records.lines import RunRecord
 from harness.report import charts
-from harness.report.blocks import (
-    Block,
-    Chart,
-    Section,
-    Sentences,
-    Table,
-    Words,
-    count,
-    decimal,
-    factor,
-    moved,
-    ratio,
-    seconds,
-    share,
+from harness.report.blocks import Block, Chart, Section, Sentences, Table, Text, ends, figure, joined, name, text
+from harness.report.formatting import (
+    change,
+    fraction,
+    hundredths,
+    milliseconds,
+    percent,
     significant,
-    size,
-    words,
+    times,
+    whole,
+    with_unit,
 )
-from harness.report.naming import name
-from harness.report.speculation_text import SEES, SHOWN_PASSES
+from harness.report.naming import label
+
+SEES = {"own": "its pictures", "shuffled": "another sample's", "blind": "none", "self": "the target itself"}
+SHOWN_LENGTHS = (1, 2, 4, 6, 8, 16, 32)
 
 
 def sections(run: RunRecord) -> Iterator[Section]:
     """Yield one section for each target that was drafted for, and one for the answers as they were written."""
     for found in speculation_figures(run):
-        yield _speculation(found)
+        yield _speculation(run, found)
     pairs = answer_pairs(run)
     if pairs:
-        yield agreement(pairs, int(run.header.options.get("gamma", 5)))
+        forecasts = [each for each in comparisons(run) if each.engine == run.header.engines[0]]
+        yield agreement(pairs, int(run.header.options.get("gamma", 5)), forecasts)
 
 
 def answer_pairs(run: RunRecord) -> dict[str, list[TokenPair]]:
@@ -59,62 +57,122 @@ def answer_pairs(run: RunRecord) -> dict[str, list[TokenPair]]:
     return found
 
 
-def agreement(pairs: Mapping[str, Sequence[TokenPair]], gamma: int) -> Section:
+def agreement(pairs: Mapping[str, Sequence[TokenPair]], gamma: int, forecasts: Sequence[Comparison] = ()) -> Section:
     """Return the section on answers that were written independently, beside shuffled pairs of them."""
     found = {target: replay(each, gamma) for target, each in pairs.items()}
-    rows = tuple(_agreement_row(target, each) for target, each in found.items())
-    columns = ("target", "samples", "mean of the samples", "all tokens", "shuffled pairs", "from the start")
-    survival = tuple(
-        (
-            words(target),
-            *(words(ratio(name("prefix", target, str(k)), value)) for k, value in enumerate(each.survival, start=1)),
-        )
+    survival: list[list[Text]] = [
+        [target, *(figure(fraction, value, "prefix", target, str(k)) for k, value in enumerate(each.survival, start=1))]
         for target, each in found.items()
-    )
+    ]
+    columns = (
+        "target", "pairs", "positions", "mean of samples", "beyond shuffled", "all tokens", "from the start", "none %",
+    )  # fmt: skip
+    blocks: list[Block] = [
+        Table(columns, [row for target, each in found.items() for row in _agreement_rows(target, each)]),
+        Table(("share whose first tokens all agree", *(str(k) for k in range(1, gamma + 1))), survival),
+        *([Sentences([_forecast(each) for each in forecasts])] if forecasts else []),
+    ]
     lead = (
         "Position by position, two answers that were written independently: not the acceptance rate of speculative "
-        "decoding. Shuffled pairs are answers to different samples: what is agreed on there needs no picture."
-    )
-    blocks = (
-        Table(columns, rows),
-        Table(("first tokens that all agree", *(str(k) for k in range(1, gamma + 1))), survival),
+        "decoding. Shuffled pairs are answers to different samples: what is agreed on there needs no picture. "
+        "From the start: tokens before the first that differs, and how many pairs have none."
     )
     return Section("agreement", "Agreement of the answers", blocks, lead, brief=True)
 
 
-def _agreement_row(target: str, found: Replay) -> tuple[Words, ...]:
-    shuffled = found.shuffled_per_sample
-    return (
-        words(target),
-        words(count(name("agreement", "samples", target), found.samples)),
-        words(ratio(name("agreement", "per_sample", target), found.per_sample)),
-        words(ratio(name("agreement", "all_tokens", target), found.token_weighted)),
-        words(ratio(name("agreement", "shuffled", target), shuffled))
-        if shuffled is not None
-        else words("one sample only"),
-        words(decimal(name("agreement", "prefix", target), sum(found.prefixes) / found.samples, 2), " tokens"),
+def _agreement_rows(target: str, found: Replay) -> Iterator[list[Text]]:
+    def shown(digits: Callable[[float], str], value: float | None, what: str) -> Text:
+        return "" if value is None else figure(digits, value, "agreement", what, target)
+
+    per_sample, none = found.shuffled_per_sample, mean([length == 0 for length in found.prefixes])
+    yield [
+        target,
+        shown(whole, found.samples, "samples"),
+        f"{found.matched} of {found.compared}",
+        shown(fraction, found.per_sample, "per_sample"),
+        shown(fraction, None if per_sample is None else found.per_sample - per_sample, "beyond_shuffled"),
+        shown(fraction, found.token_weighted, "all_tokens"),
+        shown(hundredths, mean(found.prefixes), "prefix"),
+        shown(percent, none, "no_prefix"),
+    ]
+    if per_sample is not None:
+        yield [
+            text("{target}, shuffled", target=target),
+            shown(whole, found.shuffled_pairings, "pairings"),
+            "",
+            shown(fraction, per_sample, "shuffled"),
+            "",
+            shown(fraction, found.shuffled_token_weighted, "shuffled_all_tokens"),
+            shown(hundredths, found.shuffled_prefix_mean, "shuffled_prefix"),
+            "",
+        ]
+
+
+def _forecast(found: Comparison) -> Text:
+    return text(
+        "The old script's forecast for {target} from this agreement, not a measurement: {speedup} at gamma {gamma}, "
+        "c = {cost}.",
+        target=found.target,
+        speedup=figure(times, found.theoretical_speedup, "forecast", found.target, found.engine),
+        gamma=str(found.gamma),
+        cost=figure(fraction, found.cost_ratio, "cost_ratio", found.target, found.engine),
     )
 
 
-def _speculation(found: SpeculationFigures) -> Section:
+def _speculation(run: RunRecord, found: SpeculationFigures) -> Section:
     place = name(found.target, found.engine)
-    blocks: list[Block] = []
+    blocks: list[Block] = [Sentences([_pair_line(run, found, place)], in_summary=True)]
     if found.acceptance:
-        rows = tuple(
-            (words(SEES.get(kind, kind)), *_ratio_cells(name("accepted", kind, place), each))
+        rows: list[list[Text]] = [
+            [
+                SEES.get(kind, kind),
+                figure(fraction, each.value, "accepted", kind, place),
+                ends(each, fraction, "accepted", kind, place),
+            ]
             for kind, each in found.acceptance.items()
-        )
-        blocks.append(Table(("the draft sees", "accepted", "95 % interval"), rows))
-    more = [*_by_position(found, place), *_costs(found, place), *filter(None, [_in_words(found, place)])]
+        ]
+        blocks.append(Table(("the draft sees", "acceptance", "95 % interval"), rows))
+    lines = list(_lines(found, place))
+    more = [*_by_position(found, place), *_costs(found, place), *([Sentences(lines)] if lines else [])]
     # Charts beside each other, then tables, then words: what is of one height stands in one row.
     blocks += sorted(more, key=lambda block: [Chart, Table, Sentences].index(type(block)))
     lead = (
         f"Speculative decoding: {found.engine}, gamma {found.gamma}, {found.requests} requests. "
-        "Teacher-forced: at each place, would the draft have said what the target said? "
+        "Teacher-forced acceptance: at each position of the target's answer, does the draft agree? "
         "The controls tell what of it comes from seeing."
     )
-    heading = f"{found.draft} drafts for {found.target}"
-    return Section(name("drafting", place), heading, tuple(blocks), lead, brief=True)
+    heading = f"{found.draft} drafting for {found.target}"
+    return Section(name("drafting", place), heading, blocks, lead, brief=True)
+
+
+def _pair_line(run: RunRecord, found: SpeculationFigures, place: str) -> Text:
+    """What a pair came to, in one line."""
+    outcome: list[Text] = []
+    if found.speedup is not None:
+        speedup = figure(times, found.speedup.value, "pair_speedup", place)
+        outcome.append(text("{speedup}, {pays}", speedup=speedup, pays=_pays(found.speedup.low, found.speedup.high)))
+    known = [(kind, found.acceptance[kind]) for kind in ("own", "blind") if kind in found.acceptance]
+    shares = (
+        text(
+            "{what} {share}",
+            what={"own": "acceptance", "blind": "blind"}[kind],
+            share=figure(fraction, each.value, "accepted", kind, place),
+        )
+        for kind, each in known
+    )
+    outcome += [joined(shares, ", ")] if known else []
+    return text(
+        "{draft} drafting for {target}: {outcome}",
+        draft=found.draft,
+        target=label(run, found.target, found.engine),
+        outcome=joined(outcome, "; "),
+    )
+
+
+def _pays(low: float | None, high: float | None) -> str:
+    if low is None or high is None or low <= 1 <= high:
+        return "too few requests to say whether it pays" if low is None else "no clear gain or loss"
+    return "pays" if low > 1 else "does not pay"
 
 
 def _by_position(found: SpeculationFigures, place: str) -> Iterator[Block]:
@@ -122,22 +180,19 @@ def _by_position(found: SpeculationFigures, place: str) -> Iterator[Block]:
         return
     survival, conditional = found.views.survival, found.views.conditional_at
     positions = tuple(range(1, len(survival) + 1))
-    rows = (
-        (
-            words("accepted up to here"),
+    rows: list[list[Text]] = [
+        [
+            "accepted up to here",
+            *(figure(fraction, value, "survival", str(k), place) for k, value in enumerate(survival, 1)),
+        ],
+        [
+            "of those that came so far",
             *(
-                words(ratio(name("survival", str(k), place), value))
-                for k, value in zip(positions, survival, strict=True)
+                figure(fraction, value, "conditional", str(k), place) if value is not None else ""
+                for k, value in enumerate(conditional, 1)
             ),
-        ),
-        (
-            words("of those that came so far"),
-            *(
-                words(ratio(name("conditional", str(k), place), value)) if value is not None else ()
-                for k, value in zip(positions, conditional, strict=True)
-            ),
-        ),
-    )
+        ],
+    ]
     reached = [(k, value) for k, value in zip(positions, conditional, strict=True) if value is not None]
     groups = [
         charts.Group("accepted up to here", "m1", positions, survival),
@@ -148,127 +203,117 @@ def _by_position(found: SpeculationFigures, place: str) -> Iterator[Block]:
         "share of rounds in which the proposal was accepted up to each position",
         lambda: charts.curves(groups, "position in the proposal", "share of rounds"),
     )
-    yield Table(("position", *map(str, positions)), rows)
+    yield Table(["position in the proposal", *map(str, positions)], rows)
+    if found.by_place:
+        shares = [
+            figure(fraction, each.accepted / each.looked_at, "by_place", str(each.first), place)
+            for each in found.by_place
+        ]
+        columns = ["place in the answer", *(f"{each.first}-{each.last}" for each in found.by_place)]
+        yield Table(columns, [["accepted of those looked at", *shares]])
 
 
-def _in_words(found: SpeculationFigures, place: str) -> Sentences | None:
-    lines = tuple(_lines(found, place))
-    return Sentences(lines) if lines else None
-
-
-def _lines(found: SpeculationFigures, place: str) -> Iterator[Words]:
+def _lines(found: SpeculationFigures, place: str) -> Iterator[Text]:
     if found.lift is not None:
-        value = ratio(name("lift", place), found.lift.value)
-        shown = " It is told from zero." if found.lift.excludes_zero else " It cannot be told from zero."
-        yield words(
-            "Its own pictures bring ",
-            value,
-            " over another sample's",
-            _ends(name("lift", place), found.lift),
-            ".",
-            shown,
+        yield text(
+            "Seeing the right pictures raises acceptance by {lift}{ends}, {effect}.",
+            lift=figure(fraction, found.lift.value, "lift", place),
+            ends=_interval(ends(found.lift, fraction, "lift", place)),
+            effect="a clear effect" if found.lift.excludes_zero else "no clear effect",
         )
-    if found.views is not None and found.views.conditional is not None:
-        yield words(
-            decimal(name("tokens_a_round", place), found.views.mean_acceptance_length, 2),
-            " tokens a round, the target's own included; of the proposals looked at ",
-            ratio(name("conditional", place), found.views.conditional),
-            " were accepted.",
+    if found.views is not None and found.views.conditional is not None and found.views.acceptance_rate is not None:
+        yield text(
+            "Mean acceptance length {length} tokens per round, the target's own included; acceptance rate {rate}; "
+            "of the proposals looked at {conditional} were accepted.",
+            length=figure(hundredths, found.views.mean_acceptance_length, "tokens_a_round", place),
+            rate=figure(fraction, found.views.acceptance_rate, "acceptance_rate", place),
+            conditional=figure(fraction, found.views.conditional, "conditional", place),
+        )
+    each = found.by_request
+    if each is not None and each.conditional is not None and each.acceptance_rate is not None:
+        yield text(
+            "Means over the requests: {length} tokens per round, {rate} and {conditional}.",
+            length=figure(hundredths, each.mean_acceptance_length, "by_request", "tokens_a_round", place),
+            rate=figure(fraction, each.acceptance_rate, "by_request", "acceptance_rate", place),
+            conditional=figure(fraction, each.conditional, "by_request", "conditional", place),
         )
     if found.speedup is not None and found.slower_share is not None:
-        ties = f", {found.near_ties} part from it at a near tie" if found.near_ties else ""
-        yield words(
-            "Wall clock, everything charged: ",
-            factor(name("pair_speedup", place), found.speedup.value),
-            _ends(name("pair_speedup", place), found.speedup),
-            "; ",
-            share(name("slower_share", place), found.slower_share),
-            " % of the requests became slower; ",
-            f"{found.identical} of {found.requests} answers are the target's own{ties}.",
+        yield text(
+            "Wall clock, everything charged: {speedup}{ends}. {slower} % of the requests became slower. "
+            "{identical} of {requests} answers are the target's own{ties}.",
+            speedup=figure(times, found.speedup.value, "pair_speedup", place),
+            ends=_interval(ends(found.speedup, times, "pair_speedup", place)),
+            slower=figure(percent, found.slower_share, "slower_share", place),
+            identical=str(found.identical),
+            requests=str(found.requests),
+            ties=f", {found.near_ties} differ from it at a near tie" if found.near_ties else "",
         )
     if found.first_token is not None:
-        yield words(
-            "Time to the first token, target alone over pair: ",
-            factor(name("first_token", place), found.first_token.value),
-            _ends(name("first_token", place), found.first_token),
-            ".",
+        yield text(
+            "Time to first token, target alone over pair: {factor}{ends}.",
+            factor=figure(times, found.first_token.value, "first_token", place),
+            ends=_interval(ends(found.first_token, times, "first_token", place)),
         )
     if found.draft_weights_bytes is not None and found.added_peak_bytes is not None:
-        yield words(
-            "Memory: the draft's weights, ",
-            size(name("draft_weights", place), found.draft_weights_bytes, unit=True),
-            ", and ",
-            size(name("added_peak", place), found.added_peak_bytes, unit=True),
-            " more at the peak of a request.",
+        yield text(
+            "Memory: the draft's weights, {weights}, and {added} more at the peak of a request.",
+            weights=figure(with_unit, found.draft_weights_bytes, "draft_weights", place),
+            added=figure(with_unit, found.added_peak_bytes, "added_peak", place),
         )
+
+
+def _interval(found: Text) -> Text:
+    return text(" (95 %: {ends})", ends=found) if found else ""
 
 
 def _costs(found: SpeculationFigures, place: str) -> Iterator[Block]:
-    """What the pieces cost, v(m) above all, and what follows from it: predicted beside measured, where it pays."""
+    """What the pieces cost, v(m) above all, and what follows from it: predicted and measured, where it pays."""
     if found.payoff is None:
         return
     costs = found.payoff.costs
-    lengths, passes = tuple(costs.v), tuple(costs.v.values())
+    lengths, steps = tuple(costs.v), tuple(costs.v.values())
     yield Chart(
         "v(m): one pass of the target over m tokens",
         "cost of a pass in decoding steps of the target alone, by the number of its tokens",
-        lambda: charts.curves([charts.Group("v(m)", "m2", lengths, passes)], "tokens of a pass", "decoding steps"),
+        lambda: charts.curves([charts.Group("v(m)", "m2", lengths, steps)], "tokens of a pass", "decoding steps"),
     )
-    shown = [count for count in SHOWN_PASSES if count in costs.v]
-    row = (words("v, decoding steps"), *(words(significant(name("v", str(m), place), costs.v[m])) for m in shown))
-    yield Table(("tokens of a pass", *map(str, shown)), (row,))
-    yield Sentences(tuple(_payoff(found, found.payoff, place)))
+    shown = [m for m in SHOWN_LENGTHS if m in costs.v]
+    row: list[Text] = ["v, decoding steps", *(figure(significant, costs.v[m], "v", str(m), place) for m in shown)]
+    yield Table(["tokens of a pass", *map(str, shown)], [row])
+    yield Sentences(list(_payoff(found, found.payoff, place)))
 
 
-def _payoff(found: SpeculationFigures, payoff: CostModel, place: str) -> Iterator[Words]:
-    yield words(
-        "A drafted token takes c = ",
-        ratio(name("c", place), payoff.costs.c),
-        " decoding steps of the target, which take ",
-        seconds(name("step", place), payoff.costs.step_s),
-        " ms.",
+def _payoff(found: SpeculationFigures, payoff: CostModel, place: str) -> Iterator[Text]:
+    yield text(
+        "A drafted token takes c = {c} decoding steps of the target, which take {step} ms each.",
+        c=figure(fraction, payoff.costs.c, "c", place),
+        step=figure(milliseconds, payoff.costs.step_s, "step", place),
     )
     if payoff.predicted is not None and found.decode_speedup is not None and found.residual is not None:
-        yield words(
-            "Decoding alone: measured ",
-            factor(name("decode_speedup", place), found.decode_speedup),
-            ", predicted by tau / (gamma c + v) ",
-            factor(name("predicted", place), payoff.predicted),
-            "; measured is off by ",
-            moved(name("residual", place), found.residual),
-            " %.",
+        yield text(
+            "Decoding alone: measured {measured}, predicted {predicted} by tau / (gamma c + v), off by {off} %.",
+            measured=figure(times, found.decode_speedup, "decode_speedup", place),
+            predicted=figure(times, payoff.predicted, "predicted", place),
+            off=figure(change, found.residual, "residual", place),
         )
     if payoff.best_gamma is not None:
         gamma, speedup = payoff.best_gamma
-        best = words(f"Best gamma: {gamma}, ", factor(name("best_gamma", place), speedup))
-        yield words(best if gamma else "Best gamma: 0, the target left alone", ".")
-    if payoff.least_break_even is not None:
-        gamma, acceptance = payoff.least_break_even
-        needed = ratio(name("least_break_even", place), acceptance)
-        yield words(
-            "A draft of this cost pays from an acceptance of ",
-            needed,
-            f" on, at gamma {gamma}; at gamma {found.gamma} ",
-            *_at_this_gamma(payoff, place),
-            ".",
+        template = "Best gamma: {gamma}, {speedup}." if gamma else "Best gamma: 0, the target left alone."
+        yield text(template, gamma=str(gamma), speedup=figure(times, speedup, "best_gamma", place))
+    if payoff.least_break_even is None:
+        yield "A draft of this cost pays at no gamma, whatever its acceptance."
+        return
+    gamma, acceptance = payoff.least_break_even
+    at_gamma: Text = ""
+    if gamma != found.gamma:
+        template = (
+            "; at gamma {gamma} from {here} on" if payoff.break_even is not None else "; at gamma {gamma} at none"
         )
-    else:
-        yield words("A draft of this cost pays at no gamma, whatever its acceptance.")
-
-
-def _at_this_gamma(payoff: CostModel, place: str) -> Words:
-    if payoff.break_even is None:
-        return words("at none")
-    return words("from ", ratio(name("break_even", place), payoff.break_even))
-
-
-def _ends(of: str, found: Interval) -> Words:
-    if found.low is None or found.high is None:
-        return ()
-    return words(" (95 %: ", ratio(f"{of}.low", found.low), " to ", ratio(f"{of}.high", found.high), ")")
-
-
-def _ratio_cells(of: str, found: Interval) -> tuple[Words, Words]:
-    if found.low is None or found.high is None:
-        return words(ratio(of, found.value)), ()
-    return words(ratio(of, found.value)), words(ratio(f"{of}.low", found.low), " to ", ratio(f"{of}.high", found.high))
+        here = figure(fraction, payoff.break_even or 0.0, "break_even", place)
+        at_gamma = text(template, gamma=str(found.gamma), here=here)
+    yield text(
+        "A draft of this cost pays from an acceptance of {needed} on, at gamma {least}{at_gamma}.",
+        needed=figure(fraction, acceptance, "least_break_even", place),
+        least=str(gamma),
+        at_gamma=at_gamma,
+    )

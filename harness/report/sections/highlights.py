@@ -1,130 +1,126 @@
-"""The run in sentences, each with its figures: what dominates, what would help most, what the data do not show."""
+"""The run in sentences: each target's headline, what dominates, and what the data do not show."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from harness.figures.intervals import FEW_SAMPLES, mean_interval, speedup_interval
-from harness.figures.passes import PassFigure, pass_figures
+from harness.figures.passes import pass_figures
 from harness.figures.stages import Comparison, comparisons
 from harness.records.lines import RunRecord
-from harness.report.blocks import Figure, Part, Words, between, count, factor, moved, seconds, share, words
-from harness.report.naming import STAGE_NUMBERS, label, name, name_of_speedup
+from harness.report.blocks import Text, ends, figure, joined, text
+from harness.report.formatting import milliseconds, percent, times, whole
+from harness.report.naming import STAGE_NUMBERS, label, name_of_speedup
 from harness.stages import LEGACY_STAGES
 
 
-def story(run: RunRecord) -> Iterator[Words]:
-    """Yield the sentences, the most important first."""
-    figures = pass_figures(run)
-    for comparison in comparisons(run):
-        yield _headline(run, comparison)
-        yield _dominates(comparison)
-    if figures:
-        yield _would_help(run, figures)
-    if run.header.model_set == "tiny" and figures:
-        yield words(
-            "The models are the small ones of the tiny set: their figures tell of the code and not of the 7B models."
+def headlines(run: RunRecord) -> Iterator[Text]:
+    """Yield one sentence for each target: how much faster the draft is, and what takes most of the draft's time."""
+    largest = {(each.model, each.engine): each for each in pass_figures(run)}
+    for found in comparisons(run):
+        of_draft = largest[run.header.draft or "", found.engine]
+        stage = max(of_draft.stages, key=of_draft.share)
+        names = ("total", found.target, found.engine)
+        template = "{draft} is {factor} faster than {target}: {draft_ms} vs. {target_ms} ms per sample; "
+        if found.total.factor < 1:
+            template = template.replace("faster than", "as fast as")
+        yield text(
+            template + "{stage} is {share} % of {draft}'s time",
+            draft=label(run, of_draft.model, found.engine),
+            target=label(run, found.target, found.engine),
+            factor=figure(times, found.total.factor, name_of_speedup(found)),
+            draft_ms=figure(milliseconds, found.total.draft_mean_s, "draft", *names),
+            target_ms=figure(milliseconds, found.total.target_mean_s, "target", *names),
+            stage=stage,
+            share=figure(percent, of_draft.share(stage), "share", stage, of_draft.model, found.engine),
         )
 
 
-def unsupported(run: RunRecord) -> Iterator[Words]:
+def highlights(run: RunRecord) -> Iterator[Text]:
+    """Yield what stands out, the most important first."""
+    for found in comparisons(run):
+        interval = ends(speedup_interval(run, found), times, name_of_speedup(found))
+        by_stage = (
+            text("{stage} {factor}", stage=STAGE_NUMBERS[number][2:], factor=_factor(found, number))
+            for number in LEGACY_STAGES
+        )
+        yield text(
+            "{draft} vs. {target} over {samples} samples: {interval}by stage {by_stage}.",
+            draft=label(run, run.header.draft or "", found.engine),
+            target=label(run, found.target, found.engine),
+            samples=str(found.total.samples),
+            interval=text("95 % interval {ends}; ", ends=interval) if interval else "",
+            by_stage=joined(by_stage, ", "),
+        )
+        yield _dominates(run, found)
+    shares = []
+    for each in pass_figures(run):
+        stage = max(each.stages, key=each.share)
+        share = figure(percent, each.share(stage), "share", stage, each.model, each.engine)
+        template = "{stage} is {share} % of {model}'s time"
+        shares.append(text(template, stage=stage, share=share, model=label(run, each.model, each.engine)))
+    if shares:
+        yield text("Largest stages: {shares}.", shares=joined(shares, ", "))
+        if run.header.model_set == "tiny":
+            yield "The tiny set's small models were measured: their times say nothing about the 7B models."
+
+
+def caveats(run: RunRecord) -> Iterator[Text]:
     """Yield the claims that one might read out of the figures, and that the data do not support."""
-    yield from _too_few(pass_figures(run))
+    fewest = min((len(each.records) for each in pass_figures(run)), default=FEW_SAMPLES)
+    if fewest < FEW_SAMPLES:
+        yield text(
+            "How other clips would do: there are only {samples} samples, and it takes {least} or more to say.",
+            samples=figure(whole, fewest, "fewest_samples"),
+            least=str(FEW_SAMPLES),
+        )
     for comparison in comparisons(run):
-        yield from _not_shown(run, comparison)
+        yield from _undecided_speedups(run, comparison)
     yield from _overlaps(run)
 
 
-def _headline(run: RunRecord, comparison: Comparison) -> Words:
-    place = name("total", comparison.target, comparison.engine)
-    draft, total = label(run, run.header.draft or "", comparison.engine), comparison.total
-    ends = between(name_of_speedup(comparison), speedup_interval(run, comparison), factor)
-    return words(
-        f"{draft} takes ",
-        seconds(name("draft", place), total.draft_mean_s),
-        " ms a sample where ",
-        label(run, comparison.target, comparison.engine),
-        " takes ",
-        seconds(name("target", place), total.target_mean_s),
-        " ms: ",
-        factor(name_of_speedup(comparison), total.factor),
-        " faster in all",
-        words(" (95 %: ", ends, ")") if ends else (),
-        ", by stage: ",
-        *_by_stage(comparison),
-        f". Means of {total.samples} samples.",
+def _factor(found: Comparison, number: int) -> Text:
+    return figure(times, found.stages[number].factor, name_of_speedup(found, number))
+
+
+def _dominates(run: RunRecord, found: Comparison) -> Text:
+    number = max(LEGACY_STAGES, key=found.share_of_target_time)
+    names = (f"stage{number}", found.target, found.engine)
+    saved = found.share_of_time_saved(number)
+    return text(
+        "{stage} is {own} % of {target}'s time" + (" and {saved} % of the time saved." if saved is not None else "."),
+        stage=STAGE_NUMBERS[number][2:],
+        own=figure(percent, found.share_of_target_time(number), "share_of_target_time", *names),
+        target=label(run, found.target, found.engine),
+        saved=figure(percent, saved or 0.0, "share_of_time_saved", *names),
     )
 
 
-def _by_stage(comparison: Comparison) -> Iterator[Figure | str]:
-    for number in LEGACY_STAGES:
-        yield f"{', ' if number > 1 else ''}{STAGE_NUMBERS[number][2:]} "
-        yield factor(name_of_speedup(comparison, number), comparison.stages[number].factor)
-
-
-def _dominates(comparison: Comparison) -> Words:
-    number = max(LEGACY_STAGES, key=comparison.share_of_target_time)
-    place = name(f"stage{number}", comparison.target, comparison.engine)
-    saved = comparison.share_of_time_saved(number)
-    of_saved = (
-        words(" and accounts for ", share(name("share_of_time_saved", place), saved), " % of the time that is saved")
-        if saved is not None
-        else words("; over all stages nothing is saved")
-    )
-    own = share(name("share_of_target_time", place), comparison.share_of_target_time(number))
-    return words(f"{STAGE_NUMBERS[number][2:]} takes ", own, f" % of {comparison.target}'s own time", of_saved, ".")
-
-
-def _would_help(run: RunRecord, figures: list[PassFigure]) -> Words:
-    """The stage of each model whose absence would shorten its total most."""
-    found: list[Part] = []
-    for figure in figures:
-        best = max(figure.stages, key=figure.share)
-        place = name(best, figure.model, figure.engine)
-        found += [
-            f"{'; ' if found else ''}for {label(run, figure.model, figure.engine)} {best}, ",
-            moved(name("if_free", place), -figure.share(best)),
-            " % of the total if it were free",
-        ]
-    return words("What would help most: ", tuple(found), ".")
-
-
-def _not_shown(run: RunRecord, comparison: Comparison) -> Iterator[Words]:
+def _undecided_speedups(run: RunRecord, comparison: Comparison) -> Iterator[Text]:
     """Speedups whose interval holds 1."""
-    draft, target = run.header.draft, label(run, comparison.target, comparison.engine)
     for stage in (None, *LEGACY_STAGES):
         found = speedup_interval(run, comparison, stage)
         if found is not None and found.low <= 1 <= found.high:
-            what = "in all" if stage is None else f"in {STAGE_NUMBERS[stage][2:]}"
-            ends = between(name_of_speedup(comparison, stage), found, factor)
-            yield words(f"That {draft} is faster or slower than {target} {what}: the 95 % interval is ", ends, ".")
+            yield text(
+                "Whether {draft} or {target} is faster {what}: the 95 % interval of the speedup is {ends}.",
+                draft=label(run, run.header.draft or "", comparison.engine),
+                target=label(run, comparison.target, comparison.engine),
+                what="in all" if stage is None else f"in {STAGE_NUMBERS[stage][2:]}",
+                ends=ends(found, times, name_of_speedup(comparison, stage)),
+            )
 
 
-def _too_few(figures: list[PassFigure]) -> Iterator[Words]:
-    fewest = min((len(each.records) for each in figures), default=FEW_SAMPLES)
-    if fewest < FEW_SAMPLES:
-        of = count("fewest_samples", fewest)
-        yield words(
-            "That other samples would give the same: there are ",
-            of,
-            f" of them, and {FEW_SAMPLES} are the fewest for that.",
-        )
-
-
-def _overlaps(run: RunRecord) -> Iterator[Words]:
-    """Pairs of models whose mean totals differ by less than their intervals tell apart."""
+def _overlaps(run: RunRecord) -> Iterator[Text]:
+    """Pairs of targets whose mean totals differ by less than their intervals tell apart."""
     known = [(each, mean_interval(list(each.total_s.values()))) for each in pass_figures(run)]
     targets = [(each, found) for each, found in known if found and each.model != run.header.draft]
     for place, (one, mine) in enumerate(targets):
         for other, theirs in targets[place + 1 :]:
             if mine.low <= theirs.high and theirs.low <= mine.high:
-                names = [label(run, each.model, each.engine) for each in (one, other)]
-                first = between(name("pass", "total", one.model, one.engine), mine, seconds)
-                second = between(name("pass", "total", other.model, other.engine), theirs, seconds)
-                yield words(
-                    f"Whether {names[0]} or {names[1]} is faster: their intervals overlap, ",
-                    first,
-                    " and ",
-                    second,
-                    " ms.",
+                yield text(
+                    "Whether {one} or {other} is faster: their intervals overlap, {mine} and {theirs} ms.",
+                    one=label(run, one.model, one.engine),
+                    other=label(run, other.model, other.engine),
+                    mine=ends(mine, milliseconds, "pass", "total", one.model, one.engine),
+                    theirs=ends(theirs, milliseconds, "pass", "total", other.model, other.engine),
                 )

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from harness.figures.stages import MIB, peak_bytes
 from harness.records.lines import RunRecord
 from harness.report import charts
-from harness.report.blocks import Chart, Section, Table, share, size, words
-from harness.report.naming import STAGE_COLOURS, colour, name
+from harness.report.blocks import Chart, Section, Table, Text, figure
+from harness.report.formatting import mebibytes, percent, with_unit
+from harness.report.naming import STAGE_COLOURS, colour
 
 GIB = 1024 * MIB
 
@@ -19,33 +20,31 @@ def sections(run: RunRecord) -> Iterator[Section]:
     if not peaks:
         return
     models = [model for model in run.header.models if any(key[0] == model for key in peaks)]
-    stages = list(dict.fromkeys(stage for _, stage in peaks))
+    stages = dict.fromkeys(stage for _, stage in peaks)
     card = capacity(run)
-    rows = tuple(
-        (
-            words(stage),
+    rows: list[list[Text]] = [
+        [
+            stage,
             *(
-                words(size(name("memory", stage, model), peaks[model, stage])) if (model, stage) in peaks else ()
+                figure(mebibytes, peaks[model, stage], "memory", stage, model) if (model, stage) in peaks else ""
                 for model in models
             ),
-        )
+        ]
         for stage in stages
-    )
-    highest = {model: max(value for (key, _), value in peaks.items() if key == model) for model in models}
+    ]
     if card:
-        of_card = (words(share(name("memory", "of_card", model), highest[model] / card)) for model in models)
-        rows += ((words(f"highest, % of {size('', card, unit=True).text}"), *of_card),)
-    blocks = (
-        Chart(
-            "Peak of each stage",
-            "a row a model, a point a stage, in GiB"
-            + (", and a line where the card is full" if _near(card, peaks) else ""),
-            lambda: _draw(run, models, peaks, card),
-        ),
-        Table(("stage", *(f"{model} MiB" for model in models)), rows),
+        highest = {model: max(value for (key, _), value in peaks.items() if key == model) for model in models}
+        of_card = (figure(percent, highest[model] / card, "memory", "of_card", model) for model in models)
+        rows.append([f"highest, % of {with_unit(card)}", *of_card])
+    line = card if card and card < 4 * max(peaks.values()) else None  # else the peaks would be squeezed
+    chart = Chart(
+        "Peak of each stage",
+        "a row a model, a point a stage, in GiB" + (", and a line where the card is full" if line else ""),
+        lambda: _draw(run, models, peaks, line),
     )
     lead = f"Memory rounds are never timed ones. Shown is the highest peak: {kind(run)}."
-    yield Section("memory", "Where the memory goes", blocks, lead)
+    table = Table(["stage", *(f"{model} MiB" for model in models)], rows)
+    yield Section("memory", "Where the memory goes", [chart, table], lead)
 
 
 def capacity(run: RunRecord) -> int | None:
@@ -63,12 +62,7 @@ def kind(run: RunRecord) -> str:
     return "resident set of the process" if run.header.device == "cpu" else "as the file has it"
 
 
-def _near(card: int | None, peaks: Mapping[tuple[str, str], int]) -> bool:
-    """Whether the card's size can be drawn beside the peaks without squeezing them."""
-    return card is not None and card < 4 * max(peaks.values())
-
-
-def _draw(run: RunRecord, models: Sequence[str], peaks: Mapping[tuple[str, str], int], card: int | None) -> str:
+def _draw(run: RunRecord, models: Sequence[str], peaks: Mapping[tuple[str, str], int], line: int | None) -> str:
     rows = [
         (
             model,
@@ -80,5 +74,4 @@ def _draw(run: RunRecord, models: Sequence[str], peaks: Mapping[tuple[str, str],
         )
         for model in models
     ]
-    line = (card / GIB, f"{card / GIB:.0f} GiB") if card and _near(card, peaks) else None
-    return charts.dots(rows, f"GiB, {kind(run)}", line)
+    return charts.dots(rows, f"GiB, {kind(run)}", (line / GIB, f"{line / GIB:.0f} GiB") if line else None)

@@ -1,4 +1,4 @@
-"""How far each stage on the device is from what the device could do."""
+"""How far each stage on the device is from what the device could do: the roofline."""
 
 from __future__ import annotations
 
@@ -7,84 +7,74 @@ from collections.abc import Iterator
 from harness.figures.roofline import StageFloor, floors
 from harness.records.lines import MachineRecord, RunRecord
 from harness.report import charts
-from harness.report.blocks import Chart, Section, Sentences, Table, Words, seconds, share, significant, words
-from harness.report.naming import colour, label, name
+from harness.report.blocks import Chart, Section, Sentences, Table, Text, figure, joined, text
+from harness.report.formatting import milliseconds, percent, significant
+from harness.report.naming import colour, label
 
 
 def sections(run: RunRecord) -> Iterator[Section]:
-    """Yield the distances, where the stages' work and the machine's rates are known."""
+    """Yield the fractions of the roofline, where the stages' work and the machine's rates are known."""
     found = floors(run)
     if not found or run.machine is None:
         return
     bars = [
         charts.Bar(
             label(
-                run, each.model, None, each.stage, each.engine if len(run.header.engines) > 1 else None, each.variant
+                run, each.model, None, each.stage, *([each.engine] if len(run.header.engines) > 1 else []), each.variant
             ),
-            (("of the floor", 100 * each.share, colour(run, each.model)),),
+            (("of the roofline", 100 * each.share, colour(run, each.model)),),
             note=f"{100 * each.share:.0f} %",
         )
         for each in found
     ]
+    columns = (
+        "stage", "model", "roofline ms", "% of roofline", "bound by", "GB/s", "TFLOP/s", "roofline ms per token",
+        "tokens/s",
+    )  # fmt: skip
     blocks = (
         Chart(
-            "Share of the floor in the measured time",
+            "Fraction of the roofline",
             "a bar a stage, in percent: at 100 the stage is as fast as the device allows",
-            lambda: charts.bars(bars, "the floor in % of the measured time", legend=False),
+            lambda: charts.bars(bars, "roofline's time in % of the measured time", legend=False),
         ),
-        Table(
-            (
-                "stage",
-                "model",
-                "floor ms",
-                "floor is % of the time",
-                "bound by",
-                "GB/s",
-                "TFLOP/s",
-                "floor ms a token",
-                "tokens/s",
-            ),
-            tuple(_row(run, each) for each in found),
-            text_columns=2,
-        ),
-        Sentences((_machine(run.machine),)),
+        Table(columns, [_row(run, each) for each in found], text_columns=2),
+        Sentences([_machine(run.machine)]),
     )
     lead = (
-        "The floor is the time in which the device could move a stage's bytes, or do its operations, whichever takes "
-        "longer, at the rates that it showed in this run."
+        "The roofline is the time in which the device could move a stage's bytes or do its operations, whichever takes "
+        "longer, at the rates measured in this run. A stage at 100 % cannot get faster on this device."
     )
-    yield Section("floors", "Distance from the hardware's floor", blocks, lead, brief=True)
+    yield Section("floors", "Distance from the roofline", blocks, lead, brief=True)
 
 
-def _row(run: RunRecord, found: StageFloor) -> tuple[Words, ...]:
-    place = name(found.stage, found.model, found.engine, found.variant)
-    return (
-        words(label(run, found.stage, found.engine, f"({found.variant})" if found.variant else "")),
-        words(found.model),
-        words(seconds(name("floor", place), found.floor_s)),
-        words(share(name("share_of_floor", place), found.share)),
-        words(found.bound_by),
-        words(significant(name("gigabytes_per_s", place), found.bytes_per_s / 1e9)),
-        words(significant(name("teraflops", place), found.operations_per_s / 1e12)),
-        words(significant(name("floor_ms_per_token", place), found.floor_ms_per_token))
-        if found.floor_ms_per_token
-        else (),
-        words(significant(name("tokens_per_s", place), found.tokens_per_s)) if found.tokens_per_s else (),
-    )
-
-
-def _machine(machine: MachineRecord) -> Words:
-    rates = [
-        part
-        for dtype, rate in machine.operations_per_s.items()
-        for part in (", ", significant(name("machine", dtype), rate / 1e12), f" TFLOP/s in products of {dtype}")
+def _row(run: RunRecord, found: StageFloor) -> list[Text]:
+    names = (found.stage, found.model, found.engine, found.variant)
+    per_token, tokens_per_s = found.floor_ms_per_token, found.tokens_per_s
+    return [
+        label(run, found.stage, found.engine, f"({found.variant})" if found.variant else ""),
+        found.model,
+        figure(milliseconds, found.floor_s, "floor", *names),
+        figure(percent, found.share, "share_of_floor", *names),
+        found.bound_by,
+        figure(significant, found.bytes_per_s / 1e9, "gigabytes_per_s", *names),
+        figure(significant, found.operations_per_s / 1e12, "teraflops", *names),
+        figure(significant, per_token, "floor_ms_per_token", *names) if per_token else "",
+        figure(significant, tokens_per_s, "tokens_per_s", *names) if tokens_per_s else "",
     ]
-    return words(
-        "The device: reads ",
-        significant("machine.read", machine.read_bytes_per_s / 1e9),
-        " GB/s, copies ",
-        significant("machine.copy", machine.copy_bytes_per_s / 1e9),
-        " GB/s",
-        *rates,
-        ".",
+
+
+def _machine(machine: MachineRecord) -> Text:
+    rates = (
+        text(
+            "{rate} TFLOP/s in products of {dtype}",
+            rate=figure(significant, rate / 1e12, "machine", dtype),
+            dtype=dtype,
+        )
+        for dtype, rate in machine.operations_per_s.items()
+    )
+    return text(
+        "The device reads {read} GB/s, copies {copy} GB/s, and computes {rates}.",
+        read=figure(significant, machine.read_bytes_per_s / 1e9, "machine.read"),
+        copy=figure(significant, machine.copy_bytes_per_s / 1e9, "machine.copy"),
+        rates=joined(rates, ", "),
     )

@@ -5,27 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from harness.figures.intervals import Interval, mean_interval, outliers, speedup_interval
+from harness.figures.intervals import mean_interval, outliers, speedup_interval
 from harness.figures.passes import PassFigure, pass_figures
-from harness.figures.stages import Comparison, comparisons, legacy_stage_s, stage1_speedup
+from harness.figures.stages import (
+    Comparison,
+    Speedup,
+    comparisons,
+    legacy_stage_s,
+    load_s_by_state,
+    stage1_speedup,
+    synchronisation_overhead,
+)
+from harness.figures.summary import mean
 from harness.records.lines import RunRecord
 from harness.report import charts
-from harness.report.blocks import (
-    Block,
-    Chart,
-    Section,
-    Sentences,
-    Table,
-    Words,
-    between,
-    count,
-    decimal,
-    factor,
-    seconds,
-    share,
-    words,
+from harness.report.blocks import Block, Chart, Section, Sentences, Table, Text, ends, figure, joined, name, text
+from harness.report.formatting import change, milliseconds, percent, tenths, times, whole
+from harness.report.naming import (
+    NUMBER_COLOURS,
+    STAGE_COLOURS,
+    STAGE_NUMBERS,
+    colour,
+    gated_load,
+    label,
+    name_of_speedup,
 )
-from harness.report.naming import NUMBER_COLOURS, STAGE_COLOURS, STAGE_NUMBERS, colour, label, name, name_of_speedup
 from harness.stages import LEGACY_STAGES
 
 MAX_NAMED = 3
@@ -45,238 +49,227 @@ def sections(run: RunRecord) -> Iterator[Section]:
 
 
 def _breakdown(run: RunRecord, figures: list[PassFigure]) -> Section:
-    stages = list(dict.fromkeys(stage for figure in figures for stage in figure.stages))
-    rows = tuple(
-        (
-            words(label(run, each.model, each.engine) + (" (mixed)" if each.load_is_mixed else "")),
+    stages = list(dict.fromkeys(stage for each in figures for stage in each.stages))
+    rows: list[list[Text]] = [
+        [
+            label(run, each.model, each.engine),
             *(_stage_cell(each, stage) for stage in stages),
-            words(seconds(name("pass", "total", each.model, each.engine), each.mean_total_s)),
-            between(name("pass", "total", each.model, each.engine), _total_interval(each), seconds),
-            words(str(len(each.records))),
-        )
+            figure(milliseconds, each.mean_total_s, "pass", "total", each.model, each.engine),
+            ends(mean_interval(list(each.total_s.values())), milliseconds, "pass", "total", each.model, each.engine),
+            str(len(each.records)),
+        ]
         for each in figures
-    )
-    blocks: list[Block] = [
-        Chart(
-            "Mean time of a sample, by stage",
-            "stacked bars of milliseconds, a bar a model; the line at the end is the 95 % interval of the total",
-            lambda: charts.bars([_bar(run, each) for each in figures], "ms a sample"),
-        ),
-        Table(("model", *(f"{stage} ms" for stage in stages), "total ms", "95 % interval", "samples"), rows),
     ]
-    if any(each.load_is_mixed for each in figures):
-        blocks.append(
-            Sentences(
-                (words("mixed: some files were read in another state than others, and the mean of load mixes them"),)
-            )
+    chart = Chart(
+        "Mean time of a sample, by stage",
+        "stacked bars of milliseconds, a bar a model; the line at the end is the 95 % interval of the total",
+        lambda: charts.bars([_bar(run, each) for each in figures], "ms per sample"),
+    )
+    columns = ["model", *(f"{stage} ms" for stage in stages), "total ms", "95 % interval", "n"]
+    blocks: list[Block] = [chart, Table(columns, rows, in_summary=True)]
+    mixed = [_load_by_state(run, each) for each in figures if each.load_is_mixed]
+    if mixed:
+        blocks.append(Sentences(mixed, in_summary=True))
+    added = list(_synchronisation(run, figures))
+    if added:
+        blocks.append(Sentences(added))
+    lead = "The whole pass: each of n samples once through all stages, one after the other, until the answer ends."
+    return Section("stages", "Where the time goes", blocks, lead, brief=True)
+
+
+def _stage_cell(found: PassFigure, stage: str) -> Text:
+    """The mean of a stage; of stage 1 only where it found all files in the same state."""
+    if stage not in found.stages:
+        return ""
+    if stage == "load" and found.load_is_mixed:
+        return "see below"
+    return figure(milliseconds, found.mean_s(stage), "pass", stage, found.model, found.engine)
+
+
+def _load_by_state(run: RunRecord, found: PassFigure) -> Text:
+    states = (
+        text(
+            "{ms} ms {state} ({samples} samples)",
+            ms=figure(milliseconds, mean(seconds), "pass", "load", found.model, found.engine, state),
+            state=state,
+            samples=str(len(seconds)),
         )
-    lead = "The whole pass: every sample once through all stages, one after the other, as long as the answer is."
-    return Section("stages", "Where the time goes", tuple(blocks), lead, brief=True)
+        for state, seconds in load_s_by_state(found.records).items()
+    )
+    model = label(run, found.model, found.engine)
+    return text("load of {model}, which the totals mix: {states}.", model=model, states=joined(states, ", "))
 
 
-def _stage_cell(figure: PassFigure, stage: str) -> Words:
-    if stage not in figure.stages:
-        return ()
-    return words(seconds(name("pass", stage, figure.model, figure.engine), figure.mean_s(stage)))
+def _synchronisation(run: RunRecord, figures: list[PassFigure]) -> Iterator[Text]:
+    """What waiting for the GPU adds; on a CPU there is nothing to wait for."""
+    for each in figures if run.header.on_gpu else ():
+        gap = synchronisation_overhead(run, each.model, each.engine)
+        if gap is not None:
+            yield text(
+                "Synchronising between the stages adds {gap} % to a sample of {model}.",
+                gap=figure(change, gap, "sync_gap", each.model, each.engine),
+                model=label(run, each.model, each.engine),
+            )
 
 
-def _total_interval(figure: PassFigure) -> Interval | None:
-    return mean_interval(list(figure.total_s.values()))
-
-
-def _bar(run: RunRecord, figure: PassFigure) -> charts.Bar:
-    total = _total_interval(figure)
+def _bar(run: RunRecord, found: PassFigure) -> charts.Bar:
+    total = mean_interval(list(found.total_s.values()))
     return charts.Bar(
-        label(run, figure.model, figure.engine),
-        tuple((stage, 1000 * figure.mean_s(stage), STAGE_COLOURS[stage]) for stage in figure.stages),
+        label(run, found.model, found.engine),
+        tuple((stage, 1000 * found.mean_s(stage), STAGE_COLOURS[stage]) for stage in found.stages),
         1000 * total.low if total else None,
         1000 * total.high if total else None,
-        seconds("", figure.mean_total_s).text,
+        milliseconds(found.mean_total_s),
     )
 
 
-def _comparison(run: RunRecord, comparison: Comparison) -> Section:
-    target, engine = comparison.target, comparison.engine
-    draft = run.header.draft or ""
-    rows = [_speedup_row(run, comparison, stage) for stage in LEGACY_STAGES]
-    place = name("total", target, engine)
+def _comparison(run: RunRecord, found: Comparison) -> Section:
+    target, engine, draft = found.target, found.engine, run.header.draft or ""
+    rows: list[list[Text]] = [
+        [
+            STAGE_NUMBERS[stage] + (" (mixed)" if stage == 1 and found.load_is_mixed else ""),
+            *_speedup_cells(found.stages[stage], "pass", f"stage{stage}", target, engine),
+            figure(times, found.stages[stage].factor, name_of_speedup(found, stage)),
+            ends(speedup_interval(run, found, stage), times, name_of_speedup(found, stage)),
+            _share(found.share_of_target_time(stage), "share_of_target_time", f"stage{stage}", target, engine),
+            _share(found.share_of_time_saved(stage), "share_of_time_saved", f"stage{stage}", target, engine),
+        ]
+        for stage in LEGACY_STAGES
+    ]
     rows.append(
-        (
-            words("total"),
-            words(seconds(name("draft", place), comparison.total.draft_mean_s)),
-            words(seconds(name("target", place), comparison.total.target_mean_s)),
-            words(factor(name_of_speedup(comparison), comparison.total.factor)),
-            between(name_of_speedup(comparison), speedup_interval(run, comparison), factor),
-            words("100"),
-            words("100") if comparison.total.saved_s > 0 else words("nothing saved"),
-        )
+        [
+            "total",
+            *_speedup_cells(found.total, "total", target, engine),
+            figure(times, found.total.factor, name_of_speedup(found)),
+            ends(speedup_interval(run, found), times, name_of_speedup(found)),
+            "100",
+            "100" if found.total.saved_s > 0 else "nothing saved",
+        ]
     )
     gated = stage1_speedup(run, target)
     if gated:
+        factor = figure(times, gated.factor, "speedup", "stage1", target)
         rows.append(
-            (
-                words("1 load, as gated"),
-                words(seconds(name("draft", "stage1", target), gated.draft_mean_s)),
-                words(seconds(name("target", "stage1", target), gated.target_mean_s)),
-                words(factor(name("speedup", "stage1", target), gated.factor)),
-                (),
-                (),
-                (),
-            )
+            [f"1 load ({gated_load(run, target)})", *_speedup_cells(gated, "stage1", target), factor, "", "", ""]
         )
-    columns = (
-        "stage",
-        f"{draft} ms",
-        f"{target} ms",
-        "faster",
-        "95 % interval",
-        f"% of {target}'s time",
-        "% of time saved",
-    )
-    blocks: list[Block] = [Table(columns, tuple(rows))]
-    split = tuple(_split(comparison))
-    blocks += split[:1]
-    if comparison.total.saved_s > 0:
-        blocks.append(_shares_chart(comparison))
-    blocks += split[1:]
+    columns = [
+        "stage", f"{draft} ms", f"{target} ms", "faster", "95 % interval", f"% of {target}'s time", "% of time saved",
+    ]  # fmt: skip
+    blocks: list[Block] = [Table(columns, rows)]
+    if found.total.saved_s > 0:
+        blocks.append(_shares_chart(found))
+    if found.tokens_factor and found.pace_factor:
+        blocks.append(Sentences([_split(found, found.tokens_factor, found.pace_factor)]))
     lead = (
-        f"{comparison.total.samples} samples. Faster is mean over mean; the interval is of the samples' own ratios. "
+        f"{found.total.samples} samples. Faster is mean over mean; the interval is of the samples' own ratios. "
         f"Where {target} spends its time and where the speedup comes from are two questions, so there are two shares."
     )
-    title = f"{draft} beside {target}" + (f", {engine}" if len(run.header.engines) > 1 else "")
-    return Section(name("beside", target, engine), title, tuple(blocks), lead, brief=True)
+    title = f"{draft} vs. {target}" + (f", {engine}" if len(run.header.engines) > 1 else "")
+    return Section(name("beside", target, engine), title, blocks, lead, brief=True)
 
 
-def _speedup_row(run: RunRecord, comparison: Comparison, stage: int) -> tuple[Words, ...]:
-    place = name(f"stage{stage}", comparison.target, comparison.engine)
-    speedup, saved = comparison.stages[stage], comparison.share_of_time_saved(stage)
-    of_pass = name_of_speedup(comparison, stage)
-    return (
-        words(STAGE_NUMBERS[stage] + (" (mixed)" if stage == 1 and comparison.load_is_mixed else "")),
-        words(seconds(name("draft", "pass", place), speedup.draft_mean_s)),
-        words(seconds(name("target", "pass", place), speedup.target_mean_s)),
-        words(factor(of_pass, speedup.factor)),
-        between(of_pass, speedup_interval(run, comparison, stage), factor),
-        words(share(name("share_of_target_time", place), comparison.share_of_target_time(stage))),
-        words(share(name("share_of_time_saved", place), saved)) if saved is not None else words("nothing saved"),
-    )
+def _speedup_cells(found: Speedup, *names: str) -> tuple[Text, Text]:
+    draft = figure(milliseconds, found.draft_mean_s, "draft", *names)
+    return draft, figure(milliseconds, found.target_mean_s, "target", *names)
 
 
-def _shares_chart(comparison: Comparison) -> Chart:
+def _share(share: float | None, *names: str) -> Text:
+    return "nothing saved" if share is None else figure(percent, share, *names)
+
+
+def _shares_chart(found: Comparison) -> Chart:
     def draw() -> str:
-        own = [(STAGE_NUMBERS[n], 100 * comparison.share_of_target_time(n), NUMBER_COLOURS[n]) for n in LEGACY_STAGES]
-        saved = [(n, comparison.share_of_time_saved(n) or 0.0) for n in LEGACY_STAGES]
+        own = [(STAGE_NUMBERS[n], 100 * found.share_of_target_time(n), NUMBER_COLOURS[n]) for n in LEGACY_STAGES]
+        saved = [(n, found.share_of_time_saved(n) or 0.0) for n in LEGACY_STAGES]
         # A stage in which the draft is slower saves less than nothing: no part of a bar.
-        parts = [(STAGE_NUMBERS[n], 100 * max(part, 0), NUMBER_COLOURS[n]) for n, part in saved]
-        rows = [charts.Bar(f"{comparison.target}'s own time", tuple(own)), charts.Bar("time saved", tuple(parts))]
+        positive = [(STAGE_NUMBERS[n], 100 * max(part, 0), NUMBER_COLOURS[n]) for n, part in saved]
+        rows = [charts.Bar(f"{found.target}'s own time", tuple(own)), charts.Bar("time saved", tuple(positive))]
         return charts.bars(rows, "%")
 
-    return Chart("The two shares", f"where {comparison.target} spends its time, and where the time is saved", draw)
+    return Chart("The two shares", f"where {found.target} spends its time, and where the time is saved", draw)
 
 
-def _split(comparison: Comparison) -> Iterator[Block]:
-    """Stage 3's speedup as a product: fewer tokens, each of them faster."""
-    tokens, pace, whole = comparison.tokens_factor, comparison.pace_factor, comparison.stages[3].factor
-    if not tokens or not pace:
-        return
-    place = name("stage3", comparison.target, comparison.engine)
-    sentence = words(
-        "Stage 3: ",
-        factor(name("split", place), whole),
-        " = ",
-        factor(name("tokens_factor", place), tokens),
-        " fewer tokens × ",
-        factor(name("pace_factor", place), pace),
-        " faster tokens" if pace >= 1 else " as fast a token",
-    )
-    if whole > 1:
-        sentence = words(
-            sentence,
-            "; in logarithms, which add up, ",
-            share(name("log_share_of_tokens", place), math.log(tokens) / math.log(whole)),
-            " % and ",
-            share(name("log_share_of_pace", place), math.log(pace) / math.log(whole)),
-            " % of it",
-        )
-    yield Sentences((words(sentence, "."),))
-    steps = (
-        ("fewer tokens", 1.0, tokens, "m1"),
-        ("faster tokens" if pace >= 1 else "slower tokens", tokens, whole, "m2"),
-        ("stage 3", 1.0, whole, "s3"),
-    )
-    yield Chart(
-        "Where stage 3's speedup comes from",
-        "two factors on a logarithmic axis, where the lengths of the bars add up to that of their product",
-        lambda: charts.factors(steps, "times faster, logarithmic"),
+def _split(found: Comparison, tokens: float, pace: float) -> Text:
+    """Stage 3's speedup as a product: fewer tokens, times less time per token."""
+    total, names = found.stages[3].factor, ("stage3", found.target, found.engine)
+    template = "Stage 3: {total} = {tokens} ({fewer} tokens) × {pace} ({faster} tokens)"
+    if total > 1:
+        template += "; in logarithms, which add up, {of_tokens} % and {of_pace} % of it"
+    return text(
+        template + ".",
+        total=figure(times, total, "split", *names),
+        tokens=figure(times, tokens, "tokens_factor", *names),
+        fewer="fewer" if tokens >= 1 else "more",
+        pace=figure(times, pace, "pace_factor", *names),
+        faster="faster" if pace >= 1 else "slower",
+        of_tokens=figure(percent, math.log(tokens) / (math.log(total) or 1), "log_share_of_tokens", *names),
+        of_pace=figure(percent, math.log(pace) / (math.log(total) or 1), "log_share_of_pace", *names),
     )
 
 
 def _samples(run: RunRecord, figures: list[PassFigure]) -> Section:
-    apart = {(each.model, each.engine): outliers(each.total_s) for each in figures}
+    apart = [(each, outliers(each.total_s)) for each in figures]
     groups = []
-    for each in figures:
+    for each, far in apart:
         places = {sample: index for index, sample in enumerate(each.total_s)}
-        named = {places[sample]: sample for sample in list(apart[each.model, each.engine])[:MAX_NAMED]}
-        milliseconds = [1000 * value for value in each.total_s.values()]
-        groups.append(
-            charts.Group(label(run, each.model, each.engine), colour(run, each.model), milliseconds, (), named)
-        )
-    rows = tuple(
-        (
-            words(label(run, each.model, each.engine)),
-            words(sample),
-            words(seconds(name("sample", "total", each.model, each.engine, sample), value)),
-            words(factor(name("sample", "of_mean", each.model, each.engine, sample), value / each.mean_total_s)),
-        )
-        for each in figures
-        for sample, value in list(apart[each.model, each.engine].items())[:MAX_LISTED]
-    )
-    blocks: list[Block] = [
-        Chart(
-            "Time of every sample",
-            "a point a sample, a box over the middle half, a line at the median; samples far outside have their names",
-            lambda: charts.strips(groups, "ms a sample"),
-        )
+        named = {places[sample]: sample for sample in list(far)[:MAX_NAMED]}
+        values = [1000 * value for value in each.total_s.values()]
+        groups.append(charts.Group(label(run, each.model, each.engine), colour(run, each.model), values, (), named))
+    rows: list[list[Text]] = [
+        [
+            label(run, each.model, each.engine),
+            sample,
+            figure(milliseconds, value, "sample", "total", each.model, each.engine, sample),
+            figure(times, value / each.mean_total_s, "sample", "of_mean", each.model, each.engine, sample),
+        ]
+        for each, far in apart
+        for sample, value in list(far.items())[:MAX_LISTED]
     ]
-    blocks += _tokens(run, [figure for figure in figures if figure.mean_tokens])
+    chart = Chart(
+        "Time of every sample",
+        "a point a sample, a box over the middle half, a line at the median; samples far outside have their names",
+        lambda: charts.strips(groups, "ms per sample"),
+    )
+    blocks: list[Block] = [chart, *_tokens(run, [each for each in figures if each.mean_tokens])]
     if rows:
-        blocks.append(Table(("model", "sample that stands apart", "ms", "of the mean"), rows, text_columns=2))
-    hidden = sum(max(0, len(each) - MAX_LISTED) for each in apart.values())
+        blocks.append(Table(["model", "sample that stands apart", "ms", "of the mean"], rows, text_columns=2))
+    hidden = sum(max(0, len(far) - MAX_LISTED) for _, far in apart)
     lead = "Far outside is more than three interquartile ranges from the middle half." + (
         f" {hidden} more stand apart than are listed." if hidden else "" if rows else " No sample is."
     )
-    return Section("samples", "Samples", tuple(blocks), lead)
+    return Section("samples", "Samples", blocks, lead)
 
 
 def _tokens(run: RunRecord, figures: list[PassFigure]) -> Iterator[Block]:
     """Time against the number of tokens, where the file has the tokens."""
     if not figures:
         return
+    counts = {(each.model, each.engine): [len(record.token_ids) for record in each.records] for each in figures}
 
     def draw() -> str:
         groups = [
             charts.Group(
                 label(run, each.model, each.engine),
                 colour(run, each.model),
-                [len(record.token_ids) for record in each.records],
+                counts[each.model, each.engine],
                 [1000 * legacy_stage_s(record, 3) for record in each.records],
             )
             for each in figures
         ]
         return charts.cloud(groups, "output tokens", "ms of stage 3")
 
-    rows = tuple(
-        (
-            words(label(run, each.model, each.engine)),
-            words(decimal(name("tokens", each.model, each.engine), each.mean_tokens or 0)),
-            words(count(name("tokens_min", each.model, each.engine), min(len(one.token_ids) for one in each.records))),
-            words(count(name("tokens_max", each.model, each.engine), max(len(one.token_ids) for one in each.records))),
-        )
-        for each in figures
-    )
+    rows: list[list[Text]] = [
+        [
+            label(run, *key),
+            figure(tenths, mean(tokens), "tokens", *key),
+            figure(whole, min(tokens), "tokens_min", *key),
+            figure(whole, max(tokens), "tokens_max", *key),
+        ]
+        for key, tokens in counts.items()
+    ]
     yield Chart(
         "Time against output tokens",
         "a point a sample: tokens of its answer across, time of stage 3 (vision, prefill and decode) upwards",
         draw,
     )
-    yield Table(("model", "mean tokens", "fewest", "most"), rows)
+    yield Table(["model", "mean tokens", "fewest", "most"], rows)

@@ -1,4 +1,4 @@
-"""What stands on top: how the run ended, what slipped, and the five figures that everybody looks for."""
+"""What stands on top: how the run ended, its problems, and the five figures that everybody looks for."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from harness.figures.stages import Comparison, comparisons, peak_bytes, stage1_s
 from harness.gates.exit_status import FAILED, MISSING_BASELINE, NO_FIGURE, NOT_DECIDED
 from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord
-from harness.report.blocks import Figure, Tile, Tone, Verdict, Words, between, count, factor, ratio, share, size, words
-from harness.report.naming import label, name, name_of_speedup
-from harness.report.sections.drafting import answer_pairs
+from harness.report.blocks import Figure, Text, Tile, Tone, Verdict, ends, figure, text
+from harness.report.formatting import fraction, percent, times, with_unit
+from harness.report.naming import gated_load, label, name_of_speedup
+from harness.report.sections.drafting import SEES, answer_pairs
+from harness.report.sections.judgement import failed_samples, gate_groups
 from harness.report.sections.memory import capacity, kind
-from harness.report.sections.trust import failed_samples
-from harness.report.speculation_text import SEES
 
-WORDS: dict[int, tuple[Tone, str]] = {
+MAX_FAILURES = 8
+"""Failed samples among the problems; the section on failures lists all of them."""
+LABELS: dict[int, tuple[Tone, str]] = {
     0: ("good", "passed"),
     FAILED: ("bad", "failed"),
     NO_FIGURE: ("doubt", "not measured"),
@@ -31,25 +33,28 @@ def verdict(run: RunRecord) -> Verdict | None:
     """Return how the run ended; None for files that do not tell."""
     if run.end is None:
         return Verdict("doubt", "unfinished", "the run has not come to its end") if run.header.environment else None
-    tone, word = WORDS.get(run.end.exit_status, ("bad", "ended early"))
-    return Verdict(tone, word, f"exit status {run.end.exit_status}: {run.end.reason}")
+    tone, words = LABELS.get(run.end.exit_status, ("bad", "ended early"))
+    return Verdict(tone, words, f"exit status {run.end.exit_status}: {run.end.reason}")
 
 
-def slipped(run: RunRecord) -> Iterator[Words]:
+def problems(run: RunRecord) -> Iterator[Text]:
     """Yield what a maintainer looks for behind a red build: each in one sentence with its figures."""
-    for each in run.verdicts:
-        if each.state == "broken":
-            yield words(each.sentence)
-    for gate in run.gates:
-        if gate.state in {"regressed", "flagged", "invalid", "unstable", "missing baseline", "not run"}:
-            yield words(f"{gate.state}: {gate.metric}: {gate.sentence}")
-    known = " ".join(each.sentence for each in run.verdicts if each.state == "broken")
+    broken = [each.sentence for each in run.verdicts if each.state == "broken"]
+    yield from broken
+    for state, group in reversed(list(gate_groups(run.gates))):
+        if state not in {"pass", "improved"}:
+            more = f" and {len(group) - 1} more" if len(group) > 1 else ""
+            yield f"{state}: {group[0].metric}{more}: {group[0].sentence}"
+    tests: dict[str, list[str]] = {}
     for outcome in run.outcomes:
-        if outcome.outcome == "failed" and not any(part in known for part in (outcome.reason.removeprefix("call: "),)):
-            yield words(f"{outcome.test} failed: {outcome.reason}")
-    failed = {(model, each.sample) for model, each in failed_samples(run)}
-    if failed:
-        yield words("failed samples, listed below: ", count("failed_samples", len(failed)))
+        if outcome.outcome == "failed" and outcome.reason.removeprefix("call: ") not in " ".join(broken):
+            tests.setdefault(outcome.reason, []).append(outcome.test)
+    for reason, names in tests.items():
+        yield f"{names[0] if len(names) == 1 else f'{len(names)} tests'} failed: {reason}"
+    failed = list(dict.fromkeys(f"{model}: {each.sentence()}" for model, each in failed_samples(run)))
+    yield from failed[:MAX_FAILURES]
+    if len(failed) > MAX_FAILURES:
+        yield f"… and {len(failed) - MAX_FAILURES} more failed samples, listed below"
 
 
 def tiles(run: RunRecord) -> Iterator[Tile]:
@@ -64,20 +69,24 @@ def tiles(run: RunRecord) -> Iterator[Tile]:
 
 
 def _speedup(title: str, run: RunRecord, found: list[Comparison], stage: int | None) -> Tile:
-    figures = [(each, *_of(run, each, stage)) for each in found]
-    first, figure, interval = figures[0]
-    details = [words("over ", label(run, first.target, first.engine))]
-    details += [words("95 %: ", interval)] if interval else []
-    if stage == 1:
-        gated = stage1_speedup(run, first.target)
-        details += [words("as gated ", factor(name("speedup", "stage1", first.target), gated.factor))] if gated else []
-    details += [words(other, " over ", label(run, each.target, each.engine)) for each, other, _ in figures[1:]]
-    return Tile(title, figure, tuple(details))
+    first, *others = found
+    interval = ends(speedup_interval(run, first, stage), times, name_of_speedup(first, stage))
+    details = [text("over {target}", target=label(run, first.target, first.engine))]
+    details += [text("95 %: {ends}", ends=interval)] if interval else []
+    gated = stage1_speedup(run, first.target) if stage == 1 else None
+    if gated:
+        factor = figure(times, gated.factor, "speedup", "stage1", first.target)
+        details.append(text("{factor} by the {how}", factor=factor, how=gated_load(run, first.target)))
+    details += [
+        text("{factor} over {target}", factor=_factor(each, stage), target=label(run, each.target, each.engine))
+        for each in others
+    ]
+    return Tile(title, _factor(first, stage), details)
 
 
-def _of(run: RunRecord, found: Comparison, stage: int | None) -> tuple[Figure, Words]:
-    key, speedup = name_of_speedup(found, stage), found.total if stage is None else found.stages[stage]
-    return factor(key, speedup.factor), between(key, speedup_interval(run, found, stage), factor)
+def _factor(found: Comparison, stage: int | None) -> Figure:
+    speedup = found.total if stage is None else found.stages[stage]
+    return figure(times, speedup.factor, name_of_speedup(found, stage))
 
 
 def _acceptance(run: RunRecord) -> Iterator[Tile]:
@@ -85,21 +94,21 @@ def _acceptance(run: RunRecord) -> Iterator[Tile]:
     for found in speculation_figures(run):
         own, other = found.acceptance.get("own"), found.acceptance.get("shuffled")
         if own:
-            place = name(found.target, found.engine)
-            details = [words(f"for {found.target}, teacher-forced")]
+            names = (found.target, found.engine)
+            details = [text("for {target}, teacher-forced", target=found.target)]
             if other:
-                shuffled = ratio(name("accepted", "shuffled", place), other.value)
-                details.append(words("control: ", shuffled, f", seeing {SEES['shuffled']}"))
-            yield Tile("acceptance", ratio(name("accepted", "own", place), own.value), tuple(details))
+                shuffled = figure(fraction, other.value, "accepted", "shuffled", *names)
+                details.append(text("control: {share}, seeing {sees}", share=shuffled, sees=SEES["shuffled"]))
+            yield Tile("acceptance", figure(fraction, own.value, "accepted", "own", *names), details)
             return
     for target, pairs in answer_pairs(run).items():
         agreed = replay(pairs, 1)
-        details = [words(f"with {target}, by position")]
+        details = [text("with {target}, by position", target=target)]
         if agreed.shuffled_per_sample is not None:
-            shuffled = ratio(name("agreement", "shuffled", target), agreed.shuffled_per_sample)
-            details.append(words("control: ", shuffled, ", shuffled pairs"))
-        figure = ratio(name("agreement", "per_sample", target), agreed.per_sample)
-        yield Tile("agreement of the answers", figure, tuple(details))
+            shuffled = figure(fraction, agreed.shuffled_per_sample, "agreement", "shuffled", target)
+            details.append(text("control: {share}, shuffled pairs", share=shuffled))
+        own_share = figure(fraction, agreed.per_sample, "agreement", "per_sample", target)
+        yield Tile("agreement of the answers", own_share, details)
         return
 
 
@@ -107,11 +116,9 @@ def _memory(run: RunRecord) -> Iterator[Tile]:
     peaks = peak_bytes(run)
     if peaks:
         (model, stage), highest = max(peaks.items(), key=lambda item: item[1])
+        details: list[Text] = [f"{model}, {stage}; {kind(run)}"]
         card = capacity(run)
-        of_card = (
-            [words(share("memory.peak_of_card", highest / card), f" % of {size('', card, unit=True).text}")]
-            if card
-            else []
-        )
-        details = (words(f"{model}, {stage}; {kind(run)}"), *of_card)
-        yield Tile("peak memory", size("memory.peak", highest, unit=True), details)
+        if card:
+            of_card = figure(percent, highest / card, "memory.peak_of_card")
+            details.append(text("{share} % of {card}", share=of_card, card=with_unit(card)))
+        yield Tile("peak memory", figure(with_unit, highest, "memory.peak"), details)

@@ -8,8 +8,7 @@ import pytest
 
 from harness.figures.roofline import floor_s, floors
 from harness.measuring import clock, device_rates
-from harness.records.lines import EngineRecord, MachineRecord, RunRecord, StageWork
-from harness.report.terminal import summary
+from harness.records.lines import MachineRecord, RunRecord, StageWork
 from tests.harness.made_runs import header, stage_test
 
 ENGINES = ("eager", "graph")
@@ -83,25 +82,3 @@ def test_the_best_round_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     moments = iter([0.0, 5.0, 5.0, 7.0] + [10.0 * turn for turn in range(1, 100)])
     monkeypatch.setattr(clock, "now", lambda: next(moments))
     assert device_rates.measure("cpu", []).read_bytes_per_s == (128 << 20) / 2
-
-
-def test_the_summary_shows_shares_rates_and_engines(tmp_path: Any) -> None:
-    stages = [
-        decode({"s1": [4e-3, 8e-3, 8e-3]}, {"s1": StageWork(4e9, 1e9, "float16")}, engine=each) for each in ENGINES
-    ]
-    facts = {"kernels": "Triton 3.6", "cache_class": "StaticCache", "captures": 3, "capture_s": 0.25, "compile_s": 7.0}
-    record = RunRecord(
-        header=header(engines=ENGINES),
-        stages=tuple(stages),
-        machine=MachineRecord(1e12, 0.8e12, {"float16": 5e14}),
-        engines=(EngineRecord("egpt", "graph", facts | {"compiled_graphs": 0, "uncaptured": 2}),),
-    )
-    lines = summary(record, tmp_path, [], width=100, color=False).splitlines()
-    assert "copy 800 GB/s, products of float16 500 TFLOP/s" in next(line for line in lines if "floor:" in line)
-    row = next(line.split() for line in lines if "decode graph" in line and "bandwidth" in line)
-    assert row == ["egpt", "decode", "graph", "4.000", "50.0", "bandwidth", "500", "0.125", "375"]
-    (engine,) = [line for line in lines if line.startswith("egpt graph: ")]
-    assert engine == (
-        "egpt graph: Triton 3.6, StaticCache, 3 graphs captured in 0.25 s, 7.0 s of compiling before; "
-        "2 calls of a shape too many for a graph"
-    )

@@ -14,7 +14,6 @@ from harness.figures.speculation import by_place, by_request, pooled_share, spec
 from harness.figures.stages import MIB
 from harness.records.lines import RunRecord
 from harness.records.speculation import AgreementRecord, DivergenceRecord, RoundLog
-from harness.report.speculation_text import text, title
 from tests.harness.made_runs import agreement, cost, header, loaded, log, request
 
 
@@ -159,36 +158,6 @@ def test_lift_is_told_apart_from_nothing_by_pairs_of_the_same_sample() -> None:
     assert lifted.lift.excludes_zero
     assert flat.lift is not None
     assert not flat.lift.excludes_zero
-
-
-def test_lines_for_people_name_every_figure() -> None:
-    (found,) = speculation_figures(
-        run(
-            agreement("a", (True, True, False), (True, False, False)),
-            speculations=(request("a"), request("b", identical=False, divergence=DivergenceRecord(3, 0.25, 0.5))),
-            speculation_costs=(cost(),),
-            models=(loaded("egpt", 7),),
-        )
-    )
-    assert title(found) == "speculative decoding: egpt drafts for videollava (eager, gamma 4, 2 requests)"
-    assert text(found).splitlines() == [
-        "acceptance, teacher-forced, by what the draft sees:",
-        "  its pictures: 0.500",
-        "  another sample's: 0.000",
-        "vision lift, its pictures over another sample's: +0.500",
-        "0.875 of the drafted tokens were accepted, 0.875 of those looked at; 4.50 tokens a round, the target's own "
-        "included",
-        "mean of the requests: 0.875, 0.875 and 4.50",
-        "accepted of those looked at, by place in the answer: 0-15: 0.88",
-        "in decoding steps of the target (1e+03 ms): a drafted token c = 0.250; v for a pass over 1: 2.00, 2: 2.00, "
-        "4: 2.00, 6: 2.00, 8: 2.00, 16: 2.00, 32: 2.00 tokens",
-        "decoding alone: 3.00x; by tau / (gamma c + v) it should be 1.50x (+100 %)",
-        "gamma 4 pays from an acceptance of 0.741 on, no other gamma earlier; best gamma: 0, the target left alone",
-        "wall clock, everything charged: 2.000x (2.000 to 2.000); 0 % of the requests became slower; 1 of 2 answers "
-        "are the target's own, 1 part at a near tie",
-        "time to first token, target alone over pair: 0.500x (0.500 to 0.500)",
-        "memory: the draft's weights, 7 MiB, and 10 MiB more at the peak of a request",
-    ]
 
 
 def test_a_run_without_speculation_says_nothing_of_it() -> None:

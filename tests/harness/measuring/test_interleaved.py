@@ -11,8 +11,7 @@ import pytest
 from harness.figures.stages import times_faster
 from harness.measuring import clock
 from harness.measuring.interleaved import Interleaved, first_that_works, timed_pairs
-from harness.report.terminal import summary
-from tests.harness.made_runs import full_run, planned, side_by_side
+from tests.harness.made_runs import planned, side_by_side
 
 
 @dataclass
@@ -106,10 +105,3 @@ def test_where_every_sample_fails_there_is_nothing_to_compare(work: StageWork) -
 def test_the_ratio_is_the_median_over_pairs_and_not_the_ratio_of_medians() -> None:
     # A machine that slows down half way: the ratio of the medians would be 1.5.
     assert times_faster(side_by_side((1.0, 10.0, 10.0), (2.0, 15.0, 20.0))) == 2.0
-
-
-def test_the_summary_names_both_ways_and_how_many_times_faster(tmp_path: Any) -> None:
-    text = summary(
-        full_run(side_by_side=(side_by_side((0.01, 0.01), (0.025, 0.025)),)), tmp_path, (), width=120, color=False
-    )
-    assert "8 frames: fast 10.00 ms, 2.50x as fast as legacy (25.00 ms; 2 pairs)" in text.splitlines()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-from harness.report.blocks import Answers, Chart, Figure, Report, Sentences, Table, Words
+from harness.report.blocks import Answers, Block, Figure, Report, Sentences, Table, Text, parts
 
 
 @dataclass
@@ -57,18 +57,24 @@ class Page(HTMLParser):
 
 def figures_in(report: Report) -> list[Figure]:
     """Every figure of a report, before it was put on a page."""
-    lines: list[Words] = [*report.conditions, *report.slipped, *report.story, *report.not_shown]
+    return [part for text in texts_in(report) for part in parts(text) if isinstance(part, Figure)]
+
+
+def texts_in(report: Report) -> list[Text]:
+    """Every text of a report that may hold figures."""
+    found = [*report.conditions, *report.problems, *report.warnings, *report.headlines, *report.highlights]
+    found += report.caveats
     for tile in report.tiles:
-        lines += [(tile.figure,), *tile.details]
+        found += [tile.figure, *tile.details]
     for section in report.sections:
         for block in section.blocks:
-            lines += _lines(block)
-    return [part for line in lines for part in line if isinstance(part, Figure)]
+            found += _texts(block)
+    return found
 
 
-def _lines(block: Sentences | Table | Chart | Answers) -> list[Words]:
+def _texts(block: Block) -> list[Text]:
     if isinstance(block, Sentences):
         return list(block.lines)
     if isinstance(block, Table):
         return [cell for row in block.rows for cell in row]
-    return [who for who, _ in block.said] if isinstance(block, Answers) else []
+    return [who for who, _ in block.answers] if isinstance(block, Answers) else []

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from harness.report.blocks import Report, Section, Sentences, Table, words
+from harness.report.blocks import Report, Section, Sentences, Table
 from harness.report.content import report_of
-from harness.report.markdown import MAX_ROWS, text
+from harness.report.markdown import MAX_ROWS, markdown
 from tests.harness.report.made_reports import everything_run
 from tests.harness.report.reading import Page
 from tests.harness.report.test_page import HOSTILE, hostile_run
@@ -19,41 +19,41 @@ from tests.harness.report.test_page import HOSTILE, hostile_run
 RENDERER = MarkdownIt("commonmark").enable("table")
 
 
-def shown(markdown: str) -> Page:
+def shown(source: str) -> Page:
     """The Markdown as a web page that shows it has it."""
-    return Page(RENDERER.render(markdown))
+    return Page(RENDERER.render(source))
 
 
 def of(*lines: str, table: Table | None = None) -> Report:
-    blocks = (Sentences(tuple(words(line) for line in lines)), *([table] if table else []))
-    return Report("t", "s", (), None, (), (), (), (), (Section("k", "K", blocks, brief=True),))
+    blocks = [Sentences(lines), *([table] if table else [])]
+    return Report("t", "s", [], [Section("k", "K", blocks, brief=True)])
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp", "Zs"]), min_size=1, max_size=30))
 def test_a_text_is_shown_as_it_is(some: str) -> None:
-    assert some in shown(text(of(f"a{some}b"))).words
+    assert some in shown(markdown(of(f"a{some}b"))).words
 
 
 def test_hostile_words_are_words(tmp_path: object) -> None:
-    page = shown(text(report_of(hostile_run(), HOSTILE)))
+    page = shown(markdown(report_of(hostile_run(), HOSTILE)))
     assert not {"script", "img"} & set(page.tags)
     assert "<script>alert(1)</script>" in page.words
 
 
 def test_tables_come_out_as_tables_with_all_their_cells() -> None:
-    page = shown(text(of(table=Table(("a", "b|c"), ((words("x|y"), words("1\n2")),)))))
+    page = shown(markdown(of(table=Table(("a", "b|c"), [["x|y", "1\n2"]]))))
     assert (page.tags.count("th"), page.tags.count("td")) == (2, 2)
     assert "x|y" in page.words
 
 
 @pytest.mark.parametrize(("rows", "hidden"), [(MAX_ROWS, 0), (MAX_ROWS + 3, 3)])
 def test_a_long_table_is_cut_and_says_so(rows: int, hidden: int) -> None:
-    markdown = text(of(table=Table(("a",), tuple((words(str(n)),) for n in range(rows)))))
-    assert (f"… and {hidden} more rows" in markdown) == bool(hidden)
+    found = markdown(of(table=Table(("a",), [[str(n)] for n in range(rows)])))
+    assert (f"… and {hidden} more rows" in found) == bool(hidden)
 
 
-def test_the_verdict_what_slipped_and_the_five_figures_stand_on_top() -> None:
-    top = text(report_of(everything_run(), "x")).split("\n## ")[0]
+def test_the_verdict_the_problems_and_the_five_figures_stand_on_top() -> None:
+    top = markdown(report_of(everything_run(), "x")).split("\n## ")[0]
     assert "✅ **passed** – exit status 0: no test failed" in top
     assert "- total speedup was 1x" in top
     for label in ("total speedup", "stage 1, load", "stage 3, vision + LLM", "acceptance", "peak memory"):
@@ -61,6 +61,6 @@ def test_the_verdict_what_slipped_and_the_five_figures_stand_on_top() -> None:
 
 
 def test_it_is_a_page_and_not_a_book() -> None:
-    markdown = text(report_of(everything_run(), "x"))
-    assert len(markdown.splitlines()) < 300
-    assert not re.search(r"\n\n\n", markdown)
+    found = markdown(report_of(everything_run(), "x"))
+    assert len(found.splitlines()) < 300
+    assert not re.search(r"\n\n\n", found)

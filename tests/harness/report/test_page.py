@@ -69,7 +69,7 @@ def test_a_name_stands_for_one_value(everything: Page) -> None:
     assert not {name: values for name, values in by_name.items() if len(values) > 1}
 
 
-def test_the_verdict_is_the_first_thing_and_what_slipped_stands_in_it(everything: Page) -> None:
+def test_the_verdict_is_the_first_thing_and_the_problems_stand_in_it(everything: Page) -> None:
     start = everything.words[: everything.words.index("In words")]
     assert "total speedup was 1x" in start
     assert "regressed: time.decode.egpt.eager: decode got slower" in start
@@ -132,14 +132,14 @@ def sections(run: RunRecord) -> set[str]:
 def test_sections_whose_data_are_absent_are_absent() -> None:
     assert sections(RunRecord(header(), end=EndRecord(STARTED_AT, 0, "it ended"))) == {"conditions"}
     of_passes = {"stages", "beside.videollava.eager", "samples", "agreement", "answers"}
-    assert sections(headline_run()) == of_passes | {"doubts", "conditions"}
+    assert sections(headline_run()) == of_passes | {"warnings", "conditions"}
 
 
 def test_a_run_with_everything_has_every_section() -> None:
     assert sections(everything_run()) == {
         "baseline", "stages", "beside.videollava.eager", "beside.llava.eager", "samples", "floors", "memory",
         "stage-tests", "ways", "throughput", "drafting.videollava.eager", "drafting.llava.eager", "agreement",
-        "answers", "failures", "doubts", "limits", "conditions",
+        "answers", "failures", "warnings", "limits", "conditions",
     }  # fmt: skip
 
 
@@ -193,7 +193,7 @@ def test_a_run_on_two_machines_has_times_of_each_and_none_of_both() -> None:
     run = moved()
     found = read(run)
     here = machine_name(run.header.environment)
-    for title in (f"Where the time goes, on {here}", "Where the time goes, on a fast one", "On a fast one: egpt takes"):
+    for title in (f"Where the time goes, on {here}", "Where the time goes, on a fast one", "On a fast one: egpt is"):
         assert title in found.words
     totals = [found.values[f"machine{place}.pass.total.videollava.eager"] for place in (1, 2)]
     assert totals == [5.0, 0.5]

@@ -1,0 +1,93 @@
+"""Under which conditions a run was made: machine, libraries, code, models, and the options that are not the default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from harness.options import Options
+from harness.records.lines import RunRecord
+from harness.report.blocks import Block, Section, Table
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(each) for each in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(each)}" for key, each in value.items() if each is not None)
+    return str(value)
+
+
+def _gibibytes(value: float) -> str:
+    return f"{value / 2**30:.1f} GiB"
+
+
+# Where each condition stands in a run's environment (harness.measuring.environment), and how it is shown.
+ENVIRONMENT: dict[str, tuple[tuple[str, ...], Callable[[Any], str]]] = {
+    "GPU": (("gpu", "name"), _plain),
+    "GPUs": (("gpu", "count"), _plain),
+    "GPU memory": (("gpu", "memory_bytes"), _gibibytes),
+    "compute capability": (("gpu", "compute_capability"), _plain),
+    "driver": (("gpu", "driver"), _plain),
+    "CUDA": (("gpu", "cuda"), _plain),
+    "power cap": (("gpu", "power_cap_w"), lambda watts: f"{_plain(watts)} W"),
+    "not known of the GPU": (("gpu", "unknown"), _plain),
+    "GPU at the start": (("gpu_now",), _plain),
+    "CPU": (("cpu",), _plain),
+    "architecture": (("machine",), _plain),
+    "usable cores": (("usable_cores",), _plain),
+    "memory": (("memory_bytes",), _gibibytes),
+    "memory free at the start": (("available_memory_bytes",), _gibibytes),
+    "load average at the start": (("load_average",), _plain),
+    "host": (("host",), _plain),
+    "system": (("system",), _plain),
+    "Python": (("python",), _plain),
+    "libraries": (("libraries",), _plain),
+    "commit": (("git", "commit"), _plain),
+    "ranks": (("world_size",), lambda ranks: "" if ranks == 1 else _plain(ranks)),
+}
+
+
+def sections(run: RunRecord) -> Iterator[Section]:
+    """Yield the tables of the conditions."""
+    header = run.header
+    found = {
+        "started": header.started_at,
+        "model set": header.model_set,
+        "device": header.device,
+        "engines": ", ".join(header.engines),
+        "models": ", ".join(header.models),
+        "dataset": header.dataset,
+        "samples": str(len(header.samples)),
+        **environment(header.environment),
+    }
+    blocks: list[Block] = [Table(("condition", "value"), [each for each in found.items() if each[1]], text_columns=2)]
+    defaults = Options().as_json()
+    options = [
+        (f"--{option}", _plain(value))
+        for option, value in header.options.items()
+        if option in defaults and value != defaults[option] and option != "output_dir"
+    ]
+    if options:
+        blocks.append(Table(("option, where it is not the default", "value"), options, text_columns=2))
+    facts = [(each.model, each.facts) for each in run.models]
+    facts += [(f"{each.model} {each.engine}", each.facts) for each in run.engines]
+    rows = dict.fromkeys((whose, fact, _plain(value)) for whose, known in facts for fact, value in known.items())
+    if rows:
+        title = "models and engines, read back after loading"
+        blocks.append(Table(("model", "fact", "value"), list(rows), text_columns=3, folded=title))
+    yield Section("conditions", "Conditions", blocks, brief=True)
+
+
+def environment(recorded: dict[str, Any]) -> dict[str, str]:
+    """Return what a run's environment tells, by the condition's name; what it does not tell is not in it."""
+    found = {}
+    for title, (path, shown) in ENVIRONMENT.items():
+        value: Any = recorded
+        for key in path:
+            value = (value or {}).get(key)
+        if value is not None:
+            found[title] = shown(value)
+    return found

@@ -1,0 +1,128 @@
+"""Sentences made of figures: what they claim follows from the run, and what does not follow is said, too."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.figures.intervals import FEW_SAMPLES
+from harness.records.lines import EndRecord, Header, ReferenceWorkRecord, RunRecord
+from harness.report.blocks import plain
+from harness.report.content import report_of
+from harness.report.markdown import markdown
+from harness.report.sections.highlights import caveats, headlines, highlights
+from harness.report.sections.warnings import warnings
+from tests.harness.made_runs import STARTED_AT, header, headline_run, stage_test, whole_pass
+
+
+def run_of(draft: list[float], target: list[float]) -> RunRecord:
+    """Passes whose stage 1 takes what is given, and all else a second together."""
+    ids = tuple(f"s{number}" for number in range(len(draft)))
+    passes = tuple(
+        whole_pass(model, sample, (value, 0.1, 0.2, 0.3, 0.4))
+        for model, values in (("egpt", draft), ("videollava", target))
+        for sample, value in zip(ids, values, strict=True)
+    )
+    return RunRecord(header(ids), passes=passes, end=EndRecord(STARTED_AT, 0, "it ended"))
+
+
+def test_what_dominates_and_what_would_help_follow_from_the_times() -> None:
+    run = run_of([1.0] * 12, [9.0] * 12)
+    (headline,) = map(plain, headlines(run))
+    assert (
+        headline == "egpt is 5.00x faster than videollava: 2000 vs. 10000 ms per sample; load is 50.0 % of egpt's time"
+    )
+    lines = list(map(plain, highlights(run)))
+    assert lines[1] == "load is 90.0 % of videollava's time and 100.0 % of the time saved."
+    assert lines[2] == "Largest stages: load is 50.0 % of egpt's time, load is 90.0 % of videollava's time."
+
+
+def test_a_draft_that_is_slower_is_never_called_faster() -> None:
+    (headline,) = map(plain, headlines(run_of([9.0] * 12, [1.0] * 12)))
+    assert headline.startswith("egpt is 0.20x as fast as videollava: 10000 vs. 2000 ms per sample")
+
+
+def test_a_clear_difference_of_enough_samples_has_no_caveat() -> None:
+    assert list(caveats(headline_run())) == []
+
+
+def test_an_interval_with_1_in_it_supports_no_direction() -> None:
+    draft, target = [1.0, 2.0] * 6, [2.0, 1.0] * 6
+    lines = [plain(line) for line in caveats(run_of(draft, target))]
+    assert [line.split(":")[0] for line in lines] == [
+        "Whether egpt or videollava is faster in all",
+        "Whether egpt or videollava is faster in load",
+        "Whether egpt or videollava is faster in preprocess",
+        "Whether egpt or videollava is faster in vision + LLM",
+    ]
+
+
+@pytest.mark.parametrize(("samples", "too_few"), [(FEW_SAMPLES - 1, True), (FEW_SAMPLES, False)])
+def test_few_samples_support_nothing_general(samples: int, too_few: bool) -> None:
+    lines = map(plain, caveats(run_of([1.0] * samples, [9.0] * samples)))
+    assert any(f"there are only {samples} samples" in line for line in lines) is too_few
+
+
+def test_targets_whose_intervals_overlap_are_not_told_apart() -> None:
+    ids = tuple(f"s{number}" for number in range(12))
+    seconds = {"egpt": 1.0, "videollava": 5.0, "llava": 5.1}
+    passes = tuple(
+        whole_pass(model, sample, (value * (1 + number % 3), 0.1, 0.1, 0.1, 0.1))
+        for model, value in seconds.items()
+        for number, sample in enumerate(ids)
+    )
+    run = RunRecord(header(ids, models=tuple(seconds), targets=("videollava", "llava")), passes=passes)
+    assert any(line.startswith("Whether videollava or llava is faster") for line in map(plain, caveats(run)))
+
+
+def warned(run: RunRecord) -> str:
+    return " ".join(plain(what) for what, _ in warnings(run))
+
+
+def test_a_quiet_run_of_enough_samples_has_no_warnings() -> None:
+    assert warned(run_of([1.0] * FEW_SAMPLES, [9.0] * FEW_SAMPLES)) == ""
+
+
+SYNCHRONISED = (whole_pass("egpt"), whole_pass("egpt", kind="unsynchronised", whole_s=4.0))
+
+
+def dirty() -> Header:
+    return header(environment={"git": {"dirty": True}})
+
+
+@pytest.mark.parametrize(
+    ("run", "warning"),
+    [
+        (RunRecord(header()), "has not come to its end"),
+        (RunRecord(header(), reference_work=(ReferenceWorkRecord("end", (0.1,), (0.1,), ("too hot",)),)), "throttled"),
+        (
+            RunRecord(header(), reference_work=(ReferenceWorkRecord("start", (0.1,), (0.1,), None, 2),)),
+            "2 other processes",
+        ),
+        (
+            RunRecord(
+                header(),
+                reference_work=(
+                    ReferenceWorkRecord("start", (0.1,), (0.1,)),
+                    ReferenceWorkRecord("end", (0.2,), (0.1,)),
+                ),
+            ),
+            "The time of a fixed matrix product changed by +100.0 %",
+        ),
+        (RunRecord(header(), stages=(stage_test("egpt", "load", {"s1": [1.0, 2.0, 3.0, 9.0]}),)), "are noisy"),
+        (
+            RunRecord(header(device="cuda"), passes=SYNCHRONISED),
+            "Synchronising between the stages adds +25.0 %",
+        ),
+        (RunRecord(dirty()), "The code differed from its commit"),
+    ],
+)
+def test_each_warning_has_its_cause(run: RunRecord, warning: str) -> None:
+    assert warning in warned(run)
+
+
+def test_on_a_cpu_nothing_is_waited_for_between_the_stages() -> None:
+    """Both passes run the same code there: a difference is noise."""
+    run = RunRecord(header(), passes=SYNCHRONISED)
+    assert "Synchronising" not in warned(run)
+    assert "Synchronising" not in markdown(report_of(run, "x"))
+    assert "Synchronising" in markdown(report_of(RunRecord(header(device="cuda"), passes=SYNCHRONISED), "x"))
