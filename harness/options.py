@@ -63,11 +63,11 @@ def _option(
 
 @dataclass(frozen=True, slots=True)
 class RoundsPlan:
-    """Timed rounds of a sample: `most`, or `fewest` and no further once they have filled `enough_s` seconds."""
+    """Timed rounds of a sample: `max_rounds`, or `min_rounds` and no further once they have filled `min_time_s`."""
 
-    fewest: int
-    most: int
-    enough_s: float
+    min_rounds: int
+    max_rounds: int
+    min_time_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,11 @@ def most_common_state(states: Iterable[str]) -> str:
     return max(counted, key=counted.__getitem__)
 
 
+def max_other_states(rounds: int) -> int:
+    """Return how many of so many rounds may be in another state than most: five percent."""
+    return rounds // 20
+
+
 @dataclass(frozen=True, slots=True)
 class Length:
     """How long an answer may get: up to `tokens` and no further than the end token, or exactly `tokens` if fixed."""

@@ -22,7 +22,7 @@ from fixtures.system.devices import use_threads_for
 from harness.errors import LimitsError
 from harness.gates.limits import Vocabulary, load_limits
 from harness.measuring.model_slot import ModelSlot, recorded_loaders, release_for
-from harness.measuring.progress import progress_on
+from harness.measuring.progress import Progress
 from harness.session.plugin import SESSION
 from harness.session.session import Session
 from harness.stages import Length
@@ -177,7 +177,7 @@ def _or_skip(keys: Sequence[str], reason: str) -> list[Any]:
 
 
 def _embedded(session: Session, spec: EmbeddedSpec) -> Path:
-    progress = progress_on(session.terminal, "embedded dataset")
+    progress = Progress(session.terminal, "embedded dataset")
     progress.start("first use: rendering scenes", spec.samples)
     try:
         return ensure_embedded(spec, progress=lambda _done, _total: progress.advance())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from harness.measuring import clock
-from harness.measuring.rounds import Benchmark, failure_of
+from harness.measuring.benchmark import Benchmark
+from harness.measuring.rounds import failure_of
 from harness.records.lines import Failure
 from harness.stages import Sample
 
@@ -41,7 +42,7 @@ class Pairs:
 def first_that_works(
     samples: Iterable[AnySample], prepare: Callable[[AnySample], Interleaved], stage: str
 ) -> tuple[AnySample | None, Interleaved | None, list[Failure]]:
-    """Return the first sample that comes through both ways, each run once without a clock, and how others failed."""
+    """Return the first sample on which both ways succeed, each run once untimed, and how those before it failed."""
     failures: list[Failure] = []
     for sample in samples:
         try:
@@ -60,17 +61,15 @@ def timed_pairs(benchmark: Benchmark, comparison: Interleaved, rounds: int) -> P
     pairs = Pairs()
     way, reference = comparison.way[1], comparison.reference[1]
 
-    def setup() -> tuple[tuple[()], dict[str, Any]]:
+    def begin() -> Pairs:
         start = clock.now()
         reference()
         pairs.reference_s.append(clock.now() - start)
-        return (), {}
+        return pairs
 
-    def run() -> None:
-        way()
+    def end(_pairs: Pairs, seconds: float | None) -> None:
+        if seconds is not None:
+            pairs.way_s.append(seconds)
 
-    def teardown() -> None:
-        pairs.way_s.append(benchmark.stats.stats.data[-1])
-
-    benchmark.pedantic(run, setup=setup, teardown=teardown, rounds=rounds)
+    benchmark.timed(lambda _: way(), begin=begin, end=end, rounds=rounds)
     return pairs if benchmark.enabled else Pairs()

@@ -1,40 +1,15 @@
-"""Timed rounds: one call each on an input that was made before the clock started, through pytest-benchmark.
-
-`pedantic` keeps the last result and the last arguments alive into the next round. On a GPU that is a whole KV cache
-too many, so a round works on a holder that is emptied after it, and returns nothing.
-"""
+"""Timed rounds: one call each on an input that was made before the clock started."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
+from harness.measuring.benchmark import Benchmark
 from harness.measuring.progress import Progress
 from harness.measuring.stopping import recover_from, stop_if_asked
 from harness.records.lines import Failure
 from harness.stages import Sample
-
-
-class Benchmark(Protocol):
-    """The part of pytest-benchmark's fixture that is used here."""
-
-    has_error: bool
-    extra_info: dict[str, Any]
-    stats: Any
-
-    @property
-    def enabled(self) -> bool:
-        """False under --benchmark-disable: calls run once, nothing is timed."""
-
-    def pedantic(
-        self,
-        target: Callable[..., object],
-        *,
-        setup: Callable[[], object],
-        teardown: Callable[..., object],
-        rounds: int,
-    ) -> object:
-        """Run `target` on what `setup` returns, `rounds` times."""
 
 
 class StageError(Exception):
@@ -46,13 +21,11 @@ class StageError(Exception):
         self.cause = cause
 
 
-class NothingLeftError(Exception):
-    """Every sample has been taken."""
+class Round:
+    """Sample, input, output and failure of one round."""
 
-
-class Holder:
-    """Input, output and failure of one round; emptied after it."""
-
+    # pytest-benchmark keeps the last arguments and the last result alive into the next round. On a GPU that is a whole
+    # KV cache too many: a round is emptied after it, and its call returns nothing.
     __slots__ = ("failure", "input", "output", "sample")
 
     def __init__(self, sample: Sample) -> None:
@@ -61,74 +34,59 @@ class Holder:
         self.output: Any = None
         self.failure: Failure | None = None
 
-    def empty(self) -> None:
-        """Let go of everything that may hold the device's memory."""
-        self.input = self.output = None
+    def run(self, work: Callable[[Any], Any], given: Any, stage: str) -> Any:
+        """Return `work(given)`; None where it raises, which is the round's failure."""
+        try:
+            return work(given)
+        except Exception as error:  # whatever a model or a file raises is a record, and the other samples go on
+            self.failure = failure_of(error, self.sample.id, stage)
+            return None
 
 
 def timed_rounds(
     benchmark: Benchmark,
-    plan: Iterable[Sample],
+    samples: Iterable[Sample],
     most: int,
     *,
     stage: str,
     prepare: Callable[[Sample], Any],
     call: Callable[[Any], Any],
-    finish: Callable[[Holder, float], None],
+    finish: Callable[[Round, float], None],
     progress: Progress,
 ) -> list[Failure]:
-    """Run `call(prepare(sample))` in one timed round for each entry of `plan`, `most` at most; return what failed.
+    """Run `call(prepare(sample))` in one timed round for each of `samples`, `most` at most; return what failed.
 
-    `finish` is given the round's holder and seconds right after it. A round that failed is left out of
-    pytest-benchmark's statistics. With benchmarks disabled the first entry is run once and `finish` is not called.
+    `finish` is given the round and its seconds right after it. A round that failed is left out of pytest-benchmark's
+    statistics. With benchmarks disabled the first sample is run once and `finish` is not called.
     """
-    upcoming = iter(plan)
-    failures: list[Failure] = []
-    failed_rounds: list[int] = []
-    last: list[Holder] = []
+    upcoming = iter(samples)
+    failures: list[Failure | None] = []
 
-    def setup() -> tuple[tuple[Holder], dict[str, Any]]:
+    def begin() -> Round | None:
         stop_if_asked()
         sample = next(upcoming, None)
         if sample is None:
-            raise NothingLeftError
-        holder = Holder(sample)
-        holder.input = _guarded(prepare, holder.sample, holder, stage)
-        last[:] = [holder]
-        return (holder,), {}
+            return None
+        this = Round(sample)
+        this.input = this.run(prepare, sample, stage)
+        return this
 
-    def run(holder: Holder) -> None:
-        if holder.failure is None:
-            holder.output = _guarded(call, holder.input, holder, stage)
+    def run(this: Round) -> None:
+        if this.failure is None:
+            this.output = this.run(call, this.input, stage)
 
-    def teardown(holder: Holder) -> None:
-        seconds = benchmark.stats.stats.data
-        if holder.failure is not None:
-            failures.append(holder.failure)
-            failed_rounds.append(len(seconds) - 1)
-        finish(holder, seconds[-1])
-        holder.empty()
+    def end(this: Round, seconds: float | None) -> None:
+        failures.append(this.failure)
+        if seconds is not None:
+            finish(this, seconds)
+        this.input = this.output = None
         progress.advance()
-        recover_from(holder.failure)
+        recover_from(this.failure)
 
-    try:
-        benchmark.pedantic(run, setup=setup, teardown=teardown, rounds=most)
-    except NothingLeftError:
-        benchmark.has_error = False  # pytest-benchmark takes any exception for one
-    if not benchmark.enabled:
-        last[0].empty()
-        return [last[0].failure] if last[0].failure else []
-    leave_out(benchmark, failed_rounds)
-    return failures
-
-
-def leave_out(benchmark: Benchmark, rounds: Sequence[int]) -> None:
-    """Take these rounds out of pytest-benchmark's statistics, or the whole test where nothing is left."""
-    seconds = benchmark.stats.stats.data
-    for index in reversed(rounds):
-        del seconds[index]
-    if not seconds:
-        benchmark.has_error = True
+    benchmark.timed(run, begin=begin, end=end, rounds=most)
+    if benchmark.enabled:
+        benchmark.leave_out([index for index, failure in enumerate(failures) if failure])
+    return [failure for failure in failures if failure]
 
 
 def failure_of(error: Exception, sample: str, stage: str) -> Failure:
@@ -140,20 +98,14 @@ def failure_of(error: Exception, sample: str, stage: str) -> Failure:
     return Failure(sample, stage, type(error).__name__, text)
 
 
-def round_robin(samples: Sequence[Sample], most: int, fewest: int, is_enough: Callable[[], bool]) -> Iterator[Sample]:
+def round_robin(
+    samples: Sequence[Sample], max_rounds: int, min_rounds: int, is_enough: Callable[[], bool]
+) -> Iterator[Sample]:
     """Yield every sample once, then every sample again: a machine that gets slower does so for all of them.
 
-    Each comes `most` times, or `fewest` times and no further once `is_enough`.
+    Each comes `max_rounds` times, or `min_rounds` times and no further once `is_enough`.
     """
-    for turn in range(most):
-        if turn >= fewest and is_enough():
+    for turn in range(max_rounds):
+        if turn >= min_rounds and is_enough():
             return
         yield from samples
-
-
-def _guarded(work: Callable[[Any], Any], given: Any, holder: Holder, stage: str) -> Any:
-    try:
-        return work(given)
-    except Exception as error:  # whatever a model or a file raises is a record, and the other samples go on
-        holder.failure = failure_of(error, holder.sample.id, stage)
-        return None

@@ -10,9 +10,10 @@ from typing import Any, Protocol
 import msgspec
 
 from harness.measuring import clock
+from harness.measuring.benchmark import Benchmark
 from harness.measuring.memory import MemoryMeter
 from harness.measuring.progress import Progress
-from harness.measuring.rounds import Benchmark, Holder, timed_rounds
+from harness.measuring.rounds import Round, timed_rounds
 from harness.records.lines import Failure
 from harness.records.speculation import (
     AgreementRecord,
@@ -23,7 +24,42 @@ from harness.records.speculation import (
 )
 from harness.stages import Sample
 
+# Tokens of the longest verification pass that is timed, and how often everything is.
+MAX_PASS, TURNS = 32, 5
+# An engine may read a token while the device is busy with the next: a step by itself is not what a step takes.
+STEPS_AT_ONCE = 4
+# Steps are what all else is divided by: they are taken again after every few passes.
+PASSES_BETWEEN_STEPS = 4
+
 Line = AgreementRecord | SpeculationRecord | SpeculationCostRecord
+
+
+class AlignedContext(Protocol):
+    """A target and a draft at the same place of an answer; `restore` is called after each piece of work."""
+
+    @property
+    def dtype(self) -> str:
+        """The type that the target computes in."""
+
+    @property
+    def target_context(self) -> int:
+        """Positions that a step of the target attends to."""
+
+    @property
+    def draft_context(self) -> int:
+        """Positions that a step of the draft attends to."""
+
+    def steps(self, count: int) -> None:
+        """So many decoding steps of the target alone."""
+
+    def draft_step(self) -> None:
+        """One proposed token."""
+
+    def verify(self, count: int) -> None:
+        """One pass of the target over `count` tokens."""
+
+    def restore(self) -> None:
+        """Take back what was added."""
 
 
 class Pair(Protocol):
@@ -31,10 +67,10 @@ class Pair(Protocol):
 
     gamma: int
 
-    def alone(self, sample: Any, clock: Callable[[], float]) -> tuple[Any, float]:
+    def generate_target(self, sample: Any, clock: Callable[[], float]) -> tuple[Any, float]:
         """The target's answer by itself, and the seconds that decoding took of it."""
 
-    def together(self, sample: Any, clock: Callable[[], float]) -> Any:
+    def generate_speculative(self, sample: Any, clock: Callable[[], float]) -> Any:
         """The answer as `generation`, its `rounds`, and seconds: `loop_s` of them, `first_s` to the first token."""
 
     def agreements(self, samples: Any, answers: Any) -> list[dict[str, list[bool]]]:
@@ -52,7 +88,7 @@ class TargetOnly:
 
     def __init__(self, pair: Pair, sample: Sample) -> None:
         start = clock.now()
-        self.answer, self.decode_s = pair.alone(sample, clock.now)
+        self.answer, self.decode_s = pair.generate_target(sample, clock.now)
         self.seconds = clock.now() - start
         self.sample = sample
 
@@ -86,10 +122,10 @@ class SpeculationRun:
                 on_record(warm[0])
             return TargetOnly(self.pair, sample)
 
-        def finish(holder: Holder, seconds: float) -> None:
-            if holder.failure is None:
-                answered[holder.sample.id] = holder.input
-                on_record(self._record(holder.input, holder.output, seconds))
+        def finish(this: Round, seconds: float) -> None:
+            if this.failure is None:
+                answered[this.sample.id] = this.input
+                on_record(self._record(this.input, this.output, seconds))
 
         failures = timed_rounds(
             self.benchmark,
@@ -97,7 +133,7 @@ class SpeculationRun:
             len(samples),
             stage="speculative",
             prepare=prepare,
-            call=lambda alone: self.pair.together(alone.sample, clock.now),
+            call=lambda alone: self.pair.generate_speculative(alone.sample, clock.now),
             finish=finish,
             progress=self.progress,
         )
@@ -135,8 +171,8 @@ class SpeculationRun:
             step_s=step_times.step_s,
             draft_step_s=step_times.draft_step_s,
             verify_s=step_times.verify_s,
-            alone_memory=self.meter.peak_while(lambda: self.pair.alone(sample, clock.now)),
-            pair_memory=self.meter.peak_while(lambda: self.pair.together(sample, clock.now)),
+            alone_memory=self.meter.peak_while(lambda: self.pair.generate_target(sample, clock.now)),
+            pair_memory=self.meter.peak_while(lambda: self.pair.generate_speculative(sample, clock.now)),
         )
 
     def _record(self, alone: TargetOnly, found: Any, seconds: float) -> SpeculationRecord:
@@ -166,48 +202,6 @@ class SpeculationRun:
         )
 
 
-MAX_PASS = 32
-
-
-TURNS = 5
-
-
-# An engine may read a token while the device is busy with the next: a step by itself is not what a step takes.
-STEPS_AT_ONCE = 4
-
-
-# Steps are what all else is divided by: they are taken again after every few passes.
-PASSES_BETWEEN_STEPS = 4
-
-
-class AlignedContext(Protocol):
-    """A target and a draft at the same place of an answer; `restore` is called after each piece of work."""
-
-    @property
-    def dtype(self) -> str:
-        """The type that the target computes in."""
-
-    @property
-    def target_context(self) -> int:
-        """Positions that a step of the target attends to."""
-
-    @property
-    def draft_context(self) -> int:
-        """Positions that a step of the draft attends to."""
-
-    def steps(self, count: int) -> None:
-        """So many decoding steps of the target alone."""
-
-    def draft_step(self) -> None:
-        """One proposed token."""
-
-    def verify(self, count: int) -> None:
-        """One pass of the target over `count` tokens."""
-
-    def restore(self) -> None:
-        """Take back what was added."""
-
-
 class StepTimes(msgspec.Struct, frozen=True):
     """Raw seconds, turn by turn."""
 
@@ -217,27 +211,25 @@ class StepTimes(msgspec.Struct, frozen=True):
 
 
 def measure_step_times(context: AlignedContext, *, turns: int = TURNS, longest: int = MAX_PASS) -> StepTimes:
-    """Run everything once without a clock, then all in turn: what slows the machine down slows all of it."""
+    """Time all pieces of work turn by turn, after a first turn that does not count."""
+
+    def seconds(work: Callable[[], None]) -> float:
+        start = clock.now()
+        work()
+        taken = clock.now() - start
+        context.restore()
+        return taken
+
     step_s: list[float] = []
     draft_s: list[float] = []
     verify_s: dict[int, list[float]] = {count: [] for count in range(1, longest + 1)}
-    _turn(context, [], [], {count: [] for count in verify_s})
-    for _ in range(turns):
-        _turn(context, step_s, draft_s, verify_s)
+    for turn in range(turns + 1):
+        for place, (count, passes_s) in enumerate(verify_s.items()):
+            if place % PASSES_BETWEEN_STEPS == 0:
+                step_s.append(seconds(partial(context.steps, STEPS_AT_ONCE)) / STEPS_AT_ONCE)
+                draft_s.append(seconds(context.draft_step))
+            passes_s.append(seconds(partial(context.verify, count)))
+        if turn == 0:
+            for found in (step_s, draft_s, *verify_s.values()):
+                found.clear()
     return StepTimes(tuple(step_s), tuple(draft_s), {count: tuple(each) for count, each in verify_s.items()})
-
-
-def _turn(context: AlignedContext, step_s: list[float], draft_s: list[float], verify_s: dict[int, list[float]]) -> None:
-    for place, (count, seconds) in enumerate(verify_s.items()):
-        if place % PASSES_BETWEEN_STEPS == 0:
-            step_s.append(_seconds(context, partial(context.steps, STEPS_AT_ONCE)) / STEPS_AT_ONCE)
-            draft_s.append(_seconds(context, context.draft_step))
-        seconds.append(_seconds(context, partial(context.verify, count)))
-
-
-def _seconds(context: AlignedContext, work: Callable[[], None]) -> float:
-    start = clock.now()
-    work()
-    seconds = clock.now() - start
-    context.restore()
-    return seconds

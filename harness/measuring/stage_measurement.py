@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from typing import Any
 
 from harness.measuring import clock
+from harness.measuring.benchmark import Benchmark
 from harness.measuring.memory import MemoryMeter
 from harness.measuring.progress import Progress
-from harness.measuring.rounds import Benchmark, Holder, StageError, failure_of, leave_out, round_robin, timed_rounds
+from harness.measuring.rounds import Round, StageError, round_robin, timed_rounds
 from harness.measuring.stopping import recover_from, stop_if_asked
 from harness.options import RoundsPlan
 from harness.records.lines import Failure, StageWork
 from harness.records.quantities import MemoryPeak
-from harness.stages import Sample, most_common_state, source_of, state_of
+from harness.stages import Sample, max_other_states, most_common_state, source_of, state_of
 
 
 @dataclass(slots=True)
@@ -100,54 +104,57 @@ class StageRun:
         if not self.benchmark.enabled:
             self._timed_rounds(inputs, samples[:1], 1)
             return self.result
-        self.progress.start(self.stage, len(samples) * (plan.most + 2))
+        self.progress.start(self.stage, len(samples) * (plan.max_rounds + 2))
         ready = [sample for sample in samples if self._cold_round(inputs, sample)]
         if ready:
-            enough_s = plan.enough_s * len(ready)
-            turns = round_robin(ready, plan.most, plan.fewest, lambda: sum(self.result.round_s) >= enough_s)
-            self._timed_rounds(inputs, self.between(turns, enough_s), len(ready) * plan.most)
+            enough_s, most = plan.min_time_s * len(ready), len(ready) * plan.max_rounds
+            turns = round_robin(ready, plan.max_rounds, plan.min_rounds, lambda: sum(self.result.round_s) >= enough_s)
+            all_rounds = chain(turns, self._rounds_to_repeat({sample.id: sample for sample in ready}))
+            self._timed_rounds(inputs, self.between(all_rounds, enough_s), most + max_other_states(most))
         else:
-            self.benchmark.has_error = True
+            self.benchmark.discard()
         inputs.release()
         for sample in ready:
             self._memory_round(inputs, sample)
         return self.result
 
     def _cold_round(self, inputs: StageInputs, sample: Sample) -> bool:
-        """Take a sample through the stage for the first time; return whether it came through."""
+        """Take a sample through the stage for the first time; return whether it succeeded."""
         stop_if_asked()
-        failure = None
-        try:
-            given = inputs.prepare(sample)
+        cold = Round(sample)
+        cold.input = cold.run(inputs.prepare, sample, self.stage)
+
+        def timed(given: Any) -> Any:
             start = clock.now()
             output = self.calls[self.stage](given)
-            self.result.cold_s[sample.id] = clock.now() - start
-        except Exception as error:  # whatever a model or a file raises is a record, and the other samples go on
-            failure = failure_of(error, sample.id, self.stage)
-        finally:
-            self.progress.advance()
-        if failure is not None:
-            self._keep(failure)
+            self.result.cold_s[sample.id] = clock.now() - start  # the device's own failures are raised here
+            return output
+
+        if cold.failure is None:
+            cold.output = cold.run(timed, cold.input, self.stage)
+        self.progress.advance()
+        if cold.failure is not None:
+            self._keep(cold.failure)
             return False
-        self.result.note(output, sample.id)
-        self.result.cold_states[sample.id] = state_of(output)
-        work = self.work_of(self.stage, given, output)
+        self.result.note(cold.output, sample.id)
+        self.result.cold_states[sample.id] = state_of(cold.output)
+        work = self.work_of(self.stage, cold.input, cold.output)
         if work is not None:
             self.result.work[sample.id] = StageWork(work.bytes, work.operations, work.dtype)
         return True
 
-    def _timed_rounds(self, inputs: StageInputs, plan: Iterable[Sample], most: int) -> None:
-        def finish(holder: Holder, seconds: float) -> None:
-            if holder.failure is None:
-                self.result.round_samples.append(holder.sample.id)
+    def _timed_rounds(self, inputs: StageInputs, samples: Iterable[Sample], most: int) -> None:
+        def finish(this: Round, seconds: float) -> None:
+            if this.failure is None:
+                self.result.round_samples.append(this.sample.id)
                 self.result.round_s.append(seconds)
-                self.result.round_states.append(state_of(holder.output))
-                self.result.note(holder.output, holder.sample.id)
+                self.result.round_states.append(state_of(this.output))
+                self.result.note(this.output, this.sample.id)
 
         gc.collect()
         self.result.failures += timed_rounds(
             self.benchmark,
-            plan,
+            samples,
             most,
             stage=self.stage,
             prepare=inputs.prepare,
@@ -155,28 +162,43 @@ class StageRun:
             finish=finish,
             progress=self.progress,
         )
-        self._leave_other_states_out()
-
-    def _leave_other_states_out(self) -> None:
-        """Of rounds in several states, pytest-benchmark's statistics have the most frequent one; the record has all."""
+        # pytest-benchmark's statistics have the most frequent state; the record has all.
         states = self.result.round_states
         if len(set(states)) > 1:
             kept = most_common_state(states)
-            leave_out(self.benchmark, [index for index, state in enumerate(states) if state != kept])
+            self.benchmark.leave_out([index for index, state in enumerate(states) if state != kept])
+
+    def _rounds_to_repeat(self, samples: dict[str, Sample]) -> Iterator[Sample]:
+        """Yield the samples of the few rounds whose file was found in another state, such as an evicted page.
+
+        Where they are more than a few, that is how the machine is: none of them is repeated.
+        """
+        planned = len(self.result.round_s)
+        for _ in range(max_other_states(planned)):
+            kept = most_common_state(self.result.round_states)
+            in_kept_state = Counter(
+                sample
+                for sample, state in zip(self.result.round_samples, self.result.round_states, strict=True)
+                if state == kept
+            )
+            missing = Counter(self.result.round_samples[:planned]) - in_kept_state
+            if not 0 < missing.total() <= max_other_states(planned):
+                return
+            yield samples[next(iter(missing))]
 
     def _memory_round(self, inputs: StageInputs, sample: Sample) -> None:
         stop_if_asked()
-        failure = None
-        try:
-            given = inputs.prepare(sample)
-            self.result.memory[sample.id] = self.meter.peak_while(lambda: self.calls[self.stage](given))
-        except Exception as error:  # see the cold round
-            failure = failure_of(error, sample.id, self.stage)
-        finally:
-            inputs.release()
-            self.progress.advance()
-        if failure is not None:
-            self._keep(failure)
+        memory = Round(sample)
+        memory.input = memory.run(inputs.prepare, sample, self.stage)
+        if memory.failure is None:
+            call = partial(self.calls[self.stage], memory.input)
+            memory.output = memory.run(self.meter.peak_while, call, self.stage)
+        inputs.release()
+        self.progress.advance()
+        if memory.failure is not None:
+            self._keep(memory.failure)
+        else:
+            self.result.memory[sample.id] = memory.output
 
     def _keep(self, failure: Failure) -> None:
         """Note a failure; what it left on the GPU goes once nothing refers to it any more."""

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain, islice
 from typing import Any, cast
 
 import msgspec
 
 from harness.measuring import clock
+from harness.measuring.benchmark import Benchmark
 from harness.measuring.prefetch import prefetched
 from harness.measuring.progress import Progress
-from harness.measuring.rounds import Benchmark, Holder, StageError, failure_of, timed_rounds
+from harness.measuring.rounds import Round, StageError, failure_of, timed_rounds
 from harness.measuring.stopping import recover_from, stop_if_asked, time_limit
 from harness.records.lines import Failure, PassKind, PassRecord, timestamp
 from harness.stages import Answer, Pipeline, Sample, source_of, state_of
@@ -38,7 +37,7 @@ class SampleRun:
 class RemainingSamples:
     """The samples of a pass that this process takes, one after the other: `upcoming`, of `count` in all.
 
-    How many it takes is not known beforehand: ranks draw them, and a run that is gone on with has some already.
+    How many it takes is not known beforehand: ranks claim them, and a resumed run has some already.
     """
 
     def __init__(self, samples: Iterable[Sample], count: int) -> None:
@@ -66,144 +65,146 @@ class WholePass:
     sample_timeout_s: float | None = None
 
     def measure(
-        self, benchmark: Benchmark, work: RemainingSamples, *, kind: PassKind, warm_up: Sequence[Sample]
+        self,
+        benchmark: Benchmark,
+        work: RemainingSamples,
+        *,
+        kind: PassKind,
+        warm_up: Sequence[Sample],
+        again: Callable[[Sample], bool] = lambda _sample: False,
     ) -> list[Failure]:
-        """Warm up on some samples, discarding their times, then time each sample of `work` once."""
+        """Warm up on some samples, discarding their times, then time each sample of `work` once.
+
+        A sample of which `again` is true goes through once more, unsynchronised, right after it succeeded.
+        """
         self._warm_up(() if work.is_done or not benchmark.enabled else warm_up)
         self.progress.start(f"{kind} pass", work.count if benchmark.enabled else 1)
-        sample_runs: list[SampleRun] = []
 
-        def prepare(sample: Sample) -> SampleRun:
-            sample_runs[:] = [SampleRun(sample)]
-            return sample_runs[0]
-
-        def finish(holder: Holder, seconds: float) -> None:
-            self.on_record(self._record(sample_runs[0], kind, seconds, holder.failure))
+        def finish(this: Round, seconds: float) -> None:
+            self._record(this.input, kind, seconds, this.failure)
+            this.input = this.output = None
+            if this.failure is None and again(this.sample):
+                self._unsynchronised(this.sample)
 
         return timed_rounds(
             benchmark,
             work.upcoming,
             work.count,
             stage="whole pass",
-            prepare=prepare,
-            call=lambda trace: self._synchronised(trace, self.calls),
+            prepare=SampleRun,
+            call=lambda run: self._through(run, self.calls, clocked=True),
             finish=finish,
             progress=self.progress,
         )
 
     def measure_unsynchronised(self, samples: Sequence[Sample]) -> None:
-        """Time samples that came through before, reading the clock at both ends only."""
+        """Time samples that succeeded before, reading the clock at both ends only."""
         self.progress.start("unsynchronised", len(samples))
         for sample in samples:
             stop_if_asked()
-            trace = SampleRun(sample)
-            start = clock.now()
-            failure = self._through(trace, self.calls["load"])
-            self.on_record(self._record(trace, "unsynchronised", clock.now() - start, failure))
+            self._unsynchronised(sample)
             self.progress.advance()
-            recover_from(failure)
 
     def measure_throughput(
         self, benchmark: Benchmark, work: RemainingSamples, *, workers: int, ahead: int, warm_up: Sequence[Sample]
     ) -> None:
-        """Time one pass over the samples of `work`, in one round, with files loaded ahead by so many threads.
-
-        Between two samples nothing runs but the bar and the journal, which count as time of the next one: a pause that
-        is not counted would be a present to the loading threads.
-        """
+        """Time one pass over the samples of `work`, in one round, with files loaded ahead by so many threads."""
         self._warm_up(() if work.is_done or not benchmark.enabled else warm_up)
         self.progress.start("throughput", work.count if benchmark.enabled else 1)
-        came_through = 0
+        succeeded = 0
 
-        def pass_over_all() -> None:
-            nonlocal came_through
+        def pass_over(samples: Iterator[Sample]) -> None:
+            nonlocal succeeded
             before = clock.now()
-            samples = work.upcoming if benchmark.enabled else islice(work.upcoming, 1)
             with prefetched(self.calls["load"], samples, workers, ahead) as loadings:
                 for sample, loading in loadings:
                     stop_if_asked()
-                    trace = SampleRun(sample)
-                    failure = self._through(trace, partial(_loaded, loading))
+                    run = SampleRun(sample)
+                    failure = self._unclocked(run, self.calls | {"load": lambda _, loading=loading: loading.result()})
                     after = clock.now()
-                    came_through += failure is None
-                    self.on_record(self._record(trace, "throughput", after - before, failure))
+                    succeeded += failure is None
+                    # The journal and the bar count as time of the next sample: a pause that is not counted would give
+                    # the loader threads free time.
+                    self._record(run, "throughput", after - before, failure)
                     before = after
                     self.progress.advance()
                     recover_from(failure)
 
-        benchmark.pedantic(pass_over_all, setup=lambda: None, teardown=lambda: None, rounds=1)
-        if not came_through:
-            benchmark.has_error = True
+        samples = work.upcoming if benchmark.enabled else islice(work.upcoming, 1)
+        benchmark.timed(pass_over, begin=lambda: samples, end=lambda _samples, _seconds: None, rounds=1)
+        if not succeeded:
+            benchmark.discard()
 
     def _warm_up(self, samples: Sequence[Sample]) -> None:
         self.progress.start("warm-up", len(samples))
         for sample in samples:
             stop_if_asked()
             with suppress(StageError):  # the sample is run again, and its failure recorded then
-                self._synchronised(SampleRun(sample), self.short_calls)
+                self._through(SampleRun(sample), self.short_calls, clocked=True)
             self.progress.advance()
 
-    def _synchronised(self, trace: SampleRun, calls: Calls) -> None:
-        value, stage = cast("Any", trace.sample), ""
-        try:
-            with time_limit(self.sample_timeout_s):
-                before = clock.now()
-                for stage, call in calls.items():
-                    value = call(value)
-                    after = clock.now()
-                    trace.stage_s[stage] = after - before
-                    trace.source, trace.state = trace.source or source_of(value), trace.state or state_of(value)
-                    before = after
-        except Exception as error:
-            raise StageError(stage, error) from error
-        trace.answer = value
+    def _unsynchronised(self, sample: Sample) -> None:
+        run = SampleRun(sample)
+        start = clock.now()
+        failure = self._unclocked(run, self.calls)
+        self._record(run, "unsynchronised", clock.now() - start, failure)
+        recover_from(failure)
 
-    def _through(self, trace: SampleRun, load: Callable[[Any], Any]) -> Failure | None:
+    def _unclocked(self, run: SampleRun, calls: Calls) -> Failure | None:
         """Take a sample through the stages with no clock between them; return how it failed, if it did."""
-        value, stage = cast("Any", trace.sample), ""
         try:
-            with time_limit(self.sample_timeout_s):
-                for stage, call in self.calls.items():
-                    value = load(value) if stage == "load" else call(value)
-                    trace.source, trace.state = trace.source or source_of(value), trace.state or state_of(value)
-        except Exception as error:  # whatever a model or a file raises is a record, and the other samples go on
-            return failure_of(error, trace.sample.id, stage)
-        trace.answer = value
+            self._through(run, calls, clocked=False)
+        except StageError as error:
+            return failure_of(error, run.sample.id, error.stage)
         return None
 
-    def _record(self, trace: SampleRun, kind: PassKind, seconds: float, failure: Failure | None) -> PassRecord:
-        answer = trace.answer
-        return PassRecord(
-            sample=trace.sample.id,
+    def _through(self, run: SampleRun, calls: Calls, *, clocked: bool) -> None:
+        """Take a sample through the stages; raise StageError naming the one that raised."""
+        value, stage = cast("Any", run.sample), ""
+        try:
+            with time_limit(self.sample_timeout_s):
+                before = clock.now() if clocked else 0.0
+                for stage, call in calls.items():
+                    value = call(value)
+                    if clocked:
+                        after = clock.now()
+                        run.stage_s[stage] = after - before
+                        before = after
+                    run.source, run.state = run.source or source_of(value), run.state or state_of(value)
+        except Exception as error:
+            raise StageError(stage, error) from error
+        run.answer = value
+
+    def _record(self, run: SampleRun, kind: PassKind, seconds: float, failure: Failure | None) -> None:
+        answer = run.answer
+        record = PassRecord(
+            sample=run.sample.id,
             model=self.pipeline.key,
             engine=self.engine,
             kind=kind,
-            stage_s=trace.stage_s,
+            stage_s=run.stage_s,
             whole_s=seconds,
-            source=trace.source,
+            source=run.source,
             text=self.pipeline.text(answer) if answer else "",
             token_ids=tuple(answer.token_ids) if answer else (),
             stopped_by=answer.stopped_by if answer else "",
             finished_at=timestamp(),
             failure=failure,
-            state=trace.state,
+            state=run.state,
             test=self.test,
         )
-
-
-def _loaded(loading: Future[Any], _sample: Any) -> Any:
-    return loading.result()
+        self.on_record(record)
 
 
 class PassTimes(msgspec.Struct, frozen=True, gc=False):
-    """Of one sample's pass: the stages added up, and the time read around them, in seconds."""
+    """One sample's pass in seconds: its stages added up, and the time read around them."""
 
     parts_s: float
     whole_s: float
 
 
 class PassTally:
-    """Times and failures by sample, of the passes of a run so far; those without inner clocks are left out."""
+    """Times and failures by sample of the passes of a run so far, whatever their answers; unsynchronised ones apart."""
 
     def __init__(self, known: Iterable[PassRecord] = ()) -> None:
         self.times: dict[str, PassTimes] = {}
@@ -213,8 +214,13 @@ class PassTally:
             self.add(record)
 
     @property
+    def taken(self) -> int:
+        """Samples that succeeded or failed."""
+        return len(self.times.keys() | self.failures.keys())
+
+    @property
     def samples_per_second(self) -> float | None:
-        """How many samples a second came through; those that failed took time and do not count."""
+        """Samples that succeeded per second; those that failed took time and do not count."""
         return len(self.times) / self._seconds if self.times else None
 
     def add(self, record: PassRecord) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from harness.gates.baselines import DEFAULT_FOLDER
 from harness.gates.exit_status import FAILED, PYTESTS_OWN, Status, exit_status
 from harness.gates.gatekeeper import Gatekeeper
 from harness.measuring import clock
+from harness.measuring.benchmark import Benchmark, is_switched_off, write_results_to
 from harness.measuring.environment import machine_info
 from harness.measuring.progress import open_terminal
 from harness.measuring.stopping import orderly_stop, stop_if_asked
@@ -33,8 +33,6 @@ SESSION = pytest.StashKey[Session]()
 RECORDS = ("event_vlm_perf", "records")
 # Options of pytest-benchmark that govern `benchmark(...)` and have no say in rounds of a stage's own input.
 WITHOUT_EFFECT = ("--benchmark-min-rounds", "--benchmark-max-time", "--benchmark-min-time", "--benchmark-warmup")
-# Up to 5.2 its file is opened by whoever names it, from 5.3 on by itself.
-_WANTS_OPEN_FILES = metadata.version("pytest-benchmark").startswith("5.2.")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -125,7 +123,7 @@ def recorder(request: pytest.FixtureRequest, session: Session, benchmark: Any) -
             f"{request.node.nodeid}: a test that records has one mark such as @pytest.mark.stage('load')"
         )
     benchmark.group = marker.args[0]
-    return Recorder(session, benchmark, request.node.nodeid, marker.args[0])
+    return Recorder(session, Benchmark(benchmark), request.node.nodeid, marker.args[0])
 
 
 def pytest_runtest_setup() -> None:
@@ -163,11 +161,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
     except HarnessError as error:
         ours.advice.append(str(error))
         session.exitstatus = FAILED
-    pytest_benchmark: Any = session.config.pluginmanager.get_plugin("pytest-benchmark")
-    further = ours.rank.number if ours.rank else 0
-    if ours.run is not None and (pytest_benchmark.json is None or further) and pytest_benchmark.benchmarks:
+    if ours.run is not None:
+        further = ours.rank.number if ours.rank else 0
         file = ours.run.folder / (f"benchmark.{further}.json" if further else BENCHMARK_FILE_NAME)
-        pytest_benchmark.json = file.open("wb") if _WANTS_OPEN_FILES else file
+        write_results_to(session.config, file, even_if_named=further > 0)
     return (yield)
 
 
@@ -279,8 +276,7 @@ def _leave_out_what_ranks_do_not_measure(config: pytest.Config, items: list[pyte
 
 
 def _forbids_measuring(config: pytest.Config) -> bool:
-    disabled = config.option.benchmark_disable and not config.option.benchmark_enable
-    return bool(disabled or config.option.collectonly)
+    return is_switched_off(config) or bool(config.option.collectonly)
 
 
 def _advice(config: pytest.Config) -> list[str]:

@@ -84,7 +84,7 @@ class Rank:
         self.store.add(begun, 1)
         return Path(self.store.get(folder).decode()) if self.store.check([folder]) else None
 
-    def awaited_folder(self) -> Path:
+    def wait_for_folder(self) -> Path:
         """Return the run's folder as soon as the first rank, of the same start as this one, has made it."""
         question = uuid4().hex
         self.store.set(f"{PREFIX}/question/{self.number}", question)
@@ -93,7 +93,7 @@ class Rank:
         self.store.set(f"{PREFIX}/understood/{question}/{self.start}", "")
         return Path(self.store.get(f"{PREFIX}/folder").decode())
 
-    def draws(self, work: str, count: int) -> Iterator[int]:
+    def claim_indices(self, work: str, count: int) -> Iterator[int]:
         """Yield numbers below `count`, each to one rank only, as this one comes to ask for them."""
         while (number := self.store.add(f"{PREFIX}/{self.start}/{work}", 1) - 1) < count:
             yield number

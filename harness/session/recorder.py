@@ -11,11 +11,11 @@ import pytest
 
 from harness.figures.speculation import views
 from harness.figures.stages import MIB, comparable_rounds, ms_per_token, times_faster
+from harness.measuring.benchmark import Benchmark
 from harness.measuring.interleaved import AnySample, Interleaved, Pairs, first_that_works, timed_pairs
 from harness.measuring.memory import meter_for
-from harness.measuring.progress import Progress, progress_on
+from harness.measuring.progress import Progress
 from harness.measuring.reference_work import Probe
-from harness.measuring.rounds import Benchmark
 from harness.measuring.speculation import Line, Pair, SpeculationRun
 from harness.measuring.stage_measurement import StageMeasurement, StageRun
 from harness.measuring.stopping import limited
@@ -29,10 +29,10 @@ from harness.records.lines import (
     SideBySideRecord,
     StageRecord,
 )
-from harness.records.quantities import MemoryPeak
+from harness.records.quantities import MemoryPeak, is_gpu
 from harness.records.speculation import SpeculationRecord
 from harness.session.session import Session
-from harness.stages import Length, Pipeline, Sample, most_common_state, stage_calls
+from harness.stages import Length, Pipeline, Sample, max_other_states, most_common_state, stage_calls
 
 # The second token of an answer is the first of a step by itself; all further steps are like it.
 WARM_UP_TOKENS = 8
@@ -69,7 +69,7 @@ class Recorder:
         limit_s = self.session.options.sample_timeout
         calls = {stage: limited(call, limit_s) for stage, call in calls.items()}
         watch = self._watch(engine)
-        progress, options = progress_on(self.session.terminal, pipeline.key), self.session.options
+        progress, options = Progress(self.session.terminal, pipeline.key), self.session.options
         try:
             result = StageRun(
                 self.benchmark, calls, self.stage, pipeline.work, meter_for(self._device()), progress, watch.between
@@ -77,9 +77,10 @@ class Recorder:
         finally:
             progress.stop()
         record = self._stage_record(result, pipeline.key, engine, variant)
+        self.session.advice.extend(_other_states(record))
         self.benchmark.extra_info.update(_stage_extra_info(record))
         lines: list[JournalLine] = [*_engine_records(pipeline, engine), record, *watch.records()]
-        self._conclude(lines, result.failures, figures=bool(record.round_s))
+        self._conclude(lines, result.failures, taken=len(samples), figures=bool(record.round_s))
 
     def measure_whole_pass(
         self,
@@ -93,28 +94,32 @@ class Recorder:
     ) -> list[PassTimes]:
         """Take every sample once through all stages of `pipeline`, and some again with no clock between the stages.
 
-        Each sample is on disk before the next one starts; in a run that is gone on with, those that are there already
-        are not taken again. Fails the test as `measure_stage` does.
+        These come right after their synchronised pass, and on a GPU only: on a CPU nothing waits. Each sample is on
+        disk before the next one starts; a resumed run takes only those that are missing. Fails as `measure_stage` does.
         """
         done = self.session.finished(kind, pipeline.key, engine)
         tally = PassTally(done.values())
         pipeline = pipeline.with_engine(engine)
+        unsynchronised = {each.id: each for each in also_unsynchronised if is_gpu(self._device())}
+        for sample in self.session.finished("unsynchronised", pipeline.key, engine):
+            unsynchronised.pop(sample, None)
         watch = self._watch(engine)
-        progress = progress_on(self.session.terminal, pipeline.key)
+        progress = Progress(self.session.terminal, pipeline.key)
         work = self._work(samples, done, progress, watch.between)
         whole = self._whole_pass(pipeline, engine, length, tally.add, progress)
         try:
-            whole.measure(self.benchmark, work, kind=kind, warm_up=samples[: self.session.options.warmup_steps])
-            if self.benchmark.enabled:
-                again = self.session.finished("unsynchronised", pipeline.key, engine)
-                whole.measure_unsynchronised(
-                    [each for each in also_unsynchronised if each.id in tally.times and each.id not in again]
-                )
+            warm_up = samples[: self.session.options.warmup_steps]
+            again = lambda sample: unsynchronised.pop(sample.id, None) is not None  # noqa: E731
+            whole.measure(self.benchmark, work, kind=kind, warm_up=warm_up, again=again)
+            before = [sample for key, sample in unsynchronised.items() if key in tally.times]
+            if self.benchmark.enabled and before:
+                whole.measure_unsynchronised(before)
         finally:
             progress.stop()
         self.benchmark.extra_info.update(model=pipeline.key, engine=engine, stage=self.stage, kind=kind)
         lines: list[JournalLine] = [*_engine_records(pipeline, engine), *watch.records()]
-        self._conclude(lines, list(tally.failures.values()), figures=bool(tally.times))
+        failures = list(tally.failures.values())
+        self._conclude(lines, failures, taken=tally.taken, figures=bool(tally.times))
         return list(tally.times.values())
 
     def measure_throughput(self, pipeline: Pipeline, samples: Sequence[Sample], *, engine: str, length: Length) -> None:
@@ -125,7 +130,7 @@ class Recorder:
         options, pipeline = self.session.options, pipeline.with_engine(engine)
         done = self.session.finished("throughput", pipeline.key, engine)
         tally = PassTally(done.values())
-        progress = progress_on(self.session.terminal, pipeline.key)
+        progress = Progress(self.session.terminal, pipeline.key)
         work = self._work(samples, done, progress)
         whole = self._whole_pass(pipeline, engine, length, tally.add, progress)
         workers, ahead = options.loader_workers, options.prefetch or 2 * options.loader_workers
@@ -144,7 +149,8 @@ class Recorder:
             prefetch=ahead,
             samples_per_second=tally.samples_per_second,
         )
-        self._conclude(_engine_records(pipeline, engine), list(tally.failures.values()), figures=bool(tally.times))
+        failures = list(tally.failures.values())
+        self._conclude(_engine_records(pipeline, engine), failures, taken=tally.taken, figures=bool(tally.times))
 
     def measure_side_by_side(
         self, samples: Sequence[AnySample], prepare: Callable[[AnySample], Interleaved], *, rounds: int
@@ -164,7 +170,7 @@ class Recorder:
             complaints.append(comparison.complaint)
         pairs = timed_pairs(self.benchmark, comparison, rounds)
         lines = [self._pairs_record(sample, comparison, pairs)] if self.benchmark.enabled else []
-        self._conclude(lines, [], figures=True, complaints=complaints)
+        self._conclude(lines, [], taken=0, figures=True, complaints=complaints)
 
     def measure_speculation(
         self, pair: Pair, samples: Sequence[Sample], *, target: str, engine: str
@@ -180,7 +186,7 @@ class Recorder:
             if isinstance(record, SpeculationRecord):
                 requests.append(record)
 
-        progress = progress_on(self.session.terminal, target)
+        progress = Progress(self.session.terminal, target)
         meter = meter_for(self._device())
         try:
             run = SpeculationRun(self.benchmark, pair, self.test, target, engine, progress, meter)
@@ -192,7 +198,7 @@ class Recorder:
             self.benchmark.extra_info.update(
                 target=target, engine=engine, gamma=pair.gamma, **msgspec.to_builtins(views(rounds))
             )
-        self._conclude([], failures, figures=bool(requests))
+        self._conclude([], failures, taken=len(samples), figures=bool(requests))
         return requests
 
     def _watch(self, engine: str | None) -> Probe:
@@ -237,6 +243,7 @@ class Recorder:
         lines: Iterable[JournalLine],
         failures: Sequence[Failure],
         *,
+        taken: int,
         figures: bool,
         complaints: Sequence[str] = (),
     ) -> None:
@@ -248,7 +255,7 @@ class Recorder:
             if self.session.run is not None:
                 broken = [verdict.sentence for verdict in self.session.run.conclude_test(self.test)]
                 broken += self.session.gate_complaints(self.test)
-        all_complaints = [*broken, *_complaints(failures), *complaints]
+        all_complaints = [*broken, *_complaints(failures, taken), *complaints]
         if all_complaints:
             pytest.fail("\n".join(all_complaints), pytrace=False)
 
@@ -311,9 +318,21 @@ def _stage_extra_info(record: StageRecord) -> dict[str, Any]:
     }
 
 
-def _complaints(failures: Sequence[Failure]) -> list[str]:
+def _other_states(record: StageRecord) -> list[str]:
+    """Say how many rounds found the file in another state than most did, where they are few."""
+    kept = most_common_state(record.round_states) if record.round_states else ""
+    others = [state for state in record.round_states if state != kept]
+    if not 0 < len(others) <= max_other_states(len(record.round_s)):
+        return []
+    return [
+        f"{record.stage} of {record.model}: {len(others)} of {len(record.round_s)} rounds found the file in another "
+        f"state ({', '.join(dict.fromkeys(others))}, not {kept}); they are left out and were measured again"
+    ]
+
+
+def _complaints(failures: Sequence[Failure], taken: int) -> list[str]:
     if not failures:
         return []
     samples = dict.fromkeys(failure.sample for failure in failures)
     sentences = dict.fromkeys(failure.sentence() for failure in failures)
-    return [f"{len(samples)} samples could not be measured, the others were: {', '.join(samples)}", *sentences]
+    return [f"{len(samples)} of {taken} samples failed: {', '.join(samples)}", *sentences]

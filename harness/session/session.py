@@ -109,7 +109,7 @@ class Session:
 
     def indices(self, test: str, count: int) -> Iterable[int]:
         """Return which of so many samples this process takes in a test: all, or those that its rank draws."""
-        return self.rank.draws(test, count) if self.rank else range(count)
+        return self.rank.claim_indices(test, count) if self.rank else range(count)
 
     def announce(self, line: str) -> None:
         """Tell whoever watches a terminal, whatever pytest captures."""
@@ -173,7 +173,7 @@ class Session:
         """Go on with the run in the folder, or as the first rank of several begin it; all others wait for that."""
         now, rank = self._header(), self.rank
         if rank is not None and not rank.is_first:
-            self.folder = rank.awaited_folder()
+            self.folder = rank.wait_for_folder()
         if not self.is_resumed and (rank is None or rank.is_first):
             self.run = Run(self.folder, now, self.options.output_json)
         else:

@@ -17,9 +17,9 @@ from typing import IO, Any
 import pytest
 
 from harness.figures.summary import mean, median
+from harness.measuring.benchmark import Benchmark
 from harness.measuring.memory import HostMemory
-from harness.measuring.progress import Progress, Quiet, TerminalBar
-from harness.measuring.rounds import Benchmark
+from harness.measuring.progress import Progress
 from harness.measuring.stage_measurement import StageRun
 from harness.options import RoundsPlan
 from harness.records.journal import Journal
@@ -72,19 +72,19 @@ def table() -> Iterator[GoalTable]:
     rows.write()
 
 
-def test_cost_between_two_rounds(benchmark: Benchmark, table: GoalTable) -> None:
+def test_cost_between_two_rounds(benchmark: Any, table: GoalTable) -> None:
     """A stage whose input is at hand: all that passes between two of its calls is ours and pytest-benchmark's."""
-    gaps = _gaps_s(benchmark, StubStages(0.0), rounds=250, progress=Quiet())
+    gaps = _gaps_s(Benchmark(benchmark), StubStages(0.0), rounds=250, progress=Progress(None))
     table.rows.append(GoalRow("cost a timed round, median", 1000 * median(gaps), "ms", "under 1 ms", len(gaps)))
     table.rows.append(GoalRow("cost a timed round, mean", 1000 * mean(gaps), "ms", "under 1 ms", len(gaps)))
 
 
 @pytest.mark.parametrize("where", ["no terminal", "a bar on a terminal"])
-def test_cost_of_a_long_stage(where: str, benchmark: Benchmark, table: GoalTable) -> None:
+def test_cost_of_a_long_stage(where: str, benchmark: Any, table: GoalTable) -> None:
     """The share of a stage of 100 ms; with a bar, a drawing falls into every other pause between two rounds."""
     with _terminal() as terminal:
-        progress = Quiet() if where == "no terminal" else TerminalBar(terminal, "stub")
-        gaps = _gaps_s(benchmark, StubStages(LONG_STAGE_S), rounds=10, progress=progress)
+        progress = Progress(None if where == "no terminal" else terminal, "stub")
+        gaps = _gaps_s(Benchmark(benchmark), StubStages(LONG_STAGE_S), rounds=10, progress=progress)
         progress.stop()
     share = 100 * mean(gaps) / LONG_STAGE_S
     table.rows.append(GoalRow(f"cost a round, of a 100 ms stage, {where}", share, "%", "under 1 %", len(gaps)))
@@ -123,7 +123,7 @@ def _gaps_s(benchmark: Benchmark, stages: StubStages, rounds: int, progress: Pro
     """Measure the stub, and return the seconds between one timed round's work and the next one's."""
     samples = [StubSample(str(number)) for number in range(8)]
     run = StageRun(benchmark, stages.calls(), "preprocess", stages.work, HostMemory(), progress)
-    measured = run.measure(samples, RoundsPlan(rounds, rounds, enough_s=0))
+    measured = run.measure(samples, RoundsPlan(rounds, rounds, min_time_s=0))
     assert len(measured.round_s) == rounds * len(samples)
     return stages.gaps_s()[len(samples) : len(samples) + len(measured.round_s) - 1]
 

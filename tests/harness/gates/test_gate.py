@@ -280,6 +280,26 @@ def test_a_speedup_over_fewer_samples_than_the_baselines_is_invalid() -> None:
     assert (found.state, found.sentence) == ("invalid", "measured in 1 rounds, the baseline in 2")
 
 
+@pytest.mark.parametrize(
+    ("cold", "state", "sentence"),
+    [
+        (0, "pass", ""),
+        (2, "pass", ""),
+        (3, "invalid", "measured in 37 rounds, the baseline in 40; 3 more found the file in another state"),
+    ],
+)
+def test_a_few_rounds_in_another_state_leave_a_figure_and_more_say_why_not(
+    cold: int, state: str, sentence: str
+) -> None:
+    def load(cold: int) -> RunRecord:
+        states = ("cold",) * cold + ("warm",) * (40 - cold)
+        return session(stages=(stage_test("egpt", "load", {"s1": [1.0] * 40}, round_states=states),))
+
+    found = verdict(load(cold), baseline(*[load(0)] * 10), "time.load.egpt")
+    assert found.state == state
+    assert found.sentence.startswith(sentence)
+
+
 def test_acceptance_is_judged_in_points() -> None:
     same = session(agreements=(agreement("s1", (True, True, True, True), (True, True, True, True)),))
     other = session(agreements=(agreement("s1", (True, True, True, False), (True, True, True, True)),))

@@ -10,6 +10,7 @@ import pytest
 
 from harness.figures.stages import times_faster
 from harness.measuring import clock
+from harness.measuring.benchmark import Benchmark
 from harness.measuring.interleaved import Interleaved, first_that_works, timed_pairs
 from tests.harness.made_runs import planned, side_by_side
 
@@ -62,13 +63,13 @@ def compared(work: StageWork, ours: list[float], theirs: list[float]) -> Interle
 
 
 def test_both_run_in_turn(work: StageWork) -> None:
-    pairs = timed_pairs(HandBenchmark(), compared(work, [1, 2], [3, 8]), rounds=2)
+    pairs = timed_pairs(Benchmark(HandBenchmark()), compared(work, [1, 2], [3, 8]), rounds=2)
     assert work.ran == ["theirs", "ours"] * 2
     assert (pairs.way_s, pairs.reference_s) == ([1, 2], [3, 8])
 
 
 def test_with_benchmarks_disabled_nothing_is_measured(work: StageWork) -> None:
-    pairs = timed_pairs(HandBenchmark(enabled=False), compared(work, [1], [3]), rounds=2)
+    pairs = timed_pairs(Benchmark(HandBenchmark(enabled=False)), compared(work, [1], [3]), rounds=2)
     assert work.ran == ["theirs", "ours"]
     assert (pairs.way_s, pairs.reference_s) == ([], [])
 

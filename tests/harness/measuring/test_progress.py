@@ -14,7 +14,7 @@ from typing import IO
 import pytest
 
 from harness.measuring import progress
-from harness.measuring.progress import SECONDS_BETWEEN_DRAWINGS, Quiet, TerminalBar, open_terminal, progress_on
+from harness.measuring.progress import SECONDS_BETWEEN_DRAWINGS, Progress, open_terminal
 
 
 @dataclass
@@ -59,8 +59,7 @@ def move_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 def test_nobody_is_told_where_there_is_no_terminal() -> None:
-    quiet = progress_on(None, "egpt")
-    assert isinstance(quiet, Quiet)
+    quiet = Progress(None, "egpt")
     quiet.start("load", 3)
     quiet.advance()
     quiet.stop()
@@ -81,7 +80,7 @@ def test_a_terminal_is_opened_anew_so_that_closing_it_closes_nothing_else(monkey
 
 
 def test_bar_says_which_model_and_stage_and_how_far(terminal: PseudoTerminal) -> None:
-    bar = progress_on(terminal.stream, "egpt")
+    bar = Progress(terminal.stream, "egpt")
     bar.start("prefill", 12)
     bar.advance()
     assert "egpt prefill" in terminal.drawn()
@@ -90,7 +89,7 @@ def test_bar_says_which_model_and_stage_and_how_far(terminal: PseudoTerminal) ->
 
 
 def test_bar_fits_the_terminal(terminal: PseudoTerminal) -> None:
-    bar = TerminalBar(terminal.stream, "videollava")
+    bar = Progress(terminal.stream, "videollava")
     bar.start("unsynchronised", 600)
     bar.advance()
     bar.stop()
@@ -106,7 +105,7 @@ def plain(line: str) -> str:
 
 
 def test_bar_is_wiped_when_its_measurement_ends(terminal: PseudoTerminal) -> None:
-    bar = TerminalBar(terminal.stream, "egpt")
+    bar = Progress(terminal.stream, "egpt")
     bar.start("load", 2)
     before = len(terminal.drawn())
     bar.stop()
@@ -115,7 +114,7 @@ def test_bar_is_wiped_when_its_measurement_ends(terminal: PseudoTerminal) -> Non
 
 
 def test_bar_is_drawn_again_only_after_a_while(terminal: PseudoTerminal, move_clock: Callable[[float], None]) -> None:
-    bar = TerminalBar(terminal.stream, "egpt")
+    bar = Progress(terminal.stream, "egpt")
     bar.start("load", 1000)
     bar.advance()
     for _ in range(100):
@@ -133,7 +132,7 @@ def test_bar_is_drawn_again_only_after_a_while(terminal: PseudoTerminal, move_cl
 
 
 def test_a_new_measurement_takes_the_place_of_the_one_before(terminal: PseudoTerminal) -> None:
-    bar = TerminalBar(terminal.stream, "egpt")
+    bar = Progress(terminal.stream, "egpt")
     bar.start("first", 2)
     bar.start("second", 7)
     before = len(terminal.drawn())
@@ -144,7 +143,7 @@ def test_a_new_measurement_takes_the_place_of_the_one_before(terminal: PseudoTer
 
 
 def test_nothing_is_drawn_before_the_start_or_after_the_end(terminal: PseudoTerminal) -> None:
-    bar = TerminalBar(terminal.stream, "egpt")
+    bar = Progress(terminal.stream, "egpt")
     bar.stop()
     bar.advance()
     assert terminal.drawn() == ""
@@ -158,7 +157,7 @@ def test_nothing_is_drawn_before_the_start_or_after_the_end(terminal: PseudoTerm
 
 def test_no_bar_appears_in_a_file() -> None:
     stream = io.StringIO()
-    bar = TerminalBar(stream, "egpt")
+    bar = Progress(stream, "egpt")
     bar.start("load", 2)
     bar.advance()
     bar.stop()
@@ -166,7 +165,7 @@ def test_no_bar_appears_in_a_file() -> None:
 
 
 def test_a_bar_tells_how_many_steps_a_second(terminal: PseudoTerminal, move_clock: Callable[[float], None]) -> None:
-    bar = TerminalBar(terminal.stream, "egpt")
+    bar = Progress(terminal.stream, "egpt")
     bar.start("load", 10)
     assert "/s" not in terminal.drawn()
     for _ in range(4):

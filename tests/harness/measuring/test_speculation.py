@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from harness.measuring import clock
-from harness.measuring.progress import Quiet
+from harness.measuring.benchmark import Benchmark
+from harness.measuring.progress import Progress
 from harness.measuring.speculation import MAX_PASS, TURNS, SpeculationRun
 from harness.records.quantities import MemoryPeak
 from harness.records.speculation import AgreementRecord, DivergenceRecord, SpeculationCostRecord, SpeculationRecord
@@ -59,11 +60,11 @@ class StubPair:
     now: float = 0.0
     ran: list[str] = field(default_factory=list)
 
-    def alone(self, sample: Any, clock: Any) -> tuple[Any, float]:
+    def generate_target(self, sample: Any, clock: Any) -> tuple[Any, float]:
         self._work("alone", sample, 4.0)
         return SimpleNamespace(token_ids=(7, 8, 9)), 3.0
 
-    def together(self, sample: Any, clock: Any) -> Any:
+    def generate_speculative(self, sample: Any, clock: Any) -> Any:
         self._work("together", sample, 2.0)
         ids = (7, 8, 9) if sample.id != "odd" else (7, 8, 8)
         rounds = (SimpleNamespace(drafted=2, accepted=1, emitted=2, draft_s=0.5, verify_s=1.0),)
@@ -89,7 +90,9 @@ class StubPair:
 def measured(monkeypatch: pytest.MonkeyPatch, pair: StubPair, *names: str, enabled: bool = True) -> Any:
     monkeypatch.setattr(clock, "now", lambda: pair.now)
     lines: list[Any] = []
-    run = SpeculationRun(HandBenchmark(enabled=enabled), pair, "t", "videollava", "eager", Quiet(), Meter())
+    run = SpeculationRun(
+        Benchmark(HandBenchmark(enabled=enabled)), pair, "t", "videollava", "eager", Progress(None), Meter()
+    )
     failures = run.measure([SimpleNamespace(id=name) for name in names], lines.append)
     kinds = (SpeculationRecord, AgreementRecord, SpeculationCostRecord)
     return *([line for line in lines if isinstance(line, kind)] for kind in kinds), failures

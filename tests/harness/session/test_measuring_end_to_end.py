@@ -97,7 +97,7 @@ def test_a_sample_that_fails_is_recorded_the_others_are_measured_and_the_test_fa
     assert result.returncode == 1
     assert load.round_samples == ("s0", "s2") * 4
     assert [(each.sample, each.stage, each.type) for each in load.failures] == [("s1", "load", "ValueError")]
-    assert "1 samples could not be measured, the others were: s1" in result.stdout
+    assert "1 of 3 samples failed: s1" in result.stdout
     assert "load of sample 's1' failed: ValueError: load of s1 cannot be done" in result.stdout
     assert len(suite.json("benchmark.json")["benchmarks"][0]["stats"]["data"]) == 8
 

@@ -51,15 +51,15 @@ def test_without_torchrun_there_is_no_rank() -> None:
 @given(st.lists(st.integers(0, 2), max_size=40), st.integers(0, 12))
 def test_every_number_is_drawn_once_however_fast_the_ranks_are(turns: list[int], count: int) -> None:
     store = Memory()
-    drawing = [rank(number, store).draws("a test", count) for number in range(3)]
+    drawing = [rank(number, store).claim_indices("a test", count) for number in range(3)]
     drawn = [next(drawing[turn], None) for turn in turns] + [number for each in drawing for number in each]
     assert sorted(number for number in drawn if number is not None) == list(range(count))
 
 
 def test_two_tests_have_counters_of_their_own() -> None:
     store = Memory()
-    assert list(rank(0, store).draws("one", 2)) == [0, 1]
-    assert list(rank(0, store).draws("two", 2)) == [0, 1]
+    assert list(rank(0, store).claim_indices("one", 2)) == [0, 1]
+    assert list(rank(0, store).claim_indices("two", 2)) == [0, 1]
 
 
 def started(*ranks: Rank) -> None:
@@ -67,7 +67,7 @@ def started(*ranks: Rank) -> None:
     first, *further = ranks
     with ThreadPoolExecutor() as threads:
         told = threads.submit(first.publish, Path("/a/run"))
-        folders: list[Future[Path]] = [threads.submit(each.awaited_folder) for each in further]
+        folders: list[Future[Path]] = [threads.submit(each.wait_for_folder) for each in further]
         told.result()
     assert {each.result() for each in folders} == {Path("/a/run")}
 
@@ -76,10 +76,10 @@ def test_every_start_draws_anew_though_only_the_node_that_lost_a_rank_counts_a_r
     store = Memory()
     before = rank(0, store), rank(1, store)
     started(*before)
-    assert [next(each.draws("a test", 3)) for each in before] == [0, 1]
+    assert [next(each.claim_indices("a test", 3)) for each in before] == [0, 1]
     after = rank(0, store), rank(1, store, restart=1)
     started(*after)
-    assert [number for each in after for number in each.draws("a test", 3)] == [0, 1, 2]
+    assert [number for each in after for number in each.claim_indices("a test", 3)] == [0, 1, 2]
 
 
 def test_a_rank_that_died_before_it_was_told_is_not_taken_for_the_one_that_lives() -> None:
@@ -90,7 +90,7 @@ def test_a_rank_that_died_before_it_was_told_is_not_taken_for_the_one_that_lives
         told = threads.submit(first.publish, Path("/a/run"))
         store.wait([f"{PREFIX}/answer/of a dead process"], timedelta(seconds=10))
         assert not told.done()
-        assert living.awaited_folder() == Path("/a/run")
+        assert living.wait_for_folder() == Path("/a/run")
         told.result()
     assert first.start == living.start == 1
 

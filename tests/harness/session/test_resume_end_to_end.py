@@ -53,8 +53,8 @@ def test_a_killed_run_goes_on_where_it_was_and_comes_to_the_same_answers(suite, 
     result = suite.resume("-k", "whole", "-s")
     assert result.returncode == 0, result.stdout
     assert worked(result, "egpt", "load") == []
-    assert worked(result, "videollava", "load") == ["s0", "s1", "s2", "s0", "s1"]  # warm-up, the rest, unsynchronised
-    assert len(passes(suite)) == len(set(passes(suite))) == 10
+    assert worked(result, "videollava", "load") == ["s0", "s1", "s2"]  # warm-up, then the rest
+    assert len(passes(suite)) == len(set(passes(suite))) == 6
     assert without_times(suite.legacy()) == without_times(suite.legacy("undisturbed"))
     assert suite.legacy()[0]["videollava_time"] == 4 * 3.875
     assert suite.record().end.exit_status == 0
@@ -78,7 +78,7 @@ def test_a_torn_last_line_is_cut_off_and_its_sample_taken_again(killed):
     result = killed.resume("-k", "whole", "-s")
     assert result.returncode == 0, result.stdout
     assert worked(result, "videollava", "decode")[:4] == ["s0", "s0", "s1", "s2"]
-    assert len(passes(killed)) == len(set(passes(killed))) == 10
+    assert len(passes(killed)) == len(set(passes(killed))) == 6
 
 
 def test_the_newest_run_is_the_one_that_is_gone_on_with_unless_another_is_named(suite):
@@ -117,7 +117,7 @@ def test_other_weights_are_refused_when_the_model_is_loaded(killed):
     result = killed.resume("-k", "whole")
     assert result.returncode == 2
     assert "model egpt: model_class was StubPipeline, is OtherPipeline" in result.stdout
-    assert len(passes(killed)) == 6
+    assert len(passes(killed)) == 4
 
 
 def test_samples_that_failed_stay_failed_unless_they_are_to_be_taken_again(suite):
@@ -134,9 +134,9 @@ def test_samples_that_failed_are_taken_again_when_asked_for(suite):
     suite.run("-k", "whole", STUB_KILL="videollava:decode:s2:1", STUB_FAIL="prefill:s1")
     result = suite.resume("-k", "whole", "-s", "--retry_failed")
     assert result.returncode == 0, result.stdout
-    assert worked(result, "egpt", "load") == ["s0", "s1", "s1"]  # warm-up, the pass, unsynchronised
+    assert worked(result, "egpt", "load") == ["s0", "s1"]  # warm-up, then the pass
     assert "egpt_error" not in suite.legacy()[1]
-    assert "could not be measured" not in result.stdout
+    assert "samples failed" not in result.stdout
 
 
 def test_retrying_without_resuming_is_a_usage_error(suite):
@@ -185,7 +185,7 @@ def test_a_signal_finishes_the_sample_derives_the_files_and_says_how_to_go_on(su
     assert command[:2] == ["python", "-m"]
     again = suite.python(*command[2:])
     assert again.returncode == 0, again.stdout
-    assert len(passes(suite)) == len(set(passes(suite))) == 10
+    assert len(passes(suite)) == len(set(passes(suite))) == 6
 
 
 def test_a_throughput_pass_goes_on_too(suite):

@@ -29,7 +29,7 @@ def test_every_sample_is_recorded_and_failures_are_as_everywhere_else(suite):
     result = suite.run("-k", "egpt", STUB_FAIL=FAULTS)
     assert result.returncode == 1
     assert "load of sample 's0' failed: ValueError: load of s0 cannot be done" in result.stdout
-    assert "2 samples could not be measured, the others were: s0, s1" in result.stdout
+    assert "2 of 3 samples failed: s0, s1" in result.stdout
     found = {each.sample: (each.kind, each.failure and each.failure.stage) for each in suite.record().passes}
     assert found == {"s0": ("throughput", "load"), "s1": ("throughput", "prefill"), "s2": ("throughput", None)}
     answered = suite.record().passes[2]

@@ -1,0 +1,112 @@
+"""The passes without a clock between the stages: on a GPU each right after its synchronised one, on a CPU none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness.measuring import clock
+from harness.measuring.benchmark import Benchmark
+from harness.options import Options
+from harness.records.lines import JournalLine, PassRecord, Plan
+from harness.session.recorder import Recorder
+from harness.session.session import Session
+from harness.stages import STAGES, Length
+from tests.harness.made_runs import planned, whole_pass
+from tests.harness.measuring.test_interleaved import HandBenchmark
+
+SAMPLES = [planned(name) for name in ("s0", "s1", "s2")]
+
+
+class MadeSession(Session):
+    """A session that keeps its lines in memory, and was begun with some passes done."""
+
+    def prepare(self, device: str, done: list[PassRecord]) -> MadeSession:
+        self.plan = Plan("stub", device, ("eager",), ("egpt",), None, (), "stub.json", (), {})
+        self.done, self.lines = done, list[PassRecord]()
+        return self
+
+    def append(self, line: JournalLine) -> None:
+        if isinstance(line, PassRecord):
+            self.lines.append(line)
+
+    def finished(self, kind: str, model: str, engine: str) -> dict[str, PassRecord]:
+        return {each.sample: each for each in self.done if each.kind == kind}
+
+
+class StubPipeline:
+    """One second a stage, by a clock of its own; the load of `bad` fails."""
+
+    key = "egpt"
+
+    def __init__(self, bad: str) -> None:
+        self.bad, self.now = bad, 0.0
+
+    def load(self, value: Any) -> Any:
+        if value.id == self.bad:
+            raise ValueError("torn")
+        return self.preprocess(value)
+
+    def preprocess(self, value: Any) -> Any:
+        self.now += 1.0
+        return value
+
+    encode_vision = prefill = preprocess
+
+    def decode(self, value: Any, *, max_new_tokens: int, stop_at_eos: bool) -> Any:
+        self.preprocess(value)
+        return SimpleNamespace(token_ids=(1,), stopped_by="eos")
+
+    def text(self, answer: Any) -> str:
+        return "one"
+
+    def with_engine(self, engine: str) -> StubPipeline:
+        return self
+
+    def engine_facts(self) -> None:
+        return None
+
+
+def passes(
+    monkeypatch: pytest.MonkeyPatch, device: str, *done: PassRecord, bad: str = "", again: int = 2
+) -> list[PassRecord]:
+    pipeline: Any = StubPipeline(bad)
+    monkeypatch.setattr(clock, "now", lambda: pipeline.now)
+    session = MadeSession(Options(warmup_steps=0), Path("out"), measures=True, terminal=None).prepare(device, [*done])
+    recorder = Recorder(session, Benchmark(HandBenchmark()), "test_whole", "whole")
+    try:
+        recorder.measure_whole_pass(
+            pipeline, SAMPLES, engine="eager", kind="whole", length=Length(9), also_unsynchronised=SAMPLES[:again]
+        )
+    except pytest.fail.Exception:
+        assert bad
+    return session.lines
+
+
+def order(lines: list[PassRecord]) -> list[tuple[str, str]]:
+    return [(line.sample, line.kind) for line in lines]
+
+
+def test_on_a_gpu_both_passes_of_a_sample_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = passes(monkeypatch, "cuda:0")
+    assert order(lines) == [
+        ("s0", "whole"), ("s0", "unsynchronised"), ("s1", "whole"), ("s1", "unsynchronised"), ("s2", "whole"),
+    ]  # fmt: skip
+    assert {line.whole_s for line in lines} == {5.0}
+    assert [len(line.stage_s) for line in lines] == [len(STAGES), 0, len(STAGES), 0, len(STAGES)]
+
+
+def test_on_a_cpu_where_nothing_waits_there_is_no_second_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert order(passes(monkeypatch, "cpu")) == [("s0", "whole"), ("s1", "whole"), ("s2", "whole")]
+
+
+def test_a_sample_that_failed_is_not_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert order(passes(monkeypatch, "cuda", bad="s0", again=1)) == [("s0", "whole"), ("s1", "whole"), ("s2", "whole")]
+
+
+def test_a_resumed_run_takes_what_was_lost_between_both_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = (whole_pass("egpt", "s0"), whole_pass("egpt", "s0", (), kind="unsynchronised"), whole_pass("egpt", "s1"))
+    assert order(passes(monkeypatch, "cuda", *done)) == [("s2", "whole"), ("s1", "unsynchronised")]
