@@ -22,7 +22,7 @@ from fixtures.scenes.scene import Scene
 from fixtures.system.devices import use_threads_for
 from fixtures.video.frames import read_frames, uniform_indices
 from fixtures.video.readers import fast, plain, torchcodec
-from fixtures.video.readers.clip import opened
+from fixtures.video.readers.container import opened
 from fixtures.video.readers.packets import coded_packets, read_index
 from fixtures.video.readers.slices import slices_per_picture
 from fixtures.video.writer import FRAMES_PER_SECOND, write_mp4
@@ -134,8 +134,7 @@ def test_fast_reader_beside_merely_decoding(size: str, clips: dict[tuple[str, in
     plan = index.plan(set(map(int, uniform_indices(len(index.pts), COUNT))))
 
     def merely_decode() -> None:
-        with opened(path, try_decoding=False) as container:
-            plain.use_threads(container)
+        with plain.opened_with_threads(path, try_decoding=False) as container:
             for _ in fast.shown(container, plan, coded_packets(container)):
                 pass
 

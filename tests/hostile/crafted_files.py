@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fixtures.video.readers.clip import MAX_PIXELS
+from fixtures.video.readers.container import MAX_PIXELS
 from tests.fixtures.video.made_clips import Clip, write_clip
 
 SIDE = int(MAX_PIXELS**0.5)
