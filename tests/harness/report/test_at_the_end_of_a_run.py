@@ -8,9 +8,15 @@ import pytest
 
 from harness.__main__ import main
 from harness.records.lines import RunRecord
+from harness.report.files import write_run_report
+from harness.report.result_files import read_result
+from harness.report.terminal import summary
 from harness.session import run as run_module
 from harness.session.run import derive_files, derive_report
 from tests.harness.made_runs import full_run
+from tests.harness.records.test_machines import moved
+from tests.harness.report.distinct_run import distinct_run
+from tests.harness.report.made_reports import everything_run
 from tests.harness.report.reading import Page
 from tests.harness.stub_suite import StubSuite
 
@@ -29,6 +35,22 @@ def test_a_broken_limit_is_the_first_thing_in_the_report(suite: StubSuite) -> No
     assert "failed" in top
     assert "499" in top
     assert "499" in (suite.folder / "broken" / "report.md").read_text(encoding="utf-8").split("##")[0]
+
+
+@pytest.mark.parametrize("of", ["a real run", "a run with everything", "a run on a GPU", "a run on two machines"])
+def test_a_report_is_built_with_errors_raised(of: str, suite: StubSuite, tmp_path: Path) -> None:
+    """At the end of a run a report that cannot be built is advice only; here it is red."""
+    runs = {"a run with everything": everything_run, "a run on a GPU": distinct_run, "a run on two machines": moved}
+    if of == "a real run":
+        assert "no report was made" not in suite.run(output="real").stdout
+        found = read_result(suite.folder / "real")
+        assert found is not None
+    else:
+        found = runs[of]()
+    write_run_report(tmp_path, found)
+    for verbosity in (-1, 0, 1):
+        assert summary(found, tmp_path, [], width=100, color=True, verbosity=verbosity)
+    assert {each.name for each in tmp_path.iterdir()} == {"report.html", "report.md"}
 
 
 def test_a_run_that_wants_none_leaves_none(suite: StubSuite) -> None:
