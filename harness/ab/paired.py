@@ -20,7 +20,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from harness.figures.intervals import Interval, interval
+from harness.figures.intervals import Interval, student_interval
 from harness.figures.student import t_quantile
 from harness.gates.prediction import MIN_DEGREES_OF_FREEDOM, predict
 
@@ -64,7 +64,7 @@ def paired_interval(
         half_width = t_quantile(1 - alpha / 2, pairs - 1 - slopes) * error
         centre = float(expected.centre)
         return Interval(pairs, centre, centre - half_width, centre + half_width, at_equal_speed=True)
-    return interval(differences, alpha)
+    return student_interval(differences, alpha)
 
 
 def verdict(found: Interval, minimum_effect: float, *, lower_is_better: bool) -> PairedVerdict:
@@ -75,10 +75,10 @@ def verdict(found: Interval, minimum_effect: float, *, lower_is_better: bool) ->
     no worse              it excludes a loss beyond the minimum effect, and says no more
     undecided             a loss beyond the minimum effect is neither found nor excluded
     """
-    loss = found if lower_is_better else Interval(found.pairs, -found.mean, -found.high, -found.low)
-    if loss.low > 0 and loss.mean > minimum_effect:
+    loss = found if lower_is_better else Interval(found.samples, -found.value, -found.high, -found.low)
+    if loss.low > 0 and loss.value > minimum_effect:
         return "regressed"
-    if loss.high < 0 and -loss.mean > minimum_effect:
+    if loss.high < 0 and -loss.value > minimum_effect:
         return "improved"
     if loss.high > minimum_effect:
         return "undecided"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 import msgspec
@@ -18,7 +19,6 @@ from harness.ab.sessions import SessionFigures
 from harness.errors import ResultFileError, SessionError
 from harness.figures.intervals import Interval
 from harness.figures.metrics import Metric
-from harness.figures.summary import mean
 from harness.gates.exit_status import FAILED, NO_FIGURE, NOT_DECIDED, Status
 from harness.records.fingerprint import REFERENCE_WORK, differences
 from harness.records.folder import write_whole
@@ -157,12 +157,12 @@ def _figure(name: str, pairs: _Pairs, alpha: float) -> PairedFigure:
     found = paired_interval(differences, alpha, speeds, follows=metric.follows_speed)
     said = verdict(found, metric.minimum_effect, lower_is_better=metric.lower_is_better)
     moved = _target_alone(pairs, alpha) if said not in {"same", "improved"} else None
-    middle = mean([value for pair in values for value in pair])
+    middle = fmean([value for pair in values for value in pair])
     return PairedFigure(
         name=name,
         metric=metric,
-        a=middle - found.mean / 2,
-        b=middle + found.mean / 2,
+        a=middle - found.value / 2,
+        b=middle + found.value / 2,
         interval=found,
         verdict="improved" if moved else said,
         moved=moved or "",
@@ -186,7 +186,7 @@ def _target_alone(pairs: _Pairs, alpha: float) -> str | None:
     said = [verdict(each, metric.minimum_effect, lower_is_better=True) for each in (target, draft)]
     if said[0] != "improved" or said[1] in {"regressed", "undecided"}:
         return None
-    return f"only the target got faster ({metric.written_change(target.mean)}), the draft did not get slower"
+    return f"only the target got faster ({metric.written_change(target.value)}), the draft did not get slower"
 
 
 def _pairs_by_name(sessions: Sequence[SessionFigures]) -> dict[str, list[tuple[_Measured, _Measured]]]:

@@ -60,10 +60,10 @@ def _cells(figure: PairedFigure) -> tuple[str, ...]:
         figure.name,
         metric.written(figure.a),
         metric.written(figure.b),
-        change(metric, interval.mean),
+        change(metric, interval.value),
         f"{low.partition(' ')[0]} … {high}",
         change(metric, worse * metric.minimum_effect),
-        str(interval.pairs),
+        str(interval.samples),
     )
 
 

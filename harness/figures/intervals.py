@@ -1,94 +1,91 @@
-"""How sure the figures of one run are: Student's intervals over its samples, and samples that stand apart.
+"""Confidence intervals, by Student's t over samples or pairs; there is one formula for each kind of figure.
 
-For ratios the interval is that of the mean log-ratio of the samples' own pairs, which holds what it promises for few
-and skewed samples where a bootstrap of medians does not. It lies around the geometric mean of the samples' ratios,
-while a speedup is the ratio of the means: where long samples gain more than short ones, the two differ.
+    student_interval     the mean of values or of differences
+    mean_interval        a mean time: of the mean's logarithm, whose standard error is s / (mean * sqrt(n)) by the delta
+                         method, so that what cannot be below zero gets an interval that is not either
+    ratio_interval       how many times as long: of the mean log-ratio of the samples' own pairs. It lies around the
+                         geometric mean of these ratios, while a speedup is the ratio of the means: where long samples
+                         gain more than short ones, the two differ
+    pooled_ratio         sum over sum, as a share or a ratio of totals: the ratio estimator (Cochran, Sampling
+                         Techniques, 6.3)
 
-For a mean time it is that of the mean's logarithm, whose standard error is s / (mean * sqrt(n)) by the delta method:
-what cannot be below zero gets an interval that is not either.
+`harness.ab.paired` adds the mean difference at equal speed of the machine, from an analysis of covariance.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
+from statistics import fmean
 
 import msgspec
 
-from harness.figures.stages import Comparison, legacy_stage_s, paired, pass_s, passes
 from harness.figures.student import t_quantile
-from harness.figures.summary import mean, summarize
-from harness.records.lines import PassRecord, RunRecord
 
 ALPHA = 0.05
-"""Share of intervals that miss the truth: each is a 95 % interval."""
+"""Share of intervals that miss the truth: each is a 95 % interval, unless an alpha of its own is given."""
 FEW_SAMPLES = 10
 """Below so many, an interval says more of their number than of the models."""
-FENCE = 3.0
-"""Interquartile ranges from the middle half: Tukey's "far out"."""
 
 
-class Interval(msgspec.Struct, frozen=True):
-    """The mean of `pairs` values or differences, and what encloses the true one, on their own scale.
+class Interval(msgspec.Struct, frozen=True, rename={"samples": "pairs", "value": "mean"}):  # as ab.json has it
+    """A figure of so many samples, pairs or differences, and what encloses the true one, on its own scale.
 
-    `at_equal_speed`: of differences B - A between two revisions, whether it is the mean that is expected where the
-    machine is as fast for B as for A.
+    The bounds are infinite for fewer than two samples. `at_equal_speed`: of differences B - A between two revisions,
+    whether it is the mean that is expected where the machine is as fast for B as for A.
     """
 
-    pairs: int
-    mean: float
+    samples: int
+    value: float
     low: float
     high: float
     at_equal_speed: bool = False
 
+    @property
+    def is_bounded(self) -> bool:
+        """Whether there were samples enough for an interval."""
+        return math.isfinite(self.low)
 
-def interval(values: Sequence[float], alpha: float) -> Interval:
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval lies on one side of zero."""
+        return self.low > 0 or self.high < 0
+
+
+def student_interval(values: Sequence[float], alpha: float) -> Interval:
     """Return Student's interval for the mean of at least two values; it misses the truth in a share `alpha`."""
-    count, average = len(values), mean(values)
-    variance = math.fsum((each - average) ** 2 for each in values) / (count - 1)
+    # A bootstrap of medians does not hold what it promises for few and skewed samples.
+    count, mean = len(values), fmean(values)
+    variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
     half_width = t_quantile(1 - alpha / 2, count - 1) * math.sqrt(variance / count)
-    return Interval(count, average, average - half_width, average + half_width)
+    return Interval(count, mean, mean - half_width, mean + half_width)
 
 
 def mean_interval(values: Collection[float]) -> Interval | None:
     """Return the interval of the mean of times, from mean / f to mean * f; None for fewer than two, or for no time."""
-    average = mean(values) if len(values) > 1 else 0.0
-    if average <= 0:
+    mean = fmean(values) if len(values) > 1 else 0.0
+    if mean <= 0:
         return None
-    relative = interval([each / average for each in values], ALPHA)
-    factor = math.exp(relative.high - relative.mean)
-    return Interval(relative.pairs, average, average / factor, average * factor)
+    relative = student_interval([value / mean for value in values], ALPHA)
+    factor = math.exp(relative.high - relative.value)
+    return Interval(relative.samples, mean, mean / factor, mean * factor)
 
 
 def ratio_interval(numerators: Sequence[float], denominators: Sequence[float]) -> Interval | None:
-    """Return the interval of the ratio of paired values, as factors; None where it has none."""
+    """Return the interval of the ratio of paired values, as factors; None for fewer than two, or where one is zero."""
     if len(numerators) < 2 or min(*numerators, *denominators) <= 0:
         return None
     logs = [math.log(above / below) for above, below in zip(numerators, denominators, strict=True)]
-    found = interval(logs, ALPHA)
-    return Interval(found.pairs, math.exp(found.mean), math.exp(found.low), math.exp(found.high))
+    found = student_interval(logs, ALPHA)
+    return Interval(found.samples, math.exp(found.value), math.exp(found.low), math.exp(found.high))
 
 
-def speedup_interval(run: RunRecord, comparison: Comparison, stage: int | None = None) -> Interval | None:
-    """Return the interval of a speedup over the samples: of one of the three stages, or of the total."""
-    draft = passes(run, "whole", run.header.draft or "", comparison.engine)
-    pairs = paired(draft, passes(run, "whole", comparison.target, comparison.engine))
-
-    def seconds(record: PassRecord) -> float:
-        return pass_s(record) if stage is None else legacy_stage_s(record, stage)
-
-    return ratio_interval([seconds(theirs) for _, theirs in pairs], [seconds(mine) for mine, _ in pairs])
-
-
-def outliers(values: Mapping[str, float]) -> dict[str, float]:
-    """Return the samples that lie far outside the middle half of all, the farthest first."""
-    if len(values) < 4:
-        return {}
-    summary = summarize(list(values.values()))
-    reach = FENCE * (summary.quartile_3 - summary.quartile_1)
-    beyond = {
-        sample: max(summary.quartile_1 - reach - value, value - summary.quartile_3 - reach)
-        for sample, value in values.items()
-    }
-    apart = [sample for sample in values if beyond[sample] > 0]
-    return {sample: values[sample] for sample in sorted(apart, key=lambda each: -beyond[each])}
+def pooled_ratio(parts: Sequence[float], wholes: Sequence[float]) -> Interval:
+    """Return the sum of all parts over that of all wholes, with its interval over the samples."""
+    total, n = math.fsum(wholes), len(wholes)
+    value = math.fsum(parts) / total
+    if n < 2:
+        return Interval(n, value, -math.inf, math.inf)
+    squares = math.fsum((part - value * whole) ** 2 for part, whole in zip(parts, wholes, strict=True))
+    half_width = t_quantile(1 - ALPHA / 2, n - 1) * math.sqrt(n / (n - 1) * squares) / total
+    return Interval(n, value, value - half_width, value + half_width)

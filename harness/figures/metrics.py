@@ -28,15 +28,17 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Literal
 
 import msgspec
 
+from harness.figures.passes import comparisons
 from harness.figures.speculation import speculation_figures
-from harness.figures.stages import LEGACY_READER, MIB, Speedup, comparable_rounds, comparisons, stage1_speedup
-from harness.figures.summary import mean, mean_of_faster_half
+from harness.figures.stages import LEGACY_READER, Speedup, comparable_rounds, stage1_speedup
+from harness.figures.summary import mean_of_faster_half
 from harness.records.lines import RunRecord, StageRecord
-from harness.records.quantities import MemoryPeak
+from harness.records.quantities import MIB, MemoryPeak
 
 MetricKind = Literal["time", "memory", "acceptance", "speedup"]
 
@@ -130,7 +132,7 @@ def minimum_effect_of_time(stage: str, *, on_gpu: bool) -> float:
 
 def pooled(values: Mapping[str, Sequence[float]]) -> float:
     """Return the mean over the samples of the mean of the faster half of each sample's logarithms."""
-    return mean([mean_of_faster_half([math.log(each) for each in of_sample]) for of_sample in values.values()])
+    return fmean([mean_of_faster_half([math.log(each) for each in of_sample]) for of_sample in values.values()])
 
 
 def _times(

@@ -1,17 +1,22 @@
-"""What the whole pass says of one model by itself: mean times of its stages, tokens, and each sample's own time."""
+"""Figures of whole passes: of one model by itself, of a target beside the draft, and of throughput."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from statistics import fmean
+
 import msgspec
 
-from harness.figures.stages import load_s_by_state, pass_s, passes
-from harness.figures.summary import mean
-from harness.records.lines import PassRecord, RunRecord
-from harness.stages import STAGES, UNDIVIDED
+from harness.figures.agreement import Agreement, positionwise, theoretical_speedup, token_weighted
+from harness.figures.intervals import Interval, ratio_interval
+from harness.figures.stages import Speedup
+from harness.records.lines import PassKind, PassRecord, RunRecord
+from harness.stages import LEGACY_STAGES, STAGES, UNDIVIDED
 
 
 class PassFigure(msgspec.Struct, frozen=True):
-    """The whole passes of one model by one engine, of the samples that came through."""
+    """The whole passes of one model by one engine, of the samples that succeeded."""
 
     model: str
     engine: str
@@ -28,7 +33,7 @@ class PassFigure(msgspec.Struct, frozen=True):
 
     def mean_s(self, stage: str) -> float:
         """Return the mean time of a stage."""
-        return mean(self.stage_s(stage))
+        return fmean(self.stage_s(stage))
 
     @property
     def total_s(self) -> dict[str, float]:
@@ -38,7 +43,7 @@ class PassFigure(msgspec.Struct, frozen=True):
     @property
     def mean_total_s(self) -> float:
         """Mean time of a sample."""
-        return mean(list(self.total_s.values()))
+        return fmean(self.total_s.values())
 
     def share(self, stage: str) -> float:
         """Return the part of the model's own time that a stage takes: what would be saved if it were free."""
@@ -46,14 +51,63 @@ class PassFigure(msgspec.Struct, frozen=True):
 
     @property
     def mean_tokens(self) -> float | None:
-        """Mean number of new tokens; None in files that have not got the tokens."""
+        """Mean number of new tokens; None in files without token ids."""
         counts = [len(record.token_ids) for record in self.records]
-        return mean(counts) if any(counts) else None
+        return fmean(counts) if any(counts) else None
 
     @property
     def load_is_mixed(self) -> bool:
         """Whether stage 1 found some files in another state than others, so that its mean means little."""
         return len(load_s_by_state(self.records)) > 1
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """A target beside the draft, from the whole passes of one engine.
+
+    `stages` by the number of the old result file (1 load, 2 preprocess, 3 vision + prefill + decode).
+    `tokens_factor` * `pace_factor` = stage 3's speedup: fewer tokens, times less time per token; None where a model
+    answered without a single token. `load_is_mixed`: of one model, some files were read in another state than others.
+    """
+
+    target: str
+    engine: str
+    total: Speedup
+    stages: dict[int, Speedup]
+    tokens_factor: float | None
+    pace_factor: float | None
+    acceptance_per_sample: float
+    acceptance_token_weighted: float
+    agreements: dict[str, Agreement]
+    gamma: int
+    load_is_mixed: bool
+
+    @property
+    def cost_ratio(self) -> float:
+        """c: mean draft total over mean target total."""
+        return self.total.draft_mean_s / self.total.target_mean_s
+
+    @property
+    def theoretical_speedup(self) -> float:
+        """What the textbook forecasts from c, gamma and the token-weighted agreement."""
+        return theoretical_speedup(self.acceptance_token_weighted, self.gamma, self.cost_ratio)
+
+    def share_of_target_time(self, stage: int) -> float:
+        """Return the part of the target's own time that this stage takes."""
+        return self.stages[stage].target_mean_s / self.total.target_mean_s
+
+    def share_of_time_saved(self, stage: int) -> float | None:
+        """Return the part of all seconds saved that is saved in this stage; None where nothing is saved at all."""
+        return self.stages[stage].saved_s / self.total.saved_s if self.total.saved_s > 0 else None
+
+
+def passes(run: RunRecord, kind: PassKind, model: str, engine: str) -> dict[str, PassRecord]:
+    """Return the successful passes of one kind by sample id; of two of one sample, the later."""
+    wanted = (kind, model, engine)
+    return {
+        record.sample: record
+        for record in run.passes
+        if (record.kind, record.model, record.engine) == wanted and record.failure is None
+    }
 
 
 def pass_figures(run: RunRecord) -> list[PassFigure]:
@@ -63,4 +117,111 @@ def pass_figures(run: RunRecord) -> list[PassFigure]:
         for model in run.header.models
         for engine in run.header.engines
     ]
-    return [each for each in found if each.records]
+    return [figure for figure in found if figure.records]
+
+
+def comparisons(run: RunRecord) -> list[Comparison]:
+    """Return every target beside the draft, for every engine with whole passes of both."""
+    if run.header.draft is None:
+        return []
+    found = []
+    for engine in run.header.engines:
+        draft = passes(run, "whole", run.header.draft, engine)
+        for target in run.header.targets:
+            pairs = paired(draft, passes(run, "whole", target, engine))
+            if pairs:
+                found.append(_comparison(target, engine, pairs, int(run.header.options["gamma"])))
+    return found
+
+
+def paired(draft: Mapping[str, PassRecord], target: Mapping[str, PassRecord]) -> list[tuple[PassRecord, PassRecord]]:
+    """Return the passes of the samples that both models have, draft first."""
+    return [(draft[sample], target[sample]) for sample in draft if sample in target]
+
+
+def speedup_interval(run: RunRecord, comparison: Comparison, stage: int | None = None) -> Interval | None:
+    """Return the interval of a speedup over the samples: of one of the three stages, or of the total."""
+    draft = passes(run, "whole", run.header.draft or "", comparison.engine)
+    pairs = paired(draft, passes(run, "whole", comparison.target, comparison.engine))
+
+    def seconds(record: PassRecord) -> float:
+        return pass_s(record) if stage is None else legacy_stage_s(record, stage)
+
+    return ratio_interval([seconds(theirs) for _, theirs in pairs], [seconds(mine) for mine, _ in pairs])
+
+
+def synchronisation_overhead(run: RunRecord, model: str, engine: str) -> float | None:
+    """Return how much longer a pass takes with synchronised boundaries, as a share of the pass without.
+
+    Over the samples that went both ways; None where none did.
+    """
+    with_boundaries = passes(run, "whole", model, engine)
+    without = passes(run, "unsynchronised", model, engine)
+    both = [sample for sample in without if sample in with_boundaries]
+    if not both:
+        return None
+    return sum(with_boundaries[each].whole_s for each in both) / sum(without[each].whole_s for each in both) - 1
+
+
+def throughput(run: RunRecord, model: str, engine: str) -> float | None:
+    """Return the samples per second with files loaded ahead; None where that was not measured.
+
+    Of several ranks, which work at the same time, the sum of what each of them does.
+    """
+    by_rank: dict[int, list[PassRecord]] = defaultdict(list)
+    for record in run.passes:
+        if (record.kind, record.model, record.engine) == ("throughput", model, engine):
+            by_rank[record.rank].append(record)
+    rates = [rate for rate in map(samples_per_second, by_rank.values()) if rate is not None]
+    return sum(rates) if rates else None
+
+
+def samples_per_second(records: Iterable[PassRecord]) -> float | None:
+    """Return the successful samples per second of one process; None without any. Failed ones took time, too."""
+    known = list(records)
+    succeeded = sum(record.failure is None for record in known)
+    return succeeded / sum(record.whole_s for record in known) if succeeded else None
+
+
+def load_s_by_state(records: Iterable[PassRecord]) -> dict[str, list[float]]:
+    """Return the times of stage 1 by the state in which it found its file: only those of one state have a mean."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for record in records:
+        found[record.state].append(record.stage_s["load"])
+    return found
+
+
+def pass_s(record: PassRecord) -> float:
+    """Return the time of a pass as the sum of its stages, as the old script has it."""
+    return sum(record.stage_s.values())
+
+
+def legacy_stage_s(record: PassRecord, stage: int) -> float:
+    """Return one of the old script's three stages, divided or not."""
+    if stage == 3 and UNDIVIDED in record.stage_s:
+        return record.stage_s[UNDIVIDED]
+    return sum(record.stage_s[name] for name in LEGACY_STAGES[stage])
+
+
+def _comparison(target: str, engine: str, pairs: list[tuple[PassRecord, PassRecord]], gamma: int) -> Comparison:
+    drafts, targets = [mine for mine, _ in pairs], [theirs for _, theirs in pairs]
+    stages = {
+        stage: Speedup.of(*([legacy_stage_s(record, stage) for record in side] for side in (targets, drafts)))
+        for stage in LEGACY_STAGES
+    }
+    agreements = {mine.sample: positionwise(mine.token_ids, theirs.token_ids) for mine, theirs in pairs}
+    draft_tokens, target_tokens = (sum(len(record.token_ids) for record in side) for side in (drafts, targets))
+    tokens_factor = target_tokens / draft_tokens if draft_tokens and target_tokens else None
+    return Comparison(
+        target=target,
+        engine=engine,
+        total=Speedup.of(list(map(pass_s, targets)), list(map(pass_s, drafts))),
+        stages=stages,
+        tokens_factor=tokens_factor,
+        pace_factor=stages[3].factor / tokens_factor if tokens_factor else None,
+        acceptance_per_sample=fmean(agreement.rate for agreement in agreements.values()),
+        acceptance_token_weighted=token_weighted(list(agreements.values())),
+        agreements=agreements,
+        gamma=gamma,
+        load_is_mixed=any(len(load_s_by_state(side)) > 1 for side in (drafts, targets)),
+    )

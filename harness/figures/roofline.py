@@ -6,12 +6,12 @@ the better of the measured read and copy, the rate that of large matrix products
 
 from __future__ import annotations
 
+from statistics import median
 from typing import Literal
 
 import msgspec
 
 from harness.figures.stages import comparable_rounds
-from harness.figures.summary import median
 from harness.records.lines import MachineRecord, RunRecord, StageRecord, StageWork
 
 

@@ -16,12 +16,13 @@ proposals stood that were looked at.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 
 import msgspec
 
+from harness.figures.intervals import Interval, pooled_ratio
 from harness.figures.speculation_cost import (
     Costs,
     best_gamma,
@@ -30,10 +31,7 @@ from harness.figures.speculation_cost import (
     least_break_even,
     predicted_speedup,
 )
-from harness.figures.student import t_quantile
-from harness.figures.summary import mean
 from harness.records.lines import RunRecord
-from harness.records.quantities import MemoryPeak
 from harness.records.speculation import AgreementRecord, RoundLog, SpeculationCostRecord, SpeculationRecord
 
 PLACES_A_BIN = 16
@@ -52,20 +50,6 @@ class AcceptanceStatistics(
     mean_acceptance_length: float
     survival: tuple[float, ...]
     conditional_at: tuple[float | None, ...]
-
-
-class Interval(msgspec.Struct, frozen=True):
-    """A figure over samples with its 95 % interval; the bounds are None for fewer than two samples."""
-
-    value: float
-    low: float | None
-    high: float | None
-    samples: int
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval lies on one side of zero."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
 class ByRequest(msgspec.Struct, frozen=True):
@@ -149,14 +133,14 @@ def views(rounds: Sequence[RoundLog]) -> AcceptanceStatistics:
         acceptance_rate=accepted / drafted if drafted else None,
         conditional=accepted / (accepted + rejections) if drafted else None,
         mean_acceptance_length=sum(each.emitted for each in rounds) / len(rounds),
-        survival=tuple(mean([float(each.accepted > k) for each in proposing]) for k in range(deepest)),
+        survival=tuple(fmean(each.accepted > k for each in proposing) for k in range(deepest)),
         conditional_at=tuple(_conditional_at(proposing, k) for k in range(deepest)),
     )
 
 
 def _conditional_at(rounds: Sequence[RoundLog], k: int) -> float | None:
     reached = [each for each in rounds if each.accepted >= k and each.drafted > k]
-    return mean([float(each.accepted > k) for each in reached]) if reached else None
+    return fmean(each.accepted > k for each in reached) if reached else None
 
 
 def by_request(requests: Sequence[Sequence[RoundLog]]) -> ByRequest | None:
@@ -167,7 +151,7 @@ def by_request(requests: Sequence[Sequence[RoundLog]]) -> ByRequest | None:
     return ByRequest(
         acceptance_rate=_mean_of_known(one.acceptance_rate for one in each),
         conditional=_mean_of_known(one.conditional for one in each),
-        mean_acceptance_length=mean([one.mean_acceptance_length for one in each]),
+        mean_acceptance_length=fmean(one.mean_acceptance_length for one in each),
     )
 
 
@@ -190,25 +174,7 @@ def by_place(requests: Sequence[Sequence[RoundLog]]) -> tuple[ByPlace, ...]:
 
 def _mean_of_known(values: Iterable[float | None]) -> float | None:
     known = [each for each in values if each is not None]
-    return mean(known) if known else None
-
-
-def pooled_share(counts: Sequence[tuple[int, int]]) -> Interval:
-    """Return part / whole over all samples together, with an interval by sample.
-
-    The ratio estimator's variance (Cochran, Sampling Techniques, 6.3), with Student's t.
-    """
-    return _ratio([float(part) for part, _ in counts], [float(whole) for _, whole in counts])
-
-
-def _ratio(parts: Sequence[float], wholes: Sequence[float]) -> Interval:
-    total, n = math.fsum(wholes), len(wholes)
-    value = math.fsum(parts) / total
-    if n < 2:
-        return Interval(value, None, None, n)
-    squares = math.fsum((part - value * whole) ** 2 for part, whole in zip(parts, wholes, strict=True))
-    half = t_quantile(0.975, n - 1) * math.sqrt(n / (n - 1) * squares) / total
-    return Interval(value, value - half, value + half, n)
+    return fmean(known) if known else None
 
 
 def speculation_figures(run: RunRecord) -> list[SpeculationFigures]:
@@ -230,59 +196,68 @@ def _figures(
     agreements: Sequence[AgreementRecord],
     requests: Sequence[SpeculationRecord],
 ) -> SpeculationFigures:
-    counts = {kind: [_counted(each.agrees[kind]) for each in agreements] for kind in _kinds(agreements)}
-    logs = [each.rounds for each in requests]
-    rounds = [each for log in logs for each in log]
+    logs = [request.rounds for request in requests]
+    rounds = [round_log for log in logs for round_log in log]
     gamma = int(run.header.options["gamma"])
     cost = next((each for each in run.speculation_costs if (each.target, each.engine) == (target, engine)), None)
+    agreeing = _agreeing(agreements)
+    places = [len(each.agrees["own"]) - 1 for each in agreements]
+    total_s = [(each.alone_s, each.pair_s) for each in requests]
+    first_s = [(each.first_alone_s, each.first_pair_s) for each in requests if each.first_alone_s and each.first_pair_s]
+    decode_s = [(each.alone_decode_s, each.loop_s) for each in requests]
+    # Answers of one token have no decoding to compare.
+    decode = _over_pair(decode_s) if any(pair for _, pair in decode_s) else None
     return SpeculationFigures(
         target=target,
         draft=run.header.draft or "",
         engine=engine,
         gamma=gamma,
-        acceptance={kind: pooled_share(each) for kind, each in counts.items() if sum(whole for _, whole in each)},
-        lift=_lift(counts),
+        acceptance={kind: pooled_ratio(each, places) for kind, each in agreeing.items() if sum(places)},
+        lift=_lift(agreeing, places),
         views=views(rounds) if rounds else None,
         by_request=by_request(logs),
         by_place=by_place(logs),
         identical=sum(each.identical for each in requests),
         near_ties=sum(each.divergence is not None and each.divergence.is_near_tie for each in requests),
         requests=len(requests),
-        speedup=_ratio([each.alone_s for each in requests], [each.pair_s for each in requests]) if requests else None,
-        slower_share=mean([float(each.pair_s > each.alone_s) for each in requests]) if requests else None,
-        first_token=_first_token(requests),
-        decode_speedup=_decode_speedup(requests),
-        payoff=_payoff(cost, gamma, rounds, agreements) if cost else None,
+        speedup=_over_pair(total_s),
+        slower_share=fmean(pair_s > alone_s for alone_s, pair_s in total_s) if total_s else None,
+        first_token=_over_pair(first_s),
+        decode_speedup=decode.value if decode else None,
+        payoff=_cost_model(cost, gamma, rounds, agreements) if cost else None,
         draft_weights_bytes=next((each.memory_bytes for each in run.models if each.model == run.header.draft), None),
-        added_peak_bytes=_added_peak(cost) if cost else None,
+        added_peak_bytes=_added_peak(cost, run.header.device) if cost else None,
     )
 
 
-def _kinds(agreements: Iterable[AgreementRecord]) -> list[str]:
-    """What the draft was shown on every sample."""
-    first, *others = [each.agrees for each in agreements] or [{}]
-    return [kind for kind in first if all(kind in each for each in others)]
+def _agreeing(agreements: Sequence[AgreementRecord]) -> dict[str, list[int]]:
+    """Return the places of each sample at which the draft agrees, by what it was shown on every sample."""
+    kinds = agreements[0].agrees if agreements else {}
+    # The first place is the target's own and never proposed.
+    return {
+        kind: [sum(record.agrees[kind][1:]) for record in agreements]
+        for kind in kinds
+        if all(kind in record.agrees for record in agreements)
+    }
 
 
-def _counted(agrees: Sequence[bool]) -> tuple[int, int]:
-    """Agreeing and all places; the first is the target's own and never proposed."""
-    return sum(agrees[1:]), len(agrees) - 1
-
-
-def _lift(counts: Mapping[str, Sequence[tuple[int, int]]]) -> Interval | None:
-    """What the right pictures bring over those of another sample, with an interval by sample."""
-    if not counts.get("own") or not counts.get("shuffled"):
+def _lift(agreeing: Mapping[str, Sequence[int]], places: Sequence[int]) -> Interval | None:
+    """Return what the right pictures bring over those of another sample."""
+    if "shuffled" not in agreeing or not sum(places):
         return None
-    pairs = list(zip(counts["own"], counts["shuffled"], strict=True))
-    if not sum(whole for (_, whole), _ in pairs):
-        return None
-    return _ratio([float(mine - theirs) for (mine, _), (theirs, _) in pairs], [float(whole) for (_, whole), _ in pairs])
+    both = zip(agreeing["own"], agreeing["shuffled"], strict=True)
+    return pooled_ratio([mine - theirs for mine, theirs in both], places)
 
 
-def _payoff(
+def _over_pair(seconds: Sequence[tuple[float, float]]) -> Interval | None:
+    """Return the total time of the target alone over that of the pair."""
+    return pooled_ratio([alone for alone, _ in seconds], [pair for _, pair in seconds]) if seconds else None
+
+
+def _cost_model(
     cost: SpeculationCostRecord, gamma: int, rounds: Sequence[RoundLog], agreements: Sequence[AgreementRecord]
 ) -> CostModel:
-    costs, answers = costs_of(cost), [each.agrees.get("own", ()) for each in agreements]
+    costs, answers = costs_of(cost), [each.agrees["own"] for each in agreements]
     return CostModel(
         costs=costs,
         predicted=predicted_speedup(rounds, costs),
@@ -292,21 +267,6 @@ def _payoff(
     )
 
 
-def _first_token(requests: Sequence[SpeculationRecord]) -> Interval | None:
-    known = [(each.first_alone_s, each.first_pair_s) for each in requests if each.first_alone_s and each.first_pair_s]
-    return _ratio([alone for alone, _ in known], [pair for _, pair in known]) if known else None
-
-
-def _decode_speedup(requests: Sequence[SpeculationRecord]) -> float | None:
-    pair = math.fsum(each.loop_s for each in requests)
-    return math.fsum(each.alone_decode_s for each in requests) / pair if pair else None
-
-
-def _added_peak(cost: SpeculationCostRecord) -> int | None:
-    """On a GPU what PyTorch allocated, on the CPU the resident set."""
-    alone, pair = _peak(cost.alone_memory), _peak(cost.pair_memory)
+def _added_peak(cost: SpeculationCostRecord, device: str) -> int | None:
+    alone, pair = cost.alone_memory.on(device), cost.pair_memory.on(device)
     return None if alone is None or pair is None else pair - alone
-
-
-def _peak(memory: MemoryPeak) -> int | None:
-    return memory.host_bytes if memory.device_allocated_bytes is None else memory.device_allocated_bytes

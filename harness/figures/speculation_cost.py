@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import median
 
 import msgspec
 
 from harness.figures.agreement import expected_tokens
-from harness.figures.summary import median
 from harness.records.speculation import RoundLog, SpeculationCostRecord
 
 BISECTIONS = 60

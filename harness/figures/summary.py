@@ -1,11 +1,14 @@
-"""The few statistics that figures are made of; every name says which."""
+"""Many values in a few numbers, each under a name that says which."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
+from statistics import fmean, median, quantiles
 
 import msgspec
+
+FENCE = 3.0
+"""Interquartile ranges from the middle half: Tukey's "far out"."""
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -30,47 +33,39 @@ def summarize(values: Collection[float]) -> Summary:
 
     Quartiles by linear interpolation between order statistics (R-7, NumPy's default).
     """
-    ordered = sorted(values)
-    if not ordered:
+    if not values:
         raise ValueError("nothing to summarize: no values")
+    ordered = sorted(values)
+    # Before Python 3.13 the standard library has no quartiles of one value.
+    first, _, third = quantiles(ordered, method="inclusive") if len(ordered) > 1 else 3 * ordered
     return Summary(
         n=len(ordered),
-        median=quantile(ordered, 0.5),
-        quartile_1=quantile(ordered, 0.25),
-        quartile_3=quantile(ordered, 0.75),
-        mean=mean(ordered),
+        median=median(ordered),
+        quartile_1=first,
+        quartile_3=third,
+        mean=fmean(ordered),
         minimum=ordered[0],
         maximum=ordered[-1],
     )
 
 
-def quantile(ordered: Sequence[float], share: float) -> float:
-    """Return the value below which `share` of the sorted values lie, interpolated (R-7)."""
-    position = share * (len(ordered) - 1)
-    below = int(position)
-    above = min(below + 1, len(ordered) - 1)
-    weight = position - below
-    # Equal neighbours are returned as they are: a mix of them may differ in the last place.
-    if ordered[below] == ordered[above]:
-        return ordered[below]
-    return ordered[below] * (1 - weight) + ordered[above] * weight
-
-
 def mean_of_faster_half(values: Collection[float]) -> float:
-    """Return the mean of the smaller half of the values, or of logarithms: what a program takes if it is left alone.
-
-    What else runs only slows down, so that the fast rounds tell most of the program; Chen and Revels, "Robust
-    benchmarking in noisy environments" (2016), take the minimum. Half of them vary less than one alone. What slows no
-    more than half of the rounds down is not seen, and of what slows more a part. An odd number's middle one counts too.
-    """
-    return mean(sorted(values)[: (len(values) + 1) // 2])
+    """Return the mean of the smaller half of the values, or of logarithms; an odd number's middle one counts too."""
+    # What else runs only slows down, so the fast rounds tell most of the program: Chen and Revels, "Robust benchmarking
+    # in noisy environments" (2016), take the minimum. Half of the rounds vary less than one alone. What slows no more
+    # than half of them down is not seen, and of what slows more a part.
+    return fmean(sorted(values)[: (len(values) + 1) // 2])
 
 
-def mean(values: Collection[float]) -> float:
-    """Return the arithmetic mean; the sum is exact, so the order of the values does not matter."""
-    return statistics.fmean(values)
-
-
-def median(values: Collection[float]) -> float:
-    """Return the middle value, or the mean of the two middle ones."""
-    return statistics.median(values)
+def outliers(values: Mapping[str, float]) -> dict[str, float]:
+    """Return the samples that lie far outside the middle half of all, the farthest first."""
+    if len(values) < 4:
+        return {}
+    summary = summarize(values.values())
+    reach = FENCE * (summary.quartile_3 - summary.quartile_1)
+    beyond = {
+        sample: max(summary.quartile_1 - reach - value, value - summary.quartile_3 - reach)
+        for sample, value in values.items()
+    }
+    apart = [sample for sample in values if beyond[sample] > 0]
+    return {sample: values[sample] for sample in sorted(apart, key=lambda sample: -beyond[sample])}

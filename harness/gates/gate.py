@@ -15,12 +15,12 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 import msgspec
 
 from harness.figures.metrics import Metric, session_metrics
 from harness.figures.stages import comparable_rounds
-from harness.figures.summary import mean
 from harness.gates import machine_speed
 from harness.gates.prediction import (
     MIN_DEGREES_OF_FREEDOM,
@@ -163,7 +163,7 @@ class Conditions:
         """Return in words that the baseline has no sessions like this one."""
         if not extrapolates(prediction):
             return []
-        changes = {work: value - mean([each[work] for each in self.known]) for work, value in self.here.items()}
+        changes = {work: value - fmean([each[work] for each in self.known]) for work, value in self.here.items()}
         words = ", ".join(f"{work} took {100 * math.expm1(change):+.1f} %" for work, change in changes.items())
         return [f"the baseline knows no machine of this speed: of work that never changes, {words}"]
 

@@ -25,10 +25,12 @@ from typing import Any
 import msgspec
 
 from harness.errors import LimitsError
+from harness.figures.passes import comparisons
 from harness.figures.speculation import SpeculationFigures, speculation_figures
-from harness.figures.stages import LEGACY_READER, MIB, comparisons, peak_bytes, stage1_speedup, stage_figures
+from harness.figures.stages import LEGACY_READER, peak_bytes, stage1_speedup, stage_figures
 from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord, VerdictRecord
+from harness.records.quantities import MIB
 from harness.stages import STAGES
 
 LOWER_BOUNDS = ("speedup", "acceptance", "vision_lift")
@@ -114,7 +116,7 @@ def _speculation_figures(found: SpeculationFigures) -> Iterator[tuple[str, Measu
     if own is not None:
         basis = f"{own.samples} samples"
         yield f"acceptance.{found.target}", Measured(f"acceptance of {versus}", own.value, "{:.3g}", basis)
-    if found.lift is not None and found.lift.low is not None:
+    if found.lift is not None and found.lift.is_bounded:
         subject = f"vision lift of {versus}, lower end of its interval,"
         yield (
             f"vision_lift.{found.target}",

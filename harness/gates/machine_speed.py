@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 
-from harness.figures.summary import mean, mean_of_faster_half
+from harness.figures.summary import mean_of_faster_half
 from harness.gates.prediction import is_beyond, is_bimodal, predict
 from harness.measuring.reference_work import WORKLOADS
 from harness.records.lines import ReferenceWorkRecord, RunRecord
@@ -55,7 +56,7 @@ def conditions(readings: Mapping[tuple[str, str], float], tests: Sequence[str]) 
         return {}
     if len(by_test) == 1:
         return {f"the {work} during {tests[0]}": value for work, value in by_test[tests[0]].items()}
-    return {f"what never changes during {test}": mean(found.values()) for test, found in by_test.items()}
+    return {f"what never changes during {test}": fmean(found.values()) for test, found in by_test.items()}
 
 
 def baseline_doubts(baseline: Sequence[RunRecord]) -> list[str]:

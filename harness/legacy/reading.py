@@ -13,10 +13,9 @@ from typing import Annotated, Any
 import msgspec
 
 from harness.errors import ResultFileError
-from harness.figures.stages import MIB
 from harness.records.json_files import read_json
 from harness.records.lines import FORMAT_VERSION, Failure, Header, PassRecord, PlannedSample, RunRecord, StageRecord
-from harness.records.quantities import MemoryPeak, Seconds
+from harness.records.quantities import MIB, MemoryPeak, Seconds
 from harness.stages import LEGACY_STAGES, STAGES, UNDIVIDED
 
 DRAFT = "egpt"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ResultFileError
-from harness.figures.replay import TokenPair
+from harness.figures.agreement import TokenPair
 from harness.records.json_files import read_json
 
 _DRAFT_IDS, _IDS = "egpt_token_ids", "_token_ids"

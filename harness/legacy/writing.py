@@ -12,17 +12,11 @@ from pathlib import Path
 import msgspec
 
 from harness.figures.agreement import Agreement
-from harness.figures.stages import (
-    MIB,
-    comparisons,
-    legacy_stage_s,
-    pass_s,
-    passes,
-    peak_bytes,
-    seconds_by_sample,
-)
+from harness.figures.passes import comparisons, legacy_stage_s, pass_s, passes
+from harness.figures.stages import peak_bytes, seconds_by_sample
 from harness.legacy.reading import DRAFT, Record
 from harness.records.lines import Failure, PassRecord, PlannedSample, RunRecord
+from harness.records.quantities import MIB
 from harness.records.speculation import SpeculationRecord
 from harness.stages import LEGACY_STAGES, STAGES
 

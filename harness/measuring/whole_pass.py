@@ -209,7 +209,7 @@ class PassTally:
     def __init__(self, known: Iterable[PassRecord] = ()) -> None:
         self.times: dict[str, PassTimes] = {}
         self.failures: dict[str, Failure] = {}
-        self._seconds = 0.0
+        self.records: list[PassRecord] = []
         for record in known:
             self.add(record)
 
@@ -218,17 +218,12 @@ class PassTally:
         """Samples that succeeded or failed."""
         return len(self.times.keys() | self.failures.keys())
 
-    @property
-    def samples_per_second(self) -> float | None:
-        """Samples that succeeded per second; those that failed took time and do not count."""
-        return len(self.times) / self._seconds if self.times else None
-
     def add(self, record: PassRecord) -> None:
         """Count a pass."""
         if record.failure is not None:
             self.failures[record.sample] = record.failure
         if record.kind == "unsynchronised":
             return
-        self._seconds += record.whole_s
+        self.records.append(record)
         if record.failure is None:
             self.times[record.sample] = PassTimes(sum(record.stage_s.values()), record.whole_s)

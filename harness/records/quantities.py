@@ -40,3 +40,6 @@ class MemoryPeak(msgspec.Struct, frozen=True):
 def is_gpu(device: str) -> bool:
     """Return whether a device by PyTorch's name ("cuda", "cuda:1", "cpu") is a GPU."""
     return device.startswith("cuda")
+
+
+MIB = 1024 * 1024

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from harness.records.quantities import MemoryPeak, Seconds
+from harness.records.quantities import Count, MemoryPeak, Seconds, SecondsOrNone
 
 
 class RoundLog(msgspec.Struct, frozen=True):
@@ -13,11 +13,11 @@ class RoundLog(msgspec.Struct, frozen=True):
     `emitted` is `accepted` and the target's own next id, less what lay behind the end of the text. Seconds.
     """
 
-    drafted: int
-    accepted: int
-    emitted: int
-    draft_s: float
-    verify_s: float
+    drafted: Count
+    accepted: Count
+    emitted: Count
+    draft_s: SecondsOrNone
+    verify_s: SecondsOrNone
 
 
 class AgreementRecord(msgspec.Struct, frozen=True, tag_field="record", tag="agreement"):
@@ -71,13 +71,13 @@ class SpeculationRecord(
     rounds: tuple[RoundLog, ...]
     token_ids: tuple[int, ...]
     identical: bool
-    alone_s: float
-    alone_decode_s: float
-    alone_steps: int
-    pair_s: float
-    loop_s: float
-    first_alone_s: float | None = None
-    first_pair_s: float | None = None
+    alone_s: Seconds
+    alone_decode_s: SecondsOrNone
+    alone_steps: Count
+    pair_s: Seconds
+    loop_s: SecondsOrNone
+    first_alone_s: Seconds | None = None
+    first_pair_s: Seconds | None = None
     divergence: DivergenceRecord | None = None
 
 

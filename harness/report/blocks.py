@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from string import Formatter
-from typing import Literal, Protocol
+from typing import Literal
+
+from harness.figures.intervals import Interval
 
 CAVEATS = "What these data do not show"
 Tone = Literal["good", "bad", "doubt", "plain"]
@@ -134,18 +136,6 @@ class Report:
     caveats: Sequence[Text] = ()
 
 
-class Bounds(Protocol):
-    """The two ends of an interval."""
-
-    @property
-    def low(self) -> float | None:
-        """The lower end."""
-
-    @property
-    def high(self) -> float | None:
-        """The upper end."""
-
-
 def name(*parts: str | None) -> str:
     """Return the name of a figure, in the form of `harness.figures.metrics`."""
     return ".".join(part for part in parts if part)
@@ -156,9 +146,9 @@ def figure(digits: Callable[[float], str], value: float, *names: str | None) -> 
     return Figure(name(*names), value, digits(value))
 
 
-def ends(interval: Bounds | None, digits: Callable[[float], str], *names: str | None) -> Text:
+def ends(interval: Interval | None, digits: Callable[[float], str], *names: str | None) -> Text:
     """Return the two ends of an interval; an empty text where it has none."""
-    if interval is None or interval.low is None or interval.high is None:
+    if interval is None or not interval.is_bounded:
         return ""
     low, high = (figure(digits, end, *names, which) for end, which in ((interval.low, "low"), (interval.high, "high")))
     return low, " to ", high

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from harness.figures.replay import TokenPair
+from harness.figures.agreement import TokenPair
 from harness.records.lines import RunRecord
 from harness.report.blocks import Report, Section, Text
 from harness.report.sections import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.figures.stages import MIB
+from harness.records.quantities import MIB
 
 _CONTROL_CHARACTERS = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "�")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from harness.figures.stages import LEGACY_READER, Comparison
+from harness.figures.passes import Comparison
+from harness.figures.stages import LEGACY_READER
 from harness.records.lines import RunRecord
 from harness.report.blocks import name
 from harness.stages import LEGACY_STAGES, STAGES, UNDIVIDED

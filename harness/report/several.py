@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.errors import ResultFileError
-from harness.figures.intervals import mean_interval, speedup_interval
-from harness.figures.passes import pass_figures
-from harness.figures.stages import comparisons
+from harness.figures.intervals import mean_interval
+from harness.figures.passes import comparisons, pass_figures, speedup_interval
 from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord
 from harness.report import charts

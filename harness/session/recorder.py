@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from harness.figures.passes import samples_per_second
 from harness.figures.speculation import views
-from harness.figures.stages import MIB, comparable_rounds, ms_per_token, times_faster
+from harness.figures.stages import comparable_rounds, median_ms_per_token, times_faster
 from harness.measuring.benchmark import Benchmark
 from harness.measuring.interleaved import AnySample, Interleaved, Pairs, first_that_works, timed_pairs
 from harness.measuring.memory import meter_for
@@ -29,7 +30,7 @@ from harness.records.lines import (
     SideBySideRecord,
     StageRecord,
 )
-from harness.records.quantities import MemoryPeak, is_gpu
+from harness.records.quantities import MIB, MemoryPeak, is_gpu
 from harness.records.speculation import SpeculationRecord
 from harness.session.session import Session
 from harness.stages import Length, Pipeline, Sample, max_other_states, most_common_state, stage_calls
@@ -147,7 +148,7 @@ class Recorder:
             kind="throughput",
             loader_workers=workers,
             prefetch=ahead,
-            samples_per_second=tally.samples_per_second,
+            samples_per_second=samples_per_second(tally.records),
         )
         failures = list(tally.failures.values())
         self._conclude(_engine_records(pipeline, engine), failures, taken=tally.taken, figures=bool(tally.times))
@@ -314,7 +315,7 @@ def _stage_extra_info(record: StageRecord) -> dict[str, Any]:
         "cold_states": record.cold_states,
         "host_peak_mib": peak.host_bytes and peak.host_bytes / MIB,
         "device_peak_allocated_mib": peak.device_allocated_bytes and peak.device_allocated_bytes / MIB,
-        "ms_per_token": ms_per_token(record),
+        "ms_per_token": median_ms_per_token(record),
     }
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import torch
@@ -22,7 +23,6 @@ from fixtures.preparing.cache_jobs import CacheRequest
 from fixtures.preparing.command import PrepareRequest, prepare
 from fixtures.system.devices import use_threads_for
 from fixtures.video.frames import read_mp4
-from harness.figures.summary import median
 from tests.goals.goal_table import GoalRow
 from tests.goals.in_turn import seconds_in_turn
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
@@ -21,7 +22,6 @@ from fixtures.models.staged import StagedBase
 from fixtures.pipeline import Sample
 from fixtures.preparing.command import PrepareRequest, prepare
 from fixtures.scenes.embedded_sample import save_events
-from harness.figures.summary import median
 from perf_tests.literal_drawing import draw_one_by_one
 from tests import ROOT
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-
-from harness.figures.summary import median
+from statistics import median
 
 
 def seconds_in_turn(ways: Mapping[str, Callable[[], object]], turns: int) -> dict[str, list[float]]:

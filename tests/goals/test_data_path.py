@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from statistics import median
 from typing import Any, cast
 
 import numpy as np
@@ -26,8 +27,7 @@ from fixtures.video.readers.container import opened
 from fixtures.video.readers.packets import coded_packets, read_index
 from fixtures.video.readers.slices import slices_per_picture
 from fixtures.video.writer import FRAMES_PER_SECOND, write_mp4
-from harness.figures.stages import MIB
-from harness.figures.summary import median
+from harness.records.quantities import MIB
 from tests import ROOT
 from tests.goals.data_path_cache import cache_rows, dataset_of_clips, preparing_frames
 from tests.goals.event_work import (

@@ -14,19 +14,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import fmean, median
 from typing import Any, TypeVar
 
 import msgspec
 import pytest
 
 from fixtures.selection import Selection
-from harness.figures.stages import MIB, throughput
-from harness.figures.summary import mean, median
+from harness.figures.passes import throughput
 from harness.gates.exit_status import PYTESTS_OWN
 from harness.measuring.benchmark import Benchmark
 from harness.records.fingerprint import by_machine
 from harness.records.folder import write_whole
 from harness.records.journal import FILE_NAME, read_journal
+from harness.records.quantities import MIB
 from harness.session.recorder import Recorder
 from harness.session.session import Session
 from harness.stages import Length
@@ -141,12 +142,16 @@ def test_cost_and_memory_of_a_sample_stay_the_same(benchmark: Any, long_run: Pat
     _measure(session, benchmark, pipeline, samples()[:-LAST])
     wall, busy, count = steps(pipeline.began), steps(pipeline.busy), len(pipeline.began) - 1
     goal = "under 2 ms, within 10 % of the first thousand"
-    for name, figure, seconds in (("mean", mean, wall), ("median", median, wall), ("mean time of the CPU", mean, busy)):
+    for name, figure, seconds in (
+        ("mean", fmean, wall),
+        ("median", median, wall),
+        ("mean time of the CPU", fmean, busy),
+    ):
         first, last = 1000 * figure(seconds[:THOUSAND]), 1000 * figure(seconds[-THOUSAND:])
         what = f"cost of a sample on disk, {name} of the last thousand"
         table.rows.append(GoalRow(what, last, "ms", goal, count, "the first thousand", first))
     tenth = len(pipeline.resident) // 10
-    second, last = mean(_mib(pipeline, tenth, 2 * tenth)), mean(_mib(pipeline, -tenth, None))
+    second, last = fmean(_mib(pipeline, tenth, 2 * tenth)), fmean(_mib(pipeline, -tenth, None))
     goal = "within 3 % of the second tenth"
     table.rows.append(GoalRow("resident set in the last tenth", last, "MiB", goal, count, "the second tenth", second))
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from statistics import median
 from typing import Any, cast
 
 import numpy as np
@@ -16,7 +17,6 @@ from fixtures.model_sets.loading import ModelSettings, pipeline_loaders
 from fixtures.models.staged import StagedBase
 from fixtures.pipeline import ModelInputs, Prefilled, RawClip, VisionFeatures
 from harness.figures.roofline import floor_s
-from harness.figures.summary import median
 from harness.measuring import clock, device_rates
 from harness.records.lines import MachineRecord, StageWork
 from tests import ROOT

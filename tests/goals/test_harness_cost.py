@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean, median
 from typing import IO, Any
 
 import pytest
 
-from harness.figures.summary import mean, median
 from harness.measuring.benchmark import Benchmark
 from harness.measuring.memory import HostMemory
 from harness.measuring.progress import Progress
@@ -76,7 +76,7 @@ def test_cost_between_two_rounds(benchmark: Any, table: GoalTable) -> None:
     """A stage whose input is at hand: all that passes between two of its calls is ours and pytest-benchmark's."""
     gaps = _gaps_s(Benchmark(benchmark), StubStages(0.0), rounds=250, progress=Progress(None))
     table.rows.append(GoalRow("cost a timed round, median", 1000 * median(gaps), "ms", "under 1 ms", len(gaps)))
-    table.rows.append(GoalRow("cost a timed round, mean", 1000 * mean(gaps), "ms", "under 1 ms", len(gaps)))
+    table.rows.append(GoalRow("cost a timed round, mean", 1000 * fmean(gaps), "ms", "under 1 ms", len(gaps)))
 
 
 @pytest.mark.parametrize("where", ["no terminal", "a bar on a terminal"])
@@ -86,7 +86,7 @@ def test_cost_of_a_long_stage(where: str, benchmark: Any, table: GoalTable) -> N
         progress = Progress(None if where == "no terminal" else terminal, "stub")
         gaps = _gaps_s(Benchmark(benchmark), StubStages(LONG_STAGE_S), rounds=10, progress=progress)
         progress.stop()
-    share = 100 * mean(gaps) / LONG_STAGE_S
+    share = 100 * fmean(gaps) / LONG_STAGE_S
     table.rows.append(GoalRow(f"cost a round, of a 100 ms stage, {where}", share, "%", "under 1 %", len(gaps)))
 
 

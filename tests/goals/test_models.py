@@ -20,9 +20,11 @@ from fixtures.models.staged import StagedBase
 from fixtures.system.devices import use_threads_for
 from fixtures.training.evaluation import HELD_OUT_SEED, Captioning, check_captions
 from fixtures.training.recipes import draw_pictures
-from harness.figures.stages import MIB, comparisons, peak_bytes, stage_figures
+from harness.figures.passes import comparisons
+from harness.figures.stages import peak_bytes, stage_figures
 from harness.records.journal import read_journal
 from harness.records.lines import RunRecord
+from harness.records.quantities import MIB
 from tests import ROOT
 from tests.goals.goal_table import GoalRow, GoalTable
 

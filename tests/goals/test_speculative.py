@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import median
 from typing import cast
 
 import pytest
@@ -16,7 +17,6 @@ from fixtures.model_sets.loading import ModelSettings, pipeline_loaders
 from fixtures.models.staged import StagedBase
 from fixtures.system.devices import use_threads_for
 from harness.figures.speculation_cost import Costs, least_break_even, predicted_speedup
-from harness.figures.summary import median
 from harness.measuring import clock
 from harness.measuring.speculation import StepTimes, measure_step_times
 from harness.session.session import Session

@@ -17,13 +17,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 import msgspec
 import pytest
 
 from fixtures.selection import Selection
 from harness.commands.child_session import PytestArguments
-from harness.figures.summary import median
 from harness.gates.baselines import find_baseline, read_sessions
 from harness.gates.gate import INJECTED_WORK, flagged, judge_session, merged
 from harness.records.journal import FILE_NAME as JOURNAL_NAME

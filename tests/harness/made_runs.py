@@ -217,6 +217,17 @@ def full_run(**changes: Any) -> RunRecord:
     return RunRecord(**fields | changes)
 
 
+def run_with(
+    *records: PassRecord | StageRecord, samples: tuple[str, ...] = ("s1", "s2"), **changes: object
+) -> RunRecord:
+    """A run of these stage tests and passes; `changes` are the header's."""
+    return RunRecord(
+        header=header(samples, **changes),
+        stages=tuple(each for each in records if isinstance(each, StageRecord)),
+        passes=tuple(each for each in records if isinstance(each, PassRecord)),
+    )
+
+
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 NAMES = st.text('abcä漢"\\\n ', min_size=1, max_size=5)
 SECONDS = st.floats(1e-9, 1e6, allow_subnormal=False)

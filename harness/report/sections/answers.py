@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from harness.figures.stages import pass_s, passes
+from harness.figures.passes import pass_s, passes
 from harness.records.lines import PassRecord, PlannedSample, RunRecord
 from harness.report.blocks import Answers, Section, Text, figure, text
 from harness.report.formatting import milliseconds, whole

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import fmean
 
-from harness.figures.replay import Replay, TokenPair, replay
+from harness.figures.agreement import Replay, TokenPair, replay
+from harness.figures.intervals import Interval
+from harness.figures.passes import Comparison, comparisons, paired, passes
 from harness.figures.speculation import CostModel, SpeculationFigures, speculation_figures
-from harness.figures.stages import Comparison, comparisons, paired, passes
-from harness.figures.summary import mean
 from harness.records.lines import RunRecord
 from harness.report import charts
 from harness.report.blocks import Block, Chart, Section, Sentences, Table, Text, ends, figure, joined, name, text
@@ -84,7 +85,7 @@ def _agreement_rows(target: str, found: Replay) -> Iterator[list[Text]]:
     def shown(digits: Callable[[float], str], value: float | None, what: str) -> Text:
         return "" if value is None else figure(digits, value, "agreement", what, target)
 
-    per_sample, none = found.shuffled_per_sample, mean([length == 0 for length in found.prefixes])
+    per_sample, none = found.shuffled_per_sample, fmean([length == 0 for length in found.prefixes])
     yield [
         target,
         shown(whole, found.samples, "samples"),
@@ -92,7 +93,7 @@ def _agreement_rows(target: str, found: Replay) -> Iterator[list[Text]]:
         shown(fraction, found.per_sample, "per_sample"),
         shown(fraction, None if per_sample is None else found.per_sample - per_sample, "beyond_shuffled"),
         shown(fraction, found.token_weighted, "all_tokens"),
-        shown(hundredths, mean(found.prefixes), "prefix"),
+        shown(hundredths, fmean(found.prefixes), "prefix"),
         shown(percent, none, "no_prefix"),
     ]
     if per_sample is not None:
@@ -150,7 +151,7 @@ def _pair_line(run: RunRecord, found: SpeculationFigures, place: str) -> Text:
     outcome: list[Text] = []
     if found.speedup is not None:
         speedup = figure(times, found.speedup.value, "pair_speedup", place)
-        outcome.append(text("{speedup}, {pays}", speedup=speedup, pays=_pays(found.speedup.low, found.speedup.high)))
+        outcome.append(text("{speedup}, {pays}", speedup=speedup, pays=_pays(found.speedup)))
     known = [(kind, found.acceptance[kind]) for kind in ("own", "blind") if kind in found.acceptance]
     shares = (
         text(
@@ -169,10 +170,10 @@ def _pair_line(run: RunRecord, found: SpeculationFigures, place: str) -> Text:
     )
 
 
-def _pays(low: float | None, high: float | None) -> str:
-    if low is None or high is None or low <= 1 <= high:
-        return "too few requests to say whether it pays" if low is None else "no clear gain or loss"
-    return "pays" if low > 1 else "does not pay"
+def _pays(speedup: Interval) -> str:
+    if not speedup.is_bounded:
+        return "too few requests to say whether it pays"
+    return "pays" if speedup.low > 1 else "does not pay" if speedup.high < 1 else "no clear gain or loss"
 
 
 def _by_position(found: SpeculationFigures, place: str) -> Iterator[Block]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.figures.intervals import FEW_SAMPLES, mean_interval, speedup_interval
-from harness.figures.passes import pass_figures
-from harness.figures.stages import Comparison, comparisons
+from harness.figures.intervals import FEW_SAMPLES, mean_interval
+from harness.figures.passes import Comparison, comparisons, pass_figures, speedup_interval
 from harness.records.lines import RunRecord
 from harness.report.blocks import Text, ends, figure, joined, text
 from harness.report.formatting import milliseconds, percent, times, whole

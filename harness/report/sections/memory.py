@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from harness.figures.stages import MIB, peak_bytes
+from harness.figures.stages import peak_bytes
 from harness.records.lines import RunRecord
+from harness.records.quantities import MIB
 from harness.report import charts
 from harness.report.blocks import Chart, Section, Table, Text, figure
 from harness.report.formatting import mebibytes, percent, with_unit

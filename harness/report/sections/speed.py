@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from statistics import fmean
 
-from harness.figures.intervals import mean_interval, outliers, speedup_interval
-from harness.figures.passes import PassFigure, pass_figures
-from harness.figures.stages import (
+from harness.figures.intervals import mean_interval
+from harness.figures.passes import (
     Comparison,
-    Speedup,
+    PassFigure,
     comparisons,
     legacy_stage_s,
     load_s_by_state,
-    stage1_speedup,
+    pass_figures,
+    speedup_interval,
     synchronisation_overhead,
 )
-from harness.figures.summary import mean
+from harness.figures.stages import Speedup, stage1_speedup
+from harness.figures.summary import outliers
 from harness.records.lines import RunRecord
 from harness.report import charts
 from harness.report.blocks import Block, Chart, Section, Sentences, Table, Text, ends, figure, joined, name, text
@@ -90,7 +92,7 @@ def _load_by_state(run: RunRecord, found: PassFigure) -> Text:
     states = (
         text(
             "{ms} ms {state} ({samples} samples)",
-            ms=figure(milliseconds, mean(seconds), "pass", "load", found.model, found.engine, state),
+            ms=figure(milliseconds, fmean(seconds), "pass", "load", found.model, found.engine, state),
             state=state,
             samples=str(len(seconds)),
         )
@@ -261,7 +263,7 @@ def _tokens(run: RunRecord, figures: list[PassFigure]) -> Iterator[Block]:
     rows: list[list[Text]] = [
         [
             label(run, *key),
-            figure(tenths, mean(tokens), "tokens", *key),
+            figure(tenths, fmean(tokens), "tokens", *key),
             figure(whole, min(tokens), "tokens_min", *key),
             figure(whole, max(tokens), "tokens_max", *key),
         ]

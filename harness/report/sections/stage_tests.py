@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import median
 
-from harness.figures.passes import pass_figures
-from harness.figures.stages import StageFigure, passes, samples_per_second, stage_figures, throughput, times_faster
-from harness.figures.summary import median
+from harness.figures.passes import pass_figures, passes, samples_per_second, throughput
+from harness.figures.stages import StageFigure, stage_figures, times_faster
 from harness.records.lines import RunRecord
 from harness.report import charts
 from harness.report.blocks import Block, Chart, Section, Table, Text, figure

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.figures.intervals import speedup_interval
-from harness.figures.replay import replay
+from harness.figures.agreement import replay
+from harness.figures.passes import Comparison, comparisons, speedup_interval
 from harness.figures.speculation import speculation_figures
-from harness.figures.stages import Comparison, comparisons, peak_bytes, stage1_speedup
+from harness.figures.stages import peak_bytes, stage1_speedup
 from harness.gates.exit_status import FAILED, MISSING_BASELINE, NO_FIGURE, NOT_DECIDED
 from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 
 from harness.figures.intervals import FEW_SAMPLES
-from harness.figures.passes import pass_figures
-from harness.figures.stages import stage_figures, synchronisation_overhead
+from harness.figures.passes import pass_figures, synchronisation_overhead
+from harness.figures.stages import stage_figures
 from harness.gates import machine_speed
 from harness.gates.gate import injections
 from harness.records.lines import RunRecord

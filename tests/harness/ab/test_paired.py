@@ -31,7 +31,7 @@ def test_a_steady_drift_falls_out_of_the_mean(pairs: int) -> None:
     sessions = iter(range(2 * pairs))
     values = [{side: 0.01 * next(sessions) for side in order(pair)} for pair in range(1, pairs + 1)]
     found = paired_interval([each["b"] - each["a"] for each in values], alpha=0.05)
-    assert found.mean == pytest.approx(0, abs=1e-12)
+    assert found.value == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_misses_are_shared_among_metrics_and_looks() -> None:
 def test_an_interval_is_that_of_the_textbook() -> None:
     found = paired_interval([0.01, 0.03, 0.02, 0.02], alpha=0.05)
     half_width = 3.182446 * math.sqrt(0.0002 / 3) / 2
-    assert (found.pairs, found.mean) == (4, pytest.approx(0.02))
+    assert (found.samples, found.value) == (4, pytest.approx(0.02))
     assert (found.low, found.high) == (pytest.approx(0.02 - half_width), pytest.approx(0.02 + half_width))
 
 
@@ -174,8 +174,8 @@ def test_an_interval_at_equal_speed_misses_the_truth_no_more_often_than_it_says(
 def test_a_machine_that_is_always_slower_for_b_widens_the_interval() -> None:
     """No pair was measured at equal speed, so nothing tells what the difference is there."""
     found = paired_interval([0.1] * 8, 0.05, [[0.02, 0.01]] * 8)
-    assert found.mean == pytest.approx(0.1 - SLOPE * 0.015)
-    assert found.high - found.mean == pytest.approx(t_quantile(0.975, 5) * SLOPE_DEVIATION * math.hypot(0.02, 0.01))
+    assert found.value == pytest.approx(0.1 - SLOPE * 0.015)
+    assert found.high - found.value == pytest.approx(t_quantile(0.975, 5) * SLOPE_DEVIATION * math.hypot(0.02, 0.01))
 
 
 def test_jumps_that_were_read_hide_next_to_nothing() -> None:

@@ -60,8 +60,8 @@ def test_a_machine_that_jumps_between_sessions_hides_nothing_where_its_speed_was
     found = figure(sessions())
     assert found.verdict == "regressed"
     assert found.interval.at_equal_speed
-    assert found.interval.mean == pytest.approx(math.log(B_TAKES), abs=0.01)
-    assert found.b - found.a == pytest.approx(found.interval.mean)
+    assert found.interval.value == pytest.approx(math.log(B_TAKES), abs=0.01)
+    assert found.b - found.a == pytest.approx(found.interval.value)
     told = table(compare(PLAN, sessions()), Path("results"))
     assert "2 of 2 figures as of a machine equally fast for A and B" in told
 
@@ -107,7 +107,7 @@ def test_without_that_it_hides_everything(of: list[SessionFigures]) -> None:
 def test_too_few_pairs_for_slopes_are_compared_as_they_are() -> None:
     plan = msgspec.structs.replace(PLAN, pairs=FEW)
     (found, _) = compare(plan, sessions(pairs=FEW)).figures
-    assert (found.interval.pairs, found.interval.at_equal_speed) == (FEW, False)
+    assert (found.interval.samples, found.interval.at_equal_speed) == (FEW, False)
 
 
 @pytest.mark.parametrize(("name", "slope"), [(TIME.name, SLOPE), (SPEEDUP.name, 0.0)])
@@ -120,14 +120,14 @@ def test_a_time_is_presumed_to_grow_on_a_machine_that_is_always_slower_and_no_sp
         ]
 
     equal, found = figure(read(0.02, 0.02), name), figure(read(0.0, 0.02), name)
-    assert found.interval.mean == pytest.approx(equal.interval.mean - 0.02 * slope)
+    assert found.interval.value == pytest.approx(equal.interval.value - 0.02 * slope)
 
 
 @pytest.mark.parametrize(("read", "expected"), [(of_two, "improved"), (lambda _jump: (), "regressed")])
 def test_which_side_of_a_speedup_moved_is_seen_through_the_jumps_as_well(read: Readings, expected: str) -> None:
     """The target gets faster, and the draft does not: that is no loss."""
     found = figure(sessions(read, b_takes=0.7), SPEEDUP.name)
-    assert found.interval.mean == pytest.approx(math.log(0.7), abs=0.01)
+    assert found.interval.value == pytest.approx(math.log(0.7), abs=0.01)
     assert found.verdict == expected
     assert ("only the target got faster (-30" in found.moved) == (expected == "improved")
 

@@ -1,15 +1,27 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.figures.agreement import Agreement, expected_tokens, positionwise, theoretical_speedup, token_weighted
+from harness.figures.agreement import (
+    Agreement,
+    TokenPair,
+    common_prefix,
+    expected_tokens,
+    positionwise,
+    replay,
+    theoretical_speedup,
+    token_weighted,
+)
 
 # Few different tokens, so that many positions match.
 TOKENS = st.lists(st.integers(0, 3), max_size=30)
 RATES = st.floats(0, 1)
 GAMMAS = st.integers(1, 40)
+IDS = st.lists(st.integers(2, 9), min_size=1, max_size=8).map(tuple)
 
 
 @given(TOKENS, TOKENS)
@@ -97,3 +109,28 @@ def test_theoretical_speedup_of_the_old_headline_figures() -> None:
     assert theoretical_speedup(0.5, 5, 1.851 / 9.464) == pytest.approx(1.96875 / (5 * 1.851 / 9.464 + 1), rel=1e-12)
     assert theoretical_speedup(1, 5, 0) == 6
     assert theoretical_speedup(0, 5, 1) == 1 / 6
+
+
+def test_figures_of_a_known_pair() -> None:
+    found = replay([TokenPair("a", (5, 6, 7, 8), (5, 6, 9, 8, 4)), TokenPair("b", (1, 2), (3, 2))], gamma=3)
+    assert (found.matched, found.compared) == (4, 6)
+    assert found.per_sample == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert found.prefixes == (2, 0)
+    assert found.survival == (0.5, 0.5, 0.0)
+    assert found.shuffled_pairings == 2
+    assert found.shuffled_per_sample == 0.0
+
+
+@given(st.lists(st.tuples(IDS, IDS), min_size=1, max_size=5))
+def test_survival_never_rises_and_a_prefix_is_matched(answers: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> None:
+    found = replay([TokenPair(str(n), *pair) for n, pair in enumerate(answers)], gamma=6)
+    assert list(found.survival) == sorted(found.survival, reverse=True)
+    assert sum(found.prefixes) <= found.matched <= found.compared
+
+
+@given(IDS, IDS, IDS)
+def test_a_common_prefix_is_common_and_cannot_be_longer(shared: Any, one: Any, other: Any) -> None:
+    length = common_prefix(shared + one, shared + other)
+    assert length >= len(shared)
+    assert (shared + one)[:length] == (shared + other)[:length]
+    assert (shared + one)[length : length + 1] != (shared + other)[length : length + 1] or not (shared + one)[length:]

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.figures.agreement import expected_tokens
-from harness.figures.speculation import by_place, by_request, pooled_share, speculation_figures, views
-from harness.figures.stages import MIB
+from harness.figures.speculation import by_place, by_request, speculation_figures, views
 from harness.records.lines import RunRecord
+from harness.records.quantities import MIB
 from harness.records.speculation import AgreementRecord, DivergenceRecord, RoundLog
 from tests.harness.made_runs import agreement, cost, header, loaded, log, request
 
@@ -59,23 +59,6 @@ def test_independent_proposals_give_the_textbook_length_of_a_round() -> None:
     found = views(log(*some))
     assert found.conditional == pytest.approx(share, abs=0.01)
     assert found.mean_acceptance_length == pytest.approx(expected_tokens(share, gamma), rel=0.01)
-
-
-def test_an_interval_by_sample_covers_the_truth_about_as_often_as_it_says() -> None:
-    draw, covered = Random(5), 0
-    for _ in range(600):
-        shares = [draw.betavariate(6, 4) for _ in range(12)]
-        counts = [(sum(draw.random() < share for _ in range(40)), 40) for share in shares]
-        found = pooled_share(counts)
-        assert found.low is not None
-        assert found.high is not None
-        covered += found.low <= 0.6 <= found.high
-    assert 0.92 <= covered / 600 <= 0.98
-
-
-def test_one_sample_has_no_interval() -> None:
-    found = pooled_share([(3, 4)])
-    assert (found.value, found.low, found.high, found.excludes_zero) == (0.75, None, None, False)
 
 
 def run(*agreements: AgreementRecord, **fields: Any) -> RunRecord:

@@ -2,20 +2,16 @@ from __future__ import annotations
 
 import math
 from random import Random
+from statistics import median
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.figures.summary import mean, mean_of_faster_half, median, quantile, summarize
+from harness.figures.summary import mean_of_faster_half, outliers, summarize
 
 VALUES = st.lists(st.floats(0, 1e9, allow_subnormal=False), min_size=1, max_size=60)
-
-
-@given(VALUES, st.floats(0, 1))
-def test_quantile_is_numpys(values: list[float], share: float) -> None:
-    assert quantile(sorted(values), share) == pytest.approx(float(np.quantile(values, share)), rel=1e-9, abs=1e-9)
 
 
 @given(VALUES)
@@ -97,10 +93,21 @@ def test_median_of_zero_has_no_relative_spread_and_does_not_raise() -> None:
 
 
 def test_mean_adds_exactly() -> None:
-    assert mean([1e16, 1.0, -1e16]) == 1 / 3
-    assert math.isclose(mean([0.1] * 10), 0.1, rel_tol=0)
+    assert summarize([1e16, 1.0, -1e16]).mean == 1 / 3
+    assert math.isclose(summarize([0.1] * 10).mean, 0.1, rel_tol=0)
 
 
 def test_nothing_has_no_summary() -> None:
     with pytest.raises(ValueError, match="no values"):
         summarize([])
+
+
+def test_samples_far_outside_the_middle_half_are_named_the_farthest_first() -> None:
+    values = {f"s{number}": 10.0 + number % 5 for number in range(20)}
+    assert outliers(values) == {}
+    assert list(outliers(values | {"slow": 40.0, "slower": 90.0, "near": 18.0})) == ["slower", "slow"]
+
+
+@given(st.dictionaries(st.text(max_size=3), st.floats(1e-3, 1e3), max_size=3))
+def test_so_few_samples_have_no_middle_half(values: dict[str, float]) -> None:
+    assert outliers(values) == {}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.figures.stages import comparisons, passes
+from harness.figures.passes import comparisons, passes
 from harness.legacy.reading import read_legacy
 from harness.legacy.writing import encode_legacy, legacy_file_name, legacy_records
 from harness.records.lines import Failure, PassRecord, RunRecord

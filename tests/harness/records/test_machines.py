@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from harness.figures.stages import throughput
+from harness.figures.passes import throughput
 from harness.gates.limits import judge
 from harness.legacy.writing import legacy_records
 from harness.records.fingerprint import by_machine, machine_name

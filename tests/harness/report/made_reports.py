@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from harness.figures.stages import legacy_stage_s, pass_s
+from harness.figures.passes import legacy_stage_s, pass_s
 from harness.records.lines import (
     EngineRecord,
     GateRecord,

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from harness.errors import ResultFileError
-from harness.figures.stages import comparisons, pass_s
+from harness.figures.passes import comparisons, pass_s
 from harness.legacy.writing import encode_legacy, legacy_records
 from harness.records.fingerprint import fingerprint
 from harness.records.journal import Journal

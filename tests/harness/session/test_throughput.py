@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.figures.stages import comparisons, passes, samples_per_second, throughput
+from harness.figures.passes import comparisons, passes, samples_per_second, throughput
 from harness.legacy.writing import legacy_records
 from tests.harness.made_runs import failed_pass, full_run, header, whole_pass
 from tests.harness.stub_suite import StubSuite

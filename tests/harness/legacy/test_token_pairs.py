@@ -1,4 +1,4 @@
-"""Recorded answers replayed: three formats, exact figures, the null of shuffled pairs, and what is refused."""
+"""Recorded answers in three formats, and what is refused."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from harness.__main__ import main
 from harness.errors import ResultFileError
-from harness.figures.replay import TokenPair, common_prefix, replay
+from harness.figures.agreement import TokenPair
 from harness.legacy.token_pairs import read_token_pairs
 
 DRAFT, TARGET = [5, 6, 7, 8], [5, 6, 9, 8, 4]
-IDS = st.lists(st.integers(2, 9), min_size=1, max_size=8).map(tuple)
 
 
 def written(folder: Path, content: Any) -> Path:
@@ -53,31 +50,6 @@ def test_a_file_with_both_targets_gives_both_and_leaves_failed_samples_out(tmp_p
 def test_a_target_of_any_key_is_found(tmp_path: Path) -> None:
     pairs = read_token_pairs(written(tmp_path, [{"id": "a", "llava-1.5_token_ids": TARGET, "egpt_token_ids": DRAFT}]))
     assert pairs == {"llava-1.5": (TokenPair("a", tuple(DRAFT), tuple(TARGET)),)}
-
-
-def test_figures_of_a_known_pair() -> None:
-    found = replay([TokenPair("a", tuple(DRAFT), tuple(TARGET)), TokenPair("b", (1, 2), (3, 2))], gamma=3)
-    assert (found.matched, found.compared) == (4, 6)
-    assert found.per_sample == pytest.approx((3 / 4 + 1 / 2) / 2)
-    assert found.prefixes == (2, 0)
-    assert found.survival == (0.5, 0.5, 0.0)
-    assert found.shuffled_pairings == 2
-    assert found.shuffled_per_sample == 0.0
-
-
-@given(st.lists(st.tuples(IDS, IDS), min_size=1, max_size=5))
-def test_survival_never_rises_and_a_prefix_is_matched(answers: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> None:
-    found = replay([TokenPair(str(n), *pair) for n, pair in enumerate(answers)], gamma=6)
-    assert list(found.survival) == sorted(found.survival, reverse=True)
-    assert sum(found.prefixes) <= found.matched <= found.compared
-
-
-@given(IDS, IDS, IDS)
-def test_a_common_prefix_is_common_and_cannot_be_longer(shared: Any, one: Any, other: Any) -> None:
-    length = common_prefix(shared + one, shared + other)
-    assert length >= len(shared)
-    assert (shared + one)[:length] == (shared + other)[:length]
-    assert (shared + one)[length : length + 1] != (shared + other)[length : length + 1] or not (shared + one)[length:]
 
 
 @pytest.mark.parametrize(
