@@ -21,6 +21,7 @@ from tests import ROOT
 KINDS = (
     "instruction JSON",
     "event .npy",
+    "recording .h5",
     "PNG",
     "MP4",
     "cache entry",

@@ -10,9 +10,11 @@ import tempfile
 import zlib
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from fixtures.video.readers.container import MAX_PIXELS
+from tests.fixtures.data.made_recordings import HARMS, OFFSET, harmed
 from tests.fixtures.video.made_clips import Clip, write_clip
 
 SIDE = int(MAX_PIXELS**0.5)
@@ -67,6 +69,12 @@ MP4_PIECES = (
     struct.pack(">I4sQ", 1, b"mdat", 2**63),
     b"\0\0\0\x01g\x42\0\x1e" + b"\xff" * 40,
     *(b"\xff" * 64, bytes(64)),
+)
+H5_PIECES = (
+    *(b"TREE", b"SNOD", b"HEAP", b"GCOL", b"OHDR", b"OCHK", b"FRHP", b"BTHD", b"FSHD", b"\x89HDF\r\n\x1a\n"),
+    *(bytes((kind, 0, 24, 0, 0, 0, 0, 0)) for kind in (0x01, 0x03, 0x05, 0x08, 0x0B, 0x0C, 0x10, 0x11, 0x15)),
+    *((32001).to_bytes(2, "little"), (32015).to_bytes(2, "little"), (1).to_bytes(2, "little")),
+    *(b"\x02\x01\x21\x08" + (2**31 - 1).to_bytes(4, "little") * 3, bytes(64), b"\xff" * 64),
 )
 HEADERS = (
     (2**63 - 1).to_bytes(8, "little"), (2**64 - 1).to_bytes(8, "little"), (10**8).to_bytes(8, "little"), bytes(8),
@@ -125,6 +133,19 @@ def _saved_pickle(pickled: bytes) -> bytes:
     stream = io.BytesIO()
     np.lib.format.write_array_header_1_0(stream, {"descr": "|O", "fortran_order": False, "shape": ()})
     return stream.getvalue() + pickled
+
+
+def recordings() -> list[bytes]:
+    """Links to other files, numbers in other files, announced sizes, and contradictions."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = [harmed(Path(folder) / "e.h5", harm).read_bytes() for _, harm in HARMS.values()]
+        path = Path(folder) / "bomb.h5"
+        with h5py.File(path, "w") as file:
+            for name in "xytp":
+                zeros = np.zeros(2**24, np.uint16)  # small as a file, and what is announced is there
+                file.create_dataset(f"events/{name}", data=zeros, chunks=(2**24,), compression="gzip")
+            file["ms_to_idx"], file["t_offset"] = np.zeros(1, np.uint64), OFFSET
+        return [*made, path.read_bytes()]
 
 
 def pictures() -> list[bytes]:

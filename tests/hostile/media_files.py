@@ -20,6 +20,7 @@ from fixtures.preparing.command import PrepareRequest, prepare
 from fixtures.video import frames
 from fixtures.video.readers.slices import slices_per_picture
 from harness.records.lines import PlannedSample
+from tests.fixtures.data import made_recordings
 from tests.fixtures.video.made_clips import Clip, write_clip
 
 COUNT = 4
@@ -100,6 +101,18 @@ def read_events(folder: Path) -> Iterator[Exception]:
     """EventGPT's stage 1 from raw events."""
     for path in sorted(folder.glob("*.npy")):
         events.draw_event_images(events.read_events(path))
+    yield from ()
+
+
+def make_recording(folder: Path) -> list[Path]:
+    """A recording as the embedded dataset can be written."""
+    return [made_recordings.write(folder / "events.h5", range(made_recordings.COUNT))]
+
+
+def read_recording(folder: Path) -> Iterator[Exception]:
+    """EventGPT's stage 1 from windows of a recording."""
+    for window in made_recordings.WINDOWS:
+        events.draw_event_images(events.read_events(folder / f"events.h5#{window}"))
     yield from ()
 
 
