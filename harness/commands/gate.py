@@ -14,7 +14,7 @@ from harness.records.journal import FILE_NAME as JOURNAL_NAME
 from harness.records.journal import Journal, read_journal
 from harness.records.lines import EndRecord, GateRecord, RunRecord, timestamp
 from harness.report.terminal import gate_lines
-from harness.session.run import derive_files, derive_report
+from harness.session.derived_files import derive_files, derive_report
 
 CONFIRM = "confirm"
 

@@ -13,7 +13,7 @@ from harness.records.journal import FILE_NAME, read_journal
 from harness.records.lines import EndRecord, RunRecord, timestamp
 from harness.records.merging import world_size
 from harness.report import PAGE, TEXT
-from harness.session.run import RUN_FILE_NAME, derive_files, derive_report
+from harness.session.derived_files import RUN_FILE_NAME, derive_files, derive_report
 
 
 def merge_folder(folder: Path, output_json: Path | None = None) -> int:

@@ -17,6 +17,7 @@ from harness.records.lines import Moment, ReferenceWorkRecord
 from harness.records.quantities import is_gpu
 
 Workload = Callable[[], object]
+Workloads = Mapping[str, Callable[[str], Workload]]
 AnySample = TypeVar("AnySample")
 
 # Of the workloads: changed with them, since times of other work say nothing of the machine. Part of the fingerprint.
@@ -31,58 +32,6 @@ FRAME, RESIZED = (480, 640), (336, 448)  # heights and widths, of a camera and f
 # In a row, of 0.16 ms (product) and 0.13 ms (copy) each on an H200.
 TIMES_ON_GPU = 8
 IN_TESTS = ("cached read", "resize")  # of the host: where its memory is shared, and where its cores are
-
-
-def observe(moment: Moment, device: str) -> ReferenceWorkRecord:
-    """Time the workloads on `device` now, and ask the GPU right after them what disturbs it."""
-    product_s, copy_s = (_timed(WORKLOADS[name](device), device) for name in ("matrix product", "copy"))
-    throttled, others = _disturbances(device)
-    return ReferenceWorkRecord(moment, product_s, copy_s, throttled, others)
-
-
-class Probe:
-    """Takes readings between a test's rounds, where no clock runs: what comes and goes within a test is seen.
-
-    `host`: whether it does the stage, or launches it piece by piece. Of a GPU nothing is read: beside a test it is as
-    fast as the test's own heat lets it be, which is the program's doing.
-    """
-
-    def __init__(self, test: str, *, host: bool) -> None:
-        """Take nothing yet, and no memory before `between` is drawn from."""
-        self._test = test
-        self._seconds: dict[str, list[float]] = {name: [] for name in (IN_TESTS if host else ())}
-
-    def between(self, samples: Iterable[AnySample], lasting_s: float = math.inf) -> Iterator[AnySample]:
-        """Yield `samples`; a reading comes before the first one, and then before one of every few.
-
-        They are as many as fill INTERVAL_S at the pace of the first one, or less, for READINGS in rounds that are to
-        fill `lasting_s` in all. Not one after so much time: a slow machine would then be read too often, beside the
-        rounds that it makes.
-        """
-        works = {name: WORKLOADS[name]("cpu") for name in self._seconds}
-        interval_s, every = min(INTERVAL_S, lasting_s / READINGS), 1
-        for number, sample in enumerate(samples):
-            if number % every == 0:
-                self._take(works)
-            start = clock.now()
-            yield sample
-            if number == 0:
-                took_s = clock.now() - start
-                every = math.ceil(interval_s / took_s) if took_s > 0 else 1
-
-    def _take(self, works: Mapping[str, Workload]) -> None:
-        for name, work in works.items():
-            work()  # what the round pushed out of the caches comes back: the program is no part of a reading
-            start = clock.now()
-            work()
-            self._seconds[name].append(clock.now() - start)
-
-    def records(self) -> list[ReferenceWorkRecord]:
-        """Return what was read so far, or nothing."""
-        read_s, resize_s = (tuple(self._seconds.get(name, ())) for name in IN_TESTS)
-        return (
-            [ReferenceWorkRecord("during", (), (), test=self._test, read_s=read_s, resize_s=resize_s)] if read_s else []
-        )
 
 
 def _product(device: str) -> Workload:
@@ -143,12 +92,65 @@ def _on_one_thread(work: Workload) -> Workload:
 
 
 # A millisecond or two each, the copy on a CPU more; made for a device, and their memory goes with them.
-WORKLOADS: dict[str, Callable[[str], Workload]] = {
+WORKLOADS: Workloads = {
     "matrix product": _product,
     "copy": _copy,
     "cached read": _read,
     "resize": _resize,
 }
+
+
+def observe(moment: Moment, device: str, workloads: Workloads = WORKLOADS) -> ReferenceWorkRecord:
+    """Time the workloads on `device` now, and ask the GPU right after them what disturbs it."""
+    product_s, copy_s = (_timed(workloads[name](device), device) for name in ("matrix product", "copy"))
+    throttled, others = _disturbances(device)
+    return ReferenceWorkRecord(moment, product_s, copy_s, throttled, others)
+
+
+class Probe:
+    """Takes readings between a test's rounds, where no clock runs: what comes and goes within a test is seen.
+
+    `host`: whether it does the stage, or launches it piece by piece. Of a GPU nothing is read: beside a test it is as
+    fast as the test's own heat lets it be, which is the program's doing.
+    """
+
+    def __init__(self, test: str, *, host: bool, workloads: Workloads = WORKLOADS) -> None:
+        """Take nothing yet, and no memory before `between` is drawn from."""
+        self._test = test
+        self._workloads = workloads
+        self._seconds: dict[str, list[float]] = {name: [] for name in (IN_TESTS if host else ())}
+
+    def between(self, samples: Iterable[AnySample], lasting_s: float = math.inf) -> Iterator[AnySample]:
+        """Yield `samples`; a reading comes before the first one, and then before one of every few.
+
+        They are as many as fill INTERVAL_S at the pace of the first one, or less, for READINGS in rounds that are to
+        fill `lasting_s` in all. Not one after so much time: a slow machine would then be read too often, beside the
+        rounds that it makes.
+        """
+        works = {name: self._workloads[name]("cpu") for name in self._seconds}
+        interval_s, every = min(INTERVAL_S, lasting_s / READINGS), 1
+        for number, sample in enumerate(samples):
+            if number % every == 0:
+                self._take(works)
+            start = clock.now()
+            yield sample
+            if number == 0:
+                took_s = clock.now() - start
+                every = math.ceil(interval_s / took_s) if took_s > 0 else 1
+
+    def _take(self, works: Mapping[str, Workload]) -> None:
+        for name, work in works.items():
+            work()  # what the round pushed out of the caches comes back: the program is no part of a reading
+            start = clock.now()
+            work()
+            self._seconds[name].append(clock.now() - start)
+
+    def records(self) -> list[ReferenceWorkRecord]:
+        """Return what was read so far, or nothing."""
+        read_s, resize_s = (tuple(self._seconds.get(name, ())) for name in IN_TESTS)
+        return (
+            [ReferenceWorkRecord("during", (), (), test=self._test, read_s=read_s, resize_s=resize_s)] if read_s else []
+        )
 
 
 def _timed(work: Workload, device: str) -> tuple[float, ...]:

@@ -150,20 +150,20 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
     ours = session.config.stash[SESSION]
     try:
         if exitstatus not in PYTESTS_OWN:
-            ours.conclude()
+            ours.end_measuring()
         status = exit_status(exitstatus, expects_figures=ours.expects_figures, figures=ours.figures, gates=ours.gates)
         if ours.rank is not None and status.code not in PYTESTS_OWN:
             status = Status(0, f"rank {ours.rank.number} has recorded its part")  # else torchrun would start it again
-        if ours.run is not None and status.code in PYTESTS_OWN:
-            ours.advice.append(f"to go on: {resuming_command(session.config.invocation_params.args, ours.run.folder)}")
+        if ours.journal is not None and status.code in PYTESTS_OWN:
+            ours.advice.append(f"to go on: {resuming_command(session.config.invocation_params.args, ours.folder)}")
         session.exitstatus = status.code
         ours.finish(status)
     except HarnessError as error:
         ours.advice.append(str(error))
         session.exitstatus = FAILED
-    if ours.run is not None:
+    if ours.journal is not None:
         further = ours.rank.number if ours.rank else 0
-        file = ours.run.folder / (f"benchmark.{further}.json" if further else BENCHMARK_FILE_NAME)
+        file = ours.folder / (f"benchmark.{further}.json" if further else BENCHMARK_FILE_NAME)
         write_results_to(session.config, file, even_if_named=further > 0)
     return (yield)
 
@@ -176,11 +176,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for advice in ours.advice:
         if advice not in in_summary:
             terminalreporter.write_line(f"advice: {advice}")
-    if ours.rank is not None and ours.run is not None:
+    if ours.rank is not None and ours.journal is not None:
         if ours.rank.is_first:
-            terminalreporter.write_line(f"verdict, files and figures: python -m harness merge {ours.run.folder}")
+            terminalreporter.write_line(f"verdict, files and figures: python -m harness merge {ours.folder}")
         return
-    if ours.record is None or ours.run is None:
+    if ours.record is None or ours.journal is None:
         if ours.status is not None and ours.expects_figures:
             terminalreporter.write_line(f"exit status {ours.status.code}: {ours.status.reason}")
         return
@@ -190,7 +190,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("event-vlm-perf")
     text = summary(
         ours.record,
-        ours.run.folder,
+        ours.folder,
         ours.files(),
         width=writer.fullwidth,
         color=writer.hasmarkup,

@@ -14,7 +14,6 @@ from harness.figures.speculation import views
 from harness.figures.stages import comparable_rounds, median_ms_per_token, times_faster
 from harness.measuring.benchmark import Benchmark
 from harness.measuring.interleaved import AnySample, Interleaved, Pairs, first_that_works, timed_pairs
-from harness.measuring.memory import meter_for
 from harness.measuring.progress import Progress
 from harness.measuring.reference_work import Probe
 from harness.measuring.speculation import Line, Pair, SpeculationRun
@@ -72,8 +71,15 @@ class Recorder:
         watch = self._watch(engine)
         progress, options = Progress(self.session.terminal, pipeline.key), self.session.options
         try:
+            meter = self.session.instruments.memory_meter(self._device())
             result = StageRun(
-                self.benchmark, calls, self.stage, pipeline.work, meter_for(self._device()), progress, watch.between
+                self.benchmark,
+                calls,
+                self.stage,
+                pipeline.work,
+                meter,
+                progress,
+                watch.between,
             ).measure(samples, options.rounds_plan)
         finally:
             progress.stop()
@@ -81,7 +87,7 @@ class Recorder:
         self.session.advice.extend(_other_states(record))
         self.benchmark.extra_info.update(_stage_extra_info(record))
         lines: list[JournalLine] = [*_engine_records(pipeline, engine), record, *watch.records()]
-        self._conclude(lines, result.failures, taken=len(samples), figures=bool(record.round_s))
+        self._finish_test(lines, result.failures, taken=len(samples), figures=bool(record.round_s))
 
     def measure_whole_pass(
         self,
@@ -120,7 +126,7 @@ class Recorder:
         self.benchmark.extra_info.update(model=pipeline.key, engine=engine, stage=self.stage, kind=kind)
         lines: list[JournalLine] = [*_engine_records(pipeline, engine), *watch.records()]
         failures = list(tally.failures.values())
-        self._conclude(lines, failures, taken=tally.taken, figures=bool(tally.times))
+        self._finish_test(lines, failures, taken=tally.taken, figures=bool(tally.times))
         return list(tally.times.values())
 
     def measure_throughput(self, pipeline: Pipeline, samples: Sequence[Sample], *, engine: str, length: Length) -> None:
@@ -151,7 +157,7 @@ class Recorder:
             samples_per_second=samples_per_second(tally.records),
         )
         failures = list(tally.failures.values())
-        self._conclude(_engine_records(pipeline, engine), failures, taken=tally.taken, figures=bool(tally.times))
+        self._finish_test(_engine_records(pipeline, engine), failures, taken=tally.taken, figures=bool(tally.times))
 
     def measure_side_by_side(
         self, samples: Sequence[AnySample], prepare: Callable[[AnySample], Interleaved], *, rounds: int
@@ -171,7 +177,7 @@ class Recorder:
             complaints.append(comparison.complaint)
         pairs = timed_pairs(self.benchmark, comparison, rounds)
         lines = [self._pairs_record(sample, comparison, pairs)] if self.benchmark.enabled else []
-        self._conclude(lines, [], taken=0, figures=True, complaints=complaints)
+        self._finish_test(lines, [], taken=0, figures=True, complaints=complaints)
 
     def measure_speculation(
         self, pair: Pair, samples: Sequence[Sample], *, target: str, engine: str
@@ -188,7 +194,7 @@ class Recorder:
                 requests.append(record)
 
         progress = Progress(self.session.terminal, target)
-        meter = meter_for(self._device())
+        meter = self.session.instruments.memory_meter(self._device())
         try:
             run = SpeculationRun(self.benchmark, pair, self.test, target, engine, progress, meter)
             failures = run.measure(samples, on_record)
@@ -199,12 +205,13 @@ class Recorder:
             self.benchmark.extra_info.update(
                 target=target, engine=engine, gamma=pair.gamma, **msgspec.to_builtins(views(rounds))
             )
-        self._conclude([], failures, taken=len(samples), figures=bool(requests))
+        self._finish_test([], failures, taken=len(samples), figures=bool(requests))
         return requests
 
     def _watch(self, engine: str | None) -> Probe:
         """What is watched of the machine between this test's rounds; what an engine of ours captured needs no host."""
-        return Probe(self.test, host=self._device() == "cpu" or engine in {None, "eager"})
+        host = self._device() == "cpu" or engine in {None, "eager"}
+        return Probe(self.test, host=host, workloads=self.session.instruments.workloads)
 
     def _work(
         self,
@@ -239,7 +246,7 @@ class Recorder:
         short_calls = stage_calls(pipeline, length.at_most(WARM_UP_TOKENS))
         return WholePass(pipeline, calls, short_calls, engine, write_down, progress, self.test, limit_s)
 
-    def _conclude(
+    def _finish_test(
         self,
         lines: Iterable[JournalLine],
         failures: Sequence[Failure],
@@ -248,15 +255,13 @@ class Recorder:
         figures: bool,
         complaints: Sequence[str] = (),
     ) -> None:
-        broken = []
+        slips = []
         if self.benchmark.enabled:
             for line in lines:
                 self.session.append(line)
             self.session.figures += figures
-            if self.session.run is not None:
-                broken = [verdict.sentence for verdict in self.session.run.conclude_test(self.test)]
-                broken += self.session.gate_complaints(self.test)
-        all_complaints = [*broken, *_complaints(failures, taken), *complaints]
+            slips = self.session.judge_test(self.test)
+        all_complaints = [*slips, *_complaints(failures, taken), *complaints]
         if all_complaints:
             pytest.fail("\n".join(all_complaints), pytrace=False)
 

@@ -1,23 +1,29 @@
-"""What one pytest session knows of its run: options, plan, journal, and whether it was meant to measure at all."""
+"""One pytest session: options, plan, journal, and whether it was meant to measure at all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 
 from harness.gates.exit_status import Status
 from harness.gates.gatekeeper import Gatekeeper
+from harness.gates.limits import judge
 from harness.legacy.writing import legacy_file_name, legacy_records
-from harness.measuring import device_rates, reference_work
+from harness.measuring.device_peaks import measure_device_peaks
 from harness.measuring.environment import stable_environment, volatile_environment
+from harness.measuring.memory import MemoryMeter, meter_for
+from harness.measuring.reference_work import WORKLOADS, Workloads, observe
 from harness.options import Options
+from harness.records.folder import make_folder, point_latest_to
 from harness.records.journal import FILE_NAME as JOURNAL_NAME
+from harness.records.journal import Journal, rank_file_name, read_journal
 from harness.records.lines import (
     FORMAT_VERSION,
+    AttemptRecord,
     EndRecord,
     GateState,
     Header,
@@ -28,16 +34,25 @@ from harness.records.lines import (
     PassKind,
     PassRecord,
     Plan,
-    ReferenceWorkRecord,
     RunRecord,
     StageRecord,
+    VerdictRecord,
     timestamp,
 )
 from harness.records.sessions import BENCHMARK_FILE_NAME
 from harness.report import PAGE, TEXT
+from harness.session.derived_files import RUN_FILE_NAME, derive_files, derive_report
 from harness.session.ranks import Rank
 from harness.session.resume import header_in, new_attempt, refuse_other_model, refuse_other_work
-from harness.session.run import RUN_FILE_NAME, Run, derive_report
+
+
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """What the machine itself is measured with; a suite of stubs brings its own."""
+
+    workloads: Workloads = field(default_factory=lambda: WORKLOADS)
+    device_peaks: Callable[[str, Sequence[str]], MachineRecord] = measure_device_peaks
+    memory_meter: Callable[[str], MemoryMeter] = meter_for
 
 
 @dataclass(slots=True)
@@ -50,8 +65,9 @@ class Session:
     terminal: IO[str] | None
     # Under torchrun only.
     rank: Rank | None = None
-    # Whether `folder` holds a run already that this one goes on with.
+    # Whether `folder` holds a run already that this session resumes.
     is_resumed: bool = False
+    instruments: Instruments = field(default_factory=Instruments)
     # Known before the plan is: pytest-benchmark asks for the machine when it starts.
     device: str = "cpu"
     advice: list[str] = field(default_factory=list)
@@ -61,11 +77,16 @@ class Session:
     # Under a gate only.
     gatekeeper: Gatekeeper | None = None
     gates: set[GateState] = field(default_factory=set)
-    # By test: of a test that failed twice, in its body and after it, the first word counts.
+    # By test: of a test that failed twice, in its body and after it, the first outcome is kept.
     outcomes: dict[str, OutcomeRecord] = field(default_factory=dict)
-    first_reading: ReferenceWorkRecord | None = None
-    machine: MachineRecord | None = None
-    run: Run | None = None
+    # The machine's own speed, which follows the journal's first line.
+    readings: tuple[JournalLine, ...] = ()
+    # None until the first line is written, which makes the folder.
+    journal: Journal | None = None
+    # The line with which this process resumed the run; None where it began it.
+    attempt: AttemptRecord | None = None
+    judged_limits: set[str] = field(default_factory=set)
+    # The whole run, once it has ended.
     record: RunRecord | None = None
     status: Status | None = None
 
@@ -80,35 +101,54 @@ class Session:
             return
         if self.rank is not None or self.is_resumed:
             self._join()
-        self.first_reading = reference_work.observe("start", plan.device)
-        self.machine = device_rates.measure(plan.device, dtypes)
-        if self.run is not None:
-            self._append_readings(self.run)
+        instruments = self.instruments
+        self.readings = (
+            observe("start", plan.device, instruments.workloads),
+            instruments.device_peaks(plan.device, dtypes),
+        )
+        if self.journal is not None:
+            self._append_all(self.readings)
+
+    def open(self, header: Header, attempt: AttemptRecord | None = None) -> None:
+        """Make the folder and write the journal's first line, or with `attempt` reopen the run that is there.
+
+        Raises RunFolderError where that cannot be done, or another process writes this run.
+        """
+        if attempt is None:
+            make_folder(self.folder)
+        name = rank_file_name(attempt.rank if attempt else 0)
+        self.journal, self.attempt = Journal(self.folder / name, reopen=attempt is not None), attempt
+        self.journal.append(attempt or header)
+        point_latest_to(self.folder)
 
     def append(self, line: JournalLine) -> None:
         """Write one measurement down; the first one makes the run's folder."""
         if not self.measures:
             return
-        if self.run is None:
-            self.run = Run(self.folder, self._header(), self.options.output_json)
-            self._append_readings(self.run)
-        if isinstance(line, ModelRecord) and self.run.attempt is not None:
-            refuse_other_model(self.run.read(), line, self.run.folder)
-        self.run.append(self._placed(line))
+        if self.journal is None:
+            self.open(self._header())
+            self._append_all(self.readings)
+        if isinstance(line, ModelRecord) and self.attempt is not None:
+            refuse_other_model(self.read(), line, self.folder)
+        self._append_all([line])
+
+    def read(self) -> RunRecord:
+        """Return everything written so far."""
+        return read_journal(self.folder / JOURNAL_NAME)
 
     def finished(self, kind: PassKind, model: str, engine: str) -> dict[str, PassRecord]:
         """Return, by sample, the passes that are there already and are not to be taken again."""
-        if self.run is None or self.run.attempt is None:
+        if self.attempt is None:
             return {}
         return {
             each.sample: each
-            for each in self.run.read().passes
+            for each in self.read().passes
             if (each.kind, each.model, each.engine) == (kind, model, engine)
             and not (each.failure and self.options.retry_failed)
         }
 
     def indices(self, test: str, count: int) -> Iterable[int]:
-        """Return which of so many samples this process takes in a test: all, or those that its rank draws."""
+        """Return which of so many samples this process takes in a test: all, or those that its rank claims."""
         return self.rank.claim_indices(test, count) if self.rank else range(count)
 
     def announce(self, line: str) -> None:
@@ -121,61 +161,66 @@ class Session:
         """Keep why a recording test gave no figure."""
         self.outcomes.setdefault(outcome.test, outcome)
 
-    def gate_complaints(self, test: str) -> list[str]:
-        """Return what a confirming session holds against a test that has just been measured."""
-        if self.gatekeeper is None or self.run is None:
+    def judge_test(self, test: str) -> list[str]:
+        """Judge the limits whose figures `test` has completed and derive all files; return a sentence per slip."""
+        if self.journal is None:
             return []
-        return self.gatekeeper.complaints(self.run.read(), test)
+        run = self.read()
+        verdicts = [each for each in judge(run.header.limits, run, test) if each.state != "not run"]
+        run, new = self._with_verdicts(run, verdicts)
+        derive_files(self.folder, run, self.options.output_json)
+        broken = [verdict.sentence for verdict in new if verdict.state == "broken"]
+        return broken + (self.gatekeeper.complaints(run, test) if self.gatekeeper else [])
 
-    def conclude(self) -> None:
+    def end_measuring(self) -> None:
         """Write down what was not measured and how fast the machine is now; under a gate, judge the session."""
-        if self.run is None:
+        if self.journal is None or self.plan is None:
             return
-        for outcome in self.outcomes.values():
-            self.append(outcome)
-        self.append(reference_work.observe("end", self.run.header.device))
+        self._append_all([*self.outcomes.values(), observe("end", self.plan.device, self.instruments.workloads)])
         if self.gatekeeper is not None:
-            verdicts = self.gatekeeper.verdicts(self.run.read())
-            self.gates = {verdict.state for verdict in verdicts}
-            for verdict in verdicts:
-                self.append(verdict)
+            gates = self.gatekeeper.verdicts(self.read())
+            self.gates = {gate.state for gate in gates}
+            self._append_all(gates)
 
     def finish(self, status: Status) -> None:
-        """Keep how the session ended; write it down too if anything was measured, and derive all files a last time."""
+        """Keep how the session ended; write it down too if anything was measured, and derive all files a last time.
+
+        One of several ranks leaves judging and deriving to whoever merges.
+        """
         self.status = status
-        if self.run is None:
+        if self.journal is None:
             return
-        end = EndRecord(
-            finished_at=timestamp(), exit_status=status.code, reason=status.reason, advice=tuple(self.advice)
-        )
-        if self.rank is not None:
-            self.run.leave(end)
-            return
-        self.record = self.run.finish(end)
-        trouble = derive_report(self.run.folder, self.record) if self.options.report else None
-        self.advice.extend([trouble] if trouble else [])
+        end = EndRecord(timestamp(), status.code, status.reason, tuple(self.advice))
+        if self.rank is None:
+            run = self.read()
+            run, _ = self._with_verdicts(run, judge(run.header.limits, run))
+            self.record = msgspec.structs.replace(run, end=end)
+        self._append_all([end])
+        self.journal.close()
+        if self.record is not None:
+            derive_files(self.folder, self.record, self.options.output_json)
+            trouble = derive_report(self.folder, self.record) if self.options.report else None
+            self.advice.extend([trouble] if trouble else [])
 
     def files(self) -> list[Path]:
         """Return the files of the run, the most useful first."""
-        if self.run is None or self.record is None:
+        if self.record is None:
             return []
-        folder = self.run.folder
-        legacy = self.options.output_json or folder / legacy_file_name(self.record, len(legacy_records(self.record)))
+        legacy = legacy_file_name(self.record, len(legacy_records(self.record)))
         candidates = [
-            *(folder / name for name in (PAGE, TEXT, RUN_FILE_NAME)),
-            legacy,
-            folder / BENCHMARK_FILE_NAME,
-            folder / JOURNAL_NAME,
+            *(self.folder / name for name in (PAGE, TEXT, RUN_FILE_NAME)),
+            self.options.output_json or self.folder / legacy,
+            *(self.folder / name for name in (BENCHMARK_FILE_NAME, JOURNAL_NAME)),
         ]
         return [path for path in candidates if path.exists()]
 
     def _join(self) -> None:
-        """Go on with the run in the folder, or as the first rank of several begin it; all others wait for that."""
+        """Resume the run in the folder, or as the first rank of several begin it; all others wait for that."""
         now, rank = self._header(), self.rank
         if rank is not None and not rank.is_first:
             self.folder = rank.wait_for_folder()
         if not self.is_resumed and (rank is None or rank.is_first):
-            self.run = Run(self.folder, now, self.options.output_json)
+            self.open(now)
         else:
             before = header_in(self.folder)
             refuse_other_work(before, now, self.folder)
@@ -184,24 +229,30 @@ class Session:
                 if rank
                 else new_attempt(before, now)
             )
-            self.run = Run(self.folder, before, self.options.output_json, attempt)
+            self.open(before, attempt)
         if rank is not None and rank.is_first:
             rank.publish(self.folder)
 
-    def _append_readings(self, run: Run) -> None:
-        for reading in (self.first_reading, self.machine):
-            if reading is not None:
-                run.append(reading)
+    def _append_all(self, lines: Iterable[JournalLine]) -> None:
+        """Write lines to the open journal, measurements with the machine and the rank that took them."""
+        assert self.journal is not None, "the journal is open before anything follows its first line"
+        machine = {"machine": self.attempt.machine} if self.attempt else {}
+        rank = {"rank": self.rank.number} if self.rank else {}
+        for line in lines:
+            place: dict[str, Any] = {}
+            if isinstance(line, PassRecord | StageRecord):
+                place = machine | rank if isinstance(line, PassRecord) else machine
+            self.journal.append(msgspec.structs.replace(line, **place) if place else line)
 
-    def _placed(self, line: JournalLine) -> JournalLine:
-        """Say in a measurement on which machine, and by which rank, it was taken."""
-        attempt = self.run and self.run.attempt
-        if isinstance(line, PassRecord) and (attempt or self.rank):
-            machine, rank = attempt.machine if attempt else "", self.rank.number if self.rank else 0
-            return msgspec.structs.replace(line, machine=machine, rank=rank)
-        if isinstance(line, StageRecord) and attempt:
-            return msgspec.structs.replace(line, machine=attempt.machine)
-        return line
+    def _with_verdicts(
+        self, run: RunRecord, verdicts: Iterable[VerdictRecord]
+    ) -> tuple[RunRecord, list[VerdictRecord]]:
+        """Write down the verdicts on limits that were not judged before; return the run with them, and them."""
+        new = [verdict for verdict in verdicts if verdict.limit not in self.judged_limits]
+        self.judged_limits.update(verdict.limit for verdict in new)
+        self._append_all(new)
+        by_limit = {verdict.limit: verdict for verdict in (*run.verdicts, *new)}
+        return msgspec.structs.replace(run, verdicts=tuple(by_limit.values())), new
 
     def _header(self) -> Header:
         assert self.plan is not None, "the suite says what it sets out to measure before it measures"

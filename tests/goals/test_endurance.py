@@ -267,8 +267,7 @@ def test_out_of_memory_is_a_record_and_memory_comes_back(benchmark: Any, tmp_pat
     recorder = Recorder(session, Benchmark(benchmark), "test_greedy", "whole")
     with pytest.raises(pytest.fail.Exception, match="1 of 3 samples failed"):
         recorder.measure_whole_pass(Greedy(), chosen, engine="eager", kind="whole", length=Length(9))
-    assert session.run is not None
-    first, failed, last = session.run.read().passes
+    first, failed, last = session.read().passes
     assert first.failure is None
     assert last.failure is None
     assert failed.failure is not None
@@ -286,8 +285,8 @@ def _measure(session: Session, benchmark: Any, pipeline: StubPipeline, chosen: l
     recorder = Recorder(session, Benchmark(benchmark), "test_long", "whole")
     times = recorder.measure_whole_pass(pipeline, chosen, engine="eager", kind="whole", length=Length(100))
     assert len(times) == len(chosen)
-    assert session.run is not None
-    session.run.close()
+    assert session.journal is not None
+    session.journal.close()
 
 
 def _mib(pipeline: StubPipeline, start: int, end: int | None) -> list[float]:

@@ -17,7 +17,8 @@ from fixtures.model_sets.loading import ModelSettings, pipeline_loaders
 from fixtures.models.staged import StagedBase
 from fixtures.pipeline import ModelInputs, Prefilled, RawClip, VisionFeatures
 from harness.figures.roofline import floor_s
-from harness.measuring import clock, device_rates
+from harness.measuring import clock
+from harness.measuring.device_peaks import measure_device_peaks
 from harness.records.lines import MachineRecord, StageWork
 from tests import ROOT
 from tests.goals.goal_table import GoalRow, GoalTable
@@ -50,7 +51,7 @@ def table() -> Iterator[GoalTable]:
 def machine(table: GoalTable) -> MachineRecord:
     """What the device can do, measured in this run."""
     clock.use_device("cuda")
-    rates = device_rates.measure("cuda", ("float16", "bfloat16"))
+    rates = measure_device_peaks("cuda", ("float16", "bfloat16"))
     table.rows.append(GoalRow("read bandwidth", rates.read_bytes_per_s / 1e12, "TB/s", "none", 1))
     table.rows.append(GoalRow("copy bandwidth", rates.copy_bytes_per_s / 1e12, "TB/s", "none", 1))
     for dtype, rate in rates.operations_per_s.items():

@@ -16,10 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.measuring import clock, device_rates, memory, reference_work
+from harness.measuring import clock
 from harness.measuring.model_slot import ModelSlot, recorded_loaders
+from harness.measuring.reference_work import WORKLOADS
 from harness.measuring.stopping import StopRequestedError, stop_if_asked
 from harness.records.lines import MachineRecord, Plan, PlannedSample
+from harness.records.quantities import MemoryPeak
+from harness.session.session import Instruments
 
 SECONDS = {"load": 0.5, "preprocess": 0.25, "vision": 0.125, "prefill": 1.0, "decode": 2.0}
 # The second model takes this many times as long in every stage.
@@ -52,11 +55,14 @@ clock.use_reader(HAND.read)
 SENTINELS = weakref.WeakSet()
 
 
-def read_host_peak():
-    """A sentinel that outlived the timed rounds would be counted as memory of the stage."""
-    if SENTINELS:
-        raise ValueError("a sentinel workload is still alive")
-    return 100 << 20
+class Meter:
+    """Finds 100 MiB; a sentinel that outlived the timed rounds would be counted as memory of the stage."""
+
+    def peak_while(self, call):
+        call()
+        if SENTINELS:
+            raise ValueError("a sentinel workload is still alive")
+        return MemoryPeak(host_bytes=100 << 20)
 
 
 class Sentinel:
@@ -70,10 +76,11 @@ class Sentinel:
         HAND.time += 0.01 * (float(factor) if test in os.environ.get("PYTEST_CURRENT_TEST", "") else 1)
 
 
-memory.read_host_peak = read_host_peak
-reference_work.WORKLOADS = dict.fromkeys(reference_work.WORKLOADS, Sentinel)
-
-device_rates.measure = lambda device, dtypes: MachineRecord(1e9, 1e9, {})
+INSTRUMENTS = Instruments(
+    workloads=dict.fromkeys(WORKLOADS, Sentinel),
+    device_peaks=lambda device, dtypes: MachineRecord(1e9, 1e9, {}),
+    memory_meter=lambda device: Meter(),
+)
 
 
 def wait_for_a_signal():
@@ -207,6 +214,7 @@ def samples():
 def model_slot(samples, session, set_plan):
     planned = [PlannedSample(each.id, "test", "What?", f"{each.id}.npy", f"{each.id} frames") for each in samples]
     limits = dict(word.split("=") for word in os.environ.get("STUB_LIMITS", "").split())
+    session.instruments = INSTRUMENTS
     set_plan(
         Plan(
             model_set="stub",

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from harness.figures.roofline import floor_s, floors
-from harness.measuring import clock, device_rates
+from harness.measuring import clock
+from harness.measuring.device_peaks import measure_device_peaks
 from harness.records.lines import MachineRecord, RunRecord, StageWork
 from tests.harness.made_runs import header, stage_test
 
@@ -71,8 +72,8 @@ def test_what_is_not_known_has_no_floor(stage: Any, machine: MachineRecord | Non
 
 def test_rates_count_what_was_moved_and_done(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter(range(1000))
-    monkeypatch.setattr(clock, "now", lambda: float(next(seconds)))
-    found = device_rates.measure("cpu", ["float32"])
+    clock.use_reader(lambda: float(next(seconds)))
+    found = measure_device_peaks("cpu", ["float32"])
     assert found.read_bytes_per_s == 128 << 20
     assert found.copy_bytes_per_s == 2 * (128 << 20)
     assert found.operations_per_s == {"float32": 2 * 1024**3}
@@ -80,5 +81,5 @@ def test_rates_count_what_was_moved_and_done(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_best_round_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     moments = iter([0.0, 5.0, 5.0, 7.0] + [10.0 * turn for turn in range(1, 100)])
-    monkeypatch.setattr(clock, "now", lambda: next(moments))
-    assert device_rates.measure("cpu", []).read_bytes_per_s == (128 << 20) / 2
+    clock.use_reader(lambda: next(moments))
+    assert measure_device_peaks("cpu", []).read_bytes_per_s == (128 << 20) / 2

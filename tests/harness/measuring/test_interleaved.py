@@ -54,7 +54,7 @@ class HandBenchmark:
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch) -> StageWork:
     hand = StageWork()
-    monkeypatch.setattr(clock, "now", lambda: hand.now)
+    clock.use_reader(lambda: hand.now)
     return hand
 
 

@@ -15,9 +15,8 @@ def test_every_round_of_each_workload_is_timed_after_a_warm_up(monkeypatch: pyte
     ticks = count()
     worked: list[str] = []
     clock.use_reader(lambda: float(next(ticks)))
-    take_down(monkeypatch, worked)
     try:
-        record = reference_work.observe("start", "cpu")
+        record = reference_work.observe("start", "cpu", noted(worked))
     finally:
         clock.use_reader()
     rounds = reference_work.WARM_UP + reference_work.ROUNDS
@@ -27,7 +26,6 @@ def test_every_round_of_each_workload_is_timed_after_a_warm_up(monkeypatch: pyte
 
 def test_a_gpu_is_timed_by_its_own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     worked: list[str] = []
-    take_down(monkeypatch, worked)
 
     def seconds_on_gpu(work: reference_work.Workload, device: str, times: int) -> float:
         work()
@@ -36,7 +34,7 @@ def test_a_gpu_is_timed_by_its_own_clock(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(clock, "seconds_on_gpu", seconds_on_gpu)
     monkeypatch.setattr(reference_work, "_disturbances", lambda _device: (("too hot (driver)",), 2))
-    record = reference_work.observe("end", "cuda:1")
+    record = reference_work.observe("end", "cuda:1", noted(worked))
     rounds = reference_work.WARM_UP + reference_work.ROUNDS
     assert worked == ["matrix product"] * rounds + ["copy"] * rounds
     seconds = ((0.25,) * reference_work.ROUNDS, (0.5,) * reference_work.ROUNDS)
@@ -60,15 +58,13 @@ def hand() -> Iterator[Hand]:
     clock.use_reader()
 
 
-def take_down(monkeypatch: pytest.MonkeyPatch, worked: list[str], work: Callable[[], None] = lambda: None) -> None:
-    """Let every workload write down its name, and do `work`."""
+def noted(worked: list[str], work: Callable[[], None] = lambda: None) -> reference_work.Workloads:
+    """Workloads that write down their names, and do `work`."""
 
     def workload(name: str) -> reference_work.Workload:
         return lambda: (worked.append(name), work())
 
-    monkeypatch.setattr(
-        reference_work, "WORKLOADS", {name: lambda _, name=name: workload(name) for name in reference_work.WORKLOADS}
-    )
+    return {name: lambda _, name=name: workload(name) for name in reference_work.WORKLOADS}
 
 
 @pytest.mark.parametrize(("host", "names"), [(True, ["cached read", "resize"]), (False, [])])
@@ -80,8 +76,7 @@ def test_readings_come_before_one_of_every_few_rounds(
     def work() -> None:
         hand.time += 0.5
 
-    take_down(monkeypatch, worked, work)
-    watch = reference_work.Probe("test_vision", host=host)
+    watch = reference_work.Probe("test_vision", host=host, workloads=noted(worked, work))
     came = []
     for sample in watch.between(range(7)):
         came.append(len(worked) // max(len(names), 1))
@@ -108,8 +103,7 @@ def test_readings_come_before_one_of_every_few_rounds(
 @pytest.mark.parametrize("round_s", [0.0101, 0.0])
 def test_short_rounds_have_readings_as_well(round_s: float, hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
     worked: list[str] = []
-    take_down(monkeypatch, worked)
-    watch = reference_work.Probe("test_vision", host=True)
+    watch = reference_work.Probe("test_vision", host=True, workloads=noted(worked))
     for _ in watch.between(range(reference_work.READINGS), lasting_s=0.01 * reference_work.READINGS):
         hand.time += round_s
     (record,) = watch.records()
@@ -128,8 +122,7 @@ def test_what_holds_memory_goes_with_the_rounds(monkeypatch: pytest.MonkeyPatch)
         held.append(weakref.ref(made))
         return made
 
-    monkeypatch.setattr(reference_work, "WORKLOADS", dict.fromkeys(reference_work.WORKLOADS, workload))
-    watch = reference_work.Probe("test_vision", host=True)
+    watch = reference_work.Probe("test_vision", host=True, workloads=dict.fromkeys(reference_work.WORKLOADS, workload))
     samples = watch.between(range(3))
     assert next(samples) == 0
     assert all(each() for each in held)

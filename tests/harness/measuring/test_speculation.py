@@ -88,7 +88,7 @@ class StubPair:
 
 
 def measured(monkeypatch: pytest.MonkeyPatch, pair: StubPair, *names: str, enabled: bool = True) -> Any:
-    monkeypatch.setattr(clock, "now", lambda: pair.now)
+    clock.use_reader(lambda: pair.now)
     lines: list[Any] = []
     run = SpeculationRun(
         Benchmark(HandBenchmark(enabled=enabled)), pair, "t", "videollava", "eager", Progress(None), Meter()

@@ -12,7 +12,7 @@ from harness.report.files import write_run_report
 from harness.report.result_files import read_result
 from harness.report.terminal import summary
 from harness.session import run as run_module
-from harness.session.run import derive_files, derive_report
+from harness.session.derived_files import derive_files, derive_report
 from tests.harness.made_runs import full_run
 from tests.harness.records.test_machines import moved
 from tests.harness.report.distinct_run import distinct_run

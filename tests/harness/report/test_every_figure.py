@@ -15,10 +15,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from harness.figures.replay import TokenPair, replay
 from markdown_it import MarkdownIt
 
 from harness.figures.intervals import mean_interval, ratio_interval
-from harness.figures.replay import TokenPair, replay
 from harness.figures.speculation import SpeculationFigures, speculation_figures
 from harness.records.lines import PassRecord, StageRecord
 from harness.report.blocks import Figure, Report, Section, Sentences, Table, Text, parts, plain

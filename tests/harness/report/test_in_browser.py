@@ -13,7 +13,7 @@ import pytest
 
 from harness.records.lines import RunRecord
 from harness.report.content import report_of
-from harness.session.run import derive_files, derive_report
+from harness.session.derived_files import derive_files, derive_report
 from tests.harness.report.made_reports import everything_run
 from tests.harness.report.reading import figures_in
 from tests.harness.report.test_page import hostile_run

@@ -17,7 +17,7 @@ from harness.records.journal import Journal
 from harness.records.lines import RunRecord
 from harness.records.sessions import SessionRecord
 from harness.report.result_files import read_result
-from harness.session.run import derive_files
+from harness.session.derived_files import derive_files
 from harness.stages import STAGES, UNDIVIDED
 from tests.harness.made_runs import full_run, header, host_peak, stage_test, whole_pass
 from tests.harness.report.made_reports import old_file, old_records

@@ -42,9 +42,9 @@ from harness.session.session import Session
 _append = Session.append
 
 def append(self, line):
-    if getattr(line, "sample", "") == "s1" and self.run is not None and "STUB_ROOM" not in os.environ:
+    if getattr(line, "sample", "") == "s1" and self.journal is not None and "STUB_ROOM" not in os.environ:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        size = (self.run.folder / "journal.jsonl").stat().st_size
+        size = (self.folder / "journal.jsonl").stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + 40, size + 40))
     _append(self, line)
 

@@ -74,7 +74,7 @@ def passes(
     monkeypatch: pytest.MonkeyPatch, device: str, *done: PassRecord, bad: str = "", again: int = 2
 ) -> list[PassRecord]:
     pipeline: Any = StubPipeline(bad)
-    monkeypatch.setattr(clock, "now", lambda: pipeline.now)
+    clock.use_reader(lambda: pipeline.now)
     session = MadeSession(Options(warmup_steps=0), Path("out"), measures=True, terminal=None).prepare(device, [*done])
     recorder = Recorder(session, Benchmark(HandBenchmark()), "test_whole", "whole")
     try:

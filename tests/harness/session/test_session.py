@@ -9,13 +9,16 @@ import msgspec
 import pytest
 
 from harness.errors import RunFolderError
+from harness.gates.exit_status import Status
+from harness.options import Options
 from harness.records.journal import read_journal
-from harness.records.lines import EndRecord, RunRecord
-from harness.session.run import Run, derive_files
-from tests.harness.made_runs import STARTED_AT, full_run, header, loaded, stage_test, whole_pass
+from harness.records.lines import RunRecord
+from harness.session import session as session_module
+from harness.session.derived_files import derive_files
+from harness.session.session import Session
+from tests.harness.made_runs import full_run, header, loaded, stage_test, whole_pass
 
-BeginRun = Callable[..., Run]
-END = EndRecord(STARTED_AT, 0, "it ended")
+BeginRun = Callable[..., Session]
 LEGACY_NAME = "EventGPT_Instruction_Subset_results_n{}_20260304_050607.json"
 TOTAL, MEDIAN, UNREACHED = "eager.speedup.videollava.total", "eager.median_ms.egpt.load", "eager.median_ms.egpt.decode"
 
@@ -23,15 +26,18 @@ TOTAL, MEDIAN, UNREACHED = "eager.speedup.videollava.total", "eager.median_ms.eg
 @pytest.fixture
 def run_in() -> Iterator[BeginRun]:
     """Begins runs, and closes their journals after the test."""
-    runs: list[Run] = []
+    sessions: list[Session] = []
 
-    def begin(folder: Path, output_json: Path | None = None, **changes: Any) -> Run:
-        runs.append(Run(folder / "run", header(("s1", "s2"), **changes), output_json))
-        return runs[-1]
+    def begin(folder: Path, output_json: Path | None = None, **changes: Any) -> Session:
+        options = Options(output_json=output_json, report=False)
+        sessions.append(Session(options, folder / "run", measures=True, terminal=None))
+        sessions[-1].open(header(("s1", "s2"), **changes))
+        return sessions[-1]
 
     yield begin
-    for run in runs:
-        run._journal.close()
+    for session in sessions:
+        if session.journal is not None:
+            session.journal.close()
 
 
 def names_in(folder: Path) -> list[str]:
@@ -44,7 +50,7 @@ def load_test(seconds: float = 1.0) -> Any:
 
 def test_the_header_is_on_disk_before_anything_is_measured(tmp_path: Path, run_in: BeginRun) -> None:
     run = run_in(tmp_path)
-    assert read_journal(run.folder / "journal.jsonl") == RunRecord(run.header)
+    assert read_journal(run.folder / "journal.jsonl") == RunRecord(header(("s1", "s2")))
 
 
 def test_a_measurement_is_in_the_journal_at_once_and_in_the_files_after_the_test(
@@ -54,7 +60,7 @@ def test_a_measurement_is_in_the_journal_at_once_and_in_the_files_after_the_test
     run.append(whole_pass("egpt", "s1"))
     assert names_in(run.folder) == ["journal.jsonl"]
     assert len(run.read().passes) == 1
-    run.conclude_test("test_whole[egpt]")
+    run.judge_test("test_whole[egpt]")
     assert names_in(run.folder) == [LEGACY_NAME.format(1), "journal.jsonl", "run.json"]
     assert json.loads((run.folder / "run.json").read_text())["passes"][0]["sample"] == "s1"
 
@@ -67,13 +73,13 @@ def test_run_json_is_the_whole_record(tmp_path: Path) -> None:
 def test_a_verdict_is_given_once_by_the_test_that_completes_its_figure(tmp_path: Path, run_in: BeginRun) -> None:
     run = run_in(tmp_path, limits={TOTAL: 0.5, MEDIAN: 5000.0})
     run.append(whole_pass("egpt"))
-    run.conclude_test("test_whole[egpt]")
+    run.judge_test("test_whole[egpt]")
     assert run.read().verdicts == ()
     run.append(load_test())
-    run.conclude_test("test_load[egpt]")
+    run.judge_test("test_load[egpt]")
     run.append(whole_pass("videollava"))
-    run.conclude_test("test_whole[videollava]")
-    run.conclude_test("test_later")
+    run.judge_test("test_whole[videollava]")
+    run.judge_test("test_later")
     verdicts = [(each.limit, each.state, each.test) for each in run.read().verdicts]
     assert verdicts == [(MEDIAN, "pass", "test_load[egpt]"), (TOTAL, "pass", "test_whole[videollava]")]
 
@@ -83,38 +89,57 @@ def test_a_broken_limit_is_handed_to_the_test_that_measured_it_and_to_no_other(
 ) -> None:
     run = run_in(tmp_path, limits={MEDIAN: 500.0, UNREACHED: 1.0})
     run.append(load_test())
-    (broken,) = run.conclude_test("test_load[egpt]")
+    (sentence,) = run.judge_test("test_load[egpt]")
+    (broken,) = run.read().verdicts
     assert (broken.limit, broken.state, broken.test) == (MEDIAN, "broken", "test_load[egpt]")
-    assert run.conclude_test("test_later") == []
+    assert broken.sentence == sentence
+    assert run.judge_test("test_later") == []
 
 
 def test_a_kept_limit_fails_no_test(tmp_path: Path, run_in: BeginRun) -> None:
     run = run_in(tmp_path, limits={MEDIAN: 1500.0})
     run.append(load_test())
-    assert run.conclude_test("test_load[egpt]") == []
+    assert run.judge_test("test_load[egpt]") == []
 
 
 def test_at_the_end_every_limit_has_one_verdict(tmp_path: Path, run_in: BeginRun) -> None:
     run = run_in(tmp_path, limits={MEDIAN: 500.0, UNREACHED: 1.0, TOTAL: 1.0})
     run.append(load_test())
-    run.conclude_test("test_load[egpt]")
-    record = run.finish(END)
+    run.judge_test("test_load[egpt]")
+    run.finish(Status(0, "it ended"))
+    record = run.record
+    assert record is not None
+    assert record == run.read()
     assert {each.limit: each.state for each in record.verdicts} == {
         MEDIAN: "broken",
         UNREACHED: "not run",
         TOTAL: "not run",
     }
     assert len(record.verdicts) == 3
-    assert record.end == END
+    assert record.end is not None
+    assert (record.end.exit_status, record.end.reason) == (0, "it ended")
     assert json.loads((run.folder / "run.json").read_text())["end"]["reason"] == "it ended"
+
+
+def test_the_end_of_a_test_reads_the_journal_once(
+    tmp_path: Path, run_in: BeginRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, read = run_in(tmp_path, limits={MEDIAN: 500.0}), []
+    run.append(load_test())
+    monkeypatch.setattr(session_module, "read_journal", lambda path: read.append(path) or read_journal(path))
+    assert len(run.judge_test("test_load[egpt]")) == 1
+    run.finish(Status(1, "a limit broke"))
+    assert len(read) == 2  # once at the test's end, once at the session's
+    assert run.record == run.read()
+    assert msgspec.json.decode((run.folder / "run.json").read_bytes(), type=RunRecord) == run.record
 
 
 def test_legacy_file_of_fewer_samples_is_replaced_by_that_of_more(tmp_path: Path, run_in: BeginRun) -> None:
     run = run_in(tmp_path)
     run.append(whole_pass("egpt", "s1"))
-    run.conclude_test("one")
+    run.judge_test("one")
     run.append(whole_pass("egpt", "s2"))
-    run.conclude_test("two")
+    run.judge_test("two")
     assert names_in(run.folder) == [LEGACY_NAME.format(2), "journal.jsonl", "run.json"]
     assert len(json.loads((run.folder / LEGACY_NAME.format(2)).read_text())) == 2
 
@@ -128,7 +153,7 @@ def test_names_that_look_like_patterns_are_replaced_too_and_strangers_are_left(
     stranger.write_text("[]")
     for number, sample in enumerate(("s1", "s2"), start=1):
         run.append(whole_pass("egpt", sample))
-        run.conclude_test(sample)
+        run.judge_test(sample)
         ours = f"{stem}_results_n{number}_20260304_050607.json"
         assert names_in(run.folder) == sorted([ours, "journal.jsonl", stranger.name, "run.json"])
 
@@ -137,7 +162,7 @@ def test_a_named_legacy_file_goes_where_it_was_named(tmp_path: Path, run_in: Beg
     path = tmp_path / "elsewhere" / "mine.json"
     run = run_in(tmp_path, path)
     run.append(whole_pass("egpt", "s1"))
-    run.conclude_test("one")
+    run.judge_test("one")
     assert names_in(run.folder) == ["journal.jsonl", "run.json"]
     assert len(json.loads(path.read_text())) == 1
 
@@ -152,7 +177,7 @@ def test_deriving_under_another_name_leaves_the_file_that_is_there(tmp_path: Pat
 def test_without_a_finished_sample_there_is_no_legacy_file(tmp_path: Path, run_in: BeginRun) -> None:
     run = run_in(tmp_path)
     run.append(loaded("egpt"))
-    run.conclude_test("one")
+    run.judge_test("one")
     assert names_in(run.folder) == ["journal.jsonl", "run.json"]
     assert derive_files(run.folder, run.read()) is None
 

@@ -14,7 +14,7 @@ _GPU_SIDE, _CPU_SIDE = 8192, 1024
 _WARM_UP, _ROUNDS = 2, 7
 
 
-def measure(device: str, dtypes: Sequence[str]) -> MachineRecord:
+def measure_device_peaks(device: str, dtypes: Sequence[str]) -> MachineRecord:
     """Read and copy a large array, and multiply two large matrices of each type in `dtypes`, on `device`.
 
     The best of several rounds: a floor is what nothing disturbed. Leaves no memory behind.

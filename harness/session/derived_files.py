@@ -1,0 +1,44 @@
+"""The files that are derived from a run's record: `run.json`, the legacy result file, the report."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+
+import msgspec
+
+from harness.legacy.writing import encode_legacy, legacy_file_name, legacy_records
+from harness.records.folder import write_whole
+from harness.records.lines import RunRecord
+
+RUN_FILE_NAME = "run.json"
+
+
+def derive_files(folder: Path, run: RunRecord, output_json: Path | None = None) -> Path | None:
+    """Write `run.json` and the legacy result file from a run's record; return the latter, if it has records."""
+    content = msgspec.json.format(msgspec.json.encode(run), indent=1)
+    write_whole(folder / RUN_FILE_NAME, content + b"\n")
+    records = legacy_records(run)
+    if not records:
+        return None
+    path = output_json or folder / legacy_file_name(run, len(records))
+    write_whole(path, encode_legacy(records))
+    if output_json is None:
+        # This run's own files of fewer samples: the number of samples is in the name.
+        before, _, after = legacy_file_name(run, 0).rpartition("_n0_")
+        for each in folder.glob(f"{glob.escape(before)}_n*_{glob.escape(after)}"):
+            if each != path:
+                each.unlink()
+    return path
+
+
+def derive_report(folder: Path, run: RunRecord) -> str | None:
+    """Write `report.html` and `report.md` from a run's record; return in words why they are not there."""
+    try:
+        from harness.report.files import write_run_report  # matplotlib: a second that only a run at its end can spare
+
+        write_run_report(folder, run)
+    except Exception as error:
+        # Whatever it was: a run that was measured must not be lost for its report.
+        return f"no report was made ({type(error).__name__}: {error}); try python -m harness report {folder}"
+    return None
