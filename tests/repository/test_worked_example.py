@@ -14,7 +14,8 @@ from harness.records.journal import read_journal
 from tests import ROOT
 
 BLOCK = re.compile(r"```(?:python|ini) title=(\S+)\n(.*?)```", re.DOTALL)
-FILES = dict(BLOCK.findall((ROOT / "docs" / "adding_a_model.md").read_text(encoding="utf-8")))
+DOCUMENT = (ROOT / "docs" / "adding_a_model.md").read_text(encoding="utf-8")
+FILES = dict(BLOCK.findall(DOCUMENT.partition("## In this suite")[0]))
 
 
 @pytest.fixture(scope="module")
