@@ -1,13 +1,12 @@
-"""The report of a run: what its record says, in words, tables and charts, as one page and as one text.
+"""The report of a run: what its record tells, in words, tables and charts, on a page, in Markdown and on the terminal.
 
-blocks      what a report is made of; every figure carries its name and its exact value
-charts      pictures of figures, drawn by matplotlib; pictures: thumbnails of a sample's own files
-verdict, story              how it ended, what slipped, the main figures; the run in sentences
-speed, stage_tests, floors, memory, drafting, answers, doubts, trust    one subject each: a run in, sections out
-several     results side by side
-content     the sections in their order, for one run, several, or answers alone
-page, text  report.html and report.md
-files       reads results, writes reports
+blocks        what a report is made of; every figure carries its name and its exact value
+formatting    the forms of figures; naming: what models and stages are called
+charts        pictures of figures, drawn by matplotlib; pictures: thumbnails of a sample's own files
+sections      one subject a module: a run in, sections out
+content       the sections in their order, for one run or for answers alone; several: results side by side
+page, markdown, terminal    the three renderers
+result_files  any result, read as a run; files: writes reports
 """
 
 PAGE, TEXT = "report.html", "report.md"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-from harness.report.blocks import Answers, Block, Figure, Report, Sentences, Table, Text, parts
+from harness.report.blocks import Answers, Block, Figure, Report, Section, Sentences, Table, Text, parts, plain
 
 
 @dataclass
@@ -78,3 +78,14 @@ def _texts(block: Block) -> list[Text]:
     if isinstance(block, Table):
         return [cell for row in block.rows for cell in row]
     return [who for who, _ in block.answers] if isinstance(block, Answers) else []
+
+
+def section(report: Report, key: str) -> Section:
+    """One section of a report."""
+    (found,) = (each for each in report.sections if each.key == key)
+    return found
+
+
+def sentences(found: Section) -> list[str]:
+    """The sentences of a section, as they are read."""
+    return [plain(line) for block in found.blocks if isinstance(block, Sentences) for line in block.lines]

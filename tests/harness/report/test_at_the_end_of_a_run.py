@@ -11,7 +11,6 @@ from harness.records.lines import RunRecord
 from harness.report.files import write_run_report
 from harness.report.result_files import read_result
 from harness.report.terminal import summary
-from harness.session import run as run_module
 from harness.session.derived_files import derive_files, derive_report
 from tests.harness.made_runs import full_run
 from tests.harness.records.test_machines import moved
@@ -76,7 +75,7 @@ def test_whatever_fails_in_a_report_is_told_by_type_and_text(tmp_path: Path, mon
         raise ZeroDivisionError("a figure of nothing")
 
     monkeypatch.setattr("harness.report.files.write_run_report", fail)
-    assert "ZeroDivisionError: a figure of nothing" in str(run_module.derive_report(tmp_path, full_run()))
+    assert "ZeroDivisionError: a figure of nothing" in str(derive_report(tmp_path, full_run()))
 
 
 def test_merge_makes_the_report_of_a_run_that_was_killed(suite: StubSuite, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
 from harness.__main__ import main
-from harness.records.lines import RunRecord
-from harness.report.several import duration_s
-from tests.harness.made_runs import header
+from harness.figures.agreement import positionwise
+from harness.figures.intervals import ratio_interval
+from harness.figures.passes import pass_s
+from harness.records.lines import PassRecord, RunRecord
+from harness.report.blocks import Figure, Table, Text, parts
+from harness.report.several import duration_s, report_of_several
+from harness.stages import STAGES
+from tests.harness.made_runs import full_run, header
+from tests.harness.report.distinct_run import distinct_run
 from tests.harness.report.made_reports import old_file, old_records
 from tests.harness.report.reading import Page
 
@@ -59,3 +67,44 @@ def test_the_length_is_read_from_the_name(name: str, seconds: float | None) -> N
 def test_the_embedded_set_says_how_long_its_clips_are() -> None:
     run = RunRecord(header(options={"gamma": 5, "embedded": "8:640x480:0.5"}))
     assert duration_s(Path("any_20s.json"), run) == 0.5
+
+
+def figures(row: Sequence[Text]) -> list[float]:
+    return [part.value for cell in row for part in parts(cell) if isinstance(part, Figure)]
+
+
+def whole(run: RunRecord, model: str, engine: str) -> list[PassRecord]:
+    kinds = ("whole", model, engine)
+    return [each for each in run.passes if (each.kind, each.model, each.engine) == kinds and not each.failure]
+
+
+def speedups(run: RunRecord) -> Iterator[list[float]]:
+    """Of each engine and target: the samples of both, the total's speedup, its interval, the stages', the agreement."""
+    for engine in run.header.engines:
+        draft = {each.sample: each for each in whole(run, "egpt", engine)}
+        for target in run.header.targets:
+            pairs = [(draft[each.sample], each) for each in whole(run, target, engine) if each.sample in draft]
+            sums = [
+                [[sum(one.stage_s[stage] for stage in stages) for one in pair] for pair in pairs]
+                for stages in (STAGES, STAGES[:1], STAGES[1:2], STAGES[2:])
+            ]
+            total, *by_stage = (fmean(theirs for _, theirs in each) / fmean(mine for mine, _ in each) for each in sums)
+            interval = ratio_interval([theirs for _, theirs in sums[0]], [mine for mine, _ in sums[0]])
+            assert interval is not None
+            agreed = fmean(positionwise(mine.token_ids, theirs.token_ids).rate for mine, theirs in pairs)
+            yield [len(pairs), total, interval.low, interval.high, *by_stage, agreed]
+
+
+def test_each_row_is_of_its_own_result_target_and_stage() -> None:
+    runs = {"a": distinct_run(), "b": full_run()}
+    report = report_of_several([(Path(f"{title}.json"), run) for title, run in runs.items()])
+    factors, times = (
+        [row for block in each.blocks if isinstance(block, Table) for row in block.rows] for each in report.sections
+    )
+    assert [figures(row) for row in factors] == [pytest.approx(each) for run in runs.values() for each in speedups(run)]
+    assert [figures(row)[0] for row in times] == [
+        pytest.approx(fmean(pass_s(each) for each in whole(run, model, engine)))
+        for run in runs.values()
+        for model in run.header.models
+        for engine in run.header.engines
+    ]
