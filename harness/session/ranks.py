@@ -45,12 +45,12 @@ class Store(Protocol):
 
 @dataclass(slots=True)
 class Rank:
-    """This process among those of one torchrun; `restart` counts how often torchrun's agent has started it again.
+    """This process among those of one torchrun; `restart` counts how often torchrun's agent has restarted it.
 
-    Agents of several nodes count failures of their own ranks only, though each failure makes all of them start again.
-    So which start of all ranks this is, `start`, is agreed on by `publish` and `awaited_folder`.
+    `start` numbers the starts of all ranks; `publish` and `wait_for_folder` agree on it.
     """
 
+    # An agent counts failures of its own node's ranks only, although any failure restarts the ranks of all nodes.
     number: int
     world_size: int
     local: int
@@ -90,23 +90,29 @@ class Rank:
         self.store.set(f"{PREFIX}/question/{self.number}", question)
         self.store.wait([f"{PREFIX}/answer/{question}"], PATIENCE)
         self.start = int(self.store.get(f"{PREFIX}/answer/{question}"))
-        self.store.set(f"{PREFIX}/understood/{question}/{self.start}", "")
+        self.store.set(f"{PREFIX}/acknowledged/{question}/{self.start}", "")
         return Path(self.store.get(f"{PREFIX}/folder").decode())
 
     def claim_indices(self, work: str, count: int) -> Iterator[int]:
-        """Yield numbers below `count`, each to one rank only, as this one comes to ask for them."""
+        """Yield numbers below `count`, each to one rank only, whichever asks for it first."""
         while (number := self.store.add(f"{PREFIX}/{self.start}/{work}", 1) - 1) < count:
             yield number
 
     def _answer(self, number: int) -> None:
-        """Tell a further rank which start this is: the one that lives, since nobody understands for a dead one."""
+        """Tell a further rank which start this is, until it acknowledges; raise ResumeError where it never does."""
+        end = time.monotonic() + PATIENCE.total_seconds()
         self.store.wait([f"{PREFIX}/question/{number}"], PATIENCE)
-        while True:
+        while time.monotonic() < end:
+            # A dead process may have asked, too: only a live one acknowledges.
             question = self.store.get(f"{PREFIX}/question/{number}").decode()
             self.store.set(f"{PREFIX}/answer/{question}", str(self.start))
-            if self.store.check([f"{PREFIX}/understood/{question}/{self.start}"]):
+            if self.store.check([f"{PREFIX}/acknowledged/{question}/{self.start}"]):
                 return
             time.sleep(PAUSE_S)
+        raise ResumeError(
+            f"rank {number} of {self.world_size} did not join within {PATIENCE.total_seconds() / 60:.0f} minutes; "
+            "look at its own output, and start torchrun again with --resume=FOLDER"
+        )
 
 
 def rank_of(variables: Mapping[str, str] = os.environ) -> Rank | None:
@@ -137,7 +143,7 @@ def use_share_of_cores(rank: Rank) -> None:
 
 
 def share_of(cores: list[int], local: int, per_node: int) -> list[int]:
-    """Return a block of neighbouring cores, none of them another rank's unless there are fewer cores than ranks."""
+    """Return a block of neighbouring cores, no other rank's unless there are fewer cores than ranks."""
     if len(cores) < per_node:
         return [cores[local % len(cores)]]
     return cores[local * len(cores) // per_node : (local + 1) * len(cores) // per_node]

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import gc
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from harness.measuring import memory
 from harness.measuring.memory import CudaMemory, HostMemory, meter_for
@@ -84,6 +86,40 @@ def test_an_error_in_the_call_comes_through() -> None:
 
     with pytest.raises(ZeroDivisionError):
         HostMemory().peak_while(fail)
+
+
+class CudaCounters:
+    """torch.cuda's peaks, in bytes, over calls that hold memory for a while; reserved is twice what is allocated."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.peak = 0
+        self.devices: set[str] = set()
+        for name in ("reset_peak_memory_stats", "max_memory_allocated", "max_memory_reserved"):
+            monkeypatch.setattr(torch.cuda, name, getattr(self, name))
+
+    def hold(self, size: int) -> None:
+        self.peak = max(self.peak, size)
+
+    def reset_peak_memory_stats(self, device: str) -> None:
+        self.devices.add(device)
+        self.peak = 0
+
+    def max_memory_allocated(self, device: str) -> int:
+        self.devices.add(device)
+        return self.peak
+
+    def max_memory_reserved(self, device: str) -> int:
+        self.devices.add(device)
+        return 2 * self.peak
+
+
+def test_a_gpus_peak_is_that_of_the_call_and_of_nothing_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    counters = CudaCounters(monkeypatch)
+    counters.hold(900)
+    for size in (100, 70):
+        peak = CudaMemory("cuda:1").peak_while(partial(counters.hold, size))
+        assert (peak.device_allocated_bytes, peak.device_reserved_bytes) == (size, 2 * size)
+    assert counters.devices == {"cuda:1"}
 
 
 def test_each_device_has_its_meter() -> None:

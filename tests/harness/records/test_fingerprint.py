@@ -44,6 +44,13 @@ def test_what_differs_is_said_in_words(changes: dict[str, Any], words: str) -> N
     assert words in changed(with_environment(), with_environment(**changes))
 
 
+@pytest.mark.parametrize("library", ["torch", "transformers", "av", "pillow", "numpy"])
+def test_a_library_that_does_the_work_counts(library: str) -> None:
+    libraries = dict.fromkeys(("torch", "transformers", "av", "pillow", "numpy"), "1.0")
+    before, after = (with_environment(libraries=libraries | {library: version}) for version in ("1.0", "2.0"))
+    assert changed(before, after) == [f"{library} was 1.0, is 2.0"]
+
+
 @pytest.mark.parametrize(
     "changes",
     [

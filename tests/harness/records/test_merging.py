@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.records.lines import AttemptRecord, EndRecord, OutcomeRecord, PassRecord, VerdictRecord
+from harness.records.lines import AttemptRecord, EndRecord, MachineRecord, OutcomeRecord, PassRecord, VerdictRecord
 from harness.records.merging import merged_record, world_size
 from tests.harness.made_runs import STARTED_AT, failed_pass, header, stage_test, whole_pass
 
@@ -25,6 +25,13 @@ def load(seconds: float, model: str = "egpt") -> object:
 def test_a_stage_test_that_was_measured_anew_is_there_once() -> None:
     run = merged_record(header(), [load(1.0), load(1.0, "videollava"), AGAIN, load(2.0)])  # type: ignore[list-item]
     assert sorted((each.model, each.round_s) for each in run.stages) == [("egpt", (2.0,)), ("videollava", (1.0,))]
+
+
+def test_after_a_resume_the_device_is_what_the_later_attempt_measured_it_to_be() -> None:
+    slow, fast = (MachineRecord(rate, rate, {}) for rate in (1e9, 9e9))
+    assert merged_record(header(), [slow, AGAIN, fast]).machine == fast
+    assert merged_record(header(), [of_two(0), fast], [[of_two(1), slow]]).machine == fast
+    assert merged_record(header(), []).machine is None
 
 
 def test_one_test_may_record_two_measurements() -> None:

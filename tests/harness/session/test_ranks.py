@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import ResumeError
+from harness.session import ranks
 from harness.session.ranks import PREFIX, Rank, rank_of, share_of
 
 
@@ -93,6 +94,14 @@ def test_a_rank_that_died_before_it_was_told_is_not_taken_for_the_one_that_lives
         assert living.wait_for_folder() == Path("/a/run")
         told.result()
     assert first.start == living.start == 1
+
+
+def test_a_rank_that_never_acknowledges_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks, "PATIENCE", timedelta(seconds=0.1))
+    store = Memory()
+    store.set(f"{PREFIX}/question/1", "of a dead process")
+    with pytest.raises(ResumeError, match=r"rank 1 of 2 did not join within 0 minutes; .* --resume=FOLDER"):
+        rank(0, store).publish(Path("/a/run"))
 
 
 def test_the_folder_is_known_to_later_restarts() -> None:

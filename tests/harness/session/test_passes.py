@@ -1,4 +1,4 @@
-"""The passes without a clock between the stages: on a GPU each right after its synchronised one, on a CPU none."""
+"""Passes over the samples: what is taken in which order, on a GPU and on a CPU, and which time is whose."""
 
 from __future__ import annotations
 
@@ -84,6 +84,25 @@ def passes(
     except pytest.fail.Exception:
         assert bad
     return session.lines
+
+
+def test_time_in_the_journal_is_time_of_the_next_sample_and_of_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes two seconds a line; stages two to five take four, and the first one, in threads of its own, none."""
+    pipeline: Any = StubPipeline("")
+    pipeline.load = lambda sample: sample
+    clock.use_reader(lambda: pipeline.now)
+    session = MadeSession(Options(warmup_steps=0), Path("out"), measures=True, terminal=None).prepare("cpu", [])
+    write = session.append
+
+    def slow_append(line: JournalLine) -> None:
+        pipeline.now += 2.0
+        write(line)
+
+    monkeypatch.setattr(MadeSession, "append", lambda _self, line: slow_append(line))
+    recorder = Recorder(session, Benchmark(HandBenchmark()), "test_throughput", "throughput")
+    recorder.measure_throughput(pipeline, SAMPLES, engine="eager", length=Length(9))
+    assert [line.whole_s for line in session.lines] == [4.0, 6.0, 6.0]
+    assert recorder.benchmark.extra_info["samples_per_second"] == 3 / 16
 
 
 def order(lines: list[PassRecord]) -> list[tuple[str, str]]:
