@@ -9,9 +9,12 @@ TOPICS := $(patsubst tests/goals/test_%.py,%,$(sort $(wildcard tests/goals/test_
 
 # Two processes, a file of tests in one of them, since its tests share what they set up; ARGS="-n 0" is none beside.
 # Every warning is an error but pytest-benchmark's own advice, whose text depends on the machine.
-TEST := -m pytest tests -n 2 --dist loadfile -W error -W default::pytest_benchmark.logger.PytestBenchmarkWarning --durations=15 $(ARGS)
+TEST := -m pytest tests -n 2 --dist loadfile -W error -W default::pytest_benchmark.logger.PytestBenchmarkWarning --durations=15
+# Long trainings and long fuzzing, by their marker.
+QUICK := -m "not slow" $(ARGS)
+SLOW := -m slow $(ARGS)
 
-.PHONY: help bench test test-oldest measured format clean
+.PHONY: help bench test test-slow test-oldest measured format clean
 
 help:  ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -19,14 +22,17 @@ help:  ## Say what there is
 bench: .venv/.complete  ## Measure every stage of every model: make bench ARGS="--max_samples 4"
 	.venv/bin/python -m pytest perf_tests $(ARGS)
 
-test: .venv/.complete  ## Check style and types, and test the suite itself: make test ARGS="-k limits"
+test: .venv/.complete  ## Check style and types, and test all but what is slow: make test ARGS="-k limits"
 	.venv/bin/ruff check --quiet $(CODE)
 	.venv/bin/ruff format --check --quiet $(CODE)
 	.venv/bin/mypy --no-error-summary
-	.venv/bin/python $(TEST)
+	.venv/bin/python $(TEST) $(QUICK)
 
-test-oldest: .venv-oldest/.complete  ## The same tests with the oldest transformers that is supported
-	.venv-oldest/bin/python $(TEST)
+test-slow: .venv/.complete  ## The rest of the tests: long trainings and long fuzzing
+	.venv/bin/python $(TEST) $(SLOW)
+
+test-oldest: .venv-oldest/.complete  ## What make test tests, with the oldest transformers that is supported
+	.venv-oldest/bin/python $(TEST) $(QUICK)
 
 # Without a topic that exists there is nothing to set up for.
 ifneq ($(filter $(TOPIC),$(TOPICS)),)

@@ -16,6 +16,11 @@ settings.register_profile("whatever time it takes", deadline=None)
 settings.load_profile("whatever time it takes")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker of what `make test` leaves out."""
+    config.addinivalue_line("markers", "slow: a long training or long fuzzing; make test-slow runs it, and so does CI")
+
+
 def pytest_sessionstart() -> None:
     """Keep pytest-xdist's notes to its workers from the processes that tests start.
 

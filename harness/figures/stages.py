@@ -9,7 +9,7 @@ from statistics import fmean, median
 import msgspec
 
 from harness.figures.summary import Summary, summarize
-from harness.records.lines import RunRecord, SideBySideRecord, StageRecord
+from harness.records.lines import RunRecord, StageRecord
 from harness.records.quantities import MemoryPeak
 from harness.stages import most_common_state
 
@@ -146,9 +146,9 @@ def median_ms_per_token(record: StageRecord) -> float | None:
     return median(step_ms) if step_ms else None
 
 
-def times_faster(record: SideBySideRecord) -> float:
-    """Return how many times faster the way was than its reference: the median over the pairs of rounds."""
-    return median([theirs / ours for ours, theirs in zip(record.way_s, record.reference_s, strict=True)])
+def times_faster(way_s: Sequence[float], reference_s: Sequence[float]) -> float:
+    """Return how many times faster a way was than its reference: the median over the pairs of rounds."""
+    return median([theirs / ours for ours, theirs in zip(way_s, reference_s, strict=True)])
 
 
 def _states(record: StageRecord) -> Sequence[str]:

@@ -1,8 +1,8 @@
-"""Two ways of doing one thing, round by round in turn, so that a machine that gets slower does so for both."""
+"""Ways of doing one thing, round by round in turn, so that a machine that gets slower does so for all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -54,6 +54,25 @@ def first_that_works(
         else:
             return sample, comparison, failures
     return None, None, failures
+
+
+def seconds_in_turn(
+    ways: Sequence[Variant], turns: int, afterwards: Callable[[], object] = lambda: None
+) -> dict[str, list[float]]:
+    """Run every way once without a clock, then all of them in turn; return the seconds by name, in order.
+
+    A name may come several times in a turn. `afterwards` is called after each way, while no clock runs.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name, _ in ways}
+    for turn in range(turns + 1):
+        for name, run in ways:
+            start = clock.now()
+            run()
+            took_s = clock.now() - start
+            if turn:
+                seconds[name].append(took_s)
+            afterwards()
+    return seconds
 
 
 def timed_pairs(benchmark: Benchmark, comparison: Interleaved, rounds: int) -> Pairs:

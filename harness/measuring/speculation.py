@@ -11,6 +11,7 @@ import msgspec
 
 from harness.measuring import clock
 from harness.measuring.benchmark import Benchmark
+from harness.measuring.interleaved import Variant, seconds_in_turn
 from harness.measuring.memory import MemoryMeter
 from harness.measuring.progress import Progress
 from harness.measuring.rounds import Round, timed_rounds
@@ -211,25 +212,16 @@ class StepTimes(msgspec.Struct, frozen=True):
 
 
 def measure_step_times(context: AlignedContext, *, turns: int = TURNS, longest: int = MAX_PASS) -> StepTimes:
-    """Time all pieces of work turn by turn, after a first turn that does not count."""
-
-    def seconds(work: Callable[[], None]) -> float:
-        start = clock.now()
-        work()
-        taken = clock.now() - start
-        context.restore()
-        return taken
-
-    step_s: list[float] = []
-    draft_s: list[float] = []
-    verify_s: dict[int, list[float]] = {count: [] for count in range(1, longest + 1)}
-    for turn in range(turns + 1):
-        for place, (count, passes_s) in enumerate(verify_s.items()):
-            if place % PASSES_BETWEEN_STEPS == 0:
-                step_s.append(seconds(partial(context.steps, STEPS_AT_ONCE)) / STEPS_AT_ONCE)
-                draft_s.append(seconds(context.draft_step))
-            passes_s.append(seconds(partial(context.verify, count)))
-        if turn == 0:
-            for found in (step_s, draft_s, *verify_s.values()):
-                found.clear()
-    return StepTimes(tuple(step_s), tuple(draft_s), {count: tuple(each) for count, each in verify_s.items()})
+    """Time steps of both models and passes of the target over 1 to `longest` tokens, all in turn."""
+    ways: list[Variant] = []
+    for count in range(1, longest + 1):
+        if count % PASSES_BETWEEN_STEPS == 1:
+            ways += [("step", partial(context.steps, STEPS_AT_ONCE)), ("draft step", context.draft_step)]
+        ways.append((str(count), partial(context.verify, count)))
+    seconds = seconds_in_turn(ways, turns, afterwards=context.restore)
+    step_s, draft_step_s = seconds.pop("step"), seconds.pop("draft step")
+    return StepTimes(
+        tuple(each / STEPS_AT_ONCE for each in step_s),
+        tuple(draft_step_s),
+        {int(count): tuple(each) for count, each in seconds.items()},
+    )

@@ -290,7 +290,11 @@ class Recorder:
             self.test, of.what, way, reference, tuple(pairs.way_s), tuple(pairs.reference_s), conditions
         )
         self.benchmark.extra_info.update(
-            what=of.what, way=way, reference=reference, times_faster=times_faster(record), **conditions
+            what=of.what,
+            way=way,
+            reference=reference,
+            times_faster=times_faster(record.way_s, record.reference_s),
+            **conditions,
         )
         return record
 

@@ -23,8 +23,8 @@ from fixtures.preparing.cache_jobs import CacheRequest
 from fixtures.preparing.command import PrepareRequest, prepare
 from fixtures.system.devices import use_threads_for
 from fixtures.video.frames import read_mp4
+from harness.measuring.interleaved import seconds_in_turn
 from tests.goals.goal_table import GoalRow
-from tests.goals.in_turn import seconds_in_turn
 
 FRAMES = 8
 ROUNDS, LEGACY_ROUNDS = 60, 5
@@ -53,8 +53,8 @@ def _frame_rows(sample: Sample, folder: Path) -> list[GoalRow]:
 
     frames = tuple(np.stack(hit()))
     assert np.array_equal(hit(), frames)
-    hit_s = median(seconds_in_turn({"hit": hit}, ROUNDS)["hit"])
-    both = seconds_in_turn({"copy": copy, "hit and copy": hit_and_copy}, ROUNDS)
+    hit_s = median(seconds_in_turn([("hit", hit)], ROUNDS)["hit"])
+    both = seconds_in_turn([("copy", copy), ("hit and copy", hit_and_copy)], ROUNDS)
     copy_s, hit_and_copy_s = median(both["copy"]), median(both["hit and copy"])
     what = f"frame-cache hit, 8 frames of {frames[0].shape[1]}x{frames[0].shape[0]}"
     copying = "copying those bytes to fresh memory"
@@ -82,8 +82,8 @@ def _pixel_rows(sample: Sample, folder: Path) -> list[GoalRow]:
     wanted = plain.preprocess(plain.load(sample)).pixel_values
     assert torch.equal(by_cache(), wanted)
     assert torch.equal(by_cache(), wanted)
-    legacy_s = median(seconds_in_turn({"legacy": legacy}, LEGACY_ROUNDS)["legacy"])
-    hit_s = median(seconds_in_turn({"hit": by_cache}, ROUNDS)["hit"])
+    legacy_s = median(seconds_in_turn([("legacy", legacy)], LEGACY_ROUNDS)["legacy"])
+    hit_s = median(seconds_in_turn([("hit", by_cache)], ROUNDS)["hit"])
     what = "stages 1 + 2 on a pixel-cache hit"
     goal = "under 1.5 ms, at least 300x legacy on the 5 s clip"
     return [GoalRow(what, 1000 * hit_s, "ms", goal, ROUNDS, "legacy reader and PIL processor", 1000 * legacy_s)]

@@ -57,6 +57,20 @@ class GoalTable:
     folder: Path = MEASURED
     rows: list[GoalRow] = field(default_factory=list)
 
+    def add(
+        self,
+        what: str,
+        value: float,
+        unit: str,
+        goal: str,
+        n: int,
+        reference: str | None = None,
+        reference_value: float | None = None,
+        ratio: float | None = None,
+    ) -> None:
+        """Add one row."""
+        self.rows.append(GoalRow(what, value, unit, goal, n, reference, reference_value, ratio))
+
     def write(self) -> Path:
         """Write conditions, command and rows, and print the rows."""
         path = self.folder / f"{self.file or self.topic}.json"

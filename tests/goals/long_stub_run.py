@@ -3,98 +3,42 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from harness.measuring.interleaved import seconds_in_turn
 from harness.options import Options
 from harness.records.journal import Journal
 from harness.records.lines import PassRecord, Plan, PlannedSample, timestamp
 from harness.session.session import Session
 from harness.stages import STAGES
-from tests.goals.in_turn import seconds_in_turn
+from tests.stub_pipeline import StubPipeline, StubSample
 
 SAMPLES = 11_000
 THOUSAND = 1_000
-ANSWER = tuple(range(100))
 
 
-@dataclass(frozen=True, slots=True)
-class StubSample:
-    """A sample of nothing."""
-
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class StubAnswer:
-    """As many tokens as an answer has."""
-
-    token_ids: tuple[int, ...] = ANSWER
-    stopped_by: str = "eos"
-
-
-@dataclass(frozen=True, slots=True)
-class StubFacts:
-    """What the stub says of itself."""
-
-    model_class: str = "StubPipeline"
-
-
-@dataclass(slots=True)
-class StubPipeline:
+class WatchedPipeline(StubPipeline):
     """Notes at each sample when it began, and how large the process was."""
 
-    key: str = "egpt"
-    began: list[float] = field(default_factory=list)
-    busy: list[float] = field(default_factory=list)
-    resident: list[int] = field(default_factory=list)
-    process: psutil.Process = field(default_factory=psutil.Process)
+    def __init__(self) -> None:
+        """Have noted nothing yet."""
+        super().__init__()
+        self.began: list[float] = []
+        self.busy: list[float] = []
+        self.resident: list[int] = []
+        self._process = psutil.Process()
 
-    def load(self, sample: Any) -> Any:
+    def take(self, stage: str, given: Any) -> None:
         """Note the time, and that of the processor; of the memory, after each tenth sample."""
-        self.began.append(time.perf_counter())
-        self.busy.append(time.process_time())
-        if len(self.began) % 10 == 0:
-            self.resident.append(self.process.memory_info().rss)
-        return sample
-
-    def preprocess(self, clip: Any) -> Any:
-        """Do nothing."""
-        return clip
-
-    def encode_vision(self, inputs: Any) -> Any:
-        """Do nothing."""
-        return inputs
-
-    def prefill(self, features: Any) -> Any:
-        """Do nothing."""
-        return features
-
-    def decode(self, prefilled: Any, *, max_new_tokens: int, stop_at_eos: bool = True) -> StubAnswer:
-        """Do nothing."""
-        return StubAnswer(ANSWER[:max_new_tokens])
-
-    def text(self, generation: Any) -> str:
-        """Return as many words as an answer has."""
-        return "word " * len(generation.token_ids)
-
-    def with_engine(self, engine: str) -> StubPipeline:
-        """Be the same."""
-        return self
-
-    def engine_facts(self) -> None:
-        """Say nothing."""
-
-    def work(self, stage: str, given: Any, output: Any) -> None:
-        """State nothing."""
-
-    def facts(self) -> StubFacts:
-        """Return what there is to say."""
-        return StubFacts()
+        if stage == "load":
+            self.began.append(time.perf_counter())
+            self.busy.append(time.process_time())
+            if len(self.began) % 10 == 0:
+                self.resident.append(self._process.memory_info().rss)
 
 
 def steps(moments: list[float]) -> list[float]:
@@ -160,7 +104,7 @@ def seconds_of_lines(folder: Path) -> tuple[list[float], list[float]]:
             short = Journal(folder / f"short_{begun}.jsonl")
         short.append(line)
 
-    seconds = seconds_in_turn({"long": lambda: long.append(line), "short": to_short}, SAMPLES)
+    seconds = seconds_in_turn([("long", lambda: long.append(line)), ("short", to_short)], SAMPLES)
     long.close()
     short.close()
     return seconds["long"], seconds["short"]

@@ -13,6 +13,7 @@ from torch import Tensor
 from fixtures.pixels.processor import PixelProcessor
 from fixtures.pixels.settings import PROCESSORS, clip_settings
 from fixtures.scenes.scene import Scene
+from harness.measuring.interleaved import Variant
 
 FRAMES, WIDTH, HEIGHT, SIDE = 8, 1440, 1080, 224
 TIMES_FASTER = {"torch": 6.5, "pil": 1.9}
@@ -22,17 +23,17 @@ LIBRARY = "CLIPImageProcessorPil"
 Frames = list[NDArray[np.uint8]]
 
 
-def stage2_ways() -> dict[str, Callable[[], Tensor]]:
+def stage2_ways() -> list[Variant]:
     """Each of our processors and the library's on the same frames; `pil` was seen to give the library's bits."""
     scene = Scene.random(0, WIDTH, HEIGHT)
     frames = [scene.render(scene.seconds * number / FRAMES) for number in range(FRAMES)]
     ours = {each: PixelProcessor(clip_settings(SIDE), each, torch.device("cpu"), torch.float32) for each in PROCESSORS}
-    ways: dict[str, Callable[[], Tensor]] = {
-        each: partial(_ours, processor, frames) for each, processor in ours.items()
-    }
-    ways[LIBRARY] = partial(_library(), frames)
-    assert torch.equal(ways["pil"](), ways[LIBRARY]()), "other pixels: the times cannot be compared"
-    return ways
+    library = _library()
+    assert torch.equal(_ours(ours["pil"], frames), library(frames)), "other pixels: the times cannot be compared"
+    return [
+        *((each, partial(_ours, processor, frames)) for each, processor in ours.items()),
+        (LIBRARY, partial(library, frames)),
+    ]
 
 
 def _ours(processor: PixelProcessor, frames: Frames) -> Tensor:

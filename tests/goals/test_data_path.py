@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -27,6 +27,8 @@ from fixtures.video.readers.container import opened
 from fixtures.video.readers.packets import coded_packets, read_index
 from fixtures.video.readers.slices import slices_per_picture
 from fixtures.video.writer import FRAMES_PER_SECOND, write_mp4
+from harness.figures.stages import times_faster
+from harness.measuring.interleaved import Variant, seconds_in_turn
 from harness.records.quantities import MIB
 from tests import ROOT
 from tests.goals.data_path_cache import cache_rows, dataset_of_clips, preparing_frames
@@ -39,7 +41,6 @@ from tests.goals.event_work import (
     preparing_event_images,
 )
 from tests.goals.goal_table import GoalRow, GoalTable
-from tests.goals.in_turn import seconds_in_turn, times_faster
 from tests.goals.stage2 import LIBRARY, TIMES_FASTER, stage2_ways
 
 COUNT = 8
@@ -96,7 +97,7 @@ def test_fast_reader_beside_the_old_one(
     batches = {reader: read_frames(path, COUNT, reader=reader) for reader in ("legacy", "fast")}
     assert np.array_equal(batches["fast"].frames, batches["legacy"].frames)
     assert batches["fast"].fallback is None
-    ways = {reader: partial(read_frames, path, COUNT, reader=reader) for reader in batches}
+    ways = [(reader, partial(read_frames, path, COUNT, reader=reader)) for reader in batches]
     found = seconds_in_turn(ways, TURNS[seconds])
     name = f"fast reader against legacy, {size}, {seconds * FRAMES_PER_SECOND} frames"
     goal = f"at least {AGAINST_LEGACY[size][seconds]}x"
@@ -110,19 +111,17 @@ def test_fast_reader_beside_torchcodec_at_its_best(clips: dict[tuple[str, int], 
         pytest.skip(reason)
     factors = []
     for (size, seconds), path in clips.items():
-        ways: dict[str, Callable[[], Any]] = {f"{each}": partial(_by_torchcodec, path, each) for each in PEER_THREADS}
-        assert np.array_equal(ways["1"](), read_frames(path, COUNT).frames)
-        found = seconds_in_turn(ways | {"fast": partial(read_frames, path, COUNT)}, TURNS[seconds])
-        best = min(ways, key=lambda threads: median(found[threads]))
+        assert np.array_equal(_by_torchcodec(path, 1), read_frames(path, COUNT).frames)
+        peers: list[Variant] = [(str(threads), partial(_by_torchcodec, path, threads)) for threads in PEER_THREADS]
+        found = seconds_in_turn([*peers, ("fast", partial(read_frames, path, COUNT))], TURNS[seconds])
+        best = min((threads for threads, _ in peers), key=lambda threads: median(found[threads]))
         name = f"fast reader against torchcodec, {size}, {seconds * FRAMES_PER_SECOND} frames"
         row = _ratio_row(name, "at least 1.45x", f"torchcodec on {best} threads", found["fast"], found[best])
         table.rows.append(row)
         factors.append(times_faster(found["fast"], found[best]))
     mean = math.exp(math.fsum(map(math.log, factors)) / len(factors))
     goal = "at least 1.55x"
-    table.rows.append(
-        GoalRow("fast reader against torchcodec, geometric mean of the six", mean, "x", goal, len(factors))
-    )
+    table.add("fast reader against torchcodec, geometric mean of the six", mean, "x", goal, len(factors))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -138,12 +137,12 @@ def test_fast_reader_beside_merely_decoding(size: str, clips: dict[tuple[str, in
             for _ in fast.shown(container, plan, coded_packets(container)):
                 pass
 
-    found = seconds_in_turn({"fast": partial(read_frames, path, COUNT), "decoding": merely_decode}, 15)
+    found = seconds_in_turn([("fast", partial(read_frames, path, COUNT)), ("decoding", merely_decode)], 15)
     name = f"fast reader, of merely decoding the needed packets, {size}, 400 frames"
     ours, theirs = found["fast"], found["decoding"]
     longer = 1 / times_faster(ours, theirs)
     goal, reference = "at most 1.12x as long", "decoding alone"
-    table.rows.append(GoalRow(name, 1000 * median(ours), "ms", goal, 15, reference, 1000 * median(theirs), longer))
+    table.add(name, 1000 * median(ours), "ms", goal, 15, reference, 1000 * median(theirs), longer)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -153,7 +152,7 @@ def test_memory_while_reading(size: str, clips: dict[tuple[str, int], Path], tab
     command = [sys.executable, "-c", WATCHED, str(clips["640x480", 1]), str(clips[size, 20]), str(COUNT)]
     grown = int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=120).stdout)
     name = f"memory while reading, above the start, {size}, 400 frames"
-    table.rows.append(GoalRow(name, grown / (width * height * 3), "frames' bytes", "under 12 frames", 1))
+    table.add(name, grown / (width * height * 3), "frames' bytes", "under 12 frames", 1)
 
 
 def test_frame_cache(table: GoalTable, tmp_path: Path) -> None:
@@ -181,7 +180,7 @@ def test_memory_of_drawing_very_many_events(table: GoalTable, tmp_path: Path) ->
     """A process of its own reads and draws 10^8 events."""
     grown, pictures = own_memory_of_drawing(10**8, tmp_path)
     name = "memory of reading and drawing 10^8 events, own pages above the start"
-    table.rows.append(GoalRow(name, grown / MIB, "MiB", "bounded", 1, "the pictures, MiB", pictures / MIB))
+    table.add(name, grown / MIB, "MiB", "bounded", 1, "the pictures, MiB", pictures / MIB)
 
 
 def test_raw_events_beside_event_images(table: GoalTable, tmp_path: Path) -> None:
@@ -207,8 +206,7 @@ def test_preparing_frames(clips: dict[tuple[str, int], Path], table: GoalTable, 
     folder = dataset_of_clips(clips["1440x1080", 5], tmp_path / "many", 60)
     ours_s, legacy_s, n = preparing_frames(folder, tmp_path / "cache", workers=2)
     what, reference = f"prepare, frames of {n} clips of 1440x1080 and 5 s on 2 processes", "one legacy process, reading"
-    row = GoalRow(what, 1000 * ours_s, "ms", "at least 2.2x", 1, reference, 1000 * legacy_s, legacy_s / ours_s)
-    table.rows.append(row)
+    table.add(what, 1000 * ours_s, "ms", "at least 2.2x", 1, reference, 1000 * legacy_s, legacy_s / ours_s)
 
 
 def _beside_row(what: str, goal: str, reference: str, found: Beside) -> GoalRow:

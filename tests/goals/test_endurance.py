@@ -32,9 +32,7 @@ from harness.session.recorder import Recorder
 from harness.session.session import Session
 from harness.stages import Length
 from tests import ROOT
-from tests.goals import hostile_input
 from tests.goals.goal_table import GoalRow, GoalTable
-from tests.goals.hostile_input import Tried
 from tests.goals.killed_runs import (
     ONE_PROCESS,
     TWO_RANKS,
@@ -47,20 +45,21 @@ from tests.goals.killed_runs import (
 from tests.goals.long_stub_run import (
     SAMPLES,
     THOUSAND,
-    StubPipeline,
-    StubSample,
+    WatchedPipeline,
     samples,
     seconds_of_lines,
     session_in,
     steps,
 )
+from tests.hostile.trials import KINDS, Tried, tried
+from tests.stub_pipeline import StubPipeline, StubSample
 
 Kept = TypeVar("Kept")
 
 PIECE_S = 500.0
 KEPT = ROOT / "results" / "hostile_input"
 INPUTS = 10_000
-EACH = -(-INPUTS // len(hostile_input.KINDS))
+EACH = -(-INPUTS // len(KINDS))
 SEED = 20_000
 GPU_MODELS = ("egpt", "videollava")
 AHEAD = 60  # samples of a throughput pass
@@ -118,12 +117,10 @@ def test_nothing_is_lost_and_nothing_measured_twice(
             _write(kept, trials)
     table.unfinished |= len(trials) < wanted
     right = sum(not trial.wrong for trial in trials)
-    table.rows.append(GoalRow(what, right, "right", f"{wanted} of {wanted}", len(trials)))
+    table.add(what, right, "right", f"{wanted} of {wanted}", len(trials))
     if trials:
         before = median([float(trial.samples_before) for trial in trials])
-        table.rows.append(
-            GoalRow(f"{what}: samples on disk at the kill, median", before, "samples", "none", len(trials))
-        )
+        table.add(f"{what}: samples on disk at the kill, median", before, "samples", "none", len(trials))
     assert not [trial for trial in trials if trial.wrong]
 
 
@@ -138,7 +135,7 @@ def long_run(folder: Path) -> Path:
 @pytest.mark.usefixtures("on_cpu")
 def test_cost_and_memory_of_a_sample_stay_the_same(benchmark: Any, long_run: Path, table: GoalTable) -> None:
     """All but the last samples of a stub pass, each written down; the run is then left as a kill would leave it."""
-    pipeline, session = StubPipeline(), session_in(long_run, is_resumed=False)
+    pipeline, session = WatchedPipeline(), session_in(long_run, is_resumed=False)
     _measure(session, benchmark, pipeline, samples()[:-LAST])
     wall, busy, count = steps(pipeline.began), steps(pipeline.busy), len(pipeline.began) - 1
     goal = "under 2 ms, within 10 % of the first thousand"
@@ -149,22 +146,22 @@ def test_cost_and_memory_of_a_sample_stay_the_same(benchmark: Any, long_run: Pat
     ):
         first, last = 1000 * figure(seconds[:THOUSAND]), 1000 * figure(seconds[-THOUSAND:])
         what = f"cost of a sample on disk, {name} of the last thousand"
-        table.rows.append(GoalRow(what, last, "ms", goal, count, "the first thousand", first))
+        table.add(what, last, "ms", goal, count, "the first thousand", first)
     tenth = len(pipeline.resident) // 10
     second, last = fmean(_mib(pipeline, tenth, 2 * tenth)), fmean(_mib(pipeline, -tenth, None))
     goal = "within 3 % of the second tenth"
-    table.rows.append(GoalRow("resident set in the last tenth", last, "MiB", goal, count, "the second tenth", second))
+    table.add("resident set in the last tenth", last, "MiB", goal, count, "the second tenth", second)
 
 
 @pytest.mark.usefixtures("on_cpu")
 def test_going_on_begins_at_once(benchmark: Any, long_run: Path, table: GoalTable) -> None:
     """From the beginning of the session, conditions and sentinel workloads included, to the first sample left."""
-    start, pipeline = time.perf_counter(), StubPipeline()
+    start, pipeline = time.perf_counter(), WatchedPipeline()
     session = session_in(long_run, is_resumed=True)
     _measure(session, benchmark, pipeline, samples())
     assert len(pipeline.began) == LAST, "what was measured before is not measured again"
     what = f"going on with {SAMPLES - LAST} of {SAMPLES} samples done, until the first stage is called"
-    table.rows.append(GoalRow(what, pipeline.began[0] - start, "s", "under 2 s", 1))
+    table.add(what, pipeline.began[0] - start, "s", "under 2 s", 1)
 
 
 @pytest.mark.usefixtures("on_cpu")
@@ -176,15 +173,15 @@ def test_a_line_takes_as_long_at_the_end_of_a_long_journal(folder: Path, table: 
     shutil.rmtree(place)
     what = f"a line on disk in a journal of {SAMPLES}, median of the last thousand"
     reference = "in turn, a journal begun anew every thousand"
-    table.rows.append(GoalRow(what, long, "ms", "within 10 %", SAMPLES, reference, short))
+    table.add(what, long, "ms", "within 10 %", SAMPLES, reference, short)
 
 
-@pytest.mark.parametrize("kind", hostile_input.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_hostile_input(kind: str, table: GoalTable) -> None:
     """No crash, no hang, nothing run or touched elsewhere, bounded memory, always an error that names the file."""
     kept = KEPT / f"{kind.replace(' ', '_')}.json"
     if not kept.exists():
-        found = hostile_input.tried([kind], EACH, SEED, KEPT / "violations")
+        found = tried([kind], EACH, SEED, KEPT / "violations")
         write_whole(kept, msgspec.json.encode(found))
     all_found = [msgspec.json.decode(path.read_bytes(), type=Tried) for path in sorted(KEPT.glob("*.json"))]
     rows = _rows(all_found)
@@ -215,7 +212,7 @@ def test_two_gpus_beside_one(table: GoalTable, folder: Path, selection: Selectio
     for model in GPU_MODELS:
         what = f"throughput of {model} (full, {engine}) by two GPUs"
         goal, reference = "at least 1.9 times that of one", "one GPU"
-        table.rows.append(GoalRow(what, rates[2][model], "samples/s", goal, AHEAD, reference, rates[1][model]))
+        table.add(what, rates[2][model], "samples/s", goal, AHEAD, reference, rates[1][model])
 
 
 @pytest.mark.gpu(memory_gb=40)
@@ -247,7 +244,7 @@ def test_the_run_that_was_killed(table: GoalTable, folder: Path, selection: Sele
     assert not [each for each in whole if each.failure]
     seconds = sum(each.whole_s for each in whole)
     what = f"{' + '.join(GPU_MODELS)} (full), {engine}, one GPU: time of the samples"
-    table.rows.append(GoalRow(what, seconds, "s", "under 120 s for 2 x 120 passes", len(whole)))
+    table.add(what, seconds, "s", "under 120 s for 2 x 120 passes", len(whole))
 
 
 @pytest.mark.gpu(memory_gb=20)
@@ -289,7 +286,7 @@ def _measure(session: Session, benchmark: Any, pipeline: StubPipeline, chosen: l
     session.journal.close()
 
 
-def _mib(pipeline: StubPipeline, start: int, end: int | None) -> list[float]:
+def _mib(pipeline: WatchedPipeline, start: int, end: int | None) -> list[float]:
     return [size / MIB for size in pipeline.resident[start:end]]
 
 
@@ -302,7 +299,7 @@ def _write(path: Path, content: object) -> None:
 
 
 def _rows(found: list[Tried]) -> list[GoalRow]:
-    inputs, kinds = sum(each.inputs for each in found), len(hostile_input.KINDS)
+    inputs, kinds = sum(each.inputs for each in found), len(KINDS)
     refused = sum(each.refused for each in found)
     violated = sum(len(each.violations) for each in found)
     slowest, largest = max(each.slowest_s for each in found), max(each.peak_bytes for each in found)

@@ -52,10 +52,10 @@ def machine(table: GoalTable) -> MachineRecord:
     """What the device can do, measured in this run."""
     clock.use_device("cuda")
     rates = measure_device_peaks("cuda", ("float16", "bfloat16"))
-    table.rows.append(GoalRow("read bandwidth", rates.read_bytes_per_s / 1e12, "TB/s", "none", 1))
-    table.rows.append(GoalRow("copy bandwidth", rates.copy_bytes_per_s / 1e12, "TB/s", "none", 1))
+    table.add("read bandwidth", rates.read_bytes_per_s / 1e12, "TB/s", "none", 1)
+    table.add("copy bandwidth", rates.copy_bytes_per_s / 1e12, "TB/s", "none", 1)
     for dtype, rate in rates.operations_per_s.items():
-        table.rows.append(GoalRow(f"products of {dtype}", rate / 1e12, "TFLOP/s", "none", 1))
+        table.add(f"products of {dtype}", rate / 1e12, "TFLOP/s", "none", 1)
     return rates
 
 
@@ -68,7 +68,7 @@ def test_every_stage_by_every_engine(key: str, table: GoalTable, machine: Machin
     for engine in ENGINES:
         first_s, runner = timed(partial(started, pipeline, engine, inputs))
         if engine != "eager":
-            table.rows.append(GoalRow(f"{key} {engine}: first sample, caches as found", first_s, "s", "none", 1))
+            table.add(f"{key} {engine}: first sample, caches as found", first_s, "s", "none", 1)
         for row in stage_rows(runner, inputs, machine, engine):
             table.rows.append(row)
     if key == "videollava":
@@ -81,8 +81,8 @@ def test_compile_starts_from_a_warm_disk_cache(table: GoalTable) -> None:
     command = [sys.executable, "-c", START, "videollava", "full", "cuda"]
     found = subprocess.run(command, check=True, cwd=ROOT, timeout=300, capture_output=True, text=True)
     seconds, graphs = map(float, found.stdout.split()[-2:])
-    table.rows.append(GoalRow("videollava compile: first sample, warm disk cache", seconds, "s", "20 s or less", 1))
-    table.rows.append(GoalRow("videollava compile: graphs found in the disk cache", graphs, "graphs", "all", 1))
+    table.add("videollava compile: first sample, warm disk cache", seconds, "s", "20 s or less", 1)
+    table.add("videollava compile: graphs found in the disk cache", graphs, "graphs", "all", 1)
 
 
 def load(key: str, model_set: str, device: str) -> StagedBase:

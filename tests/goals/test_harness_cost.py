@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
 from typing import IO, Any
@@ -23,45 +23,35 @@ from harness.measuring.progress import Progress
 from harness.measuring.stage_measurement import StageRun
 from harness.options import RoundsPlan
 from harness.records.journal import Journal
-from harness.stages import STAGES
+from harness.stages import Length, stage_calls
 from tests import ROOT
-from tests.goals.goal_table import GoalRow, GoalTable
+from tests.goals.goal_table import GoalTable
 from tests.goals.long_stub_run import a_pass
+from tests.stub_pipeline import StubPipeline, StubSample
 
 LONG_STAGE_S = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class StubSample:
-    """A sample of nothing."""
+class SleepingPipeline(StubPipeline):
+    """Its preprocessing sleeps for `seconds`, and notes when it did; the other stages take no time."""
 
-    id: str
+    def __init__(self, seconds: float) -> None:
+        """Have slept never yet."""
+        super().__init__()
+        self.seconds = seconds
+        self.busy: list[tuple[float, float]] = []
 
-
-@dataclass(slots=True)
-class StubStages:
-    """Stages of known length: the measured one sleeps `seconds`, the others take no time. Notes when it worked."""
-
-    seconds: float
-    busy: list[tuple[float, float]] = field(default_factory=list)
-
-    def calls(self) -> dict[str, Any]:
-        """Return the five stages; `preprocess` is the one to measure."""
-        return dict.fromkeys(STAGES, lambda value: value) | {"preprocess": self._work}
-
-    def work(self, _stage: str, _given: Any, _output: Any) -> None:
-        """Say nothing of it."""
+    def take(self, stage: str, given: Any) -> None:
+        """Sleep, if that is the stage."""
+        if stage == "preprocess":
+            start = time.perf_counter()
+            if self.seconds:
+                time.sleep(self.seconds)
+            self.busy.append((start, time.perf_counter()))
 
     def gaps_s(self) -> list[float]:
         """Return the times between two calls of the measured stage."""
-        return [start - end for (_, end), (start, _) in zip(self.busy, self.busy[1:], strict=False)]
-
-    def _work(self, value: Any) -> Any:
-        start = time.perf_counter()
-        if self.seconds:
-            time.sleep(self.seconds)
-        self.busy.append((start, time.perf_counter()))
-        return value
+        return [start - end for (_, end), (start, _) in pairwise(self.busy)]
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +64,9 @@ def table() -> Iterator[GoalTable]:
 
 def test_cost_between_two_rounds(benchmark: Any, table: GoalTable) -> None:
     """A stage whose input is at hand: all that passes between two of its calls is ours and pytest-benchmark's."""
-    gaps = _gaps_s(Benchmark(benchmark), StubStages(0.0), rounds=250, progress=Progress(None))
-    table.rows.append(GoalRow("cost a timed round, median", 1000 * median(gaps), "ms", "under 1 ms", len(gaps)))
-    table.rows.append(GoalRow("cost a timed round, mean", 1000 * fmean(gaps), "ms", "under 1 ms", len(gaps)))
+    gaps = _gaps_s(Benchmark(benchmark), SleepingPipeline(0.0), rounds=250, progress=Progress(None))
+    table.add("cost a timed round, median", 1000 * median(gaps), "ms", "under 1 ms", len(gaps))
+    table.add("cost a timed round, mean", 1000 * fmean(gaps), "ms", "under 1 ms", len(gaps))
 
 
 @pytest.mark.parametrize("where", ["no terminal", "a bar on a terminal"])
@@ -84,10 +74,10 @@ def test_cost_of_a_long_stage(where: str, benchmark: Any, table: GoalTable) -> N
     """The share of a stage of 100 ms; with a bar, a drawing falls into every other pause between two rounds."""
     with _terminal() as terminal:
         progress = Progress(None if where == "no terminal" else terminal, "stub")
-        gaps = _gaps_s(Benchmark(benchmark), StubStages(LONG_STAGE_S), rounds=10, progress=progress)
+        gaps = _gaps_s(Benchmark(benchmark), SleepingPipeline(LONG_STAGE_S), rounds=10, progress=progress)
         progress.stop()
     share = 100 * fmean(gaps) / LONG_STAGE_S
-    table.rows.append(GoalRow(f"cost a round, of a 100 ms stage, {where}", share, "%", "under 1 %", len(gaps)))
+    table.add(f"cost a round, of a 100 ms stage, {where}", share, "%", "under 1 %", len(gaps))
 
 
 def test_cost_of_a_journal_line(tmp_path: Path, table: GoalTable) -> None:
@@ -100,7 +90,7 @@ def test_cost_of_a_journal_line(tmp_path: Path, table: GoalTable) -> None:
     journal.close()
     assert len((tmp_path / "journal.jsonl").read_bytes().splitlines()) == len(seconds)
     what = "a journal line on disk (whole pass, once a sample)"
-    table.rows.append(GoalRow(what, 1000 * median(seconds), "ms", "none", len(seconds)))
+    table.add(what, 1000 * median(seconds), "ms", "none", len(seconds))
 
 
 def test_import_of_the_harness(table: GoalTable) -> None:
@@ -112,20 +102,16 @@ def test_import_of_the_harness(table: GoalTable) -> None:
     import_ms = 1000 * (median(full) - median(bare))
     pytest_ms = 1000 * (median([_interpreter_s("import pytest") for _ in range(11)]) - median(bare))
     assert import_ms > 0
-    table.rows.append(
-        GoalRow(
-            "import of harness.session.plugin without pytest's own", import_ms - pytest_ms, "ms", "under 100 ms", 11
-        )
-    )
+    table.add("import of harness.session.plugin without pytest's own", import_ms - pytest_ms, "ms", "under 100 ms", 11)
 
 
-def _gaps_s(benchmark: Benchmark, stages: StubStages, rounds: int, progress: Progress) -> list[float]:
+def _gaps_s(benchmark: Benchmark, pipeline: SleepingPipeline, rounds: int, progress: Progress) -> list[float]:
     """Measure the stub, and return the seconds between one timed round's work and the next one's."""
     samples = [StubSample(str(number)) for number in range(8)]
-    run = StageRun(benchmark, stages.calls(), "preprocess", stages.work, HostMemory(), progress)
+    run = StageRun(benchmark, stage_calls(pipeline, Length(1)), "preprocess", pipeline.work, HostMemory(), progress)
     measured = run.measure(samples, RoundsPlan(rounds, rounds, min_time_s=0))
     assert len(measured.round_s) == rounds * len(samples)
-    return stages.gaps_s()[len(samples) : len(samples) + len(measured.round_s) - 1]
+    return pipeline.gaps_s()[len(samples) : len(samples) + len(measured.round_s) - 1]
 
 
 @contextmanager

@@ -47,7 +47,7 @@ def test_full_models_stage_by_stage(table: GoalTable, tmp_path: Path) -> None:
     """One run of the suite from the command line, as a user types it; its wall time includes making the models."""
     start = time.perf_counter()
     run = _run_suite(tmp_path / "full", "--model-set", "full")
-    table.rows.append(GoalRow("pytest perf_tests --model-set full", time.perf_counter() - start, "s", "under 180 s", 1))
+    table.add("pytest perf_tests --model-set full", time.perf_counter() - start, "s", "under 180 s", 1)
     table.rows.extend(_rows_of_stages(run))
 
 
@@ -63,7 +63,7 @@ def test_tiny_models_name_what_is_there(table: GoalTable) -> None:
             what, 100 * found.own.accuracy, "%", "above 80 %", found.scenes, control, 100 * found.control.accuracy
         )
         table.rows.append(accuracy)
-        table.rows.append(GoalRow(f"{key}: tokens a caption", found.tokens, "tokens", "none", found.scenes))
+        table.add(f"{key}: tokens a caption", found.tokens, "tokens", "none", found.scenes)
 
 
 def test_tiny_draft_agrees_with_the_targets(table: GoalTable, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from harness.measuring import clock
 from harness.measuring.speculation import StepTimes, measure_step_times
 from harness.session.session import Session
 from perf_tests.gpu_needs import missing_gpu
-from tests.goals.goal_table import MEASURED, GoalRow, GoalTable
+from tests.goals.goal_table import MEASURED, GoalTable
 from tests.goals.scripted_pairs import DraftKind, Outcome, ScriptedPairs, context_of_two, total
 
 TARGET, DRAFT = "videollava", "egpt"
@@ -81,12 +81,10 @@ def test_verifying_many_tokens(pairs: ScriptedPairs, target_step_times: StepTime
     dtype = pairs.loaded.facts().dtype
     step_s = median(target_step_times.step_s)
     steps = len(target_step_times.step_s)
-    table.rows.append(
-        GoalRow(f"{pairs.engine}, {dtype}: a decoding step of {TARGET}", 1000 * step_s, "ms", "none", steps)
-    )
+    table.add(f"{pairs.engine}, {dtype}: a decoding step of {TARGET}", 1000 * step_s, "ms", "none", steps)
     for count, seconds in target_step_times.verify_s.items():
         what = f"{pairs.engine}, {dtype}: v, a pass over {count} tokens"
-        table.rows.append(GoalRow(what, median(seconds) / step_s, "steps of the target", "none", len(seconds)))
+        table.add(what, median(seconds) / step_s, "steps of the target", "none", len(seconds))
 
 
 def test_speedups_of_drafts_whose_cost_and_acceptance_are_set(
@@ -110,15 +108,8 @@ def test_speedups_of_drafts_whose_cost_and_acceptance_are_set(
         outcomes += found
     partings = [each.divergence for each in outcomes if each.divergence]
     share = 1 - len(partings) / len(outcomes)
-    table.rows.append(
-        GoalRow(
-            f"{pairs.engine}: answers that are the target's own",
-            share,
-            "share",
-            "all others part at near ties",
-            len(outcomes),
-        )
-    )
+    what, goal = f"{pairs.engine}: answers that are the target's own", "all others part at near ties"
+    table.add(what, share, "share", goal, len(outcomes))
     assert all(each.is_near_tie for each in partings), partings
 
 
@@ -134,8 +125,7 @@ def test_cost_of_the_real_draft(by: str, device: str, loaded: dict[str, StagedBa
     step_times = measure_step_times(context, turns=TURNS_OF_A_DRAFT, longest=MAX_OF_A_DRAFT)
     step_s, draft_s = median(step_times.step_s), median(step_times.draft_step_s)
     what = f"{by}: c of {DRAFT} ({context.draft_context} positions) beside {TARGET} ({context.target_context})"
-    row = GoalRow(what, draft_s / step_s, "steps of the target", "none", len(step_times.step_s))
-    table.rows.append(row)
+    table.add(what, draft_s / step_s, "steps of the target", "none", len(step_times.step_s))
 
 
 def _model_set(device: str) -> str:
@@ -164,13 +154,11 @@ def _costs(of_target: StepTimes, of_draft: StepTimes) -> Costs:
 
 def _add_costs(table: GoalTable, pairs: ScriptedPairs, kind: DraftKind, costs: Costs) -> None:
     draft = "the target itself" if kind.acceptance is None else f"{kind.layers} of {pairs.layers} layers"
-    table.rows.append(
-        GoalRow(f"{pairs.engine}: c of {draft}", costs.c, "steps of the target", "none", TURNS_OF_A_DRAFT)
-    )
+    table.add(f"{pairs.engine}: c of {draft}", costs.c, "steps of the target", "none", TURNS_OF_A_DRAFT)
     least = least_break_even(costs)
     if least is not None:
         what = f"{pairs.engine}: acceptance at which {draft} break even, gamma {least[0]}"
-        table.rows.append(GoalRow(what, least[1], "share", "none", TURNS_OF_A_DRAFT))
+        table.add(what, least[1], "share", "none", TURNS_OF_A_DRAFT)
 
 
 def _add_speedups(table: GoalTable, draft: str, costs: Costs, outcomes: Sequence[Outcome]) -> None:
@@ -180,8 +168,7 @@ def _add_speedups(table: GoalTable, draft: str, costs: Costs, outcomes: Sequence
     assert predicted is not None
     count, formula = len(outcomes), f"tau / (gamma c + v) = {predicted:.3g}"
     what, goal = f"{draft}, decoding", "as predicted"
-    row = GoalRow(what, decoding, "times", goal, count, formula, predicted, decoding / predicted)
-    table.rows.append(row)
+    table.add(what, decoding, "times", goal, count, formula, predicted, decoding / predicted)
     alone = total(outcomes, "alone_prompt_s", "alone_decode_s")
     both = total(outcomes, "pair_prompts_s", "loop_s")
-    table.rows.append(GoalRow(f"{draft}, with the prompts read", alone / both, "times", "none", count))
+    table.add(f"{draft}, with the prompts read", alone / both, "times", "none", count)

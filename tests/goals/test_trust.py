@@ -32,7 +32,7 @@ from harness.records.lines import GateRecord, ModelRecord, RunRecord
 from tests import ROOT
 from tests.goals.goal_table import GoalRow, GoalTable
 from tests.goals.injected_work import SHARE
-from tests.goals.simulated_gates import (
+from tests.harness.gates.simulated_gates import (
     NOISES,
     share_of_alarms_under_two_clocks,
     share_that_fails,
@@ -151,26 +151,26 @@ def campaign(selection: Selection) -> Campaign:
 def test_simulated_gates_are_right(table: GoalTable) -> None:
     """The judging functions on drawn sessions: false alarms of noise and of a clock with two states, and power."""
     wrong = max(share_that_fails(noise, runs=SIMULATED) for noise in NOISES)
-    table.rows.append(GoalRow("simulated, false alarms a gate", 100 * wrong, "%", "at most 0.1 %", SIMULATED))
+    table.add("simulated, false alarms a gate", 100 * wrong, "%", "at most 0.1 %", SIMULATED)
     clocks = [
         (noise, slower, often) for noise in NOISES for slower in (0.04, 0.08, 0.15) for often in (0.05, 0.1, 0.3, 0.5)
     ]
     wrong = max(share_of_alarms_under_two_clocks(*clock, runs=SIMULATED) for clock in clocks)
     name = "simulated, false alarms a gate, clocks with two states"
-    table.rows.append(GoalRow(name, 100 * wrong, "%", "at most 0.1 %", SIMULATED))
+    table.add(name, 100 * wrong, "%", "at most 0.1 %", SIMULATED)
     wrong = max(share_that_fails_on_a_busy_machine(noise, runs=SIMULATED) for noise in NOISES)
     name = "simulated, false alarms a gate, a machine whose speed changes by 10 %"
-    table.rows.append(GoalRow(name, 100 * wrong, "%", "at most 0.1 %", SIMULATED))
+    table.add(name, 100 * wrong, "%", "at most 0.1 %", SIMULATED)
     wrong = max(
         share_that_fails_on_a_busy_machine(noise, runs=SIMULATED, busy=0.01, later=0.10, minimum_effect=math.log(1.05))
         for noise in NOISES
     )
     name = "simulated, false alarms a gate, a machine 10 % slower than a calm baseline knows"
-    table.rows.append(GoalRow(name, 100 * wrong, "%", "none", SIMULATED))
+    table.add(name, 100 * wrong, "%", "none", SIMULATED)
     for noise, effect, goal in ((0.01, 0.05, "92 %"), (0.02, 0.10, "95 %")):
         found = 100 * share_that_fails(noise, effect, runs=SIMULATED)
         name = f"simulated, +{100 * effect:.0f} % found at a session noise of {100 * noise:.0f} %"
-        table.rows.append(GoalRow(name, found, "%", f"{goal} or more", SIMULATED))
+        table.add(name, found, "%", f"{goal} or more", SIMULATED)
 
 
 def test_the_same_program_raises_no_alarm(campaign: Campaign, table: GoalTable, selection: Selection) -> None:
@@ -192,7 +192,7 @@ def test_the_same_program_raises_no_alarm(campaign: Campaign, table: GoalTable, 
         table.unfinished = True
     alarms = sum(gate.state == "regressed" for gate in gates)
     goal = "at most 1 of 300 or more" if selection.device == "cpu" else "0"
-    table.rows.append(GoalRow("A/A, false alarms", alarms, "evaluations", goal, len(concluded)))
+    table.add("A/A, false alarms", alarms, "evaluations", goal, len(concluded))
     goal = "60 % or more" if selection.device == "cpu" else "90 % or more"
     table.rows.extend(_concluding("", goal, gates))
     if selection.device != "cpu":
@@ -216,7 +216,7 @@ def test_added_work_is_found(share: float, campaign: Campaign, table: GoalTable)
     except PieceIsOverError:
         table.unfinished = True
     goal = "21 of 21" if share == max(SHARES) else "17 of 21 or more"
-    table.rows.append(GoalRow(f"+{100 * share:.0f} % of work, found", found, "evaluations", goal, evaluations))
+    table.add(f"+{100 * share:.0f} % of work, found", found, "evaluations", goal, evaluations)
 
 
 def _concluding(of_what: str, goal: str, gates: Sequence[GateRecord]) -> Iterator[GoalRow]:

@@ -23,6 +23,7 @@ from harness.measuring.stopping import StopRequestedError, stop_if_asked
 from harness.records.lines import MachineRecord, Plan, PlannedSample
 from harness.records.quantities import MemoryPeak
 from harness.session.session import Instruments
+from tests.stub_pipeline import StubFacts, StubPipeline, StubSample  # noqa: F401 - tests append lines to this file
 
 SECONDS = {"load": 0.5, "preprocess": 0.25, "vision": 0.125, "prefill": 1.0, "decode": 2.0}
 # The second model takes this many times as long in every stage.
@@ -102,11 +103,6 @@ def slowness(model, stage):
 
 
 @dataclass(frozen=True)
-class StubSample:
-    id: str
-
-
-@dataclass(frozen=True)
 class Clip:
     sample: StubSample
     source: str = "nothing (stub)"
@@ -123,32 +119,23 @@ class Cache(list):
         CACHES.add(self)
 
 
-@dataclass(frozen=True)
-class Answer:
-    token_ids: tuple[int, ...]
-    stopped_by: str = "eos"
+def sample_of(given):
+    """The sample in what a stage was given."""
+    return given.sample if isinstance(given, Clip) else given[0] if isinstance(given, Cache) else given
 
 
-@dataclass(frozen=True)
-class Facts:
-    model_class: str
-    parameter_bytes: int
-
-
-class StubPipeline:
+class ModelOfKnownSpeed(StubPipeline):
     """Takes as long as SECONDS says; fails where STUB_FAIL says: "<stage>:<sample>[:<from which call on>] …"."""
 
     def __init__(self, key):
-        self.key = key
+        super().__init__(key, ANSWERS[key])
         self.others_alive = len(INSTANCES)
         INSTANCES.add(self)
         self.calls = {}
         HAND.time += 8.0
 
-    def facts(self):
-        return Facts("StubPipeline", 2 * 1024 * 1024)
-
-    def _take(self, stage, sample):
+    def take(self, stage, given):
+        sample = sample_of(given)
         times = self.calls[stage, sample.id] = self.calls.get((stage, sample.id), 0) + 1
         HAND.time += SECONDS[stage] * SLOWNESS[self.key] * slowness(self.key, stage)
         sys.stderr.write(f"worked {self.key} {stage} {sample.id}\n")
@@ -168,41 +155,21 @@ class StubPipeline:
             os.kill(os.getpid(), int(number))
 
     def load(self, sample):
-        self._take("load", sample)
+        super().load(sample)
         states = os.environ.get("STUB_STATES", "").split()  # one a call and sample, the last for all further ones
         return Clip(sample, state=states[min(self.calls["load", sample.id], len(states)) - 1] if states else "")
 
-    def preprocess(self, clip):
-        self._take("preprocess", clip.sample)
-        return clip
-
-    def encode_vision(self, inputs):
-        self._take("vision", inputs.sample)
-        return inputs
-
     def prefill(self, features):
-        self._take("prefill", features.sample)
+        super().prefill(features)
         if CACHES:
             raise ValueError("the cache of an earlier round is still alive")
         return Cache([features.sample])
 
     def decode(self, prefilled, *, max_new_tokens, stop_at_eos=True):
-        self._take("decode", prefilled.pop())  # decoding the same state twice fails, as it would with a real cache
+        answer = super().decode(prefilled, max_new_tokens=max_new_tokens, stop_at_eos=stop_at_eos)
+        prefilled.pop()  # decoding the same state twice fails, as it would with a real cache
         sys.stderr.write(f"tokens {self.key} {max_new_tokens}\n")
-        ids = ANSWERS[self.key] if stop_at_eos else (3,) * max_new_tokens
-        return Answer(ids[:max_new_tokens], "eos" if stop_at_eos else "length")
-
-    def with_engine(self, engine):
-        return self
-
-    def engine_facts(self):
-        return None
-
-    def work(self, stage, given, output):
-        return None
-
-    def text(self, generation):
-        return " ".join(map(str, generation.token_ids))
+        return answer
 
 
 @pytest.fixture(scope="session")
@@ -228,7 +195,7 @@ def model_slot(samples, session, set_plan):
             limits={name: float(bound) for name, bound in limits.items()},
         )
     )
-    loaders = {key: lambda key=key: StubPipeline(key) for key in SLOWNESS}
+    loaders = {key: lambda key=key: ModelOfKnownSpeed(key) for key in SLOWNESS}
     slot = ModelSlot(recorded_loaders(loaders, session.append, "cpu"))
     yield slot
     slot.free()

@@ -51,6 +51,9 @@ class SuiteInGit:
         (folder / ".gitignore").write_text("results/\n__pycache__/\n.benchmarks/\n")
         shutil.copy(HERE / "stub_suite_conftest.py", folder / CONFTEST)
         shutil.copy(HERE / "stub_suite_tests.py", folder / "suite" / "test_stub.py")
+        (folder / "tests").mkdir()
+        for name in ("__init__.py", "stub_pipeline.py"):
+            shutil.copy(ROOT / "tests" / name, folder / "tests" / name)
         self.git("init", "--quiet", "--initial-branch=main")
         self.commit("The suite as it was")
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.goals.hostile_input import KINDS, tried
 from tests.hostile import kinds
 from tests.hostile.mutations import damaged_bytes, damaged_header, damaged_json, damaged_lines
+from tests.hostile.trials import KINDS, tried
 
 EACH = 20
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux counts of a process")

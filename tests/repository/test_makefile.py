@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
+from tests.forked import run_python
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
@@ -41,7 +42,7 @@ def clone(tmp_path: Path) -> Path:
 def test_every_target_that_help_names_exists(clone: Path) -> None:
     lines = _make(clone, "help").stdout.splitlines()
     targets = [line.split()[1] for line in lines]
-    assert targets == ["help", "bench", "test", "test-oldest", "measured", "format", "clean"]
+    assert targets == ["help", "bench", "test", "test-slow", "test-oldest", "measured", "format", "clean"]
     for target in targets:
         assert _make(clone, "--dry-run", target, "TOPIC=trust").returncode == 0
 
@@ -50,8 +51,9 @@ def test_every_target_that_help_names_exists(clone: Path) -> None:
     ("words", "command"),
     [
         (["bench"], "-m pytest perf_tests --max_samples 4"),
-        (["test"], "--durations=15 --max_samples 4"),
-        (["test-oldest"], "--durations=15 --max_samples 4"),
+        (["test"], '-m "not slow" --max_samples 4'),
+        (["test-slow"], "-m slow --max_samples 4"),
+        (["test-oldest"], '-m "not slow" --max_samples 4'),
         (["measured", "TOPIC=trust"], "-m pytest tests/goals/test_trust.py --max_samples 4"),
     ],
 )
@@ -106,6 +108,24 @@ def test_a_topic_that_does_not_exist_is_answered_with_those_that_do(clone: Path,
     assert answer.returncode == 2
     assert "trust" in answer.stderr
     assert not (clone / "calls").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ([], "tests/test_one.py"),
+        (["tests"], "tests/test_one.py"),
+        (["tests/goals/test_trust.py"], "tests/goals/test_trust.py"),
+    ],
+)
+def test_goals_are_collected_by_their_names_alone(clone: Path, words: list[str], found: str) -> None:
+    shutil.copy(ROOT / "pytest.ini", clone)
+    for name in ("tests/test_one.py", "tests/goals/test_trust.py"):
+        (clone / name).write_text("def test_something() -> None:\n    pass\n")
+    variables = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)}
+    pytests = ("pytest", "-p", "pytest_benchmark.plugin", "-p", "no:cacheprovider", "--collect-only", "-q")
+    listed = run_python([*pytests, *words], clone, variables).stdout
+    assert [line for line in listed.splitlines() if "::" in line] == [f"{found}::test_something"]
 
 
 def _make(clone: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -97,7 +97,7 @@ def ways(run: RunRecord) -> Iterator[Section]:
             each.reference,
             figure(milliseconds, median(each.way_s), "way", str(place)),
             figure(milliseconds, median(each.reference_s), "reference", str(place)),
-            figure(times, times_faster(each), "ways", str(place)),
+            figure(times, times_faster(each.way_s, each.reference_s), "ways", str(place)),
             str(len(each.way_s)),
         ]
         for place, each in enumerate(run.side_by_side)

@@ -19,7 +19,7 @@ from harness.gates.prediction import (
     is_too_noisy,
     predict,
 )
-from tests.goals.simulated_gates import (
+from tests.harness.gates.simulated_gates import (
     MINIMUM_EFFECT,
     NOISES,
     drawn_sessions,

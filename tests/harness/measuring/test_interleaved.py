@@ -11,8 +11,8 @@ import pytest
 from harness.figures.stages import times_faster
 from harness.measuring import clock
 from harness.measuring.benchmark import Benchmark
-from harness.measuring.interleaved import Interleaved, first_that_works, timed_pairs
-from tests.harness.made_runs import planned, side_by_side
+from harness.measuring.interleaved import Interleaved, first_that_works, seconds_in_turn, timed_pairs
+from tests.harness.made_runs import planned
 
 
 @dataclass
@@ -56,6 +56,17 @@ def work(monkeypatch: pytest.MonkeyPatch) -> StageWork:
     hand = StageWork()
     clock.use_reader(lambda: hand.now)
     return hand
+
+
+def test_ways_run_once_without_a_clock_and_then_in_turn(work: StageWork) -> None:
+    ways = [
+        ("a", work.way("a", [9.0, 1.0, 2.0])),
+        ("b", work.way("b", [9.0, 3.0, 4.0])),
+        ("a", work.way("c", [9.0, 5.0, 6.0])),
+    ]
+    between = work.way("between", [0.5] * 9)
+    assert seconds_in_turn(ways, 2, afterwards=between) == {"a": [1.0, 5.0, 2.0, 6.0], "b": [3.0, 4.0]}
+    assert work.ran == ["a", "between", "b", "between", "c", "between"] * 3
 
 
 def compared(work: StageWork, ours: list[float], theirs: list[float]) -> Interleaved:
@@ -105,4 +116,4 @@ def test_where_every_sample_fails_there_is_nothing_to_compare(work: StageWork) -
 
 def test_the_ratio_is_the_median_over_pairs_and_not_the_ratio_of_medians() -> None:
     # A machine that slows down half way: the ratio of the medians would be 1.5.
-    assert times_faster(side_by_side((1.0, 10.0, 10.0), (2.0, 15.0, 20.0))) == 2.0
+    assert times_faster((1.0, 10.0, 10.0), (2.0, 15.0, 20.0)) == 2.0

@@ -15,25 +15,25 @@ RAISES = """
 class {name}(RuntimeError):
     pass
 
-_take = StubPipeline._take
+_take = ModelOfKnownSpeed.take
 
-def take(self, stage, sample):
-    _take(self, stage, sample)
-    if (stage, sample.id) == ("prefill", "s1"):
+def take(self, stage, given):
+    _take(self, stage, given)
+    if (stage, sample_of(given).id) == ("prefill", "s1"):
         raise {name}({text!r})
 
-StubPipeline._take = take
+ModelOfKnownSpeed.take = take
 """
 WAITS = """
 import time
-_take = StubPipeline._take
+_take = ModelOfKnownSpeed.take
 
-def take(self, stage, sample):
-    _take(self, stage, sample)
-    if (stage, sample.id) == ("vision", "s1"):
+def take(self, stage, given):
+    _take(self, stage, given)
+    if (stage, sample_of(given).id) == ("vision", "s1"):
         time.sleep(60)
 
-StubPipeline._take = take
+ModelOfKnownSpeed.take = take
 """
 FULL_DISK = """
 import resource

@@ -113,7 +113,7 @@ def test_a_limit_that_was_changed_is_other_work_too(killed):
 
 def test_other_weights_are_refused_when_the_model_is_loaded(killed):
     stub = killed.folder / "suite" / "conftest.py"
-    stub.write_text(stub.read_text().replace('Facts("StubPipeline"', 'Facts("OtherPipeline"'))
+    stub.write_text(stub.read_text() + "\n\nModelOfKnownSpeed.facts = lambda self: StubFacts('OtherPipeline')\n")
     result = killed.resume("-k", "whole")
     assert result.returncode == 2
     assert "model egpt: model_class was StubPipeline, is OtherPipeline" in result.stdout
