@@ -19,16 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NAMES = (
-    "ink",
-    "muted",
-    "grid",
-    "paper",
-    "good",
-    "bad",
-    "doubt",
-    *(f"m{n}" for n in range(1, 5)),
-    *(f"s{n}" for n in range(1, 7)),
-)
+    "ink", "muted", "grid", "paper", "good", "bad", "doubt", "m1", "m2", "m3", "m4", "s1", "s2", "s3", "s4", "s5", "s6",
+)  # fmt: skip
 COLOURS = {name: f"#c0ffe{number:x}" if number < 16 else f"#c0ffd{number - 16:x}" for number, name in enumerate(NAMES)}
 WIDTH = 4.1
 """Inches: 394 px of a page, so that letters keep their size on a telephone and do not get large elsewhere."""
@@ -38,6 +30,10 @@ MAX_TICKS = 8
 MAX_INTERVAL = 2
 """In lengths of the longest bar."""
 MAX_LABEL = 36
+BOX: dict[str, Any] = {
+    "orientation": "horizontal", "widths": 0.66, "showfliers": False, "whis": 0, "showcaps": False,
+    "whiskerprops": {"linewidth": 0},
+}  # fmt: skip
 SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "report",
@@ -128,47 +124,16 @@ def strips(groups: Sequence[Group], x_label: str) -> str:
             shown = _thinned(group)
             # Spread by a fixed pattern, not by chance: the same record gives the same page.
             heights = [place + 0.26 * ((7 * each % 11) / 5 - 1) for each in range(len(shown))]
-            axes.plot(
-                [group.x[each] for each in shown],
-                heights,
-                "o",
-                color=colour,
-                markersize=3,
-                alpha=0.55,
-                markeredgewidth=0,
-            )
+            values = [group.x[each] for each in shown]
+            axes.plot(values, heights, "o", color=colour, markersize=3, alpha=0.55, markeredgewidth=0)
             if len(group.x) > 3:
-                axes.boxplot(
-                    [list(group.x)],
-                    positions=[place],
-                    orientation="horizontal",
-                    widths=0.66,
-                    showfliers=False,
-                    whis=0,
-                    showcaps=False,
-                    whiskerprops={"linewidth": 0},
-                    medianprops={"color": colour, "linewidth": 2},
-                    boxprops={"color": colour, "linewidth": 1},
-                )
+                middle, box = ({"color": colour, "linewidth": width} for width in (2, 1))
+                axes.boxplot([list(group.x)], positions=[place], medianprops=middle, boxprops=box, **BOX)
             for index, label in group.named.items():
-                axes.annotate(
-                    _plain(label),
-                    (group.x[index], place),
-                    (0, 11),
-                    textcoords="offset points",
-                    ha="center",
-                    fontsize=7.5,
-                    color=COLOURS["muted"],
-                )
-                axes.plot(
-                    [group.x[index]],
-                    [place],
-                    "o",
-                    color=colour,
-                    markersize=5,
-                    markeredgecolor=COLOURS["ink"],
-                    markeredgewidth=0.8,
-                )
+                at, style = (group.x[index], place), {"ha": "center", "fontsize": 7.5, "color": COLOURS["muted"]}
+                axes.annotate(_plain(label), at, (0, 11), textcoords="offset points", **style)
+                edge = {"markeredgecolor": COLOURS["ink"], "markeredgewidth": 0.8}
+                axes.plot(*at, "o", color=colour, markersize=5, **edge)
         _rows(axes, [group.label for group in groups])
         axes.set_xlabel(x_label)
         axes.set_xlim(left=0)
@@ -179,17 +144,9 @@ def cloud(groups: Sequence[Group], x_label: str, y_label: str) -> str:
     """Points of several groups on two axes from zero."""
     with _axes(2.7) as (axes, svg):
         for group in groups:
-            shown = _thinned(group)
-            axes.plot(
-                [group.x[each] for each in shown],
-                [group.y[each] for each in shown],
-                "o",
-                color=COLOURS[group.colour],
-                markersize=3.6,
-                alpha=0.7,
-                markeredgewidth=0,
-                label=_plain(group.label),
-            )
+            points = ([values[each] for each in _thinned(group)] for values in (group.x, group.y))
+            style = {"color": COLOURS[group.colour], "label": _plain(group.label)}
+            axes.plot(*points, "o", markersize=3.6, alpha=0.7, markeredgewidth=0, **style)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         axes.set_xlim(left=0)
@@ -202,15 +159,8 @@ def curves(groups: Sequence[Group], x_label: str, y_label: str, *, logarithmic: 
     """Lines through points, from zero upwards."""
     with _axes(2.5) as (axes, svg):
         for group in groups:
-            axes.plot(
-                group.x,
-                group.y,
-                "o-",
-                color=COLOURS[group.colour],
-                markersize=4,
-                linewidth=1.6,
-                label=_plain(group.label),
-            )
+            style = {"color": COLOURS[group.colour], "label": _plain(group.label)}
+            axes.plot(group.x, group.y, "o-", markersize=4, linewidth=1.6, **style)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         axes.set_ylim(bottom=0)
@@ -252,16 +202,10 @@ def dumbbells(rows: Sequence[tuple[str, float, float, str]], x_label: str, names
     with _axes(0.9 + 0.2 * len(rows)) as (axes, svg):
         for place, (_, one, other, colour) in enumerate(rows):
             axes.plot([one, other], [place, place], color=COLOURS["grid"], linewidth=2.5, solid_capstyle="round")
-            axes.plot([one], [place], "o", color=COLOURS[colour], markersize=5.5, label=names[0] if place == 0 else "_")
-            axes.plot(
-                [other],
-                [place],
-                "o",
-                color=COLOURS[colour],
-                markerfacecolor=COLOURS["paper"],
-                markersize=5.5,
-                label=names[1] if place == 0 else "_",
-            )
+            first, second = names if place == 0 else ("_", "_")
+            style = {"color": COLOURS[colour], "markersize": 5.5}
+            axes.plot([one], [place], "o", label=first, **style)
+            axes.plot([other], [place], "o", label=second, markerfacecolor=COLOURS["paper"], **style)
         _rows(axes, [label for label, *_ in rows])
         axes.set_xscale("log")
         ends = [each for _, one, other, _ in rows for each in (one, other)]
@@ -285,7 +229,7 @@ def limits(rows: Sequence[tuple[str, float, float, str]], x_label: str) -> str:
 
 
 @contextmanager
-def _axes(height: float) -> Iterator[tuple[Axes, list[str]]]:
+def _axes(height: float) -> Iterator[tuple[Any, list[str]]]:
     """Give axes to draw on, and a list that holds the SVG once they are left."""
     # A second or so, for runs that want pictures only.
     import matplotlib as mpl
