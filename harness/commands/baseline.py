@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,29 +47,26 @@ def record(baselines: Path, words: Sequence[str], sessions: int) -> None:
 
 
 def add(baselines: Path, folders: Sequence[Path]) -> None:
-    """Add runs that are there already, and say what changes."""
+    """Add runs that are there already, and print what changes."""
     for folder in folders:
-        before = read_sessions(baselines)
-        path = store(baselines, folder)
-        sys.stdout.write(f"added {path}\n")
-        _print_changes(before, read_sessions(baselines), path.parent)
+        _change(baselines, "added", partial(store, baselines, folder))
 
 
 def replace(baselines: Path, name: str, folder: Path) -> None:
-    """Put a run in the place of a session, and say what changes."""
-    before, path = read_sessions(baselines), session_file(baselines, name)
-    store(baselines, folder, at=path)
-    sys.stdout.write(f"replaced {path}\n")
-    _print_changes(before, read_sessions(baselines), path.parent)
+    """Put a run in the place of a session, and print what changes."""
+    path = session_file(baselines, name)
+    _change(baselines, "replaced", lambda: store(baselines, folder, at=path))
 
 
 def retire(baselines: Path, names: Sequence[str]) -> None:
-    """Remove sessions, and say what changes; version control keeps what is removed."""
-    for path in [session_file(baselines, name) for name in names]:
-        before = read_sessions(baselines)
+    """Remove sessions, and print what changes; version control keeps what is removed."""
+
+    def remove(path: Path) -> Path:
         path.unlink()
-        sys.stdout.write(f"retired {path}\n")
-        _print_changes(before, read_sessions(baselines), path.parent)
+        return path
+
+    for path in [session_file(baselines, name) for name in names]:
+        _change(baselines, "retired", partial(remove, path))
 
 
 def list_all(baselines: Path) -> None:
@@ -105,13 +103,16 @@ def _is_of(stored: StoredSession, words: Sequence[str]) -> bool:
     return bool(same) and stored.record.arguments == tuple(words)
 
 
-def _print_changes(before: Sequence[StoredSession], after: Sequence[StoredSession], folder: Path) -> None:
-    for line in _changes(_of(before, folder), _of(after, folder)):
+def _change(baselines: Path, verb: str, work: Callable[[], Path]) -> None:
+    """Do the work on one session's file, and print what it changes in the figures of its baseline."""
+    before, path = read_sessions(baselines), work()
+    sys.stdout.write(f"{verb} {path}\n")
+    was, now = (
+        Baseline(path.parent.name, [each.record.run for each in stored if each.path.parent == path.parent])
+        for stored in (before, read_sessions(baselines))
+    )
+    for line in _changes(was, now):
         sys.stdout.write(f"  {line}\n")
-
-
-def _of(stored: Sequence[StoredSession], folder: Path) -> Baseline:
-    return Baseline(folder.name, [each.record.run for each in stored if each.path.parent == folder])
 
 
 def _changes(before: Baseline, after: Baseline) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What the device can do at the most, measured where the models will run: the yardstick of every stage's floor."""
+"""The device's peak rates, measured where the models run: what every stage's roofline is made of."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _WARM_UP, _ROUNDS = 2, 7
 
 
 def measure_device_peaks(device: str, dtypes: Sequence[str]) -> MachineRecord:
-    """Read and copy a large array, and multiply two large matrices of each type in `dtypes`, on `device`.
+    """Return the best rates of reading and copying a large array and of matrix products in `dtypes`, on `device`.
 
-    The best of several rounds: a floor is what nothing disturbed. Leaves no memory behind.
+    Leaves no memory behind.
     """
     import torch
 
@@ -30,7 +30,7 @@ def measure_device_peaks(device: str, dtypes: Sequence[str]) -> MachineRecord:
 
 
 def _memory_rates(device: str, size: int) -> tuple[float, float]:
-    """Bytes a second of reading an array of so many bytes, and of copying it, both sides counted."""
+    """Return bytes per second of reading an array of `size` bytes, and of copying it, both sides counted."""
     import torch
 
     source = torch.ones(size // 4, device=device)
@@ -39,7 +39,7 @@ def _memory_rates(device: str, size: int) -> tuple[float, float]:
 
 
 def _product_rate(device: str, dtype: str, side: int) -> float:
-    """Operations a second of a product of two matrices of random numbers: zeros would run faster than real ones."""
+    """Return operations per second of a product of two matrices of random numbers (zeros would run faster)."""
     import torch
 
     generator = torch.Generator(device).manual_seed(0)

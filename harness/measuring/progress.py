@@ -22,6 +22,12 @@ class Progress:
         self._task: rich.progress.TaskID | None = None
         self._next_drawing = 0.0
 
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.stop()
+
     def start(self, title: str, total: int) -> None:
         """Draw an empty bar of `total` steps in place of the one before."""
         self.stop()

@@ -17,7 +17,7 @@ from harness.measuring.progress import Progress
 from harness.measuring.rounds import Round, StageError, round_robin, timed_rounds
 from harness.measuring.stopping import recover_from, stop_if_asked
 from harness.options import RoundsPlan
-from harness.records.lines import Failure, StageWork
+from harness.records.lines import Failure, StageRecord, StageWork
 from harness.records.quantities import MemoryPeak
 from harness.stages import Sample, max_other_states, most_common_state, source_of, state_of
 
@@ -44,6 +44,22 @@ class StageMeasurement:
         source = source_of(output)
         if source:
             self.sources.add(source)
+
+    def record(self, **names: Any) -> StageRecord:
+        """Return what was measured as a record; `names` are its test, model, engine, stage and variant."""
+        return StageRecord(
+            **names,
+            cold_s=self.cold_s,
+            round_samples=tuple(self.round_samples),
+            round_s=tuple(self.round_s),
+            tokens=self.tokens,
+            sources=tuple(sorted(self.sources)),
+            memory=self.memory,
+            failures=tuple(self.failures),
+            cold_states=self.cold_states if any(self.cold_states.values()) else {},
+            round_states=tuple(self.round_states) if any(self.round_states) else (),
+            work=self.work,
+        )
 
 
 class StageInputs:

@@ -164,14 +164,12 @@ def _whole_lines(path: Path) -> list[bytes]:
 
 
 def _records(path: Path, lines: list[bytes]) -> list[JournalLine]:
-    return [_record(path, number, line) for number, line in enumerate(lines, start=1)]
-
-
-def _record(path: Path, number: int, line: bytes) -> JournalLine:
-    try:
-        record: JournalLine = _decode(line)
-    except JSON_ERRORS as error:
-        raise ResultFileError(
-            f"{path}, line {number}: {error}. Remove that line to use the others; its measurement is lost"
-        ) from error
-    return record
+    records: list[JournalLine] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(_decode(line))
+        except JSON_ERRORS as error:
+            raise ResultFileError(
+                f"{path}, line {number}: {error}. Remove that line to use the others; its measurement is lost"
+            ) from error
+    return records

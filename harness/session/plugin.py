@@ -33,6 +33,9 @@ SESSION = pytest.StashKey[Session]()
 RECORDS = ("event_vlm_perf", "records")
 # Options of pytest-benchmark that govern `benchmark(...)` and have no say in rounds of a stage's own input.
 WITHOUT_EFFECT = ("--benchmark-min-rounds", "--benchmark-max-time", "--benchmark-min-time", "--benchmark-warmup")
+NOT_MEASURED_BY_RANKS = (
+    "under torchrun only whole passes and throughput are measured: ranks disturb each other's stages"
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,12 +55,20 @@ def pytest_configure(config: pytest.Config) -> None:
         if rank is not None:
             use_share_of_cores(rank)
         if chosen.gate:
-            _require_measuring(config, ours)
+            if _forbids_measuring(config):
+                raise OptionError("--gate judges what was measured: leave out --collect-only and --benchmark-disable")
+            if is_resumed or rank:
+                raise OptionError("--gate judges one undisturbed process: leave out --resume, and do without torchrun")
             ours.gatekeeper = Gatekeeper(chosen.baselines or config.rootpath / DEFAULT_FOLDER, chosen.confirm)
             ours.expects_figures = True
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from error
-    ours.advice.extend(_advice(config))
+    given = {word.partition("=")[0] for word in config.invocation_params.args}
+    ours.advice.extend(
+        f"{name} has no effect on stage tests, whose rounds each need an input of their own; use --rounds"
+        for name in WITHOUT_EFFECT
+        if name in given
+    )
     config.pluginmanager.register(_Outcomes(ours))
 
 
@@ -79,15 +90,21 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what several ranks do not measure, and in a confirming session what has nothing to confirm."""
-    keeper = config.stash[SESSION].gatekeeper
-    _leave_out_what_ranks_do_not_measure(config, items)
+    ours, others = config.stash[SESSION], []
     try:
-        others = [item for item in items if keeper and not keeper.wants(item.nodeid)]
+        for item in items:
+            marker = item.get_closest_marker("stage")
+            if ours.rank is not None and (marker is None or marker.args[0] not in MEASURED_BY_RANKS):
+                others.append(item)
+                if marker is not None:
+                    ours.note(OutcomeRecord(item.nodeid, "deselected", NOT_MEASURED_BY_RANKS))
+            elif ours.gatekeeper is not None and not ours.gatekeeper.wants(item.nodeid):
+                others.append(item)
     except HarnessError as error:
         raise pytest.UsageError(f"--confirm: {error}") from error
     if others:
         config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if item not in others]
+        items[:] = [item for item in items if item not in set(others)]
 
 
 @pytest.fixture(scope="session")
@@ -108,7 +125,9 @@ def set_plan(session: Session) -> Iterator[Callable[..., None]]:
             except (ResumeError, RunFolderError) as error:
                 pytest.exit(str(error), returncode=int(pytest.ExitCode.USAGE_ERROR))
             if session.measures:
-                _leave_what_is_imported_to_itself()
+                # Or the collector looks through everything that is imported before each stage's rounds.
+                gc.collect()
+                gc.freeze()
                 until_the_end.enter_context(orderly_stop(session.announce))
 
         yield set_it
@@ -225,12 +244,6 @@ class _Outcomes:
             self._session.note(OutcomeRecord(report.nodeid, "failed", f"{report.when}: {last}"))
 
 
-def _leave_what_is_imported_to_itself() -> None:
-    """Take it out of the garbage collector's sight: before a stage's rounds it would look through all of it again."""
-    gc.collect()
-    gc.freeze()
-
-
 def _measures(config: pytest.Config) -> bool:
     """Whether pytest-benchmark will time anything at all in this process."""
     spread_out = config.getoption("dist", "no") != "no" or hasattr(config, "workerinput")
@@ -253,36 +266,5 @@ def _folder(config: pytest.Config, chosen: options.Options, rank: Rank | None) -
     return planned_folder(config.rootpath, chosen.output_dir), False
 
 
-def _require_measuring(config: pytest.Config, ours: Session) -> None:
-    if _forbids_measuring(config):
-        raise OptionError("--gate judges what was measured: leave out --collect-only and --benchmark-disable")
-    if ours.is_resumed or ours.rank:
-        raise OptionError("--gate judges one undisturbed process: leave out --resume, and do without torchrun")
-
-
-def _leave_out_what_ranks_do_not_measure(config: pytest.Config, items: list[pytest.Item]) -> None:
-    ours = config.stash[SESSION]
-    if ours.rank is None:
-        return
-    stages = {item: item.get_closest_marker("stage") for item in items}
-    others = [item for item, marker in stages.items() if not marker or marker.args[0] not in MEASURED_BY_RANKS]
-    for item in others:
-        if stages[item]:
-            reason = "under torchrun only whole passes and throughput are measured: ranks disturb each other's stages"
-            ours.note(OutcomeRecord(item.nodeid, "deselected", reason))
-    if others:
-        config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if item not in set(others)]
-
-
 def _forbids_measuring(config: pytest.Config) -> bool:
     return is_switched_off(config) or bool(config.option.collectonly)
-
-
-def _advice(config: pytest.Config) -> list[str]:
-    given = [word.partition("=")[0] for word in config.invocation_params.args]
-    return [
-        f"{name} has no effect on stage tests, whose rounds each need an input of their own; use --rounds"
-        for name in dict.fromkeys(given)
-        if name in WITHOUT_EFFECT
-    ]

@@ -17,7 +17,7 @@ from harness.measuring.interleaved import AnySample, Interleaved, Pairs, first_t
 from harness.measuring.progress import Progress
 from harness.measuring.reference_work import Probe
 from harness.measuring.speculation import Line, Pair, SpeculationRun
-from harness.measuring.stage_measurement import StageMeasurement, StageRun
+from harness.measuring.stage_measurement import StageRun
 from harness.measuring.stopping import limited
 from harness.measuring.whole_pass import PassTally, PassTimes, RemainingSamples, WholePass
 from harness.records.lines import (
@@ -66,27 +66,16 @@ class Recorder:
         calls = stage_calls(pipeline, length)
         if replacement is not None:
             calls[self.stage] = replacement
-        limit_s = self.session.options.sample_timeout
-        calls = {stage: limited(call, limit_s) for stage, call in calls.items()}
-        watch = self._watch(engine)
-        progress, options = Progress(self.session.terminal, pipeline.key), self.session.options
-        try:
-            meter = self.session.instruments.memory_meter(self._device())
-            result = StageRun(
-                self.benchmark,
-                calls,
-                self.stage,
-                pipeline.work,
-                meter,
-                progress,
-                watch.between,
-            ).measure(samples, options.rounds_plan)
-        finally:
-            progress.stop()
-        record = self._stage_record(result, pipeline.key, engine, variant)
+        options, probe = self.session.options, self._probe(engine)
+        calls = {stage: limited(call, options.sample_timeout) for stage, call in calls.items()}
+        meter = self.session.instruments.memory_meter(self.session.device)
+        with Progress(self.session.terminal, pipeline.key) as progress:
+            run = StageRun(self.benchmark, calls, self.stage, pipeline.work, meter, progress, probe.between)
+            result = run.measure(samples, options.rounds_plan)
+        record = result.record(test=self.test, model=pipeline.key, engine=engine, stage=self.stage, variant=variant)
         self.session.advice.extend(_other_states(record))
         self.benchmark.extra_info.update(_stage_extra_info(record))
-        lines: list[JournalLine] = [*_engine_records(pipeline, engine), record, *watch.records()]
+        lines: list[JournalLine] = [*_engine_records(pipeline, engine), record, *probe.records()]
         self._finish_test(lines, result.failures, taken=len(samples), figures=bool(record.round_s))
 
     def measure_whole_pass(
@@ -104,27 +93,22 @@ class Recorder:
         These come right after their synchronised pass, and on a GPU only: on a CPU nothing waits. Each sample is on
         disk before the next one starts; a resumed run takes only those that are missing. Fails as `measure_stage` does.
         """
-        done = self.session.finished(kind, pipeline.key, engine)
-        tally = PassTally(done.values())
-        pipeline = pipeline.with_engine(engine)
-        unsynchronised = {each.id: each for each in also_unsynchronised if is_gpu(self._device())}
+        done, probe = self.session.finished(kind, pipeline.key, engine), self._probe(engine)
+        tally, pipeline = PassTally(done.values()), pipeline.with_engine(engine)
+        unsynchronised = {each.id: each for each in also_unsynchronised if is_gpu(self.session.device)}
         for sample in self.session.finished("unsynchronised", pipeline.key, engine):
             unsynchronised.pop(sample, None)
-        watch = self._watch(engine)
-        progress = Progress(self.session.terminal, pipeline.key)
-        work = self._work(samples, done, progress, watch.between)
-        whole = self._whole_pass(pipeline, engine, length, tally.add, progress)
-        try:
-            warm_up = samples[: self.session.options.warmup_steps]
-            again = lambda sample: unsynchronised.pop(sample.id, None) is not None  # noqa: E731
+        warm_up = samples[: self.session.options.warmup_steps]
+        again = lambda sample: unsynchronised.pop(sample.id, None) is not None  # noqa: E731
+        with Progress(self.session.terminal, pipeline.key) as progress:
+            work = self._work(samples, done, progress, probe.between)
+            whole = self._whole_pass(pipeline, engine, length, tally.add, progress)
             whole.measure(self.benchmark, work, kind=kind, warm_up=warm_up, again=again)
             before = [sample for key, sample in unsynchronised.items() if key in tally.times]
             if self.benchmark.enabled and before:
                 whole.measure_unsynchronised(before)
-        finally:
-            progress.stop()
         self.benchmark.extra_info.update(model=pipeline.key, engine=engine, stage=self.stage, kind=kind)
-        lines: list[JournalLine] = [*_engine_records(pipeline, engine), *watch.records()]
+        lines: list[JournalLine] = [*_engine_records(pipeline, engine), *probe.records()]
         failures = list(tally.failures.values())
         self._finish_test(lines, failures, taken=tally.taken, figures=bool(tally.times))
         return list(tally.times.values())
@@ -136,17 +120,12 @@ class Recorder:
         """
         options, pipeline = self.session.options, pipeline.with_engine(engine)
         done = self.session.finished("throughput", pipeline.key, engine)
-        tally = PassTally(done.values())
-        progress = Progress(self.session.terminal, pipeline.key)
-        work = self._work(samples, done, progress)
-        whole = self._whole_pass(pipeline, engine, length, tally.add, progress)
+        tally, warm_up = PassTally(done.values()), samples[: options.warmup_steps]
         workers, ahead = options.loader_workers, options.prefetch or 2 * options.loader_workers
-        try:
-            whole.measure_throughput(
-                self.benchmark, work, workers=workers, ahead=ahead, warm_up=samples[: options.warmup_steps]
-            )
-        finally:
-            progress.stop()
+        with Progress(self.session.terminal, pipeline.key) as progress:
+            work = self._work(samples, done, progress)
+            whole = self._whole_pass(pipeline, engine, length, tally.add, progress)
+            whole.measure_throughput(self.benchmark, work, workers=workers, ahead=ahead, warm_up=warm_up)
         self.benchmark.extra_info.update(
             model=pipeline.key,
             engine=engine,
@@ -193,13 +172,10 @@ class Recorder:
             if isinstance(record, SpeculationRecord):
                 requests.append(record)
 
-        progress = Progress(self.session.terminal, target)
-        meter = self.session.instruments.memory_meter(self._device())
-        try:
+        meter = self.session.instruments.memory_meter(self.session.device)
+        with Progress(self.session.terminal, target) as progress:
             run = SpeculationRun(self.benchmark, pair, self.test, target, engine, progress, meter)
             failures = run.measure(samples, on_record)
-        finally:
-            progress.stop()
         rounds = [each for request in requests for each in request.rounds]
         if rounds:
             self.benchmark.extra_info.update(
@@ -208,9 +184,9 @@ class Recorder:
         self._finish_test([], failures, taken=len(samples), figures=bool(requests))
         return requests
 
-    def _watch(self, engine: str | None) -> Probe:
-        """What is watched of the machine between this test's rounds; what an engine of ours captured needs no host."""
-        host = self._device() == "cpu" or engine in {None, "eager"}
+    def _probe(self, engine: str | None) -> Probe:
+        """Return what reads the host's speed between rounds; what an engine of ours captured needs no host."""
+        host = self.session.device == "cpu" or engine in {None, "eager"}
         return Probe(self.test, host=host, workloads=self.session.instruments.workloads)
 
     def _work(
@@ -265,25 +241,6 @@ class Recorder:
         if all_complaints:
             pytest.fail("\n".join(all_complaints), pytrace=False)
 
-    def _stage_record(self, result: StageMeasurement, model: str, engine: str | None, variant: str) -> StageRecord:
-        return StageRecord(
-            test=self.test,
-            model=model,
-            engine=engine,
-            stage=self.stage,
-            variant=variant,
-            cold_s=result.cold_s,
-            round_samples=tuple(result.round_samples),
-            round_s=tuple(result.round_s),
-            tokens=result.tokens,
-            sources=tuple(sorted(result.sources)),
-            memory=result.memory,
-            failures=tuple(result.failures),
-            cold_states=result.cold_states if any(result.cold_states.values()) else {},
-            round_states=tuple(result.round_states) if any(result.round_states) else (),
-            work=result.work,
-        )
-
     def _pairs_record(self, sample: Sample, of: Interleaved, pairs: Pairs) -> SideBySideRecord:
         (way, _), (reference, _), conditions = of.way, of.reference, {"sample": sample.id} | of.conditions
         record = SideBySideRecord(
@@ -297,10 +254,6 @@ class Recorder:
             **conditions,
         )
         return record
-
-    def _device(self) -> str:
-        assert self.session.plan is not None, "the plan is made before the first pipeline"
-        return self.session.plan.device
 
 
 def _engine_records(pipeline: Pipeline, engine: str | None) -> list[EngineRecord]:

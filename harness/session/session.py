@@ -96,7 +96,7 @@ class Session:
         `dtypes`: the types of the models' numbers, by whose products the device's rate is measured.
         Raises ResumeError where a run is to be resumed that was other work.
         """
-        self.plan = plan
+        self.plan, self.device = plan, plan.device
         if not self.measures:
             return
         if self.rank is not None or self.is_resumed:

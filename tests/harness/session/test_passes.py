@@ -26,6 +26,7 @@ class MadeSession(Session):
 
     def prepare(self, device: str, done: list[PassRecord]) -> MadeSession:
         self.plan = Plan("stub", device, ("eager",), ("egpt",), None, (), "stub.json", (), {})
+        self.device = device
         self.done, self.lines = done, list[PassRecord]()
         return self
 
