@@ -4,6 +4,7 @@ import ast
 
 import pytest
 
+from fixtures.model_sets.registry import MODELS
 from tests import ROOT
 from tests.repository.source_code import modules
 
@@ -32,6 +33,18 @@ def test_the_device_is_synchronised_in_the_clock_alone() -> None:
 )
 def test_synchronising_is_found_however_it_is_written(text: str) -> None:
     assert _synchronises(ast.parse(text))
+
+
+def test_keys_of_models_stand_in_the_registry_alone() -> None:
+    rooms = ("fixtures", "perf_tests")
+    found = [
+        f"{name}:{node.lineno}"
+        for name, module in modules().items()
+        if module.room in rooms and name != "fixtures.model_sets.registry"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Constant) and node.value in MODELS
+    ]
+    assert not found
 
 
 def test_a_folder_of_tests_is_a_package() -> None:
