@@ -10,8 +10,8 @@ import torch
 
 from fixtures.errors import FixtureError
 from fixtures.model_sets import pretrained
-from fixtures.model_sets.loading import QUERY
 from fixtures.model_sets.tiny import shipped_checkpoint
+from harness.options import DEFAULT_QUERY
 
 _KEY = "llava"
 
@@ -49,6 +49,6 @@ def read_tokenizer(folder: Path) -> Iterator[Exception]:
     source = str(folder / "checkpoint")
     tokenizer = pretrained.load_tokenizer(source)
     try:
-        tokenizer.decode(tokenizer(QUERY)["input_ids"])
+        tokenizer.decode(tokenizer(DEFAULT_QUERY)["input_ids"])
     except Exception as error:  # of a sample's stage, any exception is a record
         yield FixtureError(f"{source}: {error}")

@@ -26,7 +26,7 @@ from harness.records.journal import FILE_NAME
 from harness.records.lines import ReferenceWorkRecord, RunRecord
 from harness.records.sessions import BENCHMARK_FILE_NAME
 from harness.report.content import report_of
-from harness.report.markdown import text
+from harness.report.markdown import markdown
 from harness.report.result_files import read_result
 from harness.report.terminal import summary
 from tests.harness.made_runs import STARTED_AT, full_run, side_by_side
@@ -156,7 +156,7 @@ def read_legacy_results(folder: Path) -> Iterator[Exception]:
             replay_file(path, 5)
             run = read_result(path)
             if run:
-                text(report_of(run, path.stem))
+                markdown(report_of(run, path.stem))
         except HarnessError as error:
             yield error
 
