@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def _measured(checkout: Checkout, folder: Path, plan: AbPlan, sessions: list[Ses
                 break  # more pairs would have as little in common
             if pair in looks(plan.pairs):
                 _say(_look(found))
-    found = results.concluded(found)
+    found = results.with_outcome(found)
     results.write(folder, found)
     return found
 
@@ -107,9 +108,9 @@ def _progress(session: SessionFigures, plan: AbPlan, seconds: float) -> str:
 
 
 def _look(found: RevisionComparison) -> str:
-    said = [figure.verdict for figure in found.figures]
-    counts = ", ".join(f"{said.count(verdict)} {verdict}" for verdict in dict.fromkeys(said))
-    return f"after {found.pairs} pairs: {counts}"
+    counts = Counter(figure.verdict for figure in found.figures)
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    return f"after {found.pairs} pairs: {verdicts}"
 
 
 def _whole_pairs(folder: Path, sessions: Sequence[SessionFigures]) -> list[SessionFigures]:

@@ -1,9 +1,9 @@
 """Two sides measured in pairs: how far apart they are, how sure that is, and when to stop measuring.
 
-The unit is a pair of fresh processes, one a side, next to each other in time: what drifts slowly is in both and falls
-out of their difference. What does not drift but jumps, from one session to the next, is in the readings that sessions
-take of work that never changes (`harness.measuring.reference_work`): by those, both sides are compared as on one and
-the same machine. On the scale of `harness.figures.metrics` a difference is a log-ratio; its interval is Student's.
+The unit is a pair of fresh processes, one per side, next to each other in time: slow drift falls out of their
+difference. What jumps from one session to the next is in the readings of reference work
+(`harness.measuring.reference_work`): by those, both sides are compared as on one and the same machine. On the scale of
+`harness.figures.metrics` a difference is a log-ratio; its interval is Student's.
 
 Looking again and again until something shows would find something in any noise. So the looks are fixed beforehand
 (`looks`), and the share of misses is divided among all looks and all metrics of the comparison (Bonferroni's
@@ -37,42 +37,47 @@ def order(pair: int) -> tuple[str, str]:
     return ("a", "b") if pair % 2 else ("b", "a")
 
 
-def looks(most_pairs: int) -> tuple[int, ...]:
+def looks(max_pairs: int) -> tuple[int, ...]:
     """Return the numbers of pairs after which the intervals are looked at: 4, 6, 8, 12, 16, 24, … and the last."""
-    return (*(each for each in _steps(most_pairs) if each < most_pairs), most_pairs)
+    return (*(each for each in _steps(max_pairs) if each < max_pairs), max_pairs)
 
 
-def alpha_per_look(metrics: int, most_pairs: int) -> float:
+def alpha_per_look(metrics: int, max_pairs: int) -> float:
     """Return the share of misses left to one interval of one look, of `metrics` that are compared."""
-    return ALPHA / (metrics * len(looks(most_pairs)))
+    return ALPHA / (metrics * len(looks(max_pairs)))
 
 
 def paired_interval(
-    differences: Sequence[float], alpha: float, speeds: Sequence[Sequence[float]] = (), *, follows: bool = True
+    differences: Sequence[float],
+    alpha: float,
+    speeds: Sequence[Sequence[float]] = (),
+    *,
+    tracks_machine_speed: bool = True,
 ) -> Interval:
     """Return Student's interval for the mean of at least two differences; it misses the truth in a share `alpha`.
 
     `speeds`: for each pair by how much C readings of the machine's speed differ between its sides, or nothing. Where
     there are pairs enough, the mean is then what an analysis of covariance expects of sides without such differences;
-    for `follows` see `predict`.
+    for `tracks_machine_speed` see `predict`.
     """
-    pairs = len(differences)
-    slopes = len(speeds[0]) if speeds else 0
-    if slopes and pairs - 1 - slopes >= MIN_DEGREES_OF_FREEDOM:
-        expected = predict(differences, 0.0, conditions=(speeds, [0.0] * slopes), follows=follows)
-        error = math.hypot(float(expected.spread) * math.sqrt(float(expected.leverage)), float(expected.outside))
-        half_width = t_quantile(1 - alpha / 2, pairs - 1 - slopes) * error
-        centre = float(expected.centre)
-        return Interval(pairs, centre, centre - half_width, centre + half_width, at_equal_speed=True)
-    return student_interval(differences, alpha)
+    pairs, readings = len(differences), len(speeds[0]) if speeds else 0
+    freedom = pairs - 1 - readings
+    if not readings or freedom < MIN_DEGREES_OF_FREEDOM:
+        return student_interval(differences, alpha)
+    equal = (speeds, [0.0] * readings)
+    expected = predict(differences, 0.0, speeds=equal, tracks_machine_speed=tracks_machine_speed)
+    spread_of_mean = float(expected.spread) * math.sqrt(float(expected.leverage))
+    half_width = t_quantile(1 - alpha / 2, freedom) * math.hypot(spread_of_mean, float(expected.extrapolation_sd))
+    centre = float(expected.centre)
+    return Interval(pairs, centre, centre - half_width, centre + half_width, at_equal_speed=True)
 
 
 def verdict(found: Interval, minimum_effect: float, *, lower_is_better: bool) -> PairedVerdict:
-    """Return what an interval says.
+    """Return the verdict on an interval.
 
-    regressed, improved   the interval leaves zero out, and the mean is beyond the minimum effect
+    regressed, improved   the interval excludes zero, and the mean is beyond the minimum effect
     same                  the whole interval is within the minimum effect, to both sides
-    no worse              it excludes a loss beyond the minimum effect, and says no more
+    no worse              it excludes a loss beyond the minimum effect, and nothing else
     undecided             a loss beyond the minimum effect is neither found nor excluded
     """
     loss = found if lower_is_better else Interval(found.samples, -found.value, -found.high, -found.low)
@@ -85,14 +90,14 @@ def verdict(found: Interval, minimum_effect: float, *, lower_is_better: bool) ->
     return "same" if loss.low >= -minimum_effect else "no worse"
 
 
-def is_decided(said: PairedVerdict) -> bool:
-    """Whether more pairs could say nothing more about a metric that is to be slower, faster, or neither."""
-    return said in {"regressed", "improved", "same"}
+def is_decided(found: PairedVerdict) -> bool:
+    """Return whether more pairs could say nothing more about a metric that is slower, faster, or neither."""
+    return found in {"regressed", "improved", "same"}
 
 
-def _steps(most_pairs: int) -> Iterator[int]:
+def _steps(max_pairs: int) -> Iterator[int]:
     step = FIRST_LOOK
-    while step <= most_pairs:
+    while step <= max_pairs:
         yield step
         yield step + step // 2
         step *= 2

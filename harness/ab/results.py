@@ -18,8 +18,8 @@ from harness.ab.plan import AbPlan
 from harness.ab.sessions import SessionFigures
 from harness.errors import ResultFileError, SessionError
 from harness.figures.intervals import Interval
-from harness.figures.metrics import Metric
-from harness.gates.exit_status import FAILED, NO_FIGURE, NOT_DECIDED, Status
+from harness.figures.metrics import Metric, only_the_target
+from harness.gates.exit_status import FAILED, NO_FIGURE, NOT_DECIDED
 from harness.records.fingerprint import REFERENCE_WORK, differences
 from harness.records.folder import write_whole
 from harness.records.json_files import read_json
@@ -104,8 +104,8 @@ def common_names(sessions: Sequence[SessionFigures]) -> set[str]:
     return sides[0].keys() & sides[1].keys()
 
 
-def concluded(found: RevisionComparison) -> RevisionComparison:
-    """Return a comparison that is over with its exit status, and why it was given: the first that holds.
+def with_outcome(comparison: RevisionComparison) -> RevisionComparison:
+    """Return a comparison that is over with its exit status, and the reason for it: the first that holds.
 
     1    tests fail on side B alone, or a figure regressed
     10   nothing was measured on both sides
@@ -113,20 +113,23 @@ def concluded(found: RevisionComparison) -> RevisionComparison:
     0    otherwise
     """
     failed = {
-        side: [each for each in found.sessions if (each.side, each.exit_status) == (side, FAILED)] for side in "ab"
+        side: [each for each in comparison.sessions if (each.side, each.exit_status) == (side, FAILED)] for side in "ab"
     }
-    said = {word: [each.name for each in found.figures if each.verdict == word] for word in ("regressed", "undecided")}
+    regressed, undecided = (
+        ", ".join(figure.name for figure in comparison.figures if figure.verdict == verdict)
+        for verdict in ("regressed", "undecided")
+    )
     if failed["b"] and not failed["a"]:
-        status = Status(FAILED, f"tests fail in B and not in A: see {failed['b'][0].folder}.txt")
-    elif said["regressed"]:
-        status = Status(FAILED, f"B is worse beyond the minimum effect in {', '.join(said['regressed'])}")
-    elif not found.figures:
-        status = Status(NO_FIGURE, "nothing was measured on both sides")
-    elif said["undecided"]:
-        status = Status(NOT_DECIDED, f"a regression was neither found nor excluded in {', '.join(said['undecided'])}")
+        outcome = Outcome(FAILED, f"tests fail in B and not in A: see {failed['b'][0].folder}.txt")
+    elif regressed:
+        outcome = Outcome(FAILED, f"B is worse beyond the minimum effect in {regressed}")
+    elif not comparison.figures:
+        outcome = Outcome(NO_FIGURE, "nothing was measured on both sides")
+    elif undecided:
+        outcome = Outcome(NOT_DECIDED, f"a regression was neither found nor excluded in {undecided}")
     else:
-        status = Status(0, "nothing is worse in B beyond the minimum effect")
-    return msgspec.structs.replace(found, outcome=Outcome(status.code, status.reason))
+        outcome = Outcome(0, "nothing is worse in B beyond the minimum effect")
+    return msgspec.structs.replace(comparison, outcome=outcome)
 
 
 def write(folder: Path, found: RevisionComparison) -> None:
@@ -153,40 +156,45 @@ def _comparable(sessions: Sequence[SessionFigures]) -> list[SessionFigures]:
 
 def _figure(name: str, pairs: _Pairs, alpha: float) -> PairedFigure:
     metric, values = pairs[0][0].metric, [(a.metric.value, b.metric.value) for a, b in pairs]
-    differences, speeds = [b - a for a, b in values], _differences_of_speed(pairs)
-    found = paired_interval(differences, alpha, speeds, follows=metric.follows_speed)
-    said = verdict(found, metric.minimum_effect, lower_is_better=metric.lower_is_better)
-    moved = _target_alone(pairs, alpha) if said not in {"same", "improved"} else None
-    middle = fmean([value for pair in values for value in pair])
+    speeds = _differences_of_speed(pairs)
+    interval = paired_interval(
+        [b - a for a, b in values], alpha, speeds, tracks_machine_speed=metric.tracks_machine_speed
+    )
+    found = verdict(interval, metric.minimum_effect, lower_is_better=metric.lower_is_better)
+    moved = _only_the_target(pairs, alpha) if found not in {"same", "improved"} else ""
+    middle = fmean(value for pair in values for value in pair)
     return PairedFigure(
         name=name,
         metric=metric,
-        a=middle - found.value / 2,
-        b=middle + found.value / 2,
-        interval=found,
-        verdict="improved" if moved else said,
-        moved=moved or "",
+        a=middle - interval.value / 2,
+        b=middle + interval.value / 2,
+        interval=interval,
+        verdict="improved" if moved else found,
+        moved=moved,
     )
 
 
 def _differences_of_speed(pairs: _Pairs) -> list[list[float]]:
     """Return by how much the readings differ from A to B in each pair; nothing unless all sessions have as many."""
-    if len({len(each.speed) for pair in pairs for each in pair}) > 1:
+    if len({len(side.speed) for pair in pairs for side in pair}) > 1:
         return []
     return [[of_b - of_a for of_a, of_b in zip(a.speed, b.speed, strict=True)] for a, b in pairs]
 
 
-def _target_alone(pairs: _Pairs, alpha: float) -> str | None:
-    """Say so where a speedup slips only because its target got faster, which is no loss; None elsewhere."""
+def _only_the_target(pairs: _Pairs, alpha: float) -> str:
+    """Say so where a speedup slips only because its target got faster, which is no loss."""
     sides = [(a.metric.sides, b.metric.sides) for a, b in pairs if a.metric.sides and b.metric.sides]
     if len(sides) < len(pairs):
-        return None
+        return ""
     metric, speeds = pairs[0][0].metric, _differences_of_speed(pairs)
     target, draft = (paired_interval([b[side] - a[side] for a, b in sides], alpha, speeds) for side in (0, 1))
-    said = [verdict(each, metric.minimum_effect, lower_is_better=True) for each in (target, draft)]
-    if said[0] != "improved" or said[1] in {"regressed", "undecided"}:
-        return None
-    return f"only the target got faster ({metric.written_change(target.value)}), the draft did not get slower"
+    of_target, of_draft = (verdict(each, metric.minimum_effect, lower_is_better=True) for each in (target, draft))
+    return only_the_target(
+        metric,
+        target.value,
+        target_moved=of_target == "improved",
+        draft_moved_against=of_draft in {"regressed", "undecided"},
+    )
 
 
 def _pairs_by_name(sessions: Sequence[SessionFigures]) -> dict[str, list[tuple[_Measured, _Measured]]]:
@@ -231,7 +239,11 @@ def _require_same_conditions(sessions: Sequence[SessionFigures]) -> None:
 
 def _notes(sessions: Sequence[SessionFigures], compared: Mapping[str, Sequence[object]], look: int) -> Iterator[str]:
     """Yield, in words, what a reader of the table must know beside it."""
-    yield from _notes_on_conditions(sessions)
+    of_a, of_b = (
+        next((each.conditions for each in sessions if each.side == side and each.conditions), None) for side in "ab"
+    )
+    if of_a and of_b:
+        yield from (f"from A to B, {difference}" for difference in differences(of_a, of_b))
     a, b = (_measured(sessions, name, among=sessions) for name in "ab")
     for side, names in (("A", a.keys() - b.keys()), ("B", b.keys() - a.keys())):
         if names:
@@ -244,11 +256,3 @@ def _notes(sessions: Sequence[SessionFigures], compared: Mapping[str, Sequence[o
         for status, reason in dict.fromkeys(each for each in ended if each[0]):
             count = ended.count((status, reason))
             yield f"{count} of {len(ended)} sessions of {side.upper()} ended with exit status {status}: {reason}"
-
-
-def _notes_on_conditions(sessions: Sequence[SessionFigures]) -> Iterator[str]:
-    a, b = (
-        next((each.conditions for each in sessions if each.side == side and each.conditions), None) for side in "ab"
-    )
-    if a and b:
-        yield from (f"from A to B, {difference}" for difference in differences(a, b))

@@ -13,7 +13,7 @@ from harness.ab.plan import Side
 from harness.errors import SessionError
 from harness.figures.metrics import Metric, session_metrics
 from harness.gates import machine_speed
-from harness.gates.exit_status import PYTESTS_OWN
+from harness.gates.exit_status import PYTEST_STATUSES
 from harness.processes import run_to_end
 from harness.records.fingerprint import Fingerprint, fingerprint
 from harness.records.journal import FILE_NAME as JOURNAL_NAME
@@ -47,7 +47,7 @@ def measure(side: Side, arguments: Sequence[str], tree: Path, folder: Path) -> i
     log = folder.with_suffix(".txt")
     words = [*located(arguments, Path.cwd(), tree), *located(side.arguments, Path.cwd(), tree)]
     status = run_to_end([sys.executable, "-m", "pytest", *words, f"--output-dir={folder}"], log=log, folder=tree)
-    if status in PYTESTS_OWN or status < 0:
+    if status in PYTEST_STATUSES or status < 0:
         ended = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
         raise SessionError(f"session {folder.name} of {side.words} {ended}. {log} ends with\n{_last_lines(log)}")
     return status
@@ -74,7 +74,7 @@ def read_session(pair: int, name: str, side: Side, folder: Path, status: int) ->
         engines=run.header.engines,
         metrics=metrics,
         speeds={
-            name: tuple(machine_speed.conditions(readings, metric.tests).values())
+            name: tuple(machine_speed.speeds_beside(readings, metric.tests).values())
             for name, metric in metrics.items()
             if metric.depends_on_speed
         },

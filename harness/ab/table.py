@@ -40,7 +40,7 @@ def change(metric: Metric, difference: float) -> str:
     """Return a difference on a metric's scale as people write it: a share of A's figure, or points of a share."""
     if metric.is_log and difference > LARGE:
         return f"{math.exp(min(difference, 99)):.0g}x"
-    return metric.written_change(difference)
+    return metric.format_change(difference)
 
 
 def _rows(found: RevisionComparison) -> Table:
@@ -58,8 +58,8 @@ def _cells(figure: PairedFigure) -> tuple[str, ...]:
     worse = 1 if metric.lower_is_better else -1
     return (
         figure.name,
-        metric.written(figure.a),
-        metric.written(figure.b),
+        metric.format(figure.a),
+        metric.format(figure.b),
         change(metric, interval.value),
         f"{low.partition(' ')[0]} … {high}",
         change(metric, worse * metric.minimum_effect),

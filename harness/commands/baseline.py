@@ -125,7 +125,7 @@ def _changes(before: Baseline, after: Baseline) -> Iterator[str]:
             continue
         old, new = (predict(values, metrics[0].minimum_effect) for values in (was, now))
         if abs(new.centre - old.centre) > _WORTH_A_LINE or abs(new.limit - old.limit) > _WORTH_A_LINE:
-            written, change = metrics[0].written, metrics[0].written_change
+            written, change = metrics[0].format, metrics[0].format_change
             yield (
                 f"{name}: {written(float(old.centre))} -> {written(float(new.centre))}, "
                 f"limit {change(float(old.limit))} -> {change(float(new.limit))}"

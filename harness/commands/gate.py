@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness.commands.child_session import PytestArguments
-from harness.gates.exit_status import FAILED, NO_FIGURE, PYTESTS_OWN, Status, exit_status
+from harness.gates.exit_status import FAILED, NO_FIGURE, PYTEST_STATUSES, Status, exit_status
 from harness.gates.gate import flagged, merged, states
 from harness.processes import run_to_end
 from harness.records.journal import FILE_NAME as JOURNAL_NAME
@@ -25,13 +25,13 @@ def gate(words: Iterable[str]) -> int:
     folder = arguments.new_folder()
     code = run_to_end(arguments.command(folder, "--gate"))
     run = _finished_run(folder)
-    if run is None or code in PYTESTS_OWN:
+    if run is None or code in PYTEST_STATUSES:
         return _say(_without_verdict(code, folder)).code
     gates = list(run.gates)
     if flagged(gates):
         second = arguments.without_other_outputs().command(folder / CONFIRM, "--gate", f"--confirm={folder}")
         code = run_to_end(second)
-        if code in PYTESTS_OWN:
+        if code in PYTEST_STATUSES:
             return _say(_without_verdict(code, folder / CONFIRM)).code
         confirming = _finished_run(folder / CONFIRM)
         gates = merged(gates, confirming.gates if confirming else [])
@@ -51,7 +51,7 @@ def _finished_run(folder: Path) -> RunRecord | None:
 
 
 def _without_verdict(code: int, folder: Path) -> Status:
-    if code in PYTESTS_OWN:
+    if code in PYTEST_STATUSES:
         return Status(code, "pytest ended the session itself, nothing was judged")
     if (folder / JOURNAL_NAME).exists():
         return Status(FAILED, f"the session did not come to its end (status {code}); what it measured is in {folder}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.gates.exit_status import FAILED, PYTESTS_OWN, exit_status
+from harness.gates.exit_status import FAILED, PYTEST_STATUSES, exit_status
 from harness.gates.limits import judge
 from harness.records.journal import FILE_NAME, read_journal
 from harness.records.lines import EndRecord, RunRecord, timestamp
@@ -38,7 +38,7 @@ def merge_folder(folder: Path, output_json: Path | None = None) -> int:
     sys.stdout.write(
         f"{finished} passes of {len(run.header.samples)} planned samples x {len(run.header.models)} models\n"
     )
-    if not of_ranks and (run.end is None or run.end.exit_status in PYTESTS_OWN):
+    if not of_ranks and (run.end is None or run.end.exit_status in PYTEST_STATUSES):
         sys.stdout.write(f"this run has not come to its end; the same command with --resume={folder} goes on with it\n")
     return run.end.exit_status if of_ranks and run.end else 0
 
@@ -53,7 +53,7 @@ def judged(run: RunRecord) -> RunRecord:
     verdicts = tuple(judge(run.header.limits, run))
     broken = any(verdict.state == "broken" for verdict in verdicts)
     failed = any(each.failure for each in run.passes) or any(each.outcome == "failed" for each in run.outcomes)
-    if run.end is None or run.end.exit_status in PYTESTS_OWN:
+    if run.end is None or run.end.exit_status in PYTEST_STATUSES:
         code, reason = FAILED, "not every rank has come to its end: torchrun goes on, or --resume does"
     else:
         status = exit_status(FAILED * (broken or failed), expects_figures=True, figures=len(run.passes))

@@ -6,21 +6,17 @@
     for name in a.keys() & b.keys():
         change = b[name].value - a[name].value      # one number a session: rounds are no independent samples
         slower = change > a[name].minimum_effect    # the same scale, so a difference is compared with it as it is
-        a[name].written(b[name].value)              # "12.5 ms", for people
+        a[name].format(b[name].value)               # "12.5 ms", for people
 
 Times, memory and speedups are natural logarithms (`is_log`), so that a difference is a ratio and `expm1(change)` a
 share; acceptance is the plain share, since it may be 0. `lower_is_better` says which sign is a loss. Names:
 
-    time.<stage>.<model>[.<engine>][.<variant>]      seconds
-    ms_per_token.<model>.<engine>[.<variant>]        milliseconds a decoding step
+    time.<stage>.<model>[.<engine>][.<variant>]      seconds: the gate estimate
+    ms_per_token.<model>.<engine>[.<variant>]        milliseconds a decoding step: the gate estimate, no median
     memory.<stage>.<model>[.<engine>][.<variant>]    bytes: allocated on the GPU, else the resident set of the process
     acceptance.<target>.<engine>                     share: tokens of the target that the draft proposes, teacher-forced
     speedup.stage1.<target>                          by the legacy reader, on the stage samples
     speedup.{stage3,total}.<target>.<engine>         from the whole passes
-
-How samples are pooled: of the logarithms of a sample's own rounds the mean of the faster half, then the mean over the
-samples. So each sample has one voice, whatever its size, and what slows only some of them down is still seen. What
-slows no more than half of a sample's rounds down is not: on a machine that others use too that is mostly their doing.
 """
 
 from __future__ import annotations
@@ -29,18 +25,26 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from harness.figures.passes import comparisons
 from harness.figures.speculation import speculation_figures
-from harness.figures.stages import LEGACY_READER, Speedup, comparable_rounds, stage1_speedup
+from harness.figures.stages import Speedup, comparable_rounds, decoding_steps, stage1_speedup, stage1_variant
 from harness.figures.summary import mean_of_faster_half
-from harness.records.lines import RunRecord, StageRecord
+from harness.records.lines import Header, RunRecord, StageRecord
 from harness.records.quantities import MIB, MemoryPeak
 
 MetricKind = Literal["time", "memory", "acceptance", "speedup"]
+# By the first part of a name: kind, unit of the figure itself, and whether less is better.
+FAMILIES: dict[str, tuple[MetricKind, str, bool]] = {
+    "time": ("time", "s", True),
+    "ms_per_token": ("time", "ms", True),
+    "memory": ("memory", "bytes", True),
+    "acceptance": ("acceptance", "share", False),
+    "speedup": ("speedup", "times", False),
+}
 
 # The smallest change that a gate may call one, as a share of the figure, however quiet the baseline was. Stages on a
 # GPU repeat within 1 %; files come through a page cache.
@@ -63,10 +67,9 @@ class Metric(msgspec.Struct, frozen=True):
     """One figure of one session.
 
     `value` and `minimum_effect` are on the same scale (see `is_log`); `unit` is that of the figure itself, before any
-    logarithm. `rounds`: timed rounds, memory rounds or samples that it was made of, no more than were planned: further
-    ones, which fill a time, are more or less by chance. `tests`: those that measured it.
-    `sides`: of a speedup, the logarithms of the target's and the draft's mean seconds. `parts`: what the name is joined
-    of; a model's key may have dots in it.
+    logarithm. `rounds`: timed rounds, memory rounds or samples that it was made of, capped at the planned number.
+    `tests`: those that measured it. `sides`: of a speedup, the logarithms of the target's and the draft's mean seconds.
+    `parts`: what the name is joined of; a model's key may have dots in it.
     """
 
     name: str
@@ -80,30 +83,60 @@ class Metric(msgspec.Struct, frozen=True):
     sides: tuple[float, float] | None = None
     parts: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, *name: str, **fields: Any) -> Metric:
+        """Return the metric of a name in parts, of which some may be empty."""
+        parts = tuple(filter(None, name))
+        kind, unit, lower_is_better = FAMILIES[parts[0]]
+        joined = ".".join(parts)
+        return cls(name=joined, parts=parts, kind=kind, unit=unit, lower_is_better=lower_is_better, **fields)
+
     @property
     def depends_on_speed(self) -> bool:
         """Whether it moves with the machine's own speed; memory and answers do not."""
         return self.kind in {"time", "speedup"}
 
     @property
-    def follows_speed(self) -> bool:
+    def tracks_machine_speed(self) -> bool:
         """Whether it grows where all work takes longer; of a speedup, both sides do."""
         return self.kind == "time"
 
     @property
     def is_log(self) -> bool:
         """Whether `value` is a natural logarithm."""
-        return self.kind != "acceptance"
+        return _is_log(self.name)
 
-    def written(self, value: float) -> str:
+    def format(self, value: float) -> str:
         """Return a value on this metric's scale as people write it, with its unit."""
         figure = math.exp(min(value, MAX_LOG)) if self.is_log else value
         forms = {"s": f"{1000 * figure:.4g} ms", "ms": f"{figure:.4g} ms", "bytes": f"{figure / MIB:.0f} MiB"}
         return forms.get(self.unit, f"{figure:.3g}{'x' if self.unit == 'times' else ''}")
 
-    def written_change(self, change: float) -> str:
+    def format_change(self, change: float) -> str:
         """Return a difference of two values as people write it: percent of the figure, or points of a share."""
-        return f"{100 * math.expm1(min(change, MAX_LOG)):+.1f} %" if self.is_log else f"{100 * change:+.1f} points"
+        return percent_change(change) if self.is_log else f"{100 * change:+.1f} points"
+
+
+def percent_change(change: float) -> str:
+    """Return a difference of logarithms as people write it, in percent."""
+    return f"{100 * math.expm1(min(change, MAX_LOG)):+.1f} %"
+
+
+def change_as_share(metric: str, change: float) -> float:
+    """Return a difference of two values of a metric, by its name, as a share of the figure, or of a share as it is."""
+    return math.expm1(min(change, MAX_LOG)) if _is_log(metric) else change
+
+
+def only_the_target(metric: Metric, change: float, *, target_moved: bool, draft_moved_against: bool) -> str:
+    """Say so where a speedup changed because its target got slower, or faster, and the draft had no part in it.
+
+    `change`: that of the target's time; `draft_moved_against`: whether the draft changed, or may have, the other way.
+    """
+    if not target_moved or draft_moved_against:
+        return ""
+    target = metric.parts[2] if metric.parts else "the target"
+    word, other = ("slower", "faster") if change > 0 else ("faster", "slower")
+    return f"only {target} got {word} ({metric.format_change(change)}), the draft did not get {other}"
 
 
 def session_metrics(run: RunRecord) -> dict[str, Metric]:
@@ -111,16 +144,8 @@ def session_metrics(run: RunRecord) -> dict[str, Metric]:
     groups: dict[tuple[str, ...], list[StageRecord]] = defaultdict(list)
     for record in run.stages:
         groups[record.stage, record.model, record.engine or "", record.variant].append(record)
-    on_gpu = run.header.on_gpu
-    planned = run.header.planned_rounds
-    found: list[Metric] = []
-    for place, records in groups.items():
-        found += _times(place, records, planned, on_gpu)
-        found += _paces(place, records, planned, on_gpu)
-        found += _memory(place, records, on_gpu)
-    found += _stage_1_speedups(run)
-    found += _whole_pass_figures(run, on_gpu)
-    found += _acceptances(run)
+    found = [metric for place, records in groups.items() for metric in _of_stage(place, records, run.header)]
+    found += [*_stage_1_speedups(run), *_whole_pass_speedups(run), *_acceptances(run)]
     return {metric.name: metric for metric in found}
 
 
@@ -130,123 +155,68 @@ def minimum_effect_of_time(stage: str, *, on_gpu: bool) -> float:
     return math.log1p({"load": LOAD, "preprocess": PREPROCESS}.get(stage, of_model))
 
 
-def pooled(values: Mapping[str, Sequence[float]]) -> float:
+def gate_estimate(values: Mapping[str, Sequence[float]]) -> float:
     """Return the mean over the samples of the mean of the faster half of each sample's logarithms."""
-    return fmean([mean_of_faster_half([math.log(each) for each in of_sample]) for of_sample in values.values()])
+    # Each sample weighs the same, whatever its size, and what slows only some of them down is still seen. What slows no
+    # more than half of a sample's rounds down is not: on a machine that others use too that is mostly their doing.
+    return fmean(mean_of_faster_half([math.log(value) for value in of_sample]) for of_sample in values.values())
 
 
-def _times(
-    place: tuple[str, ...], records: Sequence[StageRecord], planned: int | None, on_gpu: bool
-) -> Iterator[Metric]:
+def _of_stage(place: tuple[str, ...], records: Sequence[StageRecord], header: Header) -> Iterator[Metric]:
+    """Yield time, time per token and memory of one stage, model, engine and variant."""
     rounds: dict[str, list[float]] = defaultdict(list)
-    for sample, seconds, _steps in _rounds(records):
-        rounds[sample].append(seconds)
-    if rounds:
-        effect = minimum_effect_of_time(place[0], on_gpu=on_gpu)
-        yield _time(_parts("time", *place), "s", rounds, records, planned=planned, effect=effect)
-
-
-def _paces(
-    place: tuple[str, ...], records: Sequence[StageRecord], planned: int | None, on_gpu: bool
-) -> Iterator[Metric]:
-    rounds: dict[str, list[float]] = defaultdict(list)
-    for sample, seconds, steps in _rounds(records):
-        if steps > 0:
-            rounds[sample].append(1000 * seconds / steps)
-    if rounds:
-        effect = minimum_effect_of_time(place[0], on_gpu=on_gpu)
-        yield _time(_parts("ms_per_token", *place[1:]), "ms", rounds, records, planned=planned, effect=effect)
-
-
-def _rounds(records: Iterable[StageRecord]) -> Iterator[tuple[str, float, int]]:
-    """Yield sample, seconds and decoding steps of every timed round; n tokens take n - 1 steps."""
+    steps: dict[str, list[float]] = defaultdict(list)
     for record in records:
         for sample, seconds in comparable_rounds(record):
-            yield sample, seconds, record.tokens.get(sample, 0) - 1
-
-
-def _time(
-    parts: tuple[str, ...],
-    unit: str,
-    rounds: Mapping[str, Sequence[float]],
-    records: Sequence[StageRecord],
-    *,
-    planned: int | None,
-    effect: float,
-) -> Metric:
-    return Metric(
-        name=".".join(parts),
-        parts=parts,
-        kind="time",
-        value=pooled(rounds),
-        unit=unit,
-        lower_is_better=True,
-        rounds=sum(min(len(each), planned or len(each)) for each in rounds.values()),
-        minimum_effect=effect,
-        tests=_tests(records),
-    )
-
-
-def _memory(place: tuple[str, ...], records: Sequence[StageRecord], on_gpu: bool) -> Iterator[Metric]:
+            rounds[sample].append(seconds)
+            if decoding_steps(record, sample) > 0:
+                steps[sample].append(1000 * seconds / decoding_steps(record, sample))
+    tests = _tests(records)
+    for name, values in ((("time", *place), rounds), (("ms_per_token", *place[1:]), steps)):
+        if values:
+            # Rounds beyond the planned number fill the measurement time: they vary from run to run.
+            counted = sum(min(len(each), header.planned_rounds or len(each)) for each in values.values())
+            effect = minimum_effect_of_time(place[0], on_gpu=header.on_gpu)
+            value = gate_estimate(values)
+            yield Metric.of(*name, value=value, rounds=counted, minimum_effect=effect, tests=tests)
     peaks = [peak for record in records for peak in record.memory.values()]
-    size = MemoryPeak.highest(peaks).on("cuda" if on_gpu else "cpu")
+    size = MemoryPeak.highest(peaks).on(header.device)
     if size:
-        parts = _parts("memory", *place)
-        yield Metric(
-            name=".".join(parts),
-            parts=parts,
-            kind="memory",
-            value=math.log(size),
-            unit="bytes",
-            lower_is_better=True,
-            rounds=len(peaks),
-            minimum_effect=math.log1p(DEVICE_MEMORY if on_gpu else HOST_MEMORY),
-            tests=_tests(records),
-        )
+        effect = math.log1p(DEVICE_MEMORY if header.on_gpu else HOST_MEMORY)
+        yield Metric.of("memory", *place, value=math.log(size), rounds=len(peaks), minimum_effect=effect, tests=tests)
 
 
 def _stage_1_speedups(run: RunRecord) -> Iterator[Metric]:
     for target in run.header.targets:
         speedup = stage1_speedup(run, target, mean_of_faster_half)
         if speedup:
-            loads = [record for record in run.stages if record.stage == "load"]
-            variants = {record.variant for record in loads if record.model == target}
-            yardstick = (target, LEGACY_READER if LEGACY_READER in variants else "")
-            sides = [each for each in loads if (each.model, each.variant) in {(run.header.draft, ""), yardstick}]
-            yield Metric(
-                name=f"speedup.stage1.{target}",
-                parts=("speedup", "stage1", target),
-                kind="speedup",
-                value=math.log(speedup.factor),
-                unit="times",
-                lower_is_better=False,
-                rounds=speedup.samples,
-                minimum_effect=math.log1p(LOAD),
-                tests=_tests(sides),
-                sides=_sides(speedup),
-            )
+            sides = {(run.header.draft, ""), (target, stage1_variant(run, target))}
+            loads = [each for each in run.stages if each.stage == "load" and (each.model, each.variant) in sides]
+            yield _speedup(("stage1", target), speedup, math.log1p(LOAD), _tests(loads))
 
 
-def _whole_pass_figures(run: RunRecord, on_gpu: bool) -> Iterator[Metric]:
+def _whole_pass_speedups(run: RunRecord) -> Iterator[Metric]:
     for comparison in comparisons(run):
+        sides = {run.header.draft, comparison.target}
+        passes = [each for each in run.passes if each.kind == "whole" and each.engine == comparison.engine]
+        tests = tuple(dict.fromkeys(each.test for each in passes if each.test and each.model in sides))
         place = (comparison.target, comparison.engine)
-        samples = comparison.total.samples
+        decode = minimum_effect_of_time("decode", on_gpu=run.header.on_gpu)
+        yield _speedup(("stage3", *place), comparison.stages[3], decode, tests)
         # The total has files and preprocessing in it, stage 3 the models alone.
-        effects = {"stage3": minimum_effect_of_time("decode", on_gpu=on_gpu), "total": math.log1p(PREPROCESS)}
-        for what, speedup in (("stage3", comparison.stages[3]), ("total", comparison.total)):
-            parts = ("speedup", what, *place)
-            yield Metric(
-                name=".".join(parts),
-                parts=parts,
-                kind="speedup",
-                value=math.log(speedup.factor),
-                unit="times",
-                lower_is_better=False,
-                rounds=samples,
-                minimum_effect=effects[what],
-                tests=_pass_tests(run, *place),
-                sides=_sides(speedup),
-            )
+        yield _speedup(("total", *place), comparison.total, math.log1p(PREPROCESS), tests)
+
+
+def _speedup(place: Sequence[str], speedup: Speedup, effect: float, tests: tuple[str, ...]) -> Metric:
+    return Metric.of(
+        "speedup",
+        *place,
+        value=math.log(speedup.factor),
+        rounds=speedup.samples,
+        minimum_effect=effect,
+        tests=tests,
+        sides=(math.log(speedup.target_mean_s), math.log(speedup.draft_mean_s)),
+    )
 
 
 def _acceptances(run: RunRecord) -> Iterator[Metric]:
@@ -255,33 +225,19 @@ def _acceptances(run: RunRecord) -> Iterator[Metric]:
         if own is not None:
             place = (found.target, found.engine)
             tests = dict.fromkeys(each.test for each in run.agreements if (each.target, each.engine) == place)
-            yield Metric(
-                name=".".join(("acceptance", *place)),
-                parts=("acceptance", *place),
-                kind="acceptance",
+            yield Metric.of(
+                "acceptance",
+                *place,
                 value=own.value,
-                unit="share",
-                lower_is_better=False,
                 rounds=own.samples,
                 minimum_effect=ACCEPTANCE,
                 tests=tuple(tests),
             )
 
 
-def _sides(speedup: Speedup) -> tuple[float, float]:
-    return math.log(speedup.target_mean_s), math.log(speedup.draft_mean_s)
-
-
-def _pass_tests(run: RunRecord, target: str, engine: str) -> tuple[str, ...]:
-    """Return the tests whose whole passes a comparison is made of."""
-    sides = {run.header.draft, target}
-    passes = [each for each in run.passes if each.kind == "whole" and each.engine == engine and each.model in sides]
-    return tuple(dict.fromkeys(each.test for each in passes if each.test))
-
-
 def _tests(records: Iterable[StageRecord]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(record.test for record in records))
 
 
-def _parts(*parts: str) -> tuple[str, ...]:
-    return tuple(filter(None, parts))
+def _is_log(name: str) -> bool:
+    return not name.startswith("acceptance.")

@@ -22,7 +22,7 @@ from harness.records.journal import FILE_NAME as JOURNAL_NAME
 from harness.records.journal import read_journal
 from harness.records.json_files import read_json
 from harness.records.lines import RunRecord
-from harness.records.sessions import BENCHMARK_FILE_NAME, OURS, SessionFile, SessionRecord
+from harness.records.sessions import BENCHMARK_FILE_NAME, EXTRA_KEY, SessionFile, SessionRecord
 
 DEFAULT_FOLDER = "baselines"
 _NUMBERED = re.compile(r"(\d{4})_.*\.json")
@@ -80,8 +80,8 @@ def load_run(folder: Path) -> tuple[RunRecord, dict[str, Any]]:
     reasons += [*injections(run), *interruptions(run), *machine_speed.disturbances(run)]
     if run.end is None:
         reasons.append("it did not come to its end")
-    if not machine_speed.speeds(run):
-        reasons.append("it has no sentinel workloads")
+    if not machine_speed.speeds_at_ends(run):
+        reasons.append("it has no reference work")
     if reasons:
         raise BaselineError(f"{folder}: cannot be part of a baseline: {'; '.join(reasons)}. Measure again")
     path = folder / BENCHMARK_FILE_NAME
@@ -99,7 +99,7 @@ def store(baselines: Path, run_folder: Path, arguments: Sequence[str] = (), *, a
             raise BaselineError(f"{run_folder}: is no replacement for {at}: {'; '.join(differences(was, now))}")
     path = at or _next_file(_folder_of(baselines, now), run)
     inside = SessionRecord(now, run, tuple(arguments))
-    write_whole(path, msgspec.json.format(msgspec.json.encode(content | {OURS: inside}), indent=1) + b"\n")
+    write_whole(path, msgspec.json.format(msgspec.json.encode(content | {EXTRA_KEY: inside}), indent=1) + b"\n")
     return path
 
 

@@ -19,7 +19,7 @@ FAILED = 1  # pytest.ExitCode.TESTS_FAILED: what a status means can be told with
 NO_FIGURE = 10
 NOT_DECIDED = 11
 MISSING_BASELINE = 12
-PYTESTS_OWN = (2, 3, 4, 6)
+PYTEST_STATUSES = (2, 3, 4, 6)
 
 
 _GATE_STATUSES: tuple[tuple[int, GateState, str], ...] = (
@@ -45,7 +45,7 @@ def exit_status(pytests: int, *, expects_figures: bool, figures: int, gates: Col
     `expects_figures`: a test that records was collected, and nothing in the command line forbids measuring.
     `figures`: measurements that were recorded. `gates`: the states of the verdicts, empty without a gate.
     """
-    if pytests in PYTESTS_OWN:
+    if pytests in PYTEST_STATUSES:
         return Status(pytests, "pytest ended the run itself")
     if pytests == FAILED:
         return Status(pytests, "a test failed or a limit was broken")

@@ -12,14 +12,13 @@ not run            the baseline has it and the session has not
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
 import msgspec
 
-from harness.figures.metrics import Metric, session_metrics
+from harness.figures.metrics import Metric, only_the_target, percent_change, session_metrics
 from harness.figures.stages import comparable_rounds
 from harness.gates import machine_speed
 from harness.gates.prediction import (
@@ -29,6 +28,7 @@ from harness.gates.prediction import (
     extrapolates,
     is_beyond,
     is_bimodal,
+    is_mean_beyond,
     is_too_noisy,
     predict,
 )
@@ -47,21 +47,21 @@ class Baseline:
     name: str
     sessions: Sequence[RunRecord]
     metrics: dict[str, list[Metric]] = field(init=False)
-    conditions: dict[str, list[dict[str, float]]] = field(init=False)
+    speeds: dict[str, list[dict[str, float]]] = field(init=False)
 
     def __post_init__(self) -> None:
         """Gather each figure over the sessions that have it."""
-        self.metrics, self.conditions = {}, {}
+        self.metrics, self.speeds = {}, {}
         for session in self.sessions:
             readings = machine_speed.speeds_in_tests(session)
             for name, metric in session_metrics(session).items():
                 self.metrics.setdefault(name, []).append(metric)
-                self.conditions.setdefault(name, []).append(machine_speed.conditions(readings, metric.tests))
+                self.speeds.setdefault(name, []).append(machine_speed.speeds_beside(readings, metric.tests))
 
 
 @dataclass(frozen=True, slots=True)
 class Doubts:
-    """Why figures cannot be trusted, in words: all of the session's; and times beside which nothing was read.
+    """Why figures cannot be trusted, in words: all of the session's; and times without readings of their own.
 
     `of_ends`: the machine was another at an end of the session; `of_baseline`: it was, from session to session.
     """
@@ -69,6 +69,38 @@ class Doubts:
     of_session: Collection[str] = ()
     of_ends: Collection[str] = ()
     of_baseline: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Speeds:
+    """How fast the machine was while a figure was measured, by workload: in each of K sessions, and now; or nothing."""
+
+    known: Sequence[Mapping[str, float]] = ()
+    here: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def beside(cls, run: RunRecord, metric: Metric, known: Sequence[Mapping[str, float]]) -> Speeds:
+        """Return the readings beside a figure; nothing where there are none, or too many for so few sessions."""
+        if not metric.depends_on_speed:
+            return cls()
+        here = machine_speed.speeds_beside(machine_speed.speeds_in_tests(run), metric.tests)
+        enough = len(known) - 1 - len(here) >= MIN_DEGREES_OF_FREEDOM
+        return cls(known, here) if enough and all(here.keys() == each.keys() for each in known) else cls()
+
+    @property
+    def numbers(self) -> tuple[list[list[float]], list[float]] | None:
+        """As a prediction takes them: [K, C] and [C]."""
+        if not self.here:
+            return None
+        return [[each[work] for work in self.here] for each in self.known], [*self.here.values()]
+
+    def extrapolation(self, prediction: Prediction) -> list[str]:
+        """Return in words that the baseline has no sessions like this one."""
+        if not extrapolates(prediction):
+            return []
+        changes = {work: value - fmean(each[work] for each in self.known) for work, value in self.here.items()}
+        took = ", ".join(f"{work} took {percent_change(change)}" for work, change in changes.items())
+        return [f"the baseline knows no machine of this speed: of work that never changes, {took}"]
 
 
 def judge_session(run: RunRecord, baseline: Baseline) -> list[GateRecord]:
@@ -80,7 +112,7 @@ def judge_session(run: RunRecord, baseline: Baseline) -> list[GateRecord]:
         of_baseline=machine_speed.baseline_doubts(baseline.sessions),
     )
     names = [*baseline.metrics, *(name for name in found if name not in baseline.metrics)]
-    return [_judge_doubting(run, name, found.get(name), baseline, doubts) for name in names]
+    return [_judge(run, name, found.get(name), baseline, doubts) for name in names]
 
 
 def judge_metric(run: RunRecord, name: str, baseline: Baseline) -> GateRecord | None:
@@ -88,7 +120,7 @@ def judge_metric(run: RunRecord, name: str, baseline: Baseline) -> GateRecord | 
     metric = session_metrics(run).get(name)
     if metric is None or len(baseline.metrics.get(name, [])) < MIN_SESSIONS:
         return None
-    return _judge_doubting(run, name, metric, baseline, Doubts())
+    return _judge(run, name, metric, baseline, Doubts())
 
 
 def missing_baseline(sentence: str) -> list[GateRecord]:
@@ -102,14 +134,6 @@ def merged(first: Iterable[GateRecord], second: Iterable[GateRecord]) -> list[Ga
     return [_decided(record, again.get(record.metric)) if record.state == "flagged" else record for record in first]
 
 
-def is_worse_in_both(first: GateRecord, second: GateRecord) -> bool:
-    """Return whether two sessions make a regression: each is flagged, and their mean is beyond its own limit."""
-    assert first.loss is not None, "a flagged figure has a loss"
-    if second.state != "flagged" or second.loss is None or second.limit_of_mean is None:
-        return False
-    return (first.loss + second.loss) / 2 > second.limit_of_mean
-
-
 def states(gates: Iterable[GateRecord]) -> set[GateState]:
     """Return the states that occur."""
     return {gate.state for gate in gates}
@@ -120,7 +144,18 @@ def flagged(gates: Iterable[GateRecord]) -> list[GateRecord]:
     return [gate for gate in gates if gate.state == "flagged"]
 
 
-def _judge_doubting(run: RunRecord, name: str, metric: Metric | None, baseline: Baseline, doubts: Doubts) -> GateRecord:
+def injections(run: RunRecord) -> list[str]:
+    """Return in words what was done to slow a session down on purpose."""
+    found = {record.facts.get("extra", {}).get(INJECTED_WORK) for record in run.models} - {None}
+    return [f"work was injected for a goal table: {work}" for work in sorted(found)]
+
+
+def interruptions(run: RunRecord) -> list[str]:
+    """Return in words that several processes had a part in a run, which is no session then."""
+    return [f"the run was resumed, or shared, by {len(run.attempts)} further processes"] if run.attempts else []
+
+
+def _judge(run: RunRecord, name: str, metric: Metric | None, baseline: Baseline, doubts: Doubts) -> GateRecord:
     """Judge one figure; the first reason not to holds."""
     known = baseline.metrics.get(name, [])
     if metric is None:
@@ -128,73 +163,40 @@ def _judge_doubting(run: RunRecord, name: str, metric: Metric | None, baseline: 
     if len(known) < MIN_SESSIONS:
         has = f"the baseline has {len(known)} sessions of it" if known else "the baseline has not got it"
         return _without_figure(metric, "missing baseline", f"{has}, {MIN_SESSIONS} or more are needed (better 10)")
-    conditions = _conditions(run, metric, baseline.conditions[name])
-    values = [each.value for each in known]
-    prediction = predict(values, metric.minimum_effect, conditions=conditions.numbers, follows=metric.follows_speed)
-    by_ends = metric.depends_on_speed and not conditions.here
+    speeds = Speeds.beside(run, metric, baseline.speeds[name])
+    prediction = predict(
+        [each.value for each in known],
+        metric.minimum_effect,
+        speeds=speeds.numbers,
+        tracks_machine_speed=metric.tracks_machine_speed,
+    )
+    by_ends = metric.depends_on_speed and not speeds.here
     at_ends, in_baseline = (doubts.of_ends, doubts.of_baseline) if by_ends else ((), ())
-    invalid = [*doubts.of_session, *at_ends] or _fewer_rounds(run, metric, known) or conditions.unheard_of(prediction)
+    invalid = [*doubts.of_session, *at_ends] or _fewer_rounds(run, metric, known) or speeds.extrapolation(prediction)
     if invalid:
         return _without_figure(metric, "invalid", "; ".join(invalid))
     unstable = in_baseline or _instability(metric, prediction)
     if unstable:
         advice = "look for what differs between its sessions, and retire those that stand apart or record it anew"
         return _without_figure(metric, "unstable", f"{'; '.join(unstable)}: {advice}")
-    verdict = _beside(run, metric, known, prediction)
-    at = "; the baseline's is what it lets one expect at this speed of the machine" if conditions.here else ""
+    verdict = _compared(metric, known, prediction)
+    at = "; the baseline's is what it lets one expect at this speed of the machine" if speeds.here else ""
     return msgspec.structs.replace(verdict, sentence=f"{verdict.sentence}{at}")
 
 
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """How fast the machine was while a figure was measured, by workload: in each of K sessions, and now; or nothing."""
-
-    known: Sequence[Mapping[str, float]] = ()
-    here: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def numbers(self) -> tuple[list[list[float]], list[float]] | None:
-        """As a prediction takes them: [K, C] and [C]."""
-        if not self.here:
-            return None
-        return [[each[work] for work in self.here] for each in self.known], [*self.here.values()]
-
-    def unheard_of(self, prediction: Prediction) -> list[str]:
-        """Return in words that the baseline has no sessions like this one."""
-        if not extrapolates(prediction):
-            return []
-        changes = {work: value - fmean([each[work] for each in self.known]) for work, value in self.here.items()}
-        words = ", ".join(f"{work} took {100 * math.expm1(change):+.1f} %" for work, change in changes.items())
-        return [f"the baseline knows no machine of this speed: of work that never changes, {words}"]
-
-
-def _conditions(run: RunRecord, metric: Metric, known: Sequence[Mapping[str, float]]) -> Conditions:
-    """Return what a time may depend on; nothing where that was not read, or would leave too little to judge by."""
-    here = machine_speed.conditions(machine_speed.speeds_in_tests(run), metric.tests) if metric.depends_on_speed else {}
-    if not all(here.keys() == each.keys() for each in known):
-        return Conditions()
-    enough = len(known) - 1 - len(here) >= MIN_DEGREES_OF_FREEDOM
-    return Conditions(known, here) if enough else Conditions()
-
-
-def injections(run: RunRecord) -> list[str]:
-    """Return in words what was done to slow a session down on purpose."""
-    found = {record.facts.get("extra", {}).get(INJECTED_WORK) for record in run.models} - {None}
-    return [f"work was injected for a goal table: {words}" for words in sorted(found)]
-
-
-def interruptions(run: RunRecord) -> list[str]:
-    """Return in words that a session is none: several processes had a part in it."""
-    return [f"the run was gone on with, or shared, by {len(run.attempts)} further processes"] if run.attempts else []
-
-
-def _beside(run: RunRecord, metric: Metric, known: Sequence[Metric], prediction: Prediction) -> GateRecord:
-    """Judge a figure that can be trusted beside a baseline that can."""
-    change = metric.value - float(prediction.centre)
-    loss = change if metric.lower_is_better else -change
+def _compared(metric: Metric, known: Sequence[Metric], prediction: Prediction) -> GateRecord:
+    """Judge a figure that can be trusted by a baseline that can."""
+    centre, limit = float(prediction.centre), float(prediction.limit)
+    detectable = float(prediction.minimum_detectable_effect)
+    change, sign = metric.value - centre, 1 if metric.lower_is_better else -1
+    loss = sign * change
     state: GateState = "pass"
-    sentence = _sentence(metric, change, prediction)
-    moved = _target_alone(run, metric, known, slower=loss < 0)
+    sentence = (
+        f"{metric.format(metric.value)}, baseline {metric.format(centre)} "
+        f"({metric.format_change(change)}; limit {metric.format_change(sign * limit)}, "
+        f"would have found {metric.format_change(sign * detectable)}; {prediction.sessions} sessions)"
+    )
+    moved = _only_the_target(metric, known, slower=loss < 0)
     if is_beyond(prediction, loss):
         state, sentence = ("improved", f"{sentence}; {moved}") if moved else ("flagged", sentence)
     elif is_beyond(prediction, -loss) and moved:
@@ -207,46 +209,32 @@ def _beside(run: RunRecord, metric: Metric, known: Sequence[Metric], prediction:
         sentence=sentence,
         tests=metric.tests,
         value=metric.value,
-        centre=float(prediction.centre),
+        centre=centre,
         loss=loss,
-        limit=float(prediction.limit),
+        limit=limit,
         limit_of_mean=float(prediction.limit_of_mean),
-        minimum_detectable_effect=float(prediction.minimum_detectable_effect),
+        minimum_detectable_effect=detectable,
         sessions=prediction.sessions,
     )
 
 
-def _sentence(metric: Metric, change: float, prediction: Prediction) -> str:
-    sign = 1 if metric.lower_is_better else -1
-    return (
-        f"{metric.written(metric.value)}, baseline {metric.written(float(prediction.centre))} "
-        f"({metric.written_change(change)}; limit {metric.written_change(sign * float(prediction.limit))}, "
-        f"would have found {metric.written_change(sign * float(prediction.minimum_detectable_effect))}; "
-        f"{prediction.sessions} sessions)"
-    )
-
-
-def _target_alone(run: RunRecord, metric: Metric, known: Sequence[Metric], *, slower: bool) -> str:
-    """Say so where a speedup changed because its target got slower, or faster, and the draft had no part in it."""
+def _only_the_target(metric: Metric, known: Sequence[Metric], *, slower: bool) -> str:
     of_baseline = [each.sides for each in known if each.sides is not None]
     if metric.sides is None or len(of_baseline) < MIN_SESSIONS:
         return ""
     of_target, of_draft = (predict(side, metric.minimum_effect) for side in zip(*of_baseline, strict=True))
     target, draft = metric.sides[0] - float(of_target.centre), metric.sides[1] - float(of_draft.centre)
     sign = 1 if slower else -1
-    if not is_beyond(of_target, sign * target) or is_beyond(of_draft, -sign * draft):
-        return ""
-    change, word = metric.written_change(target), "slower" if slower else "faster"
-    return f"only {metric.parts[2]} got {word} ({change}), {run.header.draft} is what it was"
+    moved, against = is_beyond(of_target, sign * target), is_beyond(of_draft, -sign * draft)
+    return only_the_target(metric, target, target_moved=bool(moved), draft_moved_against=bool(against))
 
 
 def _instability(metric: Metric, prediction: Prediction) -> list[str]:
     found = []
     if is_too_noisy(prediction):
-        found.append(f"the baseline's sessions spread by {metric.written_change(float(prediction.spread))}")
+        found.append(f"the baseline's sessions spread by {metric.format_change(float(prediction.spread))}")
     if is_bimodal(prediction.residuals, metric.minimum_effect):
-        ends = (prediction.centre + end(prediction.residuals) for end in (min, max))
-        low, high = (metric.written(float(end)) for end in ends)
+        low, high = (metric.format(float(prediction.centre + end(prediction.residuals))) for end in (min, max))
         found.append(f"the baseline's sessions stand in two groups, from {low} to {high}")
     return found
 
@@ -280,6 +268,8 @@ def _decided(first: GateRecord, second: GateRecord | None) -> GateRecord:
     if second.state == "invalid":
         sentence = f"{first.sentence}; the second session is invalid: {second.sentence}"
         return msgspec.structs.replace(first, state="invalid", sentence=sentence)
+    assert first.loss is not None, "a flagged figure has a loss"
+    both_are_worse = second.state == "flagged" and second.loss is not None and second.limit_of_mean is not None
+    worse = both_are_worse and is_mean_beyond(second.limit_of_mean, first.loss, second.loss)
     both = f"{first.sentence}; again: {second.sentence}"
-    worse = is_worse_in_both(first, second)
     return msgspec.structs.replace(first, state="regressed" if worse else "pass", sentence=both)

@@ -27,7 +27,7 @@ import msgspec
 from harness.errors import LimitsError
 from harness.figures.passes import comparisons
 from harness.figures.speculation import SpeculationFigures, speculation_figures
-from harness.figures.stages import LEGACY_READER, peak_bytes, stage1_speedup, stage_figures
+from harness.figures.stages import LEGACY_READER, peak_bytes, stage1_speedup, stage1_variant, stage_figures
 from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord, VerdictRecord
 from harness.records.quantities import MIB
@@ -51,18 +51,18 @@ class Vocabulary:
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """A figure that a limit can bound: what it is of, its value, how it is written, and how many it was made of."""
+    """A figure that a limit can bound: what it is of, its value, how it is formatted, and how many it was made of."""
 
     subject: str
     value: float
     form: str
     basis: str
 
-    def written(self, value: float) -> str:
+    def format(self, value: float) -> str:
         """Return `value` with this figure's unit."""
         return self.form.format(value)
 
-    def written_exactly(self, value: float) -> str:
+    def format_exactly(self, value: float) -> str:
         """Return every digit of `value`, with this figure's unit."""
         return f"{value!r}{self.form.partition('}')[2]}"
 
@@ -146,8 +146,7 @@ def _stage_1_figures(run: RunRecord) -> Iterator[tuple[str, Measured]]:
     for target in run.header.targets:
         speedup = stage1_speedup(run, target)
         if speedup:
-            by_legacy_reader = any((each.model, each.variant) == (target, LEGACY_READER) for each in run.stages)
-            how = " by the legacy reader" if by_legacy_reader else ""
+            how = " by the legacy reader" if stage1_variant(run, target) == LEGACY_READER else ""
             subject = f"stage-1 speedup of {run.header.draft} over {target}{how}"
             yield f"speedup.{target}.stage1", Measured(subject, speedup.factor, "{:.3g}x", f"{speedup.samples} samples")
 
@@ -167,9 +166,9 @@ def _verdict(name: str, bound: float, figure: Measured | None, test: str | None)
 
 
 def _sentence(name: str, figure: Measured, bound: float, kept: bool) -> str:
-    value, limit = figure.written(figure.value), figure.written(bound)
+    value, limit = figure.format(figure.value), figure.format(bound)
     if value == limit and not kept:
-        value, limit = figure.written_exactly(figure.value), figure.written_exactly(bound)
+        value, limit = figure.format_exactly(figure.value), figure.format_exactly(bound)
     promise = f"must be at least {limit}" if _is_lower_bound(name) else f"was limited to {limit}"
     return f"{figure.subject} {promise} {'and' if kept else 'but'} was {value} ({figure.basis})"
 

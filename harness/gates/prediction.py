@@ -1,10 +1,17 @@
 """How far a new session may lie from a baseline of sessions before it is called a change.
 
-The unit is a session: one number out of a fresh process. Rounds of one process are no independent samples, for what
-differs between two processes (where memory lies, what the clock does) is the same for all of their rounds. Everything
-here works along the last axis, so that a whole simulation is one call. Values are on the scale of
-harness.figures.metrics.
+The unit is a session: one number out of a fresh process. Everything here works along the last axis, so that a whole
+simulation is one call. Values are on the scale of harness.figures.metrics.
+
+Example: ten sessions took 100, 101, 99, 100, 102, 98, 100, 101, 99 and 100 ms, and 2 % is the minimum effect. Their
+logarithms have the mean 4.6051 (100.0 ms) and the standard deviation s = 0.01155. The next session may be slower by
+t(0.97, 9) * s * sqrt(1 + 1/10) = 2.150 * 0.01155 * 1.049 = 0.0260, or 2.6 %: one of 103 ms (0.0296) is flagged. The
+mean of two may be slower by t(0.9977, 9) * s * sqrt(1/2 + 1/10) = 3.744 * 0.01155 * 0.775 = 0.0335, or 3.4 %. If the
+second session takes 104 ms, the mean is 0.0344, and the figure has regressed; at 103.5 ms it is 0.0320, and it has not.
 """
+
+# Rounds of one process are no independent samples: what differs between two processes (where memory lies, what the
+# clock does) is the same for all of their rounds.
 
 from __future__ import annotations
 
@@ -28,20 +35,18 @@ PROBABILITY = 0.97
 PROBABILITY_OF_MEAN = 0.9977
 # A baseline that spreads wider than this cannot tell a change that anybody cares for.
 MAX_SPREAD = math.log(1.05)
-# Ten sessions of one normal distribution leave a gap so wide, in units of their spread beside it, one time in five
-# hundred; and a gap below a metric's minimum effect does no harm.
+# Ten sessions of one normal distribution show a gap this many standard deviations within groups wide once in 500 cases.
+# Gaps below the minimum effect are harmless.
 GAP_IN_SPREADS = 6.0
-# The smallest effect that is told with a verdict is one that would have been found four times out of five.
+# The minimum detectable effect is one that would have been found four times out of five.
 POWER = 0.8
-
-
-# Conditions that differ by less than this are as good as the same: it keeps a slope from being drawn through nothing.
-MIN_CONDITION = math.log(1.02)
+# Speeds that differ by less than this are as good as the same: it keeps a slope from being drawn through nothing.
+MIN_SPEED_CHANGE = math.log(1.02)
 # By what percentage a time takes longer where all readings take 1 % longer, before a baseline says otherwise; and how
 # far the slope of one reading may be from its part of that, as a standard deviation. Both are as measured
-# (docs/gates_measured.md).
+# (docs/notes/gates.md).
 SLOPE, SLOPE_DEVIATION = 0.75, 0.6
-# What is left to tell the spread by, after the centre and a slope for each condition.
+# What is left to tell the spread by, after the centre and a slope for each reading.
 MIN_DEGREES_OF_FREEDOM = 4
 
 
@@ -49,12 +54,11 @@ MIN_DEGREES_OF_FREEDOM = 4
 class Prediction:
     """What a baseline says of the next session: `centre` ± `limit`; of two sessions' mean: `centre` ± `limit_of_mean`.
 
-    `residuals` [..., K]: how far each session lies from where its own conditions let one expect it, `spread` their
-    standard deviation, `minimum_detectable_effect` the least change that is found in four of five cases. `leverage` is
-    what the centre adds to a session's variance: 1/K, and more the further its conditions lie from those of the
-    sessions.
-    `outside`: the standard deviation that comes on top where they lie outside the range of those, since slopes are not
-    known well. All but the residuals have the shape of the baseline without its last axis.
+    `residuals` [..., K]: how far each session lies from what is expected at its own speed of the machine, `spread`
+    their standard deviation. `leverage`: what the centre adds to a session's variance, 1/K and more the further its
+    speed lies from those of the sessions. `extrapolation_sd`: extra standard deviation outside the range of those,
+    because slopes are uncertain there. `minimum_detectable_effect`: the least change that is found in four of five
+    cases. All but the residuals have the shape of the baseline without its last axis.
     """
 
     sessions: int
@@ -62,7 +66,7 @@ class Prediction:
     spread: Any
     residuals: Any
     leverage: Any
-    outside: Any
+    extrapolation_sd: Any
     limit: Any
     limit_of_mean: Any
     minimum_detectable_effect: Any
@@ -72,19 +76,19 @@ def predict(
     baseline: npt.ArrayLike,
     minimum_effect: float,
     probability: float = PROBABILITY,
-    conditions: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    speeds: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     *,
-    follows: bool = True,
+    tracks_machine_speed: bool = True,
 ) -> Prediction:
     """Return the prediction from `baseline`, [..., K] values of K sessions, two or more.
 
-    `conditions`: C readings of the machine in each of these sessions, [..., K, C], and in the one that is predicted,
+    `speeds`: C readings of the machine in each of these sessions, [..., K, C], and in the one that is predicted,
     [..., C], on which the values may depend: an analysis of covariance. Where sessions hardly differ in them, each
-    slope is SLOPE / C if the value `follows` the machine, else 0. (Ridge regression towards that; or Bayesian, by the
-    conjugate prior.) Where readings lie outside the range of the sessions', by e, slopes count as known no better than
+    slope is SLOPE / C if the value `tracks_machine_speed`, else 0: ridge regression towards that, or Bayesian, by the
+    conjugate prior. Where readings lie outside the range of the sessions', by e, slopes count as known no better than
     to SLOPE_DEVIATION, less what the sessions taught of them: b**2 = SLOPE_DEVIATION**2 * e' (r G^-1) e, with G the
-    sessions' sums of squares and products, r = K * MIN_CONDITION**2 added to the squares. With f = K - 1 - C
-    degrees of freedom and leverage h (without conditions 1/K, and b = 0), limit =
+    sessions' sums of squares and products, r = K * MIN_SPEED_CHANGE**2 added to the squares. With f = K - 1 - C
+    degrees of freedom and leverage h (without readings 1/K, and b = 0), limit =
     max(minimum_effect, t(probability, f) * sqrt(s**2 * (1 + h) + b**2)): where b = 0, the prediction limit of one
     further draw from a normal distribution whose mean, slopes and spread are only known from K draws.
     """
@@ -94,27 +98,27 @@ def predict(
     count = values.shape[-1]
     mean = values.mean(axis=-1)
     residuals, centre, leverage = values - mean[..., None], mean, np.full_like(mean, 1 / count)
-    outside, freedom = np.zeros_like(mean), count - 1
-    if conditions is not None:
-        known, here = (np.asarray(each, dtype=np.float64) for each in conditions)
+    extrapolation_sd, freedom = np.zeros_like(mean), count - 1
+    if speeds is not None:
+        known, here = (np.asarray(each, dtype=np.float64) for each in speeds)
         readings = known.shape[-1]
         freedom -= readings
         excess = here - np.clip(here, known.min(axis=-2), known.max(axis=-2))
         usual = known.mean(axis=-2)
         known, here = known - usual[..., None, :], here - usual
-        presumed = SLOPE / readings if follows else 0.0
+        presumed = SLOPE / readings if tracks_machine_speed else 0.0
         residuals = residuals - presumed * known.sum(axis=-1)
-        ridge = count * MIN_CONDITION**2
+        ridge = count * MIN_SPEED_CHANGE**2
         gram = np.swapaxes(known, -1, -2) @ known + ridge * np.eye(readings)
-        found = np.linalg.solve(gram, np.swapaxes(known, -1, -2) @ residuals[..., None])[..., 0]
-        residuals = residuals - (known @ found[..., None])[..., 0]
-        centre = mean + (here * (presumed + found)).sum(axis=-1)
+        slopes = np.linalg.solve(gram, np.swapaxes(known, -1, -2) @ residuals[..., None])[..., 0]
+        residuals = residuals - (known @ slopes[..., None])[..., 0]
+        centre = mean + (here * (presumed + slopes)).sum(axis=-1)
         leverage = leverage + _length(here, gram)
-        outside = SLOPE_DEVIATION * np.sqrt(ridge * _length(excess, gram))
+        extrapolation_sd = SLOPE_DEVIATION * np.sqrt(ridge * _length(excess, gram))
     spread = np.sqrt((residuals**2).sum(axis=-1) / freedom)
-    of_next = np.sqrt(spread**2 * (1 + leverage) + outside**2)
+    of_next = np.sqrt(spread**2 * (1 + leverage) + extrapolation_sd**2)
     limit = np.maximum(minimum_effect, t_quantile(probability, freedom) * of_next)
-    of_mean = t_quantile(PROBABILITY_OF_MEAN, freedom) * np.sqrt(spread**2 * (1 / 2 + leverage) + outside**2)
+    of_mean = t_quantile(PROBABILITY_OF_MEAN, freedom) * np.sqrt(spread**2 * (1 / 2 + leverage) + extrapolation_sd**2)
     limit_of_mean = np.maximum(minimum_effect, of_mean)
     found_in_each = limit + t_quantile(math.sqrt(POWER), freedom) * of_next
     found_in_mean = limit_of_mean + t_quantile(POWER, freedom) * of_next / math.sqrt(2)
@@ -124,7 +128,7 @@ def predict(
         spread=spread,
         residuals=residuals,
         leverage=leverage,
-        outside=outside,
+        extrapolation_sd=extrapolation_sd,
         limit=limit,
         limit_of_mean=limit_of_mean,
         minimum_detectable_effect=np.maximum(found_in_each, found_in_mean),
@@ -139,12 +143,17 @@ def is_beyond(prediction: Prediction, loss: Any) -> Any:
 def is_confirmed(prediction: Prediction, first: Any, second: Any) -> Any:
     """Return whether two sessions make a change: both are beyond the limit, and so is their mean beyond its own."""
     both = is_beyond(prediction, first) & is_beyond(prediction, second)
-    return both & ((first + second) / 2 > prediction.limit_of_mean)
+    return both & is_mean_beyond(prediction.limit_of_mean, first, second)
+
+
+def is_mean_beyond(limit_of_mean: Any, first: Any, second: Any) -> Any:
+    """Return whether the mean loss of two flagged sessions is beyond its own limit."""
+    return (first + second) / 2 > limit_of_mean
 
 
 def extrapolates(prediction: Prediction) -> Any:
-    """Return whether the conditions lie too far outside those of all sessions to say what they let one expect."""
-    return prediction.outside > MAX_SPREAD
+    """Return whether the machine's speed lies too far outside those of all sessions to say what is expected."""
+    return prediction.extrapolation_sd > MAX_SPREAD
 
 
 def is_too_noisy(prediction: Prediction) -> Any:

@@ -273,6 +273,16 @@ class ReferenceWorkRecord(msgspec.Struct, frozen=True, tag_field="record", tag="
     read_s: tuple[SecondsOrNone, ...] = ()
     resize_s: tuple[SecondsOrNone, ...] = ()
 
+    @property
+    def seconds_by_work(self) -> dict[str, tuple[float, ...]]:
+        """All seconds by the name of the work."""
+        return {
+            "matrix product": self.product_s,
+            "copy": self.copy_s,
+            "cached read": self.read_s,
+            "resize": self.resize_s,
+        }
+
 
 class OutcomeRecord(msgspec.Struct, frozen=True, tag_field="record", tag="outcome"):
     """A recording test that did not pass: why there is no figure of it, or only a part."""

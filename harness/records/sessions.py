@@ -8,7 +8,7 @@ from harness.records.fingerprint import Fingerprint
 from harness.records.lines import RunRecord
 
 BENCHMARK_FILE_NAME = "benchmark.json"
-OURS = "event_vlm_perf"
+EXTRA_KEY = "event_vlm_perf"
 
 
 class SessionRecord(msgspec.Struct, frozen=True):

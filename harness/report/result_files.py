@@ -9,7 +9,7 @@ from harness.records.journal import FILE_NAME as JOURNAL_NAME
 from harness.records.journal import read_journal
 from harness.records.json_files import read_json
 from harness.records.lines import RunRecord
-from harness.records.sessions import OURS, SessionFile
+from harness.records.sessions import EXTRA_KEY, SessionFile
 
 WAY_OUT = "name a run's folder or a result file"
 
@@ -26,7 +26,7 @@ def read_result(path: Path, gamma: int = 5) -> RunRecord | None:
     content = read_json(path, object, "JSON", advice=WAY_OUT)
     if isinstance(content, dict) and "header" in content:
         return read_json(path, RunRecord, "what a run writes")
-    if isinstance(content, dict) and OURS in content:
+    if isinstance(content, dict) and EXTRA_KEY in content:
         return read_json(path, SessionFile, "what a run writes").event_vlm_perf.run
     if isinstance(content, dict) and "results" in content:
         return None

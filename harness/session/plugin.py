@@ -13,8 +13,8 @@ import pytest
 from harness import options
 from harness.errors import HarnessError, OptionError, ResumeError, RunFolderError
 from harness.gates.baselines import DEFAULT_FOLDER
-from harness.gates.exit_status import FAILED, PYTESTS_OWN, Status, exit_status
-from harness.gates.gatekeeper import Gatekeeper
+from harness.gates.exit_status import FAILED, PYTEST_STATUSES, Status, exit_status
+from harness.gates.session_gate import SessionGate
 from harness.measuring import clock
 from harness.measuring.benchmark import Benchmark, is_switched_off, write_results_to
 from harness.measuring.environment import machine_info
@@ -59,7 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
                 raise OptionError("--gate judges what was measured: leave out --collect-only and --benchmark-disable")
             if is_resumed or rank:
                 raise OptionError("--gate judges one undisturbed process: leave out --resume, and do without torchrun")
-            ours.gatekeeper = Gatekeeper(chosen.baselines or config.rootpath / DEFAULT_FOLDER, chosen.confirm)
+            ours.session_gate = SessionGate(chosen.baselines or config.rootpath / DEFAULT_FOLDER, chosen.confirm)
             ours.expects_figures = True
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from error
@@ -98,7 +98,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 others.append(item)
                 if marker is not None:
                     ours.note(OutcomeRecord(item.nodeid, "deselected", NOT_MEASURED_BY_RANKS))
-            elif ours.gatekeeper is not None and not ours.gatekeeper.wants(item.nodeid):
+            elif ours.session_gate is not None and not ours.session_gate.wants(item.nodeid):
                 others.append(item)
     except HarnessError as error:
         raise pytest.UsageError(f"--confirm: {error}") from error
@@ -168,12 +168,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
     """Give the run its exit status and write it down, before pytest-benchmark writes its own file."""
     ours = session.config.stash[SESSION]
     try:
-        if exitstatus not in PYTESTS_OWN:
+        if exitstatus not in PYTEST_STATUSES:
             ours.end_measuring()
         status = exit_status(exitstatus, expects_figures=ours.expects_figures, figures=ours.figures, gates=ours.gates)
-        if ours.rank is not None and status.code not in PYTESTS_OWN:
+        if ours.rank is not None and status.code not in PYTEST_STATUSES:
             status = Status(0, f"rank {ours.rank.number} has recorded its part")  # else torchrun would start it again
-        if ours.journal is not None and status.code in PYTESTS_OWN:
+        if ours.journal is not None and status.code in PYTEST_STATUSES:
             ours.advice.append(f"to go on: {resuming_command(session.config.invocation_params.args, ours.folder)}")
         session.exitstatus = status.code
         ours.finish(status)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import ResultFileError, ResumeError
-from harness.gates.exit_status import PYTESTS_OWN
+from harness.gates.exit_status import PYTEST_STATUSES
 from harness.options import without_flags
 from harness.records.fingerprint import differences, machine_name, model_facts, work
 from harness.records.folder import LATEST, RESULTS
@@ -26,7 +26,7 @@ def unfinished_run(root: Path, named: Path) -> Path:
     """
     folder = (root / RESULTS / LATEST if named == Path(LATEST) else named).resolve()
     end = read_journal(folder / FILE_NAME).end
-    if end is not None and end.exit_status not in PYTESTS_OWN:
+    if end is not None and end.exit_status not in PYTEST_STATUSES:
         raise ResumeError(
             f"{folder}: this run has come to its end ({end.finished_at}, exit status {end.exit_status}); "
             "leave --resume out to measure anew"

@@ -10,8 +10,8 @@ from typing import IO, Any
 import msgspec
 
 from harness.gates.exit_status import Status
-from harness.gates.gatekeeper import Gatekeeper
 from harness.gates.limits import judge
+from harness.gates.session_gate import SessionGate
 from harness.legacy.writing import legacy_file_name, legacy_records
 from harness.measuring.device_peaks import measure_device_peaks
 from harness.measuring.environment import stable_environment, volatile_environment
@@ -75,7 +75,7 @@ class Session:
     figures: int = 0
     plan: Plan | None = None
     # Under a gate only.
-    gatekeeper: Gatekeeper | None = None
+    session_gate: SessionGate | None = None
     gates: set[GateState] = field(default_factory=set)
     # By test: of a test that failed twice, in its body and after it, the first outcome is kept.
     outcomes: dict[str, OutcomeRecord] = field(default_factory=dict)
@@ -170,15 +170,15 @@ class Session:
         run, new = self._with_verdicts(run, verdicts)
         derive_files(self.folder, run, self.options.output_json)
         broken = [verdict.sentence for verdict in new if verdict.state == "broken"]
-        return broken + (self.gatekeeper.complaints(run, test) if self.gatekeeper else [])
+        return broken + (self.session_gate.regressions(run, test) if self.session_gate else [])
 
     def end_measuring(self) -> None:
         """Write down what was not measured and how fast the machine is now; under a gate, judge the session."""
         if self.journal is None or self.plan is None:
             return
         self._append_all([*self.outcomes.values(), observe("end", self.plan.device, self.instruments.workloads)])
-        if self.gatekeeper is not None:
-            gates = self.gatekeeper.verdicts(self.read())
+        if self.session_gate is not None:
+            gates = self.session_gate.verdicts(self.read())
             self.gates = {gate.state for gate in gates}
             self._append_all(gates)
 

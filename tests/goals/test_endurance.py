@@ -22,7 +22,7 @@ import pytest
 
 from fixtures.selection import Selection
 from harness.figures.passes import throughput
-from harness.gates.exit_status import PYTESTS_OWN
+from harness.gates.exit_status import PYTEST_STATUSES
 from harness.measuring.benchmark import Benchmark
 from harness.records.fingerprint import by_machine
 from harness.records.folder import write_whole
@@ -275,7 +275,7 @@ def test_out_of_memory_is_a_record_and_memory_comes_back(benchmark: Any, tmp_pat
 def _is_over(place: Path) -> bool:
     """Whether a run has come to its end, be it with a broken limit."""
     end = read_journal(place / FILE_NAME).end if (place / FILE_NAME).exists() else None
-    return end is not None and end.exit_status not in PYTESTS_OWN
+    return end is not None and end.exit_status not in PYTEST_STATUSES
 
 
 def _measure(session: Session, benchmark: Any, pipeline: StubPipeline, chosen: list[StubSample]) -> None:

@@ -19,8 +19,8 @@ from harness.errors import HarnessError
 from harness.figures.intervals import Interval
 from harness.figures.metrics import Metric
 from harness.gates.baselines import store
-from harness.gates.gatekeeper import Gatekeeper
 from harness.gates.limits import Vocabulary, judge, load_limits
+from harness.gates.session_gate import SessionGate
 from harness.legacy.writing import encode_legacy, legacy_records
 from harness.records.journal import FILE_NAME
 from harness.records.lines import ReferenceWorkRecord, RunRecord
@@ -89,7 +89,7 @@ def read_baselines(folder: Path) -> Iterator[Exception]:
     from harness.commands.baseline import list_all
 
     run = full_run(passes=_run().passes[:6], reference_work=_SENTINELS)
-    Gatekeeper(folder / "baselines").verdicts(run)
+    SessionGate(folder / "baselines").verdicts(run)
     list_all(folder / "baselines")
     yield from ()
 

@@ -20,7 +20,7 @@ from harness.figures.speculation import AcceptanceStatistics
 from harness.legacy.writing import legacy_records
 from harness.records.lines import Failure, JournalLine, PlannedSample, RunRecord, StageWork
 from harness.records.quantities import MemoryPeak
-from harness.records.sessions import OURS, SessionRecord
+from harness.records.sessions import EXTRA_KEY, SessionRecord
 from harness.records.speculation import DivergenceRecord, RoundLog
 from tests import ROOT
 from tests.harness.made_runs import full_run
@@ -85,7 +85,7 @@ def test_keys_of_what_lines_are_made_of_stay(part: str) -> None:
 
 def test_keys_of_run_json_and_of_a_baseline_stay() -> None:
     assert not set(CONTRACT["run.json"]) - _keys(RunRecord)
-    assert not set(CONTRACT["baseline session"]) - _keys(SessionRecord) - {OURS}
+    assert not set(CONTRACT["baseline session"]) - _keys(SessionRecord) - {EXTRA_KEY}
 
 
 def _keys(struct: type[msgspec.Struct]) -> set[str]:

@@ -19,6 +19,10 @@ MAY_IMPORT = {
     "tests": {"tests", "perf_tests", "harness", "fixtures"},
     "conftest": {"conftest", "harness"},
 }
+# From records to numbers and words, whatever they were measured with.
+PURE = tuple(f"harness.{package}." for package in ("records", "figures", "legacy", "gates", "report"))
+MEASURING = "harness.measuring"
+SLOW_TO_IMPORT = {"torch", "transformers", "numpy", "matplotlib", "pytest"}
 # These two are what pytest calls; all else of the harness can be used without a test session.
 SPEAK_TO_PYTEST = {"harness.session.plugin", "harness.session.recorder"}
 
@@ -73,9 +77,21 @@ def test_importing_the_harness_brings_pytest_only_where_pytest_calls() -> None:
     assert {name for name, packages in _brought_by_harness().items() if "pytest" in packages} <= SPEAK_TO_PYTEST
 
 
-def test_a_harness_that_has_been_imported_has_not_imported_torch() -> None:
-    code = "import sys, harness, harness.__main__; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+def test_pure_packages_import_no_torch_no_pytest_and_nothing_that_measures_not_even_later() -> None:
+    found = {
+        name: {each.name for each in module.imports if each.name.split(".")[0] in {"torch", "pytest"}}
+        | {each for each in imported_modules(module, modules(), always=False) if each.startswith(MEASURING)}
+        for name, module in modules().items()
+        if name.startswith(PURE)
+    }
+    assert len(found) > len(PURE)
+    assert not {name: impure for name, impure in found.items() if impure}
+
+
+def test_importing_the_command_line_of_the_harness_imports_nothing_that_takes_long() -> None:
+    code = f"import sys, harness.__main__; print(*{SLOW_TO_IMPORT!r} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == []
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 
+from harness.figures.metrics import change_as_share
 from harness.records.lines import Failure, GateRecord, GateState, RunRecord
 from harness.report import charts
 from harness.report.blocks import Block, Chart, Section, Sentences, Table, Text, Tone, figure
@@ -44,8 +44,8 @@ def baseline(run: RunRecord) -> Iterator[Section]:
         rows = [
             (
                 gate.metric,
-                100 * _change(gate, gate.loss),
-                100 * _change(gate, gate.limit),
+                100 * change_as_share(gate.metric, gate.loss or 0.0),
+                100 * change_as_share(gate.metric, gate.limit or 0.0),
                 TONES.get(gate.state, "doubt"),
             )
             for gate in sorted(judged, key=_nearness, reverse=True)[:MAX_GATES]
@@ -113,15 +113,10 @@ def failed_samples(run: RunRecord) -> list[tuple[str, Failure]]:
 def _gate_row(gate: GateRecord) -> list[Text]:
     found = {"loss": gate.loss, "limit": gate.limit, "smallest_effect": gate.minimum_detectable_effect}
     cells = (
-        "" if value is None else figure(change, _change(gate, value), "gate", what, gate.metric)
+        "" if value is None else figure(change, change_as_share(gate.metric, value), "gate", what, gate.metric)
         for what, value in found.items()
     )
     return [gate.metric, gate.state, gate.sentence, *cells, str(gate.sessions) if gate.sessions else ""]
-
-
-def _change(gate: GateRecord, value: float | None) -> float:
-    """A difference as a share: of logarithms, but for acceptance, which is one already (harness.figures.metrics)."""
-    return (value or 0.0) if gate.metric.startswith("acceptance.") else math.expm1(value or 0.0)
 
 
 def _nearness(gate: GateRecord) -> float:

@@ -51,7 +51,7 @@ def warnings(run: RunRecord) -> Iterator[tuple[Text, Text]]:
 
 
 def _drift(run: RunRecord) -> Iterator[Text]:
-    speeds = machine_speed.speeds(run)
+    speeds = machine_speed.speeds_at_ends(run)
     for work in ("matrix product", "copy"):
         start, end = (speeds.get(f"{work} at the {moment}") for moment in ("start", "end"))
         if start is not None and end is not None and abs(end - start) > DRIFT:

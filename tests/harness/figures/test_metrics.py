@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.figures.metrics import Metric, pooled, session_metrics
+from harness.figures.metrics import Metric, gate_estimate, session_metrics
 from harness.records.lines import RunRecord
 from harness.records.quantities import MemoryPeak
 from tests.harness.made_runs import full_run, header, headline_run, stage_test, whole_pass
@@ -42,12 +42,12 @@ def test_a_sample_that_gets_slower_is_seen_whatever_the_others_take() -> None:
 @given(st.dictionaries(st.text(), st.lists(SECONDS, min_size=1), min_size=1), st.floats(0.1, 10))
 def test_a_stage_that_takes_so_many_times_as_long_moves_by_that_logarithm(rounds, factor) -> None:
     slower = {sample: [factor * each for each in values] for sample, values in rounds.items()}
-    assert pooled(slower) - pooled(rounds) == pytest.approx(math.log(factor), abs=1e-9)
+    assert gate_estimate(slower) - gate_estimate(rounds) == pytest.approx(math.log(factor), abs=1e-9)
 
 
 def test_a_decoding_step_is_counted_from_the_second_token_on() -> None:
     decode = metrics_of(stage_test("egpt", "decode", {"s1": [3.0]}))["ms_per_token.egpt.eager"]
-    assert decode.written(decode.value) == "1000 ms"  # four tokens, three steps
+    assert decode.format(decode.value) == "1000 ms"  # four tokens, three steps
 
 
 def test_what_made_no_tokens_has_no_pace() -> None:
@@ -95,7 +95,7 @@ def test_memory_is_that_of_where_the_models_are(device: str, mebibytes: int) -> 
     peak = MemoryPeak(host_bytes=7 * 2**20, device_allocated_bytes=5 * 2**20)
     stage = stage_test("egpt", "vision", {"s1": [1]}, memory={"s1": peak})
     found = metrics_of(stage, device=device)["memory.vision.egpt"]
-    assert found.written(found.value) == f"{mebibytes} MiB"
+    assert found.format(found.value) == f"{mebibytes} MiB"
 
 
 def test_memory_that_could_not_be_measured_is_not_there() -> None:

@@ -61,7 +61,7 @@ def share_that_fails_on_a_busy_machine(
     later: float = 0.0,
     sessions: int = 20,
     minimum_effect: float = MINIMUM_EFFECT,
-    follows: bool = True,
+    tracks_machine_speed: bool = True,
 ) -> float:
     """Return how often a time is called a regression whose machine is slower from session to session by `busy`.
 
@@ -75,7 +75,8 @@ def share_that_fails_on_a_busy_machine(
     time = math.log1p(effect) * of_gate + 1.2 * speed + draw.normal(0, noise, speed.shape)
     baseline, known = time[:, :sessions], beside[:, :sessions]
     first, second = (
-        predict(baseline, minimum_effect, conditions=(known, beside[:, at]), follows=follows) for at in (-2, -1)
+        predict(baseline, minimum_effect, speeds=(known, beside[:, at]), tracks_machine_speed=tracks_machine_speed)
+        for at in (-2, -1)
     )
     judged = ~(is_too_noisy(first) | is_bimodal(first.residuals, minimum_effect))
     judged &= ~(extrapolates(first) | extrapolates(second))

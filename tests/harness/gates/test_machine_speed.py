@@ -101,7 +101,7 @@ def with_tests(*records: ReferenceWorkRecord) -> RunRecord:
 
 
 def conditions(session: RunRecord, tests: list[str]) -> dict[str, float]:
-    return machine_speed.conditions(machine_speed.speeds_in_tests(session), tests)
+    return machine_speed.speeds_beside(machine_speed.speeds_in_tests(session), tests)
 
 
 def test_the_conditions_of_one_test_are_its_workloads() -> None:
@@ -133,4 +133,4 @@ def test_where_nothing_was_timed_during_a_test_there_are_no_conditions(tests: li
 
 
 def test_what_is_timed_during_tests_is_not_taken_for_an_end_of_the_run() -> None:
-    assert machine_speed.speeds(with_tests(during(9.0))) == machine_speed.speeds(run())
+    assert machine_speed.speeds_at_ends(with_tests(during(9.0))) == machine_speed.speeds_at_ends(run())

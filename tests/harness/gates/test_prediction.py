@@ -161,7 +161,10 @@ def test_conditions_make_it_the_regression_of_the_textbook() -> None:
 def test_conditions_that_hardly_vary_draw_no_slope_but_the_presumed_one() -> None:
     known = np.array([[0.0001 * (-1) ** number] for number in range(10)])
     values = [0.01 * (-1) ** number for number in range(10)]
-    found, alone = (predict(values, 0.0, conditions=(known, [0.01]), follows=follows) for follows in (True, False))
+    found, alone = (
+        predict(values, 0.0, speeds=(known, [0.01]), tracks_machine_speed=tracks_machine_speed)
+        for tracks_machine_speed in (True, False)
+    )
     assert alone.centre == pytest.approx(0.0, abs=1e-3), "and not one, as the slope of 100 would have it"
     assert found.centre == pytest.approx(SLOPE * 0.01, abs=1e-3)
     assert found.leverage == pytest.approx(1 / 10 + (0.01 / math.log(1.02)) ** 2 / 10, rel=1e-2)
@@ -173,20 +176,20 @@ def test_outside_the_range_of_the_readings_less_is_certain(varied: float) -> Non
     known = np.array([[varied * (-1) ** number, 0.0] for number in range(10)])
     values = [varied * (-1) ** number for number in range(10)]
     edge, first, second = (
-        predict(values, 0.0, conditions=(known, here)) for here in ([varied, 0.0], [varied + 0.05, 0.0], [0.0, 0.05])
+        predict(values, 0.0, speeds=(known, here)) for here in ([varied, 0.0], [varied + 0.05, 0.0], [0.0, 0.05])
     )
     ridge = math.log(1.02) ** 2
-    assert edge.outside == 0
-    assert first.outside == pytest.approx(SLOPE_DEVIATION * 0.05 * math.sqrt(ridge / (varied**2 + ridge)))
-    assert second.outside == pytest.approx(SLOPE_DEVIATION * 0.05)
-    of_next = math.sqrt(first.spread**2 * (1 + first.leverage) + first.outside**2)
+    assert edge.extrapolation_sd == 0
+    assert first.extrapolation_sd == pytest.approx(SLOPE_DEVIATION * 0.05 * math.sqrt(ridge / (varied**2 + ridge)))
+    assert second.extrapolation_sd == pytest.approx(SLOPE_DEVIATION * 0.05)
+    of_next = math.sqrt(first.spread**2 * (1 + first.leverage) + first.extrapolation_sd**2)
     assert first.limit == pytest.approx(t_quantile(PROBABILITY, 7) * of_next)
 
 
 @pytest.mark.parametrize(("excess", "unheard_of"), [(0.99, False), (1.01, True)])
 def test_a_machine_too_far_outside_is_unheard_of(excess: float, unheard_of: bool) -> None:
     here = [excess * MAX_SPREAD / SLOPE_DEVIATION, 0.0]
-    assert extrapolates(predict([0.0] * 10, 0.0, conditions=([[0.0, 0.0]] * 10, here))) == unheard_of
+    assert extrapolates(predict([0.0] * 10, 0.0, speeds=([[0.0, 0.0]] * 10, here))) == unheard_of
 
 
 @pytest.mark.parametrize("sessions", [10, 20])
@@ -200,9 +203,9 @@ def test_a_machine_slower_than_in_a_calm_baseline_raises_few_alarms(sessions: in
             later=0.1,
             sessions=sessions,
             minimum_effect=math.log(1.05),
-            follows=follows,
+            tracks_machine_speed=tracks_machine_speed,
         )
-        for follows in (True, False)
+        for tracks_machine_speed in (True, False)
     )
     assert alarms < 0.04
     assert without > 4 * alarms
@@ -223,3 +226,14 @@ def test_with_twenty_sessions_conditions_cost_little_power_on_a_quiet_machine(
 
 def test_what_is_slower_is_found_on_a_machine_of_changing_speed() -> None:
     assert share_that_fails_on_a_busy_machine(0.01, 0.10, runs=RUNS // 10) > 0.96
+
+
+def test_the_example_of_the_docstring_holds() -> None:
+    took_ms = (100, 101, 99, 100, 102, 98, 100, 101, 99, 100)
+    prediction = predict([math.log(each) for each in took_ms], math.log(1.02))
+    found = [float(each) for each in (prediction.centre, prediction.spread, prediction.limit, prediction.limit_of_mean)]
+    assert found == pytest.approx([4.6051, 0.01155, 0.0260, 0.0335], abs=5e-5)
+    losses = {each: math.log(each) - prediction.centre for each in (103, 103.5, 104)}
+    assert is_confirmed(prediction, losses[103], losses[104])
+    assert not is_confirmed(prediction, losses[103], losses[103.5])
+    assert is_beyond(prediction, losses[103.5])

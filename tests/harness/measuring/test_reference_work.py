@@ -156,3 +156,9 @@ def test_a_reading_keeps_to_one_thread_and_leaves_the_rest_as_they_were(
         torch.set_num_threads(threads)
     assert used
     assert set(used) == {1}
+
+
+def test_a_record_has_the_seconds_of_every_workload_by_its_name() -> None:
+    record = ReferenceWorkRecord("during", (1.0,), (2.0,), read_s=(3.0,), resize_s=(4.0,))
+    assert list(record.seconds_by_work) == list(reference_work.WORKLOADS)
+    assert list(record.seconds_by_work.values()) == [(1.0,), (2.0,), (3.0,), (4.0,)]

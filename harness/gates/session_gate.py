@@ -6,13 +6,13 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.gates.baselines import find_baseline, read_sessions, why_none
-from harness.gates.gate import Baseline, flagged, is_worse_in_both, judge_metric, judge_session, missing_baseline
+from harness.gates.gate import Baseline, flagged, judge_metric, judge_session, merged, missing_baseline
 from harness.records.journal import FILE_NAME as JOURNAL_NAME
 from harness.records.journal import read_journal
 from harness.records.lines import GateRecord, RunRecord
 
 
-class Gatekeeper:
+class SessionGate:
     """Judges one session by the baselines in a folder; with `confirms`, only what was flagged in that run's folder."""
 
     def __init__(self, baselines: Path, confirms: Path | None = None) -> None:
@@ -28,38 +28,36 @@ class Gatekeeper:
 
         Raises ResultFileError where there is nothing to confirm.
         """
-        return self._confirms is None or any(test in record.tests for record in self._first.values())
+        return self._confirms is None or any(test in record.tests for record in self._flagged)
 
-    def complaints(self, run: RunRecord, test: str) -> list[str]:
-        """Return a sentence for each figure that `test` has completed and that is worse in both sessions."""
+    def regressions(self, run: RunRecord, test: str) -> list[str]:
+        """Return a sentence for each figure that `test` completes, in a confirming session, and that has regressed."""
         self._concluded.add(test)
-        complete = [
-            record
-            for record in self._first.values()
-            if test in record.tests and self._concluded.issuperset(record.tests)
+        first = [
+            record for record in self._flagged if test in record.tests and self._concluded.issuperset(record.tests)
         ]
-        baseline = self._find(run) if complete else None
+        baseline = self._find(run) if first else None
         if baseline is None:
             return []
-        found = []
-        for first in complete:
-            second = judge_metric(run, first.metric, baseline)
-            if second is not None and is_worse_in_both(first, second):
-                found.append(f"{first.metric} regressed, in two sessions: {first.sentence}; again: {second.sentence}")
-        return found
+        second = filter(None, (judge_metric(run, record.metric, baseline) for record in first))
+        return [
+            f"{record.metric} regressed, in two sessions: {record.sentence}"
+            for record in merged(first, second)
+            if record.state == "regressed"
+        ]
 
     def verdicts(self, run: RunRecord) -> list[GateRecord]:
         """Return the verdicts on a session that has come to its end."""
         baseline = self._find(run)
         if baseline is None:
             return missing_baseline(why_none(self._stored, run, self._folder))
-        return [gate for gate in judge_session(run, baseline) if self._confirms is None or gate.metric in self._first]
+        wanted = {record.metric for record in self._flagged}
+        return [gate for gate in judge_session(run, baseline) if self._confirms is None or gate.metric in wanted]
 
     @cached_property
-    def _first(self) -> dict[str, GateRecord]:
-        """What was flagged in the session that this one confirms, by metric."""
-        gates = read_journal(self._confirms / JOURNAL_NAME).gates if self._confirms else ()
-        return {record.metric: record for record in flagged(gates)}
+    def _flagged(self) -> list[GateRecord]:
+        """What was flagged in the session that this one confirms."""
+        return flagged(read_journal(self._confirms / JOURNAL_NAME).gates) if self._confirms else []
 
     def _find(self, run: RunRecord) -> Baseline | None:
         self._baseline = self._baseline or find_baseline(self._stored, run)
