@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reporting.add_argument("--gamma", type=count, default=5, help="draft tokens a round, of old files (%(default)s)")
     reporting.set_defaults(work=lambda chosen: report(chosen.files, chosen.output_dir, chosen.gamma))
     judging = commands.add_parser("gate", help="measure, compare with the baseline, confirm: gate -- PYTEST ARGUMENTS")
-    judging.set_defaults(work=lambda _chosen: _gate(pytests))
+    judging.set_defaults(work=lambda _chosen: _command("gate").gate(pytests))
     _add_baseline_commands(commands.add_parser("baseline", help="record, add, replace, retire, list sessions"), pytests)
     two = commands.add_parser("ab", help=ab.HELP, usage=ab.USAGE)
     ab.add_arguments(two)
@@ -60,12 +61,6 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return words[:here], words[here + 1 :]
 
 
-def _gate(pytests: Sequence[str]) -> int:
-    from harness.commands.gate import gate  # numpy: the other commands do without
-
-    return gate(pytests)
-
-
 def _add_baseline_commands(parser: argparse.ArgumentParser, pytests: list[str]) -> None:
     parser.add_argument("--baselines", type=Path, default=Path("baselines"), help="their folder (default: %(default)s)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -73,25 +68,24 @@ def _add_baseline_commands(parser: argparse.ArgumentParser, pytests: list[str]) 
     record.add_argument(
         "--sessions", type=count, default=10, help="sessions that the baseline is to have (%(default)s)"
     )
-    record.set_defaults(work=lambda on: _baselines().record(on.baselines, pytests, on.sessions))
+    record.set_defaults(work=lambda on: _command("baseline").record(on.baselines, pytests, on.sessions))
     add = commands.add_parser("add", help="add runs that are there already")
     add.add_argument("folders", type=Path, nargs="+", help="folders of runs, as results/latest")
-    add.set_defaults(work=lambda on: _baselines().add(on.baselines, on.folders))
+    add.set_defaults(work=lambda on: _command("baseline").add(on.baselines, on.folders))
     replace = commands.add_parser("replace", help="put a run in the place of a session")
     replace.add_argument("session", help="<readable name>/NNNN")
     replace.add_argument("folder", type=Path, help="a run's folder")
-    replace.set_defaults(work=lambda on: _baselines().replace(on.baselines, on.session, on.folder))
+    replace.set_defaults(work=lambda on: _command("baseline").replace(on.baselines, on.session, on.folder))
     retire = commands.add_parser("retire", help="remove sessions")
     retire.add_argument("sessions", nargs="+", help="<readable name>/NNNN")
-    retire.set_defaults(work=lambda on: _baselines().retire(on.baselines, on.sessions))
+    retire.set_defaults(work=lambda on: _command("baseline").retire(on.baselines, on.sessions))
     listing = commands.add_parser("list", help="print all baselines and their sessions")
-    listing.set_defaults(work=lambda on: _baselines().list_all(on.baselines))
+    listing.set_defaults(work=lambda on: _command("baseline").list_all(on.baselines))
 
 
-def _baselines() -> ModuleType:
-    from harness.commands import baseline  # numpy: see above
-
-    return baseline
+def _command(name: str) -> ModuleType:
+    """Import a command when it runs: numpy and matplotlib take longer than all others do."""
+    return import_module(f"harness.commands.{name}")
 
 
 def report(paths: Sequence[Path], output_dir: Path | None, gamma: int) -> None:

@@ -209,6 +209,7 @@ class PassTally:
     def __init__(self, known: Iterable[PassRecord] = ()) -> None:
         self.times: dict[str, PassTimes] = {}
         self.failures: dict[str, Failure] = {}
+        # Without what an answer says: a pass over thousands of samples grows by some numbers a sample.
         self.records: list[PassRecord] = []
         for record in known:
             self.add(record)
@@ -224,6 +225,6 @@ class PassTally:
             self.failures[record.sample] = record.failure
         if record.kind == "unsynchronised":
             return
-        self.records.append(record)
+        self.records.append(msgspec.structs.replace(record, text="", token_ids=(), source=""))
         if record.failure is None:
             self.times[record.sample] = PassTimes(sum(record.stage_s.values()), record.whole_s)

@@ -58,7 +58,7 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     ] + [
         f"{name} is {_written(other[name])}, was not known"
         for name in other
-        if _is_new(name, one) and other[name] is not None
+        if name not in one and not name.startswith(_MODEL) and other[name] is not None
     ]
 
 
@@ -109,10 +109,6 @@ def _software(environment: Mapping[str, Any], libraries: Iterable[str]) -> Itera
         yield library, environment.get("libraries", {}).get(library)
 
 
-def _is_new(name: str, before: Mapping[str, Any]) -> bool:
-    return name not in before and not name.startswith(_MODEL)
-
-
 def _written(value: Any) -> str:
     text = str(value)
     return "not there" if value is None else text if len(text) <= 40 else f"{text[:37]}…"
@@ -124,18 +120,16 @@ def by_machine(run: RunRecord) -> dict[str, RunRecord]:
     others = dict.fromkeys(filter(None, measured))
     if not others:
         return {machine_name(run.header.environment): run}
-    names = {"": machine_name(run.header.environment), **{other: other for other in others}}
-    parts = {name: _part(run, machine) for machine, name in names.items()}
+    own = run.header.environment
+    environments = {each.machine: each.environment for each in reversed(run.attempts)} | {"": own}
+    parts = {
+        machine or machine_name(own): msgspec.structs.replace(
+            run,
+            header=msgspec.structs.replace(run.header, environment=environments.get(machine, own)),
+            passes=tuple(each for each in run.passes if each.machine == machine),
+            stages=tuple(each for each in run.stages if each.machine == machine),
+            machine=None,  # which of them has which peak rates, no record has
+        )
+        for machine in ("", *others)
+    }
     return {name: part for name, part in parts.items() if part.passes or part.stages}
-
-
-def _part(run: RunRecord, machine: str) -> RunRecord:
-    """What was measured on one machine, under its own environment; how fast which of them is, no record tells."""
-    elsewhere = [each.environment for each in run.attempts if machine and each.machine == machine]
-    return msgspec.structs.replace(
-        run,
-        header=msgspec.structs.replace(run.header, environment=[*elsewhere, run.header.environment][0]),
-        passes=tuple(each for each in run.passes if each.machine == machine),
-        stages=tuple(each for each in run.stages if each.machine == machine),
-        machine=None,
-    )

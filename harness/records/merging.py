@@ -1,13 +1,15 @@
-"""From the lines of one or more journals to a run's record: what was measured again replaces what it was before. Pure.
+"""Merges the lines of one or more journals into one run's record; later measurements replace earlier ones. Pure.
 
-A run has a journal of its own and, under torchrun, one of every further rank. A process that goes on with a run says so
-by an attempt: from there on, stage tests are measured anew, and of two lines on the same thing the later one holds.
+A run has a journal of its own and, under torchrun, one per further rank. A process that resumes a run writes an
+attempt: from there on stage tests are measured anew, and of two lines on one subject the later one holds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
+
+from msgspec.structs import fields
 
 from harness.records.lines import (
     AttemptRecord,
@@ -17,10 +19,8 @@ from harness.records.lines import (
     Header,
     JournalLine,
     MachineRecord,
-    ModelRecord,
     OutcomeRecord,
     PassRecord,
-    ReferenceWorkRecord,
     RunRecord,
     SideBySideRecord,
     StageRecord,
@@ -29,6 +29,11 @@ from harness.records.lines import (
 from harness.records.speculation import AgreementRecord, SpeculationCostRecord, SpeculationRecord
 
 MEASURED_AS_A_WHOLE = StageRecord | SideBySideRecord | AgreementRecord | SpeculationRecord | SpeculationCostRecord
+
+# Fields of a run's record that have all lines of one kind, in order.
+_KINDS: dict[str, Any] = {
+    each.name: get_args(each.type)[0] for each in fields(RunRecord) if get_origin(each.type) is tuple
+}
 
 Line = TypeVar("Line", bound=JournalLine)
 Lines = Sequence[JournalLine]
@@ -41,24 +46,14 @@ def merged_record(header: Header, own: Lines, of_other_ranks: Sequence[Lines] = 
     attempts = _of(AttemptRecord, lines)
     if attempts:
         lines = _holding(journals)
-    return RunRecord(
-        header=header,
-        models=_of(ModelRecord, lines),
-        stages=_of(StageRecord, lines),
-        passes=_of(PassRecord, lines),
-        side_by_side=_of(SideBySideRecord, lines),
-        agreements=_of(AgreementRecord, lines),
-        speculations=_of(SpeculationRecord, lines),
-        speculation_costs=_of(SpeculationCostRecord, lines),
-        verdicts=_of(VerdictRecord, lines),
-        end=_end(header, journals),
-        reference_work=_of(ReferenceWorkRecord, lines),
-        outcomes=_of(OutcomeRecord, lines),
-        gates=tuple({line.metric: line for line in _of(GateRecord, lines)}.values()),
-        machine=next(iter(reversed(_of(MachineRecord, own))), None),
-        engines=tuple({(line.model, line.engine): line for line in _of(EngineRecord, lines)}.values()),
-        attempts=attempts,
-    )
+    by_kind: dict[str, Any] = {name: _of(kind, lines) for name, kind in _KINDS.items()}
+    by_kind |= {
+        "gates": tuple({line.metric: line for line in _of(GateRecord, lines)}.values()),
+        "engines": tuple({(line.model, line.engine): line for line in _of(EngineRecord, lines)}.values()),
+        "attempts": attempts,
+    }
+    machine = next(iter(reversed(_of(MachineRecord, own))), None)
+    return RunRecord(header=header, end=_end(header, journals), machine=machine, **by_kind)
 
 
 def world_size(header: Header, own: Lines) -> int:

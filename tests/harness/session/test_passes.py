@@ -10,6 +10,7 @@ import pytest
 
 from harness.measuring import clock
 from harness.measuring.benchmark import Benchmark
+from harness.measuring.whole_pass import PassTally, PassTimes
 from harness.options import Options
 from harness.records.lines import JournalLine, PassRecord, Plan
 from harness.session.recorder import Recorder
@@ -104,6 +105,13 @@ def test_time_in_the_journal_is_time_of_the_next_sample_and_of_the_rate(monkeypa
     recorder.measure_throughput(pipeline, SAMPLES, engine="eager", length=Length(9))
     assert [line.whole_s for line in session.lines] == [4.0, 6.0, 6.0]
     assert recorder.benchmark.extra_info["samples_per_second"] == 3 / 16
+
+
+def test_of_the_answers_nothing_is_kept_in_memory() -> None:
+    tally = PassTally([whole_pass("egpt", "s0", text="word " * 60, token_ids=(1, 2, 3))])
+    tally.add(whole_pass("egpt", "s1", text="word " * 60, token_ids=(1, 2, 3)))
+    assert [(each.sample, each.text, each.token_ids) for each in tally.records] == [("s0", "", ()), ("s1", "", ())]
+    assert tally.times == {sample: PassTimes(5.0, 5.0) for sample in ("s0", "s1")}
 
 
 def order(lines: list[PassRecord]) -> list[tuple[str, str]]:
