@@ -85,11 +85,13 @@ def _measured(checkout: Checkout, folder: Path, plan: AbPlan, sessions: list[Ses
                 sessions.append(_session(folder, plan, trees[name], pair, name))
                 found = results.compare(plan, sessions)
                 results.write(folder, found)
-                _say(_progress(sessions[-1], plan, time.monotonic() - start))
+                took = f"{name.upper()} took {time.monotonic() - start:.0f} s ({sessions[-1].folder})"
+                _say(f"pair {pair} of at most {plan.pairs}: {took}")
             if not common_names(sessions):
                 break  # more pairs would have as little in common
             if pair in looks(plan.pairs):
-                _say(_look(found))
+                counts = Counter(figure.verdict for figure in found.figures)
+                _say(f"after {pair} pairs: {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}")
     found = results.with_outcome(found)
     results.write(folder, found)
     return found
@@ -99,18 +101,6 @@ def _session(folder: Path, plan: AbPlan, tree: Path, pair: int, name: str) -> Se
     place = folder / f"{2 * pair - 1 + order(pair).index(name):02}_{name}"
     status = measure(plan.side(name), plan.arguments, tree, place)
     return read_session(pair, name, plan.side(name), place, status)
-
-
-def _progress(session: SessionFigures, plan: AbPlan, seconds: float) -> str:
-    return (
-        f"pair {session.pair} of at most {plan.pairs}: {session.side.upper()} took {seconds:.0f} s ({session.folder})"
-    )
-
-
-def _look(found: RevisionComparison) -> str:
-    counts = Counter(figure.verdict for figure in found.figures)
-    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    return f"after {found.pairs} pairs: {verdicts}"
 
 
 def _whole_pairs(folder: Path, sessions: Sequence[SessionFigures]) -> list[SessionFigures]:

@@ -67,8 +67,9 @@ def make_plan(
     if pairs < MIN_PAIRS:
         raise OptionError(f"--pairs takes a whole number from {MIN_PAIRS} up, not {pairs}")
     own = tuple(_words(f"--{name}-args", text) for name, text in zip("ab", own_arguments, strict=True))
-    for given in (arguments, *own):
-        _require_no_outputs(given)
+    for word in (*arguments, *own[0], *own[1]):
+        if word.partition("=")[0] in output_flags():
+            raise OptionError(f"{word} cannot be given: each session of a comparison writes into a folder of its own")
     first, second = _two_revisions(checkout, revisions, different_arguments=own[0] != own[1])
     return AbPlan(
         started_at=timestamp(),
@@ -98,12 +99,6 @@ def _words(option: str, text: str | None) -> tuple[str, ...]:
         return tuple(shlex.split(text or ""))
     except ValueError as error:
         raise OptionError(f"{option} {text!r} cannot be split into arguments: {error}") from error
-
-
-def _require_no_outputs(arguments: Sequence[str]) -> None:
-    for word in arguments:
-        if word.partition("=")[0] in output_flags():
-            raise OptionError(f"{word} cannot be given: each session of a comparison writes into a folder of its own")
 
 
 def _with_tests(arguments: Sequence[str], root: Path) -> tuple[str, ...]:

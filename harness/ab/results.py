@@ -213,9 +213,7 @@ def _measured(
 ) -> dict[str, _Measured]:
     """Return what a side measured, by name; engines that are compared with one another are left out of the names."""
     engines = {each.engines for each in among or sessions if each.engines}
-    compared = (
-        {engine for (engine,) in engines} if len(engines) == 2 and all(len(each) == 1 for each in engines) else ()
-    )
+    compared = set().union(*engines) if len(engines) == 2 and all(len(each) == 1 for each in engines) else set()
     return {
         ".".join(part for part in metric.parts if part not in compared) or name: _Measured(
             metric, session.speeds.get(name, ())

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.ab.paired import ALPHA, alpha_per_look
-from harness.ab.results import FILE_NAME, PairedFigure, RevisionComparison
+from harness.ab.results import FILE_NAME, RevisionComparison
 from harness.figures.metrics import Metric
 
 STYLES = {"regressed": "bold red", "improved": "green", "same": "", "no worse": "", "undecided": "yellow"}
@@ -48,23 +48,19 @@ def _rows(found: RevisionComparison) -> Table:
     for column in ("figure", "A", "B", "B against A", "interval", "counts beyond", "pairs", "verdict"):
         rows.add_column(column, justify="left" if column in {"figure", "verdict"} else "right", no_wrap=True)
     for figure in found.figures:
-        rows.add_row(*_cells(figure), Text(figure.verdict, style=STYLES[figure.verdict]))
+        metric, interval = figure.metric, figure.interval
+        low, high = change(metric, interval.low), change(metric, interval.high)
+        rows.add_row(
+            figure.name,
+            metric.format(figure.a),
+            metric.format(figure.b),
+            change(metric, interval.value),
+            f"{low.partition(' ')[0]} … {high}",
+            change(metric, metric.minimum_effect if metric.lower_is_better else -metric.minimum_effect),
+            str(interval.samples),
+            Text(figure.verdict, style=STYLES[figure.verdict]),
+        )
     return rows
-
-
-def _cells(figure: PairedFigure) -> tuple[str, ...]:
-    metric, interval = figure.metric, figure.interval
-    low, high = change(metric, interval.low), change(metric, interval.high)
-    worse = 1 if metric.lower_is_better else -1
-    return (
-        figure.name,
-        metric.format(figure.a),
-        metric.format(figure.b),
-        change(metric, interval.value),
-        f"{low.partition(' ')[0]} … {high}",
-        change(metric, worse * metric.minimum_effect),
-        str(interval.samples),
-    )
 
 
 def _reading(found: RevisionComparison) -> str:

@@ -75,8 +75,8 @@ class Comparison(msgspec.Struct, frozen=True):
     stages: dict[int, Speedup]
     tokens_factor: float | None
     pace_factor: float | None
-    acceptance_per_sample: float
-    acceptance_token_weighted: float
+    agreement_per_sample: float
+    agreement_token_weighted: float
     agreements: dict[str, Agreement]
     gamma: int
     load_is_mixed: bool
@@ -89,7 +89,7 @@ class Comparison(msgspec.Struct, frozen=True):
     @property
     def theoretical_speedup(self) -> float:
         """What the textbook forecasts from c, gamma and the token-weighted agreement."""
-        return theoretical_speedup(self.acceptance_token_weighted, self.gamma, self.cost_ratio)
+        return theoretical_speedup(self.agreement_token_weighted, self.gamma, self.cost_ratio)
 
     def share_of_target_time(self, stage: int) -> float:
         """Return the part of the target's own time that this stage takes."""
@@ -219,8 +219,8 @@ def _comparison(target: str, engine: str, pairs: list[tuple[PassRecord, PassReco
         stages=stages,
         tokens_factor=tokens_factor,
         pace_factor=stages[3].factor / tokens_factor if tokens_factor else None,
-        acceptance_per_sample=fmean(agreement.rate for agreement in agreements.values()),
-        acceptance_token_weighted=token_weighted(list(agreements.values())),
+        agreement_per_sample=fmean(agreement.rate for agreement in agreements.values()),
+        agreement_token_weighted=token_weighted(list(agreements.values())),
         agreements=agreements,
         gamma=gamma,
         load_is_mixed=any(len(load_s_by_state(side)) > 1 for side in (drafts, targets)),

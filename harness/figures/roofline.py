@@ -1,7 +1,7 @@
 """How far a stage is from what its device could do: the time that its work takes an ideal machine of the same rates.
 
-The roofline of Williams, Waterman and Patterson (2009): floor = max(bytes / bandwidth, operations / rate). Bandwidth is
-the better of the measured read and copy, the rate that of large matrix products of the stage's own type.
+The roofline of Williams, Waterman and Patterson (2009): max(bytes / bandwidth, operations / rate). Bandwidth is the
+better of the measured read and copy, the rate that of large matrix products of the stage's own type.
 """
 
 from __future__ import annotations
@@ -11,70 +11,67 @@ from typing import Literal
 
 import msgspec
 
-from harness.figures.stages import comparable_rounds
+from harness.figures.stages import comparable_rounds, decoding_steps
 from harness.records.lines import MachineRecord, RunRecord, StageRecord, StageWork
 
 
-class StageFloor(msgspec.Struct, frozen=True):
-    """One stage measurement beside its floor; medians over its timed rounds.
+class StageRoofline(msgspec.Struct, frozen=True):
+    """One stage measurement and its roofline; medians over its timed rounds.
 
-    `share` of the floor in the measured time: 1 is as fast as the device allows. `bound_by` says which of the two
-    makes the floor. The rates are what the stage reached. `floor_ms_per_token`: decoding only.
+    `fraction`: the roofline over the measured time: 1 is as fast as the device allows. `bound_by` says which of the two
+    is the longer. The rates are what the stage reached. `roofline_ms_per_token` and `tokens_per_s`: decoding only.
     """
 
     model: str
     engine: str | None
     stage: str
     variant: str
-    floor_s: float
-    share: float
+    roofline_s: float
+    fraction: float
     bound_by: Literal["bandwidth", "compute"]
     bytes_per_s: float
     operations_per_s: float
-    floor_ms_per_token: float | None = None
+    roofline_ms_per_token: float | None = None
     tokens_per_s: float | None = None
 
 
-def floors(run: RunRecord) -> list[StageFloor]:
-    """Return the floor of every stage measurement whose work and machine are known, in the order of measurement."""
+def rooflines(run: RunRecord) -> list[StageRoofline]:
+    """Return the roofline of every stage measurement whose work and machine are known, in the order of measurement."""
     machine = run.machine
     if machine is None:
         return []
-    found = [_floor(machine, record) for record in run.stages]
-    return [each for each in found if each is not None]
+    found = [_roofline(machine, record) for record in run.stages]
+    return [roofline for roofline in found if roofline is not None]
 
 
-def floor_s(work: StageWork, machine: MachineRecord) -> float:
+def roofline_s(work: StageWork, machine: MachineRecord) -> float:
     """Return the least time that the work can take, in seconds."""
     return max(_moving_s(work, machine), _computing_s(work, machine))
 
 
-def _floor(machine: MachineRecord, record: StageRecord) -> StageFloor | None:
+def _roofline(machine: MachineRecord, record: StageRecord) -> StageRoofline | None:
     rounds = [
-        (record.work[sample], seconds, record.tokens.get(sample, 0) - 1)
+        (record.work[sample], seconds, decoding_steps(record, sample))
         for sample, seconds in comparable_rounds(record)
         if sample in record.work and record.work[sample].dtype in machine.operations_per_s
     ]
     if not rounds:
         return None
-    works = [work for work, _, _ in rounds]
-    moving = median([_moving_s(work, machine) for work in works])
-    computing = median([_computing_s(work, machine) for work in works])
-    steps = [(work, seconds, count) for work, seconds, count in rounds if record.stage == "decode" and count > 0]
-    return StageFloor(
+    moving = median(_moving_s(work, machine) for work, _, _ in rounds)
+    computing = median(_computing_s(work, machine) for work, _, _ in rounds)
+    steps = [each for each in rounds if record.stage == "decode" and each[2] > 0]
+    return StageRoofline(
         model=record.model,
         engine=record.engine,
         stage=record.stage,
         variant=record.variant,
-        floor_s=median([floor_s(work, machine) for work in works]),
-        share=median([floor_s(work, machine) / seconds for work, seconds, _ in rounds]),
+        roofline_s=median(roofline_s(work, machine) for work, _, _ in rounds),
+        fraction=median(roofline_s(work, machine) / seconds for work, seconds, _ in rounds),
         bound_by="bandwidth" if moving >= computing else "compute",
-        bytes_per_s=median([work.bytes / seconds for work, seconds, _ in rounds]),
-        operations_per_s=median([work.operations / seconds for work, seconds, _ in rounds]),
-        floor_ms_per_token=median([1000 * floor_s(work, machine) / count for work, _, count in steps])
-        if steps
-        else None,
-        tokens_per_s=median([count / seconds for _, seconds, count in steps]) if steps else None,
+        bytes_per_s=median(work.bytes / seconds for work, seconds, _ in rounds),
+        operations_per_s=median(work.operations / seconds for work, seconds, _ in rounds),
+        roofline_ms_per_token=median(1000 * roofline_s(work, machine) / n for work, _, n in steps) if steps else None,
+        tokens_per_s=median(n / seconds for _, seconds, n in steps) if steps else None,
     )
 
 

@@ -10,8 +10,8 @@ The same letter stands for different figures in different tools; here each has a
     conditional_at[k]       of the rounds in which k were accepted and one more was proposed, those in which it was,
                             too: EAGLE's
 
-All are pooled: every round has one voice. `by_request` gives every request one; `by_place` says where in the answer the
-proposals stood that were looked at.
+All are pooled: every round weighs the same. In `by_request` every request does; `by_position` is acceptance by where in
+the answer the proposals stood.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from harness.figures.speculation_cost import (
 from harness.records.lines import RunRecord
 from harness.records.speculation import AgreementRecord, RoundLog, SpeculationCostRecord, SpeculationRecord
 
-PLACES_A_BIN = 16
+POSITIONS_PER_BIN = 16
 
 
 class AcceptanceStatistics(
@@ -53,15 +53,15 @@ class AcceptanceStatistics(
 
 
 class ByRequest(msgspec.Struct, frozen=True):
-    """Means over requests of three views of each one's own log; requests without a proposal have none of the shares."""
+    """Means over requests of three statistics of each one; requests without a proposal have none of the shares."""
 
     acceptance_rate: float | None
     conditional: float | None
     mean_acceptance_length: float
 
 
-class ByPlace(msgspec.Struct, frozen=True):
-    """Of the proposals for the places `first` to `last` of an answer that were looked at, how many were accepted."""
+class ByPosition(msgspec.Struct, frozen=True):
+    """Acceptance of the draft tokens at answer positions `first` to `last` that the target verified."""
 
     first: int
     last: int
@@ -87,10 +87,10 @@ class CostModel(msgspec.Struct, frozen=True):
 class SpeculationFigures(msgspec.Struct, frozen=True):
     """One target's speculative decoding: `acceptance` by what the draft was shown, `lift` of the right pictures.
 
-    `speedup`: total time of the target alone over that of the pair, everything charged, and `first_token` that to the
-    first token. `decode_speedup`: the same for decoding alone, beside what the `payoff` predicts. `near_ties`: answers
-    that are not the target's own, but part from it where it could hardly decide. `added_peak_bytes`: what a request of
-    the pair takes beyond one of the target alone, beside `draft_weights_bytes`.
+    `speedup`: total time of the target alone over that of the pair, everything charged; `first_token`: the same up to
+    the first token; `decode_speedup`: the same for decoding alone, which the `cost_model` predicts. `near_ties`:
+    answers that differ from the target's own where it could hardly decide. `added_peak_bytes`: what a request of the
+    pair takes beyond one of the target alone, `draft_weights_bytes` included in both.
     """
 
     target: str
@@ -99,9 +99,9 @@ class SpeculationFigures(msgspec.Struct, frozen=True):
     gamma: int
     acceptance: dict[str, Interval]
     lift: Interval | None
-    views: AcceptanceStatistics | None
+    statistics: AcceptanceStatistics | None
     by_request: ByRequest | None
-    by_place: tuple[ByPlace, ...]
+    by_position: tuple[ByPosition, ...]
     identical: int
     near_ties: int
     requests: int
@@ -109,20 +109,20 @@ class SpeculationFigures(msgspec.Struct, frozen=True):
     slower_share: float | None
     first_token: Interval | None
     decode_speedup: float | None
-    payoff: CostModel | None
+    cost_model: CostModel | None
     draft_weights_bytes: int | None
     added_peak_bytes: int | None
 
     @property
     def residual(self) -> float | None:
         """How far decoding was from what the cost model predicts, as a share of the prediction."""
-        if self.payoff is None or self.payoff.predicted is None or self.decode_speedup is None:
+        if self.cost_model is None or self.cost_model.predicted is None or self.decode_speedup is None:
             return None
-        return self.decode_speedup / self.payoff.predicted - 1
+        return self.decode_speedup / self.cost_model.predicted - 1
 
 
-def views(rounds: Sequence[RoundLog]) -> AcceptanceStatistics:
-    """Return the four views of at least one round."""
+def acceptance_statistics(rounds: Sequence[RoundLog]) -> AcceptanceStatistics:
+    """Return the statistics of at least one round."""
     proposing = [each for each in rounds if each.drafted]
     drafted = sum(each.drafted for each in proposing)
     accepted = sum(each.accepted for each in proposing)
@@ -134,28 +134,26 @@ def views(rounds: Sequence[RoundLog]) -> AcceptanceStatistics:
         conditional=accepted / (accepted + rejections) if drafted else None,
         mean_acceptance_length=sum(each.emitted for each in rounds) / len(rounds),
         survival=tuple(fmean(each.accepted > k for each in proposing) for k in range(deepest)),
-        conditional_at=tuple(_conditional_at(proposing, k) for k in range(deepest)),
+        conditional_at=tuple(
+            _mean_of_known(each.accepted > k for each in proposing if each.accepted >= k and each.drafted > k)
+            for k in range(deepest)
+        ),
     )
-
-
-def _conditional_at(rounds: Sequence[RoundLog], k: int) -> float | None:
-    reached = [each for each in rounds if each.accepted >= k and each.drafted > k]
-    return fmean(each.accepted > k for each in reached) if reached else None
 
 
 def by_request(requests: Sequence[Sequence[RoundLog]]) -> ByRequest | None:
     """Return the means over requests; None where none has a round."""
-    each = [views(rounds) for rounds in requests if rounds]
-    if not each:
+    found = [acceptance_statistics(rounds) for rounds in requests if rounds]
+    if not found:
         return None
     return ByRequest(
-        acceptance_rate=_mean_of_known(one.acceptance_rate for one in each),
-        conditional=_mean_of_known(one.conditional for one in each),
-        mean_acceptance_length=fmean(one.mean_acceptance_length for one in each),
+        acceptance_rate=_mean_of_known(each.acceptance_rate for each in found),
+        conditional=_mean_of_known(each.conditional for each in found),
+        mean_acceptance_length=fmean(each.mean_acceptance_length for each in found),
     )
 
 
-def by_place(requests: Sequence[Sequence[RoundLog]]) -> tuple[ByPlace, ...]:
+def by_position(requests: Sequence[Sequence[RoundLog]]) -> tuple[ByPosition, ...]:
     """Return the proposals that were looked at by where in the answer they stood; its first id is never proposed."""
     accepted: Counter[int] = Counter()
     looked_at: Counter[int] = Counter()
@@ -163,12 +161,12 @@ def by_place(requests: Sequence[Sequence[RoundLog]]) -> tuple[ByPlace, ...]:
         written = 1
         for each in rounds:
             for place in range(min(each.accepted + 1, each.drafted)):
-                looked_at[(written + place) // PLACES_A_BIN] += 1
-                accepted[(written + place) // PLACES_A_BIN] += place < each.accepted
+                looked_at[(written + place) // POSITIONS_PER_BIN] += 1
+                accepted[(written + place) // POSITIONS_PER_BIN] += place < each.accepted
             written += each.emitted
     return tuple(
-        ByPlace(each * PLACES_A_BIN, (each + 1) * PLACES_A_BIN - 1, accepted[each], looked_at[each])
-        for each in sorted(looked_at)
+        ByPosition(place * POSITIONS_PER_BIN, (place + 1) * POSITIONS_PER_BIN - 1, accepted[place], looked_at[place])
+        for place in sorted(looked_at)
     )
 
 
@@ -214,9 +212,9 @@ def _figures(
         gamma=gamma,
         acceptance={kind: pooled_ratio(each, places) for kind, each in agreeing.items() if sum(places)},
         lift=_lift(agreeing, places),
-        views=views(rounds) if rounds else None,
+        statistics=acceptance_statistics(rounds) if rounds else None,
         by_request=by_request(logs),
-        by_place=by_place(logs),
+        by_position=by_position(logs),
         identical=sum(each.identical for each in requests),
         near_ties=sum(each.divergence is not None and each.divergence.is_near_tie for each in requests),
         requests=len(requests),
@@ -224,7 +222,7 @@ def _figures(
         slower_share=fmean(pair_s > alone_s for alone_s, pair_s in total_s) if total_s else None,
         first_token=_over_pair(first_s),
         decode_speedup=decode.value if decode else None,
-        payoff=_cost_model(cost, gamma, rounds, agreements) if cost else None,
+        cost_model=_cost_model(cost, gamma, rounds, agreements) if cost else None,
         draft_weights_bytes=next((each.memory_bytes for each in run.models if each.model == run.header.draft), None),
         added_peak_bytes=_added_peak(cost, run.header.device) if cost else None,
     )

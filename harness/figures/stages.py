@@ -32,7 +32,7 @@ class StageFigure(msgspec.Struct, frozen=True):
     is_most_common: bool
     seconds: Summary
     cold_s: float
-    ms_per_token: float | None
+    median_ms_per_token: float | None
 
 
 class Speedup(msgspec.Struct, frozen=True):
@@ -180,5 +180,5 @@ def _stage_figure(record: StageRecord, state: str) -> StageFigure:
         is_most_common=state == most_common_state(_states(record)),
         seconds=summarize([seconds for _, seconds in _rounds(record, state)]),
         cold_s=next(iter(record.cold_s.values())),
-        ms_per_token=median_ms_per_token(record),
+        median_ms_per_token=median_ms_per_token(record),
     )

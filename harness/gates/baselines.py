@@ -121,13 +121,10 @@ def _folder_of(baselines: Path, now: Fingerprint) -> Path:
 
 
 def _next_file(folder: Path, run: RunRecord) -> Path:
-    numbers = [int(match[1]) for match in map(_NUMBERED.fullmatch, _names(folder)) if match]
+    matches = (_NUMBERED.fullmatch(path.name) for path in folder.glob("*.json"))
+    last = max((int(match[1]) for match in matches if match), default=0)
     date = re.sub(r"\D", "", run.header.started_at[:10])
-    return folder / f"{max(numbers, default=0) + 1:04}_{date}.json"
-
-
-def _names(folder: Path) -> list[str]:
-    return [path.name for path in folder.glob("*.json")]
+    return folder / f"{last + 1:04}_{date}.json"
 
 
 def _read(path: Path) -> SessionRecord:

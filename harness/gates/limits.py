@@ -26,7 +26,7 @@ import msgspec
 
 from harness.errors import LimitsError
 from harness.figures.passes import comparisons
-from harness.figures.speculation import SpeculationFigures, speculation_figures
+from harness.figures.speculation import speculation_figures
 from harness.figures.stages import LEGACY_READER, peak_bytes, stage1_speedup, stage1_variant, stage_figures
 from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord, VerdictRecord
@@ -94,55 +94,37 @@ def judge(limits: dict[str, float], run: RunRecord, test: str | None = None) -> 
 
 def measured(run: RunRecord) -> dict[str, Measured]:
     """Return every figure of the run that a limit can bound, by the limit's name."""
-    found: dict[str, Measured] = {}
-    for engine in run.header.engines:
-        found.update({f"{engine}.{name}": figure for name, figure in _stage_figures(run, engine)})
-        found.update({f"{engine}.{name}": figure for name, figure in _memory_figures(run)})
-        found.update({f"{engine}.{name}": figure for name, figure in _stage_1_figures(run)})
+    found = {
+        f"{engine}.{name}": figure for engine in run.header.engines for name, figure in _of_stage_tests(run, engine)
+    }
     for comparison in comparisons(run):
-        base, versus = comparison.engine, f"{run.header.draft} over {comparison.target}"
-        basis = f"{comparison.total.samples} samples"
-        for name, speedup in (("stage3", comparison.stages[3]), ("total", comparison.total)):
-            figure = Measured(f"{_title(name)} speedup of {versus}", speedup.factor, "{:.3g}x", basis)
-            found[f"{base}.speedup.{comparison.target}.{name}"] = figure
-    for speculation in speculation_figures(run):
-        found.update({f"{speculation.engine}.{name}": figure for name, figure in _speculation_figures(speculation)})
+        place, basis = f"{comparison.engine}.speedup.{comparison.target}", f"{comparison.total.samples} samples"
+        versus = f"speedup of {run.header.draft} over {comparison.target}"
+        stage3, total = comparison.stages[3].factor, comparison.total.factor
+        found[f"{place}.stage3"] = Measured(f"stage-3 {versus}", stage3, "{:.3g}x", basis)
+        found[f"{place}.total"] = Measured(f"total {versus}", total, "{:.3g}x", basis)
+    for pair in speculation_figures(run):
+        versus, own, lift = f"{pair.draft} drafting for {pair.target}", pair.acceptance.get("own"), pair.lift
+        if own is not None:
+            figure = Measured(f"acceptance of {versus}", own.value, "{:.3g}", f"{own.samples} samples")
+            found[f"{pair.engine}.acceptance.{pair.target}"] = figure
+        if lift is not None and lift.is_bounded:
+            subject = f"vision lift of {versus}, lower end of its interval,"
+            figure = Measured(subject, lift.low, "{:.3g}", f"{lift.samples} samples")
+            found[f"{pair.engine}.vision_lift.{pair.target}"] = figure
     return found
 
 
-def _speculation_figures(found: SpeculationFigures) -> Iterator[tuple[str, Measured]]:
-    versus = f"{found.draft} drafting for {found.target}"
-    own = found.acceptance.get("own")
-    if own is not None:
-        basis = f"{own.samples} samples"
-        yield f"acceptance.{found.target}", Measured(f"acceptance of {versus}", own.value, "{:.3g}", basis)
-    if found.lift is not None and found.lift.is_bounded:
-        subject = f"vision lift of {versus}, lower end of its interval,"
-        yield (
-            f"vision_lift.{found.target}",
-            Measured(subject, found.lift.low, "{:.3g}", f"{found.lift.samples} samples"),
-        )
-
-
-def _stage_figures(run: RunRecord, engine: str) -> Iterator[tuple[str, Measured]]:
-    for figure in stage_figures(run):
-        if not figure.variant and figure.is_most_common and figure.engine in (None, engine):
-            subject = f"{figure.stage} of {figure.model}"
-            value = 1000 * figure.seconds.median
-            yield (
-                f"median_ms.{figure.model}.{figure.stage}",
-                Measured(subject, value, "{:.4g} ms", f"median of {figure.seconds.n}"),
-            )
-
-
-def _memory_figures(run: RunRecord) -> Iterator[tuple[str, Measured]]:
+def _of_stage_tests(run: RunRecord, engine: str) -> Iterator[tuple[str, Measured]]:
+    for stage in stage_figures(run):
+        if not stage.variant and stage.is_most_common and stage.engine in {None, engine}:
+            subject, basis = f"{stage.stage} of {stage.model}", f"median of {stage.seconds.n}"
+            figure = Measured(subject, 1000 * stage.seconds.median, "{:.4g} ms", basis)
+            yield f"median_ms.{stage.model}.{stage.stage}", figure
     kind, place = ("device_memory_mib", "GPU") if run.header.on_gpu else ("host_memory_mib", "resident")
-    for (model, stage), size in peak_bytes(run).items():
-        figure = Measured(f"peak {place} memory in {stage} of {model}", size / MIB, "{:.0f} MiB", "memory rounds")
-        yield f"{kind}.{model}.{stage}", figure
-
-
-def _stage_1_figures(run: RunRecord) -> Iterator[tuple[str, Measured]]:
+    for (model, name), size in peak_bytes(run).items():
+        figure = Measured(f"peak {place} memory in {name} of {model}", size / MIB, "{:.0f} MiB", "memory rounds")
+        yield f"{kind}.{model}.{name}", figure
     for target in run.header.targets:
         speedup = stage1_speedup(run, target)
         if speedup:
@@ -191,10 +173,6 @@ def _why_not_run(name: str) -> str:
 
 def _is_lower_bound(name: str) -> bool:
     return name.split(".")[1] in LOWER_BOUNDS
-
-
-def _title(name: str) -> str:
-    return {"stage3": "stage-3", "total": "total"}[name]
 
 
 def _parse(path: Path) -> dict[str, Any]:

@@ -9,8 +9,8 @@ What would make any figure of agreement meaningless is refused here, with the re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def read_token_pairs(path: Path) -> dict[str, tuple[TokenPair, ...]]:
             "videollava.output_tokens"
         )
     for target, found in pairs.items():
-        _refuse_what_is_no_answer(path, target, found)
+        _require_answers(path, target, found)
     return {target: tuple(found) for target, found in pairs.items()}
 
 
@@ -76,16 +76,14 @@ def _ids(path: Path, sample: str, found: Any) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _refuse_what_is_no_answer(path: Path, target: str, pairs: Sequence[TokenPair]) -> None:
-    sides: dict[str, Callable[[TokenPair], tuple[int, ...]]] = {
-        "the draft's": lambda pair: pair.draft,
-        f"{target}'s": lambda pair: pair.target,
-    }
-    for whose, side in sides.items():
-        for pair in pairs:
-            reason = _why_no_answer(side(pair))
-            if reason:
-                raise ResultFileError(f"{path}: sample {pair.sample!r}: {whose} ids {reason}")
+def _require_answers(path: Path, target: str, pairs: Sequence[TokenPair]) -> None:
+    for whose, ids, pair in (
+        *(("the draft's", pair.draft, pair) for pair in pairs),
+        *((f"{target}'s", pair.target, pair) for pair in pairs),
+    ):
+        reason = _why_no_answer(ids)
+        if reason:
+            raise ResultFileError(f"{path}: sample {pair.sample!r}: {whose} ids {reason}")
     if all(pair.draft[0] == pair.target[0] == BEGIN for pair in pairs):
         raise ResultFileError(
             f"{path}: every answer of both models begins with the id {BEGIN}, which begins every text of theirs: it "
@@ -96,22 +94,15 @@ def _refuse_what_is_no_answer(path: Path, target: str, pairs: Sequence[TokenPair
 def _why_no_answer(ids: Sequence[int]) -> str | None:
     if min(ids) < 0:
         return "contain a placeholder below zero: the prompt was left in. Record the new ids only"
-    if _longest_run(ids) >= MAX_REPEAT and len(set(ids)) > 2:
+    longest, kinds = max(len(list(equal)) for _, equal in groupby(ids)), len(set(ids))
+    if longest >= MAX_REPEAT and kinds > 2:
         return (
-            f"repeat one id {_longest_run(ids)} times in a row: the prompt's visual placeholders were left in, or the "
+            f"repeat one id {longest} times in a row: the prompt's visual placeholders were left in, or the "
             "text is broken. Record the new ids only, or leave the sample out"
         )
-    if len(ids) > 3 and len(set(ids)) <= 2:
+    if len(ids) > 3 and kinds <= 2:
         return (
-            f"are {len(ids)} of only {len(set(ids))} kinds: the answer is degenerate. Leave the sample out, or find "
+            f"are {len(ids)} of only {kinds} kinds: the answer is degenerate. Leave the sample out, or find "
             "out what broke the model"
         )
     return None
-
-
-def _longest_run(ids: Sequence[int]) -> int:
-    longest = run = 1
-    for before, here in pairwise(ids):
-        run = run + 1 if here == before else 1
-        longest = max(longest, run)
-    return longest

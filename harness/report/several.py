@@ -107,7 +107,7 @@ def _speedups(results: Sequence[Result]) -> Iterator[Section]:
             figure(times, found.total.factor, f"{place}.speedup.total"),
             ends(speedup_interval(each.run, found), times, f"{place}.speedup.total"),
             *(figure(times, found.stages[number].factor, f"{place}.speedup.stage{number}") for number in LEGACY_STAGES),
-            figure(fraction, found.acceptance_per_sample, f"{place}.agreement")
+            figure(fraction, found.agreement_per_sample, f"{place}.agreement")
             if any(agreed.compared for agreed in found.agreements.values())
             else "",
         ]

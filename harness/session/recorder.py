@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from harness.figures.passes import samples_per_second
-from harness.figures.speculation import views
+from harness.figures.speculation import acceptance_statistics
 from harness.figures.stages import comparable_rounds, median_ms_per_token, times_faster
 from harness.measuring.benchmark import Benchmark
 from harness.measuring.interleaved import AnySample, Interleaved, Pairs, first_that_works, timed_pairs
@@ -179,7 +179,7 @@ class Recorder:
         rounds = [each for request in requests for each in request.rounds]
         if rounds:
             self.benchmark.extra_info.update(
-                target=target, engine=engine, gamma=pair.gamma, **msgspec.to_builtins(views(rounds))
+                target=target, engine=engine, gamma=pair.gamma, **msgspec.to_builtins(acceptance_statistics(rounds))
             )
         self._finish_test([], failures, taken=len(samples), figures=bool(requests))
         return requests

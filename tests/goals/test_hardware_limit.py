@@ -16,7 +16,7 @@ import pytest
 from fixtures.model_sets.loading import ModelSettings, pipeline_loaders
 from fixtures.models.staged import StagedBase
 from fixtures.pipeline import ModelInputs, Prefilled, RawClip, VisionFeatures
-from harness.figures.roofline import floor_s
+from harness.figures.roofline import roofline_s
 from harness.measuring import clock
 from harness.measuring.device_peaks import measure_device_peaks
 from harness.records.lines import MachineRecord, StageWork
@@ -171,7 +171,7 @@ def stage_row(
 ) -> GoalRow:
     """Milliseconds, of decoding by the token; the reference is the floor, and the ratio its share in the time."""
     steps = ANSWER - 1 if stage == "decode" else 1
-    least_s = floor_s(work, machine)
+    least_s = roofline_s(work, machine)
     goal = GOALS.get((pipeline.key, stage)) if engine != "eager" else None
     return GoalRow(
         f"{pipeline.key} {engine}: {stage}{', a token' if stage == 'decode' else ''}",

@@ -71,7 +71,7 @@ def test_tiny_draft_agrees_with_the_targets(table: GoalTable, tmp_path: Path) ->
     run = _run_suite(tmp_path / "tiny", "-k", "test_whole_pipeline and not fixed")
     for comparison in comparisons(run):
         what = f"position-wise agreement of egpt and {comparison.target}, all tokens"
-        row = GoalRow(what, comparison.acceptance_token_weighted, "share", "above 0", comparison.total.samples)
+        row = GoalRow(what, comparison.agreement_token_weighted, "share", "above 0", comparison.total.samples)
         table.rows.append(row)
 
 
@@ -80,8 +80,8 @@ def _rows_of_stages(run: RunRecord) -> Iterator[GoalRow]:
     for figure in stage_figures(run):
         name = " ".join(filter(None, (figure.model, figure.engine, figure.stage, figure.variant)))
         yield GoalRow(name, 1000 * figure.seconds.median, "ms", "none", figure.seconds.n)
-        if figure.ms_per_token is not None:
-            yield GoalRow(f"{name}, a token", figure.ms_per_token, "ms", "none", figure.seconds.n)
+        if figure.median_ms_per_token is not None:
+            yield GoalRow(f"{name}, a token", figure.median_ms_per_token, "ms", "none", figure.seconds.n)
     for model in run.header.models:
         peak = max(peak for (key, _), peak in peak_bytes(run).items() if key == model)
         yield GoalRow(f"{model} peak allocated", peak / MIB, "MiB", f"below {CARD_GIB * 1024} MiB", len(run.stages))

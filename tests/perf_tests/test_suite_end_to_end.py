@@ -65,8 +65,8 @@ def test_what_a_draft_costs_is_measured_and_predicts_what_decoding_gains(whole):
     run = whole.record()
     assert [each.target for each in run.speculation_costs] == ["videollava", "llava"]
     for found in speculation_figures(run):
-        assert list(found.payoff.costs.v) == list(range(1, 33))
-        assert found.payoff.predicted > 0
+        assert list(found.cost_model.costs.v) == list(range(1, 33))
+        assert found.cost_model.predicted > 0
         assert found.residual is not None
 
 

@@ -177,9 +177,9 @@ def _pays(speedup: Interval) -> str:
 
 
 def _by_position(found: SpeculationFigures, place: str) -> Iterator[Block]:
-    if found.views is None or not found.views.survival:
+    if found.statistics is None or not found.statistics.survival:
         return
-    survival, conditional = found.views.survival, found.views.conditional_at
+    survival, conditional = found.statistics.survival, found.statistics.conditional_at
     positions = tuple(range(1, len(survival) + 1))
     rows: list[list[Text]] = [
         [
@@ -205,12 +205,12 @@ def _by_position(found: SpeculationFigures, place: str) -> Iterator[Block]:
         lambda: charts.curves(groups, "position in the proposal", "share of rounds"),
     )
     yield Table(["position in the proposal", *map(str, positions)], rows)
-    if found.by_place:
+    if found.by_position:
         shares = [
             figure(fraction, each.accepted / each.looked_at, "by_place", str(each.first), place)
-            for each in found.by_place
+            for each in found.by_position
         ]
-        columns = ["place in the answer", *(f"{each.first}-{each.last}" for each in found.by_place)]
+        columns = ["place in the answer", *(f"{each.first}-{each.last}" for each in found.by_position)]
         yield Table(columns, [["accepted of those looked at", *shares]])
 
 
@@ -222,13 +222,17 @@ def _lines(found: SpeculationFigures, place: str) -> Iterator[Text]:
             ends=_interval(ends(found.lift, fraction, "lift", place)),
             effect="a clear effect" if found.lift.excludes_zero else "no clear effect",
         )
-    if found.views is not None and found.views.conditional is not None and found.views.acceptance_rate is not None:
+    if (
+        found.statistics is not None
+        and found.statistics.conditional is not None
+        and found.statistics.acceptance_rate is not None
+    ):
         yield text(
             "Mean acceptance length {length} tokens per round, the target's own included; acceptance rate {rate}; "
             "of the proposals looked at {conditional} were accepted.",
-            length=figure(hundredths, found.views.mean_acceptance_length, "tokens_a_round", place),
-            rate=figure(fraction, found.views.acceptance_rate, "acceptance_rate", place),
-            conditional=figure(fraction, found.views.conditional, "conditional", place),
+            length=figure(hundredths, found.statistics.mean_acceptance_length, "tokens_a_round", place),
+            rate=figure(fraction, found.statistics.acceptance_rate, "acceptance_rate", place),
+            conditional=figure(fraction, found.statistics.conditional, "conditional", place),
         )
     each = found.by_request
     if each is not None and each.conditional is not None and each.acceptance_rate is not None:
@@ -269,9 +273,9 @@ def _interval(found: Text) -> Text:
 
 def _costs(found: SpeculationFigures, place: str) -> Iterator[Block]:
     """What the pieces cost, v(m) above all, and what follows from it: predicted and measured, where it pays."""
-    if found.payoff is None:
+    if found.cost_model is None:
         return
-    costs = found.payoff.costs
+    costs = found.cost_model.costs
     lengths, steps = tuple(costs.v), tuple(costs.v.values())
     yield Chart(
         "v(m): one pass of the target over m tokens",
@@ -281,36 +285,36 @@ def _costs(found: SpeculationFigures, place: str) -> Iterator[Block]:
     shown = [m for m in SHOWN_LENGTHS if m in costs.v]
     row: list[Text] = ["v, decoding steps", *(figure(significant, costs.v[m], "v", str(m), place) for m in shown)]
     yield Table(["tokens of a pass", *map(str, shown)], [row])
-    yield Sentences(list(_payoff(found, found.payoff, place)))
+    yield Sentences(list(_payoff(found, found.cost_model, place)))
 
 
-def _payoff(found: SpeculationFigures, payoff: CostModel, place: str) -> Iterator[Text]:
+def _payoff(found: SpeculationFigures, cost_model: CostModel, place: str) -> Iterator[Text]:
     yield text(
         "A drafted token takes c = {c} decoding steps of the target, which take {step} ms each.",
-        c=figure(fraction, payoff.costs.c, "c", place),
-        step=figure(milliseconds, payoff.costs.step_s, "step", place),
+        c=figure(fraction, cost_model.costs.c, "c", place),
+        step=figure(milliseconds, cost_model.costs.step_s, "step", place),
     )
-    if payoff.predicted is not None and found.decode_speedup is not None and found.residual is not None:
+    if cost_model.predicted is not None and found.decode_speedup is not None and found.residual is not None:
         yield text(
             "Decoding alone: measured {measured}, predicted {predicted} by tau / (gamma c + v), off by {off} %.",
             measured=figure(times, found.decode_speedup, "decode_speedup", place),
-            predicted=figure(times, payoff.predicted, "predicted", place),
+            predicted=figure(times, cost_model.predicted, "predicted", place),
             off=figure(change, found.residual, "residual", place),
         )
-    if payoff.best_gamma is not None:
-        gamma, speedup = payoff.best_gamma
+    if cost_model.best_gamma is not None:
+        gamma, speedup = cost_model.best_gamma
         template = "Best gamma: {gamma}, {speedup}." if gamma else "Best gamma: 0, the target left alone."
         yield text(template, gamma=str(gamma), speedup=figure(times, speedup, "best_gamma", place))
-    if payoff.least_break_even is None:
+    if cost_model.least_break_even is None:
         yield "A draft of this cost pays at no gamma, whatever its acceptance."
         return
-    gamma, acceptance = payoff.least_break_even
+    gamma, acceptance = cost_model.least_break_even
     at_gamma: Text = ""
     if gamma != found.gamma:
         template = (
-            "; at gamma {gamma} from {here} on" if payoff.break_even is not None else "; at gamma {gamma} at none"
+            "; at gamma {gamma} from {here} on" if cost_model.break_even is not None else "; at gamma {gamma} at none"
         )
-        here = figure(fraction, payoff.break_even or 0.0, "break_even", place)
+        here = figure(fraction, cost_model.break_even or 0.0, "break_even", place)
         at_gamma = text(template, gamma=str(found.gamma), here=here)
     yield text(
         "A draft of this cost pays from an acceptance of {needed} on, at gamma {least}{at_gamma}.",

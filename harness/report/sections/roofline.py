@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.figures.roofline import StageFloor, floors
+from harness.figures.roofline import StageRoofline, rooflines
 from harness.records.lines import MachineRecord, RunRecord
 from harness.report import charts
 from harness.report.blocks import Chart, Section, Sentences, Table, Text, figure, joined, text
@@ -14,7 +14,7 @@ from harness.report.naming import colour, label
 
 def sections(run: RunRecord) -> Iterator[Section]:
     """Yield the fractions of the roofline, where the stages' work and the machine's rates are known."""
-    found = floors(run)
+    found = rooflines(run)
     if not found or run.machine is None:
         return
     bars = [
@@ -22,8 +22,8 @@ def sections(run: RunRecord) -> Iterator[Section]:
             label(
                 run, each.model, None, each.stage, *([each.engine] if len(run.header.engines) > 1 else []), each.variant
             ),
-            (("of the roofline", 100 * each.share, colour(run, each.model)),),
-            note=f"{100 * each.share:.0f} %",
+            (("of the roofline", 100 * each.fraction, colour(run, each.model)),),
+            note=f"{100 * each.fraction:.0f} %",
         )
         for each in found
     ]
@@ -47,14 +47,14 @@ def sections(run: RunRecord) -> Iterator[Section]:
     yield Section("floors", "Distance from the roofline", blocks, lead, brief=True)
 
 
-def _row(run: RunRecord, found: StageFloor) -> list[Text]:
+def _row(run: RunRecord, found: StageRoofline) -> list[Text]:
     names = (found.stage, found.model, found.engine, found.variant)
-    per_token, tokens_per_s = found.floor_ms_per_token, found.tokens_per_s
+    per_token, tokens_per_s = found.roofline_ms_per_token, found.tokens_per_s
     return [
         label(run, found.stage, found.engine, f"({found.variant})" if found.variant else ""),
         found.model,
-        figure(milliseconds, found.floor_s, "floor", *names),
-        figure(percent, found.share, "share_of_floor", *names),
+        figure(milliseconds, found.roofline_s, "floor", *names),
+        figure(percent, found.fraction, "share_of_floor", *names),
         found.bound_by,
         figure(significant, found.bytes_per_s / 1e9, "gigabytes_per_s", *names),
         figure(significant, found.operations_per_s / 1e12, "teraflops", *names),

@@ -36,7 +36,9 @@ def _by_themselves(run: RunRecord, figures: list[StageFigure]) -> Section:
     for each in figures:
         names = (each.stage, each.model, each.engine, each.variant, each.state)
         how = ", ".join(filter(None, (each.variant, each.state)))
-        per_token = figure(hundredths, each.ms_per_token, "ms_per_token", *names) if each.ms_per_token else ""
+        per_token = (
+            figure(hundredths, each.median_ms_per_token, "ms_per_token", *names) if each.median_ms_per_token else ""
+        )
         rows.append(
             [
                 label(run, each.stage, each.engine, f"({how})" if how else ""),

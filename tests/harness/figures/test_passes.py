@@ -65,7 +65,7 @@ class TestOfThePublishedTable:
         assert headline.cost_ratio == pytest.approx(1.851 / 9.463)
 
     def test_theoretical_speedup_takes_gamma_from_the_options(self, headline: Comparison) -> None:
-        assert headline.acceptance_token_weighted == 1
+        assert headline.agreement_token_weighted == 1
         assert headline.theoretical_speedup == pytest.approx(6 / (5 * 1.851 / 9.463 + 1))
         (other,) = comparisons(msgspec.structs.replace(headline_run(), header=header(options={"gamma": 2})))
         assert other.theoretical_speedup == pytest.approx(3 / (2 * 1.851 / 9.463 + 1))
@@ -105,8 +105,8 @@ def test_acceptance_is_a_mean_over_samples_and_a_share_of_all_tokens() -> None:
     )
     (comparison,) = comparisons(run)
     assert comparison.agreements == {"s1": Agreement(1, 1), "s2": Agreement(1, 4)}
-    assert comparison.acceptance_per_sample == (1 + 1 / 4) / 2
-    assert comparison.acceptance_token_weighted == 2 / 5
+    assert comparison.agreement_per_sample == (1 + 1 / 4) / 2
+    assert comparison.agreement_token_weighted == 2 / 5
 
 
 @pytest.mark.parametrize(("draft", "target"), [((), (1, 2)), ((1, 2), ()), ((), ())])
@@ -117,7 +117,7 @@ def test_answers_without_a_token_have_no_token_split_and_still_a_speedup(
     (comparison,) = comparisons(run)
     assert (comparison.tokens_factor, comparison.pace_factor) == (None, None)
     assert comparison.stages[3].factor == 1
-    assert comparison.acceptance_token_weighted == 0
+    assert comparison.agreement_token_weighted == 0
 
 
 def test_failed_passes_are_left_out() -> None:

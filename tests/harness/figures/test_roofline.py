@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.figures.roofline import floor_s, floors
+from harness.figures.roofline import roofline_s, rooflines
 from harness.measuring import clock
 from harness.measuring.device_peaks import measure_device_peaks
 from harness.records.lines import MachineRecord, RunRecord, StageWork
@@ -25,36 +25,36 @@ def decode(seconds: dict[str, list[float]], work: dict[str, StageWork], **change
 
 
 def test_the_floor_is_the_larger_of_moving_and_computing() -> None:
-    assert floor_s(StageWork(200, 1000, "float16"), MACHINE) == 2.0
-    assert floor_s(StageWork(200, 5000, "float16"), MACHINE) == 5.0
+    assert roofline_s(StageWork(200, 1000, "float16"), MACHINE) == 2.0
+    assert roofline_s(StageWork(200, 5000, "float16"), MACHINE) == 5.0
 
 
 def test_the_better_of_read_and_copy_is_the_bandwidth() -> None:
     copies_faster = MachineRecord(80.0, 100.0, {"float16": 1000.0})
-    assert floor_s(StageWork(200, 0, "float16"), copies_faster) == floor_s(StageWork(200, 0, "float16"), MACHINE)
+    assert roofline_s(StageWork(200, 0, "float16"), copies_faster) == roofline_s(StageWork(200, 0, "float16"), MACHINE)
 
 
 def test_share_and_rates_of_decoding() -> None:
-    (found,) = floors(run(decode({"s1": [4.0, 8.0, 8.0]}, {"s1": StageWork(400, 100, "float16")})))
-    assert (found.bound_by, found.floor_s) == ("bandwidth", 4.0)
-    assert found.share == 0.5
+    (found,) = rooflines(run(decode({"s1": [4.0, 8.0, 8.0]}, {"s1": StageWork(400, 100, "float16")})))
+    assert (found.bound_by, found.roofline_s) == ("bandwidth", 4.0)
+    assert found.fraction == 0.5
     assert (found.bytes_per_s, found.operations_per_s) == (50.0, 12.5)
     # Four tokens are three steps, the first one being chosen from the prompt.
-    assert found.floor_ms_per_token == pytest.approx(4000 / 3)
+    assert found.roofline_ms_per_token == pytest.approx(4000 / 3)
     assert found.tokens_per_s == pytest.approx(3 / 8)
 
 
 def test_a_stage_without_tokens_has_no_floor_a_token() -> None:
-    (found,) = floors(run(stage_test("egpt", "prefill", {"s1": [10.0]}, work={"s1": StageWork(1, 5000, "float16")})))
-    assert (found.bound_by, found.share) == ("compute", 0.5)
-    assert found.floor_ms_per_token is None
+    (found,) = rooflines(run(stage_test("egpt", "prefill", {"s1": [10.0]}, work={"s1": StageWork(1, 5000, "float16")})))
+    assert (found.bound_by, found.fraction) == ("compute", 0.5)
+    assert found.roofline_ms_per_token is None
     assert found.tokens_per_s is None
 
 
 def test_each_sample_is_held_against_its_own_work() -> None:
     work = {"s1": StageWork(100, 0, "float16"), "s2": StageWork(300, 0, "float16")}
-    (found,) = floors(run(decode({"s1": [2.0], "s2": [6.0]}, work)))
-    assert found.share == 0.5
+    (found,) = rooflines(run(decode({"s1": [2.0], "s2": [6.0]}, work)))
+    assert found.fraction == 0.5
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_each_sample_is_held_against_its_own_work() -> None:
     ids=["no work stated", "a type whose rate was not measured", "no rates, as in older files"],
 )
 def test_what_is_not_known_has_no_floor(stage: Any, machine: MachineRecord | None) -> None:
-    assert floors(run(stage, machine=machine)) == []
+    assert rooflines(run(stage, machine=machine)) == []
 
 
 def test_rates_count_what_was_moved_and_done(monkeypatch: pytest.MonkeyPatch) -> None:

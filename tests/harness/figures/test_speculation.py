@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.figures.agreement import expected_tokens
-from harness.figures.speculation import by_place, by_request, speculation_figures, views
+from harness.figures.speculation import acceptance_statistics, by_position, by_request, speculation_figures
 from harness.records.lines import RunRecord
 from harness.records.quantities import MIB
 from harness.records.speculation import AgreementRecord, DivergenceRecord, RoundLog
@@ -25,7 +25,7 @@ def rounds(draw: st.DrawFn) -> RoundLog:
 
 
 def test_views_of_a_known_log_under_their_own_names() -> None:
-    found = views(log((4, 4), (4, 1), (2, 0)))
+    found = acceptance_statistics(log((4, 4), (4, 1), (2, 0)))
     assert found.acceptance_rate == 5 / 10
     assert found.conditional == 5 / 7  # two rejections; what lay behind them was never looked at
     assert found.mean_acceptance_length == (5 + 2 + 1) / 3
@@ -35,7 +35,7 @@ def test_views_of_a_known_log_under_their_own_names() -> None:
 
 @given(st.lists(rounds(), min_size=1, max_size=20))
 def test_views_stay_within_their_bounds(some: list[RoundLog]) -> None:
-    found = views(some)
+    found = acceptance_statistics(some)
     assert list(found.survival) == sorted(found.survival, reverse=True)
     assert 1 <= found.mean_acceptance_length <= 1 + max(each.accepted for each in some)
     if found.conditional is not None and found.acceptance_rate is not None:
@@ -44,7 +44,7 @@ def test_views_stay_within_their_bounds(some: list[RoundLog]) -> None:
 
 @given(st.integers(1, 6), st.integers(1, 30))
 def test_a_draft_that_is_always_right_reaches_the_limit_and_no_more(gamma: int, count: int) -> None:
-    found = views(log(*[(gamma, gamma)] * count))
+    found = acceptance_statistics(log(*[(gamma, gamma)] * count))
     assert (found.acceptance_rate, found.conditional, found.mean_acceptance_length) == (1, 1, gamma + 1)
 
 
@@ -56,7 +56,7 @@ def test_independent_proposals_give_the_textbook_length_of_a_round() -> None:
         while accepted < gamma and draw.random() < share:
             accepted += 1
         some.append((gamma, accepted))
-    found = views(log(*some))
+    found = acceptance_statistics(log(*some))
     assert found.conditional == pytest.approx(share, abs=0.01)
     assert found.mean_acceptance_length == pytest.approx(expected_tokens(share, gamma), rel=0.01)
 
@@ -76,16 +76,16 @@ def test_wall_clock_is_the_ratio_of_totals_and_not_the_mean_of_ratios() -> None:
 
 def test_decoding_stands_beside_what_the_measured_costs_predict() -> None:
     (found,) = speculation_figures(run(speculations=(request("a"),), speculation_costs=(cost(),)))
-    assert found.payoff is not None
-    assert (found.payoff.costs.c, found.payoff.costs.v[5]) == (0.25, 2.0)
-    assert found.payoff.predicted == pytest.approx(4.5 / (4 * 0.25 + 2))
+    assert found.cost_model is not None
+    assert (found.cost_model.costs.c, found.cost_model.costs.v[5]) == (0.25, 2.0)
+    assert found.cost_model.predicted == pytest.approx(4.5 / (4 * 0.25 + 2))
     assert found.decode_speedup == 3.0
     assert found.residual == pytest.approx(3 / 1.5 - 1)
 
 
 def test_without_measured_costs_nothing_is_predicted() -> None:
     (found,) = speculation_figures(run(speculations=(request("a"),)))
-    assert (found.payoff, found.residual, found.decode_speedup) == (None, None, 3.0)
+    assert (found.cost_model, found.residual, found.decode_speedup) == (None, None, 3.0)
 
 
 def test_each_request_has_one_voice_however_long_it_is() -> None:
@@ -97,7 +97,7 @@ def test_each_request_has_one_voice_however_long_it_is() -> None:
 @given(st.lists(st.lists(rounds(), max_size=12), max_size=4))
 def test_by_place_every_proposal_that_was_looked_at_is_counted_once(requests: list[list[RoundLog]]) -> None:
     every = [each for one in requests for each in one]
-    found = by_place(requests)
+    found = by_position(requests)
     rejected = sum(each.accepted < each.drafted for each in every)
     assert sum(each.accepted for each in found) == sum(each.accepted for each in every)
     assert sum(each.looked_at for each in found) == sum(each.accepted for each in every) + rejected
@@ -105,7 +105,7 @@ def test_by_place_every_proposal_that_was_looked_at_is_counted_once(requests: li
 
 def test_by_place_says_where_in_the_answer_the_proposals_stood() -> None:
     # Places 1 to 4 and 6 to 9 are accepted, 11 to 14, then 16 and, rejected, 17.
-    found = by_place([log((4, 4), (4, 4), (4, 4), (4, 1))])
+    found = by_position([log((4, 4), (4, 4), (4, 4), (4, 1))])
     assert [(each.first, each.last, each.accepted, each.looked_at) for each in found] == [
         (0, 15, 12, 12),
         (16, 31, 1, 2),

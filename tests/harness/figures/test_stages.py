@@ -86,7 +86,7 @@ def test_stage_figure_is_over_all_rounds_of_all_samples() -> None:
     (figure,) = stage_figures(run_with(record))
     assert (figure.model, figure.stage, figure.engine, figure.variant) == ("egpt", "decode", "eager", "")
     assert (figure.seconds.n, figure.seconds.median) == (3, 2)
-    assert figure.ms_per_token == 200  # the median of 100, 200 and 300
+    assert figure.median_ms_per_token == 200  # the median of 100, 200 and 300
 
 
 IN_TWO_STATES = stage_test(
@@ -126,7 +126,7 @@ def test_cold_figure_is_the_very_first_time_through_the_stage() -> None:
 
 def test_a_stage_without_tokens_has_no_pace() -> None:
     (figure,) = stage_figures(run_with(DRAFT_LOAD))
-    assert figure.ms_per_token is None
+    assert figure.median_ms_per_token is None
 
 
 def test_a_stage_in_which_every_sample_failed_is_no_figure() -> None:

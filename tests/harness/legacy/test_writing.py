@@ -180,15 +180,15 @@ def test_the_old_summary_over_the_file_gives_our_figures(target: str, tmp_path: 
         "egpt_time": ours.total.draft_mean_s,
         f"{target}_time": ours.total.target_mean_s,
         "c": ours.cost_ratio,
-        "acceptance": ours.acceptance_per_sample,
-        "weighted": ours.acceptance_token_weighted,
+        "acceptance": ours.agreement_per_sample,
+        "weighted": ours.agreement_token_weighted,
         "theoretical": ours.theoretical_speedup,
     }
     for stage in (1, 2, 3):
         expected[f"egpt_stage{stage}_time"] = ours.stages[stage].draft_mean_s
         expected[f"{target}_stage{stage}_time"] = ours.stages[stage].target_mean_s
     assert old == pytest.approx(expected, rel=1e-9, abs=0)
-    assert 0 < ours.acceptance_token_weighted < 1
+    assert 0 < ours.agreement_token_weighted < 1
 
 
 def test_the_old_summary_over_the_published_means_gives_the_published_speedup(tmp_path: Path) -> None:

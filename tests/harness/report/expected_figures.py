@@ -281,17 +281,17 @@ def ends(found: Any) -> tuple[float, float]:
 
 def drafting(target: str, engine: str) -> list[Grid]:
     found = pair(target, engine)
-    assert found.views is not None
-    assert found.payoff is not None
+    assert found.statistics is not None
+    assert found.cost_model is not None
     sees = {"own": "its pictures", "shuffled": "another sample's", "blind": "none"}
     return [
         [[sees[kind], found.acceptance[kind].value, ends(found.acceptance[kind])] for kind in sees],
         [
-            ["accepted up to here", *found.views.survival],
-            ["of those that came so far", *(each or 0.0 for each in found.views.conditional_at)],
+            ["accepted up to here", *found.statistics.survival],
+            ["of those that came so far", *(each or 0.0 for each in found.statistics.conditional_at)],
         ],
-        [["accepted of those looked at", *(each.accepted / each.looked_at for each in found.by_place)]],
-        [["v, decoding steps", *(found.payoff.costs.v[m] for m in (1, 2, 4, 6, 8, 16, 32))]],
+        [["accepted of those looked at", *(each.accepted / each.looked_at for each in found.by_position)]],
+        [["v, decoding steps", *(found.cost_model.costs.v[m] for m in (1, 2, 4, 6, 8, 16, 32))]],
     ]
 
 

@@ -265,9 +265,9 @@ def test_sentences_about_a_pair(target: str, engine: str) -> None:
         f"the draft's weights, {with_unit(RUN.models[0].memory_bytes)}, and {with_unit(added)} more at the peak",
     ):
         assert expected in text
-    assert found.payoff is not None
-    assert found.payoff.best_gamma is not None
-    assert f"Best gamma: {found.payoff.best_gamma[0]}, {times(found.payoff.best_gamma[1])}." in text
+    assert found.cost_model is not None
+    assert found.cost_model.best_gamma is not None
+    assert f"Best gamma: {found.cost_model.best_gamma[0]}, {times(found.cost_model.best_gamma[1])}." in text
     assert found.lift is not None
     lift = " to ".join(fraction(each) for each in ends(found.lift))
     assert f"raises acceptance by {fraction(found.lift.value)} (95 %: {lift})" in text
