@@ -304,11 +304,9 @@ def test_error_names_entrance_value_and_what_is_taken(each: Any, entrance: str) 
     assert str(caught.value).endswith(f", not {wrong!r}")
 
 
-def test_legacy_generation_draws_from_the_50_likeliest_unless_a_number_is_given() -> None:
-    legacy: Any = FakeConfig(flags={"legacy_generation": "true"}, ini={})
-    named: Any = FakeConfig(flags={"legacy_generation": "true"}, ini={"top_k": "20"})
-    assert [options.read(each).top_k for each in (legacy, named)] == [50, 20]
-    assert Options().top_k is None
+@pytest.mark.parametrize(("ini", "top_k"), [({}, 50), ({"top_k": "20"}, 20)])
+def test_legacy_generation_draws_from_the_50_likeliest_unless_a_number_is_given(ini: Any, top_k: int) -> None:
+    assert options.read(FakeConfig(flags={"legacy_generation": "true"}, ini=ini)).top_k == top_k
 
 
 def test_a_wrong_ini_value_is_not_looked_at_where_a_flag_is_given() -> None:
