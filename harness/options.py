@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _AUTOSAVE = "--benchmark-autosave"
 PYTEST_OUTPUTS = ("--benchmark-json", "--benchmark-save", "--junitxml", "--junit-xml", _AUTOSAVE)
 ROUNDS, GATED_ROUNDS = 5, 20
+LEGACY_TOP_K = 50  # what `generate()` draws from where nobody says otherwise
 # Of a stage whose rounds take so many seconds a sample, unless a number was given: further ones tell little.
 MIN_ROUNDS, LONG_S = 3, 3.0
 # Rounds that fill a second: what slows a machine down for a moment is then a part of them, and not all. At most so many
@@ -99,6 +100,12 @@ class Options:
     query: str = _option(DEFAULT_QUERY, values.text, "the question asked of every sample", changes_figures=True)
     temperature: float = _option(0.0, values.temperature, "sampling temperature; 0 is greedy", changes_figures=True)
     top_p: float = _option(1.0, values.share, "nucleus sampling: share of probability kept", changes_figures=True)
+    top_k: int | None = _option(
+        None,
+        values.count,
+        "sampling from this many likeliest tokens (default: all; 50 with --legacy_generation)",
+        changes_figures=True,
+    )
     max_new_tokens: int = _option(512, values.count, "most new tokens of an answer", changes_figures=True)
     gamma: int = _option(5, values.count, "draft tokens a round of speculative decoding")
     max_frames: int = _option(8, values.count, "frames taken from a video", changes_figures=True)
@@ -174,7 +181,7 @@ class Options:
     legacy_generation: bool = _option(
         False,
         values.switch,
-        "as the old script: repetition penalty 1.1 for LLaVA-1.5, sampling at 0.6 for EventGPT",
+        "as the old script: repetition penalty 1.1 for LLaVA-1.5, sampling at 0.6 for EventGPT; top_k 50",
         changes_figures=True,
     )
     video_reader: str = _option(
@@ -311,6 +318,8 @@ def read(config: pytest.Config) -> Options:
             found[each.name] = _parsed(each, ini, f"{ini_key(each)} in {config.inipath}")
     if found.get("gate") and not {"rounds", "measurement_time"} & found.keys():
         found |= {"rounds": GATED_ROUNDS, "measurement_time": GATED_S}
+    if found.get("legacy_generation"):
+        found.setdefault("top_k", LEGACY_TOP_K)
     if "measurement_time" in found:
         found.setdefault("rounds", ROUNDS)  # a gate looks at this number, and not at what was added to it
     return Options(**found)

@@ -27,7 +27,7 @@ def request_of(options: Options, cache: FrameCache) -> RunRequest:
         use_event_image=options.use_event_image,
         video_reader=options.video_reader,
         frame_cache=cache,
-        sampling=Sampling(temperature=options.temperature, top_p=options.top_p),
+        sampling=Sampling(temperature=options.temperature, top_p=options.top_p, top_k=options.top_k),
         max_answer_tokens=options.max_new_tokens,
     )
     return RunRequest(

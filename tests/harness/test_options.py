@@ -32,6 +32,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "query": ("What moves?", "What moves?"),
     "temperature": ("0.5", 0.5),
     "top_p": ("0.25", 0.25),
+    "top_k": ("40", 40),
     "max_new_tokens": ("64", 64),
     "gamma": ("3", 3),
     "max_frames": ("16", 16),
@@ -196,7 +197,7 @@ def test_every_flag_wins_over_the_ini_file(asked: Asked) -> None:
         "processor": "torch",
     }
     of_samples = ("max_samples", "stage_samples", "sample_timeout", "measurement_time", "loader_workers", "prefetch")
-    counts = dict.fromkeys((*of_samples, "max_new_tokens", "fixed_tokens"), "7")
+    counts = dict.fromkeys((*of_samples, "top_k", "max_new_tokens", "fixed_tokens"), "7")
     rest = {
         "model_path": "egpt=other",
         "embedded": "9",
@@ -301,6 +302,11 @@ def test_error_names_entrance_value_and_what_is_taken(each: Any, entrance: str) 
     culprit = f"--{each.name}" if entrance == "flags" else f"{INI_KEYS[each.name]} in pytest.ini"
     assert str(caught.value).startswith(f"{culprit} takes ")
     assert str(caught.value).endswith(f", not {wrong!r}")
+
+
+@pytest.mark.parametrize(("ini", "top_k"), [({}, 50), ({"top_k": "20"}, 20)])
+def test_legacy_generation_draws_from_the_50_likeliest_unless_a_number_is_given(ini: Any, top_k: int) -> None:
+    assert options.read(FakeConfig(flags={"legacy_generation": "true"}, ini=ini)).top_k == top_k
 
 
 def test_a_wrong_ini_value_is_not_looked_at_where_a_flag_is_given() -> None:

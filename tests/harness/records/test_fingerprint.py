@@ -27,6 +27,13 @@ def changed(before: RunRecord, after: RunRecord) -> list[str]:
     return differences(fingerprint(before), fingerprint(after))
 
 
+def test_an_option_that_a_baseline_does_not_know_makes_no_difference_until_it_is_asked_for() -> None:
+    known = {name: value for name, value in fingerprint(run()).items() if name != "option top_k"}
+    assert not differences(known, fingerprint(run()))
+    asked = fingerprint(run(options=header().options | {"top_k": 50}))
+    assert differences(known, asked) == ["option top_k is 50, was not known"]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
