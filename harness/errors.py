@@ -1,4 +1,4 @@
-"""Everything that this room raises on bad input, as one tree.
+"""The errors that harness raises on bad input, as one tree.
 
 HarnessError                what was asked for cannot be done
 ├── OptionError             an option has a value that it cannot have
@@ -6,7 +6,7 @@ HarnessError                what was asked for cannot be done
 ├── BaselineError           a baseline, or a session that is to become part of one, cannot be used
 ├── ResultFileError         a journal, run record or legacy result cannot be read
 ├── RunFolderError          the folder for a run's files cannot be made or written
-├── ResumeError             a run cannot be gone on with: it is finished, or was another
+├── ResumeError             a run cannot be resumed: it is finished, or was other work
 ├── RevisionError           git has no such revision, or cannot lay it out
 └── SessionError            a fresh process that was to measure ended before it had
 """
@@ -18,7 +18,7 @@ JSON_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class HarnessError(Exception):
-    """Base of all errors of this room; its text names the culprit, what is wrong with it, and the way out."""
+    """Base of all errors of harness; its text names the culprit, what is wrong with it, and the way out."""
 
 
 class OptionError(HarnessError):
@@ -34,7 +34,7 @@ class BaselineError(HarnessError):
 
 
 class ResultFileError(HarnessError):
-    """A file that a run wrote cannot be read as what it is said to be."""
+    """A journal, a run record or a legacy result cannot be read."""
 
 
 class RunFolderError(HarnessError):
@@ -42,11 +42,11 @@ class RunFolderError(HarnessError):
 
 
 class ResumeError(HarnessError):
-    """A run cannot be gone on with: it has come to its end, or it measured something else."""
+    """A run cannot be resumed: it is finished, or it measured something else."""
 
 
 class RevisionError(HarnessError):
-    """A revision that is to be compared cannot be had from git."""
+    """Git has no such revision, or failed."""
 
 
 class SessionError(HarnessError):

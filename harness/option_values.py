@@ -20,7 +20,7 @@ def text(raw: str) -> str:
 
 
 def path(raw: str) -> Path:
-    """A path, `~` expanded; whether it is there is for its reader to say."""
+    """A path, `~` expanded, whether or not it exists."""
     try:
         return Path(text(raw)).expanduser()
     except RuntimeError:
@@ -95,7 +95,7 @@ def size(raw: str) -> int:
 
 
 def embedded(raw: str) -> str:
-    """N[:WxH[:SECONDS]], kept as text: the dataset's own room gives it a meaning."""
+    """N[:WxH[:SECONDS]], kept as text: `fixtures` gives it a meaning."""
     if not EMBEDDED_FORM.fullmatch(raw):
         raise ValueError("takes N[:WIDTHxHEIGHT[:SECONDS]], as in 8:640x480:1")
     return raw

@@ -23,7 +23,7 @@ _AUTOSAVE = "--benchmark-autosave"
 PYTEST_OUTPUTS = ("--benchmark-json", "--benchmark-save", "--junitxml", "--junit-xml", _AUTOSAVE)
 ROUNDS, GATED_ROUNDS = 5, 20
 LEGACY_TOP_K = 50  # what `generate()` draws from where nobody says otherwise
-# Of a stage whose rounds take so many seconds a sample, unless a number was given: further ones tell little.
+# Of a stage whose rounds take LONG_S or more per sample, unless their number was given: more rounds add little.
 MIN_ROUNDS, LONG_S = 3, 3.0
 # Rounds that fill a second: what slows a machine down for a moment is then a part of them, and not all. At most so many
 # times the number.

@@ -71,13 +71,13 @@ class Pipeline(Protocol):
 
 
 def state_of(output: Any) -> str:
-    """Return where stage 1 found its file, as its result says ("cold", "cache hit"); empty where it says nothing."""
+    """Return where stage 1 found its file ("cold", "cache hit"); empty for every other stage."""
     state: str = getattr(output, "state", "")
     return state
 
 
 def source_of(output: Any) -> str:
-    """Return what stage 1 read, how, and where it found it, as its result says; empty for every other stage."""
+    """Return what stage 1 read, how, and where it found it; empty for every other stage."""
     return ", ".join(filter(None, (getattr(output, "source", ""), state_of(output))))
 
 
@@ -88,7 +88,7 @@ def most_common_state(states: Iterable[str]) -> str:
 
 
 def max_other_states(rounds: int) -> int:
-    """Return how many of so many rounds may be in another state than most: five percent."""
+    """Return how many of `rounds` may be in another state than most: five percent."""
     return rounds // 20
 
 

@@ -25,7 +25,7 @@ _WORTH_A_LINE = 0.001
 def record(baselines: Path, words: Sequence[str], sessions: int) -> None:
     """Measure in fresh processes until the baseline has so many sessions made by these arguments on this machine.
 
-    Each session is kept as soon as it is there, so that an interrupted recording goes on where it was. Raises
+    Each session is kept as soon as it is there, so that an interrupted recording can be continued. Raises
     BaselineError where a session fails, naming its log.
     """
     arguments = PytestArguments.parse(words)
@@ -97,7 +97,7 @@ def _one_session(baselines: Path, arguments: PytestArguments, words: Sequence[st
 
 
 def _is_of(stored: StoredSession, words: Sequence[str]) -> bool:
-    """Whether a session was made by these arguments on a machine like this one, as far as that is told in no time."""
+    """Whether a session was made by these arguments on a machine that looks like this one at a glance."""
     here, there = stable_environment("cpu"), stored.record.run.header.environment
     same: Any = all(here[name] == there.get(name) for name in ("cpu", "usable_cores", "python", "libraries"))
     return bool(same) and stored.record.arguments == tuple(words)

@@ -49,7 +49,7 @@ def is_of_ranks(run: RunRecord) -> bool:
 
 
 def judged(run: RunRecord) -> RunRecord:
-    """Return a run by several ranks with what none of them could say: its verdicts, and how it ended."""
+    """Return a run by several ranks with its verdicts and its end, which no rank could know."""
     verdicts = tuple(judge(run.header.limits, run))
     broken = any(verdict.state == "broken" for verdict in verdicts)
     failed = any(each.failure for each in run.passes) or any(each.outcome == "failed" for each in run.outcomes)

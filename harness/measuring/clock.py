@@ -27,11 +27,9 @@ def now() -> float:
 
 
 def seconds_on_gpu(work: Callable[[], object], device: str, times: int) -> float:
-    """Return the seconds that the GPU `device` takes for `work`, by its own clock: the mean of so many in a row.
-
-    As many go before them. While the device does those the host gets ahead, so that nothing waits for it: as long as it
-    takes less to launch the work than the device to do it, that is no part of the time.
-    """
+    """Return the seconds that the GPU `device` takes for `work`, by its own clock: the mean of `times` in a row."""
+    # As many go before them. While the device does those, the host gets ahead: launching is no part of the time as long
+    # as it takes less than the work.
     import torch
 
     with torch.cuda.device(device):

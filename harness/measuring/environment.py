@@ -46,7 +46,7 @@ def stable_environment(device: str) -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "python": platform.python_version(),
         "libraries": {name: version(name) for name in LIBRARIES},
-        "ranks_per_node": int(os.environ.get("LOCAL_WORLD_SIZE", "1")),  # as torchrun says it
+        "ranks_per_node": int(os.environ.get("LOCAL_WORLD_SIZE", "1")),  # set by torchrun
         "world_size": int(os.environ.get("WORLD_SIZE", "1")),
         "sentinel_workloads": REFERENCE_WORK_VERSION,
         "gpu": stable_gpu(device),
@@ -54,11 +54,9 @@ def stable_environment(device: str) -> dict[str, Any]:
 
 
 def machine_info(device: str) -> dict[str, Any]:
-    """Return pytest-benchmark's `machine_info`: what it has itself of system and interpreter, and what stays the same.
-
-    Of the processor name, count and architecture alone. py-cpuinfo, which it would ask, takes up to a second of each
-    session and tells the clock rate of the moment, too, which makes one machine look like two.
-    """
+    """Return pytest-benchmark's `machine_info`: its own facts of system and interpreter, and the stable environment."""
+    # Of the processor name, count and architecture alone. py-cpuinfo, which pytest-benchmark would ask, takes up to a
+    # second of each session, and its clock rate of the moment makes one machine look like two.
     return {
         "node": platform.node(),
         "processor": platform.processor(),

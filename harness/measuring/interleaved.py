@@ -19,7 +19,7 @@ AnySample = TypeVar("AnySample", bound=Sample)
 
 @dataclass(frozen=True, slots=True)
 class Interleaved:
-    """`what` is done to one sample, a way to do it and the reference, and the conditions to be named with the ratio.
+    """Work on one sample, a way to do it and the reference, and the conditions to be named with the ratio.
 
     `complaint`: why the two cannot stand in for each other, which fails the test after both were measured.
     """

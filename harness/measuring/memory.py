@@ -18,7 +18,7 @@ STATUS = Path("/proc/self/status")
 
 
 class MemoryMeter(Protocol):
-    """Something that can say how high memory rose while a call ran."""
+    """Measures the peak of memory during a call."""
 
     def peak_while(self, call: Callable[[], object]) -> MemoryPeak:
         """Run `call` and return the peaks."""
@@ -37,7 +37,7 @@ class HostMemory:
 
 @dataclass(frozen=True, slots=True)
 class CudaMemory:
-    """Peak allocated and reserved bytes of one GPU, and the host's beside them."""
+    """Peak allocated and reserved bytes of one GPU, and the host's peak."""
 
     device: str
 
@@ -69,7 +69,7 @@ def reset_host_peak() -> bool:
 
 
 def read_host_peak() -> int | None:
-    """Peak resident set in bytes since the last reset; None where the system does not tell."""
+    """Return the peak resident set in bytes since the last reset; None where the system has none."""
     try:
         lines = STATUS.read_text().splitlines()
     except OSError:

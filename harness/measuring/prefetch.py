@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 def prefetched(
     load: Callable[[Item], Any], items: Iterable[Item], workers: int, most: int
 ) -> Iterator[Iterator[tuple[Item, Future[Any]]]]:
-    """Yield an iterator of (item, its loading) in order; `load` runs in so many threads.
+    """Yield an iterator of (item, its loading) in order; `load` runs in `workers` threads.
 
     At most `most` items are loaded, or being loaded, and not yet asked for, the one at hand aside. When the block
     ends, by an exception or an interrupt too, loads at work are waited for and no other begins.

@@ -1,9 +1,8 @@
-"""Sentinel workloads: work that never changes within a version, which says how fast the machine itself is.
+"""Reference work, which never changes within a version: its time is the speed of the machine itself.
 
-They are timed at both ends of a run, and between the rounds of each test in which the host has a part. Where they are
-slower than in the baseline, so is everything else there, and no change of the code is to blame; what is measured beside
-them is compared with what the baseline lets one expect at their speed. They take a fraction of a second at each end and
-in each test, so every run has them and can become part of a baseline.
+It is timed at both ends of a run, and between the rounds of each test in which the host has a part. If it runs slower
+than in the baseline, the machine is slower, not the code. Figures are then compared with what the baseline predicts for
+that speed. It takes a fraction of a second each time, so every run has it.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ Workload = Callable[[], object]
 Workloads = Mapping[str, Callable[[str], Workload]]
 AnySample = TypeVar("AnySample")
 
-# Of the workloads: changed with them, since times of other work say nothing of the machine. Part of the fingerprint.
+# Of the workloads, and part of the fingerprint: times of other work are not comparable.
 VERSION = 4
 WARM_UP, ROUNDS = 5, 30
 # Of a few milliseconds each: so often, a reading costs a test some 5 % of its time, and a short test more. Many short
@@ -108,11 +107,9 @@ def observe(moment: Moment, device: str, workloads: Workloads = WORKLOADS) -> Re
 
 
 class Probe:
-    """Takes readings between a test's rounds, where no clock runs: what comes and goes within a test is seen.
+    """Times the host's reference work between a test's rounds; `host`: whether the host has a part in the stage."""
 
-    `host`: whether it does the stage, or launches it piece by piece. Of a GPU nothing is read: beside a test it is as
-    fast as the test's own heat lets it be, which is the program's doing.
-    """
+    # Of a GPU nothing is read: during a test its speed follows the heat of the test itself.
 
     def __init__(self, test: str, *, host: bool, workloads: Workloads = WORKLOADS) -> None:
         """Take nothing yet, and no memory before `between` is drawn from."""
@@ -123,10 +120,10 @@ class Probe:
     def between(self, samples: Iterable[AnySample], lasting_s: float = math.inf) -> Iterator[AnySample]:
         """Yield `samples`; a reading comes before the first one, and then before one of every few.
 
-        They are as many as fill INTERVAL_S at the pace of the first one, or less, for READINGS in rounds that are to
-        fill `lasting_s` in all. Not one after so much time: a slow machine would then be read too often, beside the
-        rounds that it makes.
+        The spacing, in rounds, is fixed after the first one: about one reading per INTERVAL_S, or less, for READINGS in
+        rounds that fill `lasting_s` in all.
         """
+        # Not by time: a slow machine would be read more often per round.
         works = {name: self._workloads[name]("cpu") for name in self._seconds}
         interval_s, every = min(INTERVAL_S, lasting_s / READINGS), 1
         for number, sample in enumerate(samples):

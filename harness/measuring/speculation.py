@@ -75,7 +75,7 @@ class Pair(Protocol):
         """The answer as `generation`, its `rounds`, and seconds: `loop_s` of them, `first_s` to the first token."""
 
     def agreements(self, samples: Any, answers: Any) -> list[dict[str, list[bool]]]:
-        """For each sample, by what the draft is shown: where it would say what the target said."""
+        """For each sample, by what the draft is shown: at which places it predicts the target's token."""
 
     def matched(self, sample: Any, answer: Any) -> AlignedContext:
         """Both models in the middle of the target's answer."""
@@ -85,7 +85,7 @@ class Pair(Protocol):
 
 
 class TargetOnly:
-    """What the target said by itself, and how long that took."""
+    """The target's own answer, and the seconds that it took."""
 
     def __init__(self, pair: Pair, sample: Sample) -> None:
         start = clock.now()

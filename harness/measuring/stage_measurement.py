@@ -38,7 +38,7 @@ class StageMeasurement:
     work: dict[str, StageWork] = field(default_factory=dict)
 
     def note(self, output: Any, sample: str) -> None:
-        """Keep what the output says of itself: how many tokens, read from what."""
+        """Keep the output's number of tokens and its source."""
         if hasattr(output, "token_ids"):
             self.tokens[sample] = len(output.token_ids)
         source = source_of(output)
@@ -98,7 +98,7 @@ class StageInputs:
 class StageRun:
     """One stage of one pipeline under measurement; `calls` are its stages by name, `work_of` states one's work.
 
-    `between`: what is done before some timed rounds, where no clock runs; it is told the seconds that they are to fill.
+    `between` takes readings before some timed rounds, where no clock runs; it is given the seconds that they fill.
     """
 
     benchmark: Benchmark

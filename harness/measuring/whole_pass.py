@@ -108,7 +108,7 @@ class WholePass:
     def measure_throughput(
         self, benchmark: Benchmark, work: RemainingSamples, *, workers: int, ahead: int, warm_up: Sequence[Sample]
     ) -> None:
-        """Time one pass over the samples of `work`, in one round, with files loaded ahead by so many threads."""
+        """Time one pass over the samples of `work`, in one round, with files loaded ahead by `workers` threads."""
         self._warm_up(() if work.is_done or not benchmark.enabled else warm_up)
         self.progress.start("throughput", work.count if benchmark.enabled else 1)
         succeeded = 0

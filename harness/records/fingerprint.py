@@ -21,7 +21,7 @@ Fingerprint = dict[str, Any]
 LIBRARIES = ("torch", "transformers", "av", "pillow", "numpy")
 GPU = ("name", "count", "memory_bytes", "driver", "cuda", "power_cap_w")
 MODEL_FACTS = ("model_class", "config_sha256", "weights", "dtype", "attention", "cache_class")
-# Options that the header says better: what was selected, in whatever words it was asked for.
+# Options whose outcome the header has: what was selected, whatever words asked for it.
 SELECTION = frozenset({"model_set", "device", "models", "first_model", "use_video_llava", "use_llava15", "engine"})
 REFERENCE_WORK = "sentinel workloads"
 _MODEL = "model "
@@ -48,7 +48,7 @@ def fingerprint(run: RunRecord) -> Fingerprint:
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Return in words how `other` differs from `one`; of models that only one of them has loaded nothing is said."""
+    """Return in words how `other` differs from `one`, models left out that only one of them has loaded."""
     shared = [name for name in one if name in other or not name.startswith(_MODEL)]
     # An option that `one` does not know and that `other` was not given is no difference.
     return [
@@ -63,7 +63,7 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
 
 
 def readable_name(of: Mapping[str, Any]) -> str:
-    """Return a name for a folder: what people tell machines apart by, and a hash of all the rest."""
+    """Return a name for a folder: model set, device and machine, and a hash of the whole fingerprint."""
     machine = of.get("GPU name") or f"{of.get('CPU')} {of.get('usable cores')} cores"
     digest = hashlib.sha256(msgspec.json.encode(of, order="deterministic")).hexdigest()[:8]
     words = f"{of['model set']} {of['device']} {machine} {digest}"
@@ -71,7 +71,7 @@ def readable_name(of: Mapping[str, Any]) -> str:
 
 
 def machine_name(environment: Mapping[str, Any]) -> str:
-    """Return a name for what times depend on beside the program: two of one name may be averaged."""
+    """Return a name for the conditions of times: those of one name may be averaged."""
     conditions = {**dict(_machine(environment)), "ranks": environment.get("world_size", 1)}
     digest = hashlib.sha256(msgspec.json.encode(conditions, order="deterministic")).hexdigest()[:8]
     ranks = f", {conditions['ranks']} ranks" if conditions["ranks"] > 1 else ""
@@ -79,7 +79,7 @@ def machine_name(environment: Mapping[str, Any]) -> str:
 
 
 def work(header: Header) -> Fingerprint:
-    """Return what must agree before a run is gone on with: all that makes its answers and figures, but the machine."""
+    """Return what must agree before a run is resumed: all that makes its answers and figures, but the machine."""
     environment = header.environment
     machine = dict(_machine(environment))
     found = {name: value for name, value in fingerprint(RunRecord(header)).items() if name not in machine}
@@ -91,7 +91,7 @@ def work(header: Header) -> Fingerprint:
 
 
 def model_facts(record: ModelRecord) -> Fingerprint:
-    """Return what tells one loaded model from another, each fact under a name that people understand."""
+    """Return what distinguishes loaded models, each fact under a name for people."""
     return {f"{_MODEL}{record.model}: {name}": record.facts.get(name) for name in MODEL_FACTS}
 
 

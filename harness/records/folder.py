@@ -43,7 +43,7 @@ def make_folder(folder: Path) -> None:
 
 
 def point_latest_to(folder: Path) -> None:
-    """Let `latest`, beside a folder under results/, name it; left alone where someone has put a real file there."""
+    """Let `latest`, beside a folder under results/, name it; a real file of that name stays."""
     link = folder.parent / LATEST
     if folder.parent.name != RESULTS.name or (link.exists() and not link.is_symlink()):
         return

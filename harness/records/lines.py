@@ -51,7 +51,7 @@ class PlannedSample(msgspec.Struct, frozen=True):
     query: str
     event_data: str | None
     video_data: str | None
-    # The dataset's own answer, to be read beside the models'.
+    # The dataset's own answer.
     reference: str | None = None
     # Inside the dataset folder; empty in older files. A report shows a few of them.
     event_images: tuple[str, ...] = ()
@@ -180,7 +180,7 @@ class StageRecord(msgspec.Struct, frozen=True, tag_field="record", tag="stage"):
     machine: str = ""
 
     def __post_init__(self) -> None:
-        """Raise ValueError where the rounds do not say whose they are."""
+        """Raise ValueError where rounds lack their samples."""
         if len(self.round_s) != len(self.round_samples) or len(self.round_states) not in {0, len(self.round_s)}:
             raise ValueError("each of round_s needs its sample in round_samples, and its state or none in round_states")
         if self.round_s and not self.cold_s:
@@ -320,7 +320,7 @@ class GateRecord(
 
 
 class AttemptRecord(msgspec.Struct, frozen=True, tag_field="record", tag="attempt"):
-    """A further process works on this run: it goes on after a kill, or is one of several ranks under torchrun.
+    """A further process works on this run: it resumes it, or is one of several ranks under torchrun.
 
     `machine`: the conditions that times depend on, where they are others than the header's, else empty.
     """
@@ -363,9 +363,9 @@ JournalLine = (
 
 
 class RunRecord(msgspec.Struct, frozen=True, rename={"reference_work": "sentinels"}):
-    """A whole run: what its journal says, sorted by kind. This is `run.json`.
+    """A whole run: the lines of its journals by kind. This is `run.json`.
 
-    `end` is None while the run goes on, and for good where it was killed.
+    `end` is None until the run ends, and for good where it was killed.
     """
 
     header: Header

@@ -63,7 +63,7 @@ def world_size(header: Header, own: Lines) -> int:
 
 
 def end_of(journal: Lines) -> EndRecord | None:
-    """Return how the latest attempt of a journal ended; None where it goes on, or was killed."""
+    """Return how the latest attempt of a journal ended; None where it has not, or was killed."""
     for line in reversed(journal):
         if isinstance(line, EndRecord):
             return line

@@ -21,7 +21,7 @@ class RoundLog(msgspec.Struct, frozen=True):
 
 
 class AgreementRecord(msgspec.Struct, frozen=True, tag_field="record", tag="agreement"):
-    """Whether the draft would say what the target said, place by place, given all that the target said before.
+    """Whether the draft predicts the target's token, place by place, given the target's tokens before it.
 
     `agrees` by what the draft was shown: "own" pictures, "shuffled", "blind"; "template": no draft but the other
     answers; "self": the target in its place. The first place is the target's own and never proposed.

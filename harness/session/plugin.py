@@ -45,7 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Read the options once; what they say wrong is a usage error."""
+    """Read the options once; a wrong one is a usage error."""
     config.addinivalue_line("markers", "stage(name): a test that measures this stage and records what it measured")
     try:
         chosen, rank = options.read(config), rank_of()
@@ -159,7 +159,7 @@ def pytest_exception_interact(node: pytest.Item | pytest.Collector, call: pytest
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_benchmark_generate_machine_info(config: pytest.Config) -> dict[str, Any]:
-    """Tell of the machine in pytest-benchmark's stead, which would ask a process of its own about the processor."""
+    """Describe the machine in pytest-benchmark's stead, which would start a process to ask about the processor."""
     return machine_info(config.stash[SESSION].device)
 
 
@@ -251,7 +251,7 @@ def _measures(config: pytest.Config) -> bool:
 
 
 def _folder(config: pytest.Config, chosen: options.Options, rank: Rank | None) -> tuple[Path, bool]:
-    """Return where this run writes, and whether a run is there already that it goes on with."""
+    """Return where this run writes, and whether that is a run to be resumed."""
     if chosen.resume is not None and chosen.output_dir is not None:
         raise OptionError("--resume goes on in the folder of the run; leave --output_dir out")
     if rank is not None and not rank.is_first:

@@ -1,4 +1,4 @@
-"""One of several processes of a torchrun: who it is, the store they share, and the work that it draws.
+"""One of several processes of a torchrun: its rank, the store they share, and the work that it claims.
 
 Nothing here schedules or watches: torchrun starts, restarts and ends the ranks, and its own store, which outlives a
 restart, has the run's folder and the counters. There is no collective operation.

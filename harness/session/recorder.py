@@ -1,4 +1,4 @@
-"""What a recording test holds: it measures, writes down, judges, and fails the test that deserves it."""
+"""The fixture of a recording test: it measures, writes down, judges, and fails the test where a figure is bad."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class Recorder:
     def measure_side_by_side(
         self, samples: Sequence[AnySample], prepare: Callable[[AnySample], Interleaved], *, rounds: int
     ) -> None:
-        """Time a way of doing something beside a reference, in turn, on the first sample that comes through both.
+        """Time a way of doing something and a reference in turn, on the first sample on which both succeed.
 
         Fails the test, after everything is written down, where a sample before it failed, and with the complaint of
         what `prepare` returned.
@@ -257,7 +257,7 @@ class Recorder:
 
 
 def _engine_records(pipeline: Pipeline, engine: str | None) -> list[EngineRecord]:
-    """What the engine says of itself, after its work; nothing of one that is the library's own."""
+    """Return the engine's facts after its work; none of the library's own engine."""
     facts = pipeline.engine_facts() if engine else None
     return [] if engine is None or facts is None else [EngineRecord(pipeline.key, engine, asdict(facts))]
 

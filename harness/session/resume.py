@@ -1,4 +1,4 @@
-"""Going on with a run that did not come to its end: which one, and whether it is still the same work."""
+"""Resuming an unfinished run: finding it, and checking that code, options and data are unchanged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VISIBLE_AFTER_S = 60.0
 
 
 def unfinished_run(root: Path, named: Path) -> Path:
-    """Return the folder of a run that can be gone on with: the one named, or for `latest` the newest under results/.
+    """Return the folder of a run that can be resumed: the one named, or for `latest` the newest under results/.
 
     Raises ResumeError where it has come to its end, and ResultFileError where it holds no journal.
     """
@@ -51,7 +51,7 @@ def refuse_other_work(before: Header, now: Header, folder: Path) -> None:
     differ = differences(work(before), work(now))
     if differ:
         raise ResumeError(
-            f"{folder}: cannot be gone on with, since this would be other work: {'; '.join(differ)}. "
+            f"{folder}: cannot be resumed, since this would be other work: {'; '.join(differ)}. "
             "Put that back, or leave --resume out to measure anew"
         )
 
@@ -61,11 +61,11 @@ def refuse_other_model(before: RunRecord, loaded: ModelRecord, folder: Path) -> 
     for record in before.models:
         differ = differences(model_facts(record), model_facts(loaded)) if record.model == loaded.model else []
         if differ:
-            raise ResumeError(f"{folder}: cannot be gone on with, since a model is another one: {'; '.join(differ)}")
+            raise ResumeError(f"{folder}: cannot be resumed, since a model is another one: {'; '.join(differ)}")
 
 
 def new_attempt(before: Header, now: Header, *, rank: int = 0, world_size: int = 1, restart: int = 0) -> AttemptRecord:
-    """Return the line with which this process goes on with a run."""
+    """Return the line with which this process resumes a run."""
     here, there = machine_name(now.environment), machine_name(before.environment)
     return AttemptRecord(
         started_at=timestamp(),
@@ -78,6 +78,6 @@ def new_attempt(before: Header, now: Header, *, rank: int = 0, world_size: int =
 
 
 def resuming_command(words: Sequence[str], folder: Path) -> str:
-    """Return the command that goes on with the run that pytest was called for with these arguments."""
+    """Return the command that resumes the run which pytest began with these arguments."""
     kept = without_flags(words, {"--output_dir", "--output-dir", "--resume"})
     return shlex.join(["python", "-m", "pytest", *kept, f"--resume={folder}"])

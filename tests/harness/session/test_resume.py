@@ -53,7 +53,7 @@ def with_libraries(**changes: str) -> dict[str, Any]:
 def test_what_makes_it_other_work_is_named(changes: dict[str, Any], named: str) -> None:
     sentence = complaint(begun(**changes))
     assert named in sentence
-    assert sentence.startswith("results/one: cannot be gone on with")
+    assert sentence.startswith("results/one: cannot be resumed")
 
 
 @pytest.mark.parametrize("name", sorted({"dtype", "attn", "query", "max_new_tokens"} & set(figure_changing_names())))

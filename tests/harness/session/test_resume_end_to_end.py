@@ -152,7 +152,7 @@ def test_a_resumed_run_is_no_session_for_a_gate_and_none_for_a_baseline(killed):
     assert killed.resume("-k", "whole").returncode == 0
     added = killed.python("harness", "baseline", "add", "out")
     assert added.returncode == 2
-    assert "was gone on with" in added.stderr
+    assert "the run was resumed" in added.stderr
 
 
 def test_a_run_at_work_is_refused_to_a_second_one_which_is_told_who_has_it(killed):
