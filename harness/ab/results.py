@@ -62,7 +62,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class RevisionComparison(msgspec.Struct, frozen=True):
-    """A whole comparison, which is `ab.json`; `outcome` is None while it goes on, and where it was cut short."""
+    """A whole comparison, which is `ab.json`; `outcome` is None while it runs, and where it was cut short."""
 
     format_version: int
     plan: AbPlan

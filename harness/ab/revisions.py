@@ -46,7 +46,7 @@ class Checkout:
                 f"{name!r} is no revision of {self.root}: name a branch, a tag or a commit that `git log` knows there "
                 "(of a shallow clone, `git fetch --unshallow` gets the others)"
             ) from None
-        return Revision(commit, f"{name} ({self._short(commit)} {self._subject(commit)})")
+        return Revision(commit, f"{name} ({self._shown(commit)})")
 
     def working_tree(self) -> Revision:
         """Return the working tree as it stands, changed and new files included, as a commit that no branch has.
@@ -62,11 +62,11 @@ class Checkout:
             tree = self._git("write-tree", variables=index)
         changed = self._git("diff-tree", "--name-only", "-r", "-z", head, tree).split("\0")[:-1]
         if not changed:
-            return Revision(head, f"the working tree (clean: {self._short(head)} {self._subject(head)})")
+            return Revision(head, f"the working tree (clean: {self._shown(head)})")
         commit = self._git("commit-tree", tree, "-p", head, "-m", "The working tree", variables=AUTHOR)
         shown = _printable(", ".join(changed[:MAX_LIST]) + (", …" if len(changed) > MAX_LIST else ""))
         files = f"{len(changed)} file{'s' if len(changed) > 1 else ''}"
-        return Revision(commit, f"the working tree ({self._short(head)} with {files} changed: {shown})")
+        return Revision(commit, f"the working tree ({self._shown(head, '%h')} with {files} changed: {shown})")
 
     @contextlib.contextmanager
     def tree(self, commit: str, folder: Path) -> Iterator[Path]:
@@ -96,11 +96,8 @@ class Checkout:
                 "in .gitignore"
             )
 
-    def _short(self, commit: str) -> str:
-        return self._git("rev-parse", "--short", commit)
-
-    def _subject(self, commit: str) -> str:
-        return self._git("show", "--no-patch", "--format=%s", commit)
+    def _shown(self, commit: str, form: str = "%h %s") -> str:
+        return self._git("show", "--no-patch", f"--format={form}", commit)
 
     def _git(self, *arguments: str, variables: dict[str, str] | None = None) -> str:
         return git(self.root, *arguments, variables=variables)

@@ -13,7 +13,7 @@ from statistics import fmean
 import msgspec
 
 MAX_SHIFTS = 50
-"""Each answer is paired with so many others at most: enough for the mean, and soon done for thousands of samples."""
+"""Others that each answer is paired with at most: enough for the mean, and soon done for thousands of samples."""
 
 
 class Agreement(msgspec.Struct, frozen=True):

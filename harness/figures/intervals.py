@@ -25,11 +25,11 @@ from harness.figures.student import t_quantile
 ALPHA = 0.05
 """Share of intervals that miss the truth: each is a 95 % interval, unless an alpha of its own is given."""
 FEW_SAMPLES = 10
-"""Below so many, an interval says more of their number than of the models."""
+"""Below this number, an interval depends on it more than on the models."""
 
 
 class Interval(msgspec.Struct, frozen=True, rename={"samples": "pairs", "value": "mean"}):  # as ab.json has it
-    """A figure of so many samples, pairs or differences, and what encloses the true one, on its own scale.
+    """A figure over samples, pairs or differences, and what encloses the true one, on its own scale.
 
     The bounds are infinite for fewer than two samples. `at_equal_speed`: of differences B - A between two revisions,
     whether it is the mean that is expected where the machine is as fast for B as for A.

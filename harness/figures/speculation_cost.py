@@ -34,7 +34,7 @@ class Costs(msgspec.Struct, frozen=True):
         return [count - 1 for count in self.v if count > 1]
 
     def round(self, drafted: int) -> float:
-        """Return what a round of so many proposed tokens costs."""
+        """Return the cost of a round with `drafted` proposed tokens."""
         return drafted * self.c + self.v[drafted + 1]
 
 

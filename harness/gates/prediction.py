@@ -95,8 +95,7 @@ def predict(
     import numpy as np
 
     values: Array = np.asarray(baseline, dtype=np.float64)
-    count = values.shape[-1]
-    mean = values.mean(axis=-1)
+    count, mean = values.shape[-1], values.mean(axis=-1)
     residuals, centre, leverage = values - mean[..., None], mean, np.full_like(mean, 1 / count)
     extrapolation_sd, freedom = np.zeros_like(mean), count - 1
     if speeds is not None:

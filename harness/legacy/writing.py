@@ -6,6 +6,7 @@ seconds, memory is MiB. `{key}_stage3_time` is vision + prefill + decode, as eve
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import datetime
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from harness.figures.agreement import Agreement
 from harness.figures.passes import comparisons, legacy_stage_s, pass_s, passes
 from harness.figures.stages import peak_bytes, seconds_by_sample
 from harness.legacy.reading import DRAFT, Record
-from harness.records.lines import Failure, PassRecord, PlannedSample, RunRecord
+from harness.records.lines import Failure, PassRecord, RunRecord
 from harness.records.quantities import MIB
 from harness.records.speculation import SpeculationRecord
 from harness.stages import LEGACY_STAGES, STAGES
@@ -24,13 +25,22 @@ from harness.stages import LEGACY_STAGES, STAGES
 def legacy_records(run: RunRecord) -> list[Record]:
     """Return the records of every planned sample of which anything is known, in the dataset's order."""
     per_model = {model: _answers(run, model) for model in run.header.models}
-    agreements, speculation = _agreement_keys(run), _speculation_keys(run)
+    of_pairs = _pair_keys(run)
     records = []
     for sample in run.header.samples:
+        record: Record = {
+            "id": sample.id,
+            "split": sample.split,
+            "query": sample.query,
+            "benchmark_datetime": run.header.started_at,
+        }
         known = {model: answers[sample.id] for model, answers in per_model.items() if sample.id in answers}
-        of_pairs = agreements.get(sample.id, {}) | speculation.get(sample.id, {})
-        if known or of_pairs:
-            records.append(_record(run, sample, known, of_pairs))
+        for model, keys in known.items():
+            # The media fields stand before their model's keys, as in the old script's files.
+            record |= {"event_data": sample.event_data} if model == DRAFT else {"video_data": sample.video_data}
+            record |= {f"{model}{suffix}": value for suffix, value in keys.items()}
+        if known or sample.id in of_pairs:
+            records.append(record | of_pairs.get(sample.id, {}))
     if records:
         records[0].update(_memory_keys(run))
     return records
@@ -72,17 +82,15 @@ def _pass_keys(record: PassRecord) -> Record:
 
 def _stage_test_keys(run: RunRecord, model: str, engine: str) -> dict[str, Record]:
     by_stage = {stage: seconds_by_sample(run, model, stage, "", engine=engine) for stage in STAGES}
+    groups = {f"_stage{number}_time": stages for number, stages in LEGACY_STAGES.items()}
+    groups |= {f"_{stage}_time": (stage,) for stage in LEGACY_STAGES[3]}
     found: dict[str, Record] = {}
-    for sample in run.header.samples:
-        keys: Record = {}
-        for number, stages in LEGACY_STAGES.items():
-            if all(sample.id in by_stage[stage] for stage in stages):
-                keys[f"_stage{number}_time"] = sum(by_stage[stage][sample.id] for stage in stages)
-        for stage in LEGACY_STAGES[3]:
-            if sample.id in by_stage[stage]:
-                keys[f"_{stage}_time"] = by_stage[stage][sample.id]
-        if keys:
-            found[sample.id] = keys
+    for sample in {sample: None for times in by_stage.values() for sample in times}:
+        found[sample] = {
+            key: sum(by_stage[stage][sample] for stage in stages)
+            for key, stages in groups.items()
+            if all(sample in by_stage[stage] for stage in stages)
+        }
     for failure in (each for record in run.stages if record.model == model for each in record.failures):
         found.setdefault(failure.sample, {}).setdefault("_error", _error(failure))
     return found
@@ -90,30 +98,6 @@ def _stage_test_keys(run: RunRecord, model: str, engine: str) -> dict[str, Recor
 
 def _error(failure: Failure) -> str:
     return f"{failure.type}: {failure.text}"
-
-
-def _record(run: RunRecord, sample: PlannedSample, known: dict[str, Record], of_pairs: Record) -> Record:
-    record: Record = {
-        "id": sample.id,
-        "split": sample.split,
-        "query": sample.query,
-        "benchmark_datetime": run.header.started_at,
-    }
-    for model, keys in known.items():
-        # The media fields stand before their model's keys, as in the old script's files.
-        record |= {"event_data": sample.event_data} if model == DRAFT else {"video_data": sample.video_data}
-        record.update({f"{model}{suffix}": value for suffix, value in keys.items()})
-    return record | of_pairs
-
-
-def _agreement_keys(run: RunRecord) -> dict[str, Record]:
-    found: dict[str, Record] = {}
-    for comparison in comparisons(run):
-        if comparison.engine != run.header.engines[0]:
-            continue
-        for sample, agreement in comparison.agreements.items():
-            found.setdefault(sample, {}).update(_acceptance(comparison.target, agreement))
-    return found
 
 
 def _memory_keys(run: RunRecord) -> Record:
@@ -128,16 +112,18 @@ def _memory_keys(run: RunRecord) -> Record:
     return keys
 
 
-def _speculation_keys(run: RunRecord) -> dict[str, Record]:
-    """Return the keys of speculative decoding, which the old file did not have: `{target}_spec_*`."""
+def _pair_keys(run: RunRecord) -> dict[str, Record]:
+    """Return by sample what the first engine's answers of draft and target, and their speculative decoding, came to."""
     engine = run.header.engines[0]
-    found: dict[str, Record] = {}
+    found: dict[str, Record] = defaultdict(dict)
+    for comparison in comparisons(run):
+        for sample, agreement in comparison.agreements.items() if comparison.engine == engine else ():
+            found[sample] |= _acceptance(comparison.target, agreement)
     for record in (each for each in run.agreements if each.engine == engine):
         own = record.agrees["own"][1:]  # the first place is the target's own and never proposed
-        keys = _acceptance(f"{record.target}_spec", Agreement(sum(own), len(own)))
-        found.setdefault(record.sample, {}).update(keys)
+        found[record.sample] |= _acceptance(f"{record.target}_spec", Agreement(sum(own), len(own)))
     for request in (each for each in run.speculations if each.engine == engine):
-        found.setdefault(request.sample, {}).update(_request_keys(request))
+        found[request.sample] |= _request_keys(request)
     return found
 
 
