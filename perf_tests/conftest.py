@@ -17,8 +17,7 @@ from fixtures.model_sets.registry import MODELS
 from fixtures.pipeline import Sample, StagedPipeline
 from fixtures.scenes.embedded import EmbeddedSpec, ensure_embedded
 from fixtures.selection import ENGINES, Selection, select
-from fixtures.system.allocator import keep_freed_memory
-from fixtures.system.devices import use_threads_for
+from fixtures.system.devices import keep_freed_memory, use_threads_for
 from harness.errors import LimitsError
 from harness.gates.limits import Vocabulary, load_limits
 from harness.measuring.model_slot import ModelSlot, recorded_loaders, release_for
