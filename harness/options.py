@@ -6,7 +6,7 @@ configuration. Flags default to None there, so that the ini value is really cons
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, field, fields
 from itertools import chain
 from pathlib import Path
@@ -23,8 +23,10 @@ _AUTOSAVE = "--benchmark-autosave"
 PYTEST_OUTPUTS = ("--benchmark-json", "--benchmark-save", "--junitxml", "--junit-xml", _AUTOSAVE)
 ROUNDS, GATED_ROUNDS = 5, 20
 LEGACY_TOP_K = 50  # what `generate()` draws from where nobody says otherwise
-# Of a stage whose rounds take LONG_S or more per sample, unless their number was given: more rounds add little.
+# Of a stage whose rounds take LONG_S or more per sample, or of all samples together are MANY_ROUNDS that take
+# LONG_IN_ALL_S, unless their number was given: more rounds add little.
 MIN_ROUNDS, LONG_S = 3, 3.0
+MANY_ROUNDS, LONG_IN_ALL_S = 24, 1.0
 # Rounds that fill a second: what slows a machine down for a moment is then a part of them, and not all. At most so many
 # times the number.
 GATED_S, MAX_TIMES = 1.0, 10
@@ -64,11 +66,21 @@ def _option(
 
 @dataclass(frozen=True, slots=True)
 class RoundsPlan:
-    """Timed rounds of a sample: `max_rounds`, or `min_rounds` and no further once they have filled `min_time_s`."""
+    """Timed rounds of a sample: `max_rounds`, or `min_rounds` and no further once they have filled `min_time_s`.
+
+    `many`: of all samples together, so many that fill a second are enough as well.
+    """
 
     min_rounds: int
     max_rounds: int
     min_time_s: float
+    many: int | None = None
+
+    def are_enough(self, round_s: Sequence[float], samples: int) -> bool:
+        """Whether further rounds would tell little, after those of so many samples took `round_s` seconds."""
+        taken_s = sum(round_s)
+        many = self.many is not None and len(round_s) >= self.many and taken_s >= LONG_IN_ALL_S
+        return many or taken_s >= self.min_time_s * samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +162,8 @@ class Options:
     rounds: int | None = _option(
         None,
         values.count,
-        "timed rounds of a stage test, per sample (default: 5; 3 where those take 3 s or more; 20 under a gate)",
+        "timed rounds of a stage test, per sample "
+        "(default: 5; 3 where those take 3 s, or 24 of all samples a second; 20 under a gate)",
         changes_figures=True,
     )
     measurement_time: float | None = _option(
@@ -254,7 +267,7 @@ class Options:
         """How often a stage test takes each sample."""
         rounds = self.planned_rounds
         if self.measurement_time is None:
-            return RoundsPlan(self.rounds or MIN_ROUNDS, rounds, LONG_S)
+            return RoundsPlan(self.rounds or MIN_ROUNDS, rounds, LONG_S, MANY_ROUNDS)
         return RoundsPlan(rounds, MAX_TIMES * rounds, self.measurement_time)
 
     def as_json(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from fixtures.pipeline import Sample
 from fixtures.selection import Selection
 from fixtures.video.frames import read_image
 from harness.measuring.interleaved import Interleaved
+from harness.options import MIN_ROUNDS
 from harness.session.recorder import Recorder
 from harness.session.session import Session
 from perf_tests.literal_drawing import draw_one_by_one
@@ -48,7 +49,8 @@ def test_draw_events(samples_with_events: Sequence[Sample], session: Session, re
             complaint="" if same else f"the events of {sample.id} are drawn otherwise than one by one",
         )
 
-    recorder.measure_side_by_side(samples_with_events, prepare, rounds=session.options.planned_rounds)
+    rounds = session.options.rounds or MIN_ROUNDS  # the loop takes a good part of a second
+    recorder.measure_side_by_side(samples_with_events, prepare, rounds=rounds)
 
 
 @pytest.mark.stage("events")

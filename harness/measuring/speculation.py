@@ -15,6 +15,7 @@ from harness.measuring.interleaved import Variant, seconds_in_turn
 from harness.measuring.memory import MemoryMeter
 from harness.measuring.progress import Progress
 from harness.measuring.rounds import Round, timed_rounds
+from harness.measuring.stopping import recover_from, stop_if_asked
 from harness.records.lines import Failure
 from harness.records.speculation import (
     AgreementRecord,
@@ -106,12 +107,14 @@ class SpeculationRun:
     progress: Progress
     meter: MemoryMeter
 
-    def measure(self, samples: Sequence[Sample], on_record: Callable[[Line], None]) -> list[Failure]:
-        """Take each sample through both ways in turn; pytest-benchmark times the pair.
+    def measure(
+        self, samples: Sequence[Sample], on_record: Callable[[Line], None], requests: int | None = None
+    ) -> list[Failure]:
+        """Take the first `requests` samples, or all, through both ways in turn; pytest-benchmark times the pair.
 
         Before them, on the first sample that can be answered, what each piece of the work costs: an engine captures or
-        compiles then. Behind them, where draft and target agree. Returns what failed. With benchmarks disabled one
-        sample goes both ways and nothing is measured.
+        compiles then. Behind them, where draft and target agree on all samples. Returns what failed. With benchmarks
+        disabled one sample goes both ways and nothing is measured.
         """
         self.progress.start("speculative", len(samples) if self.benchmark.enabled else 1)
         answered: dict[str, TargetOnly] = {}
@@ -130,14 +133,24 @@ class SpeculationRun:
 
         failures = timed_rounds(
             self.benchmark,
-            samples,
-            len(samples),
+            samples[:requests],
+            len(samples[:requests]),
             stage="speculative",
             prepare=prepare,
             call=lambda alone: self.pair.generate_speculative(alone.sample, clock.now),
             finish=finish,
             progress=self.progress,
         )
+        for sample in samples[requests:] if requests is not None and self.benchmark.enabled else ():
+            stop_if_asked()
+            this = Round(sample)
+            this.output = this.run(partial(TargetOnly, self.pair), sample, "speculative")
+            if this.failure is None:
+                answered[sample.id] = this.output
+            else:
+                failures.append(this.failure)
+                recover_from(this.failure)
+            self.progress.advance()
         for agreement in self._agreements(list(answered.values())):
             on_record(agreement)
         return failures

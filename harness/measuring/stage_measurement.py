@@ -99,6 +99,7 @@ class StageRun:
     """One stage of one pipeline under measurement; `calls` are its stages by name, `work_of` states one's work.
 
     `between` takes readings before some timed rounds, where no clock runs; it is given the seconds that they fill.
+    `memory_samples` is how many samples have a memory round, if not all.
     """
 
     benchmark: Benchmark
@@ -108,6 +109,7 @@ class StageRun:
     meter: MemoryMeter
     progress: Progress
     between: Callable[[Iterable[Sample], float], Iterable[Sample]] = lambda samples, _lasting_s: samples
+    memory_samples: int | None = None
     result: StageMeasurement = field(default_factory=StageMeasurement)
 
     def measure(self, samples: Sequence[Sample], plan: RoundsPlan) -> StageMeasurement:
@@ -124,13 +126,14 @@ class StageRun:
         ready = [sample for sample in samples if self._cold_round(inputs, sample)]
         if ready:
             enough_s, most = plan.min_time_s * len(ready), len(ready) * plan.max_rounds
-            turns = round_robin(ready, plan.max_rounds, plan.min_rounds, lambda: sum(self.result.round_s) >= enough_s)
+            are_enough = partial(plan.are_enough, self.result.round_s, len(ready))
+            turns = round_robin(ready, plan.max_rounds, plan.min_rounds, are_enough)
             all_rounds = chain(turns, self._rounds_to_repeat({sample.id: sample for sample in ready}))
             self._timed_rounds(inputs, self.between(all_rounds, enough_s), most + max_other_states(most))
         else:
             self.benchmark.discard()
         inputs.release()
-        for sample in ready:
+        for sample in ready[: self.memory_samples]:
             self._memory_round(inputs, sample)
         return self.result
 

@@ -37,6 +37,9 @@ from harness.stages import Length, Pipeline, Sample, max_other_states, most_comm
 # The second token of an answer is the first of a step by itself; all further steps are like it.
 WARM_UP_TOKENS = 8
 
+# On a CPU the peak is that of the whole process, which depends on the sample hardly at all.
+HOST_MEMORY_SAMPLES = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
@@ -69,8 +72,11 @@ class Recorder:
         options, probe = self.session.options, self._probe(engine)
         calls = {stage: limited(call, options.sample_timeout) for stage, call in calls.items()}
         meter = self.session.instruments.memory_meter(self.session.device)
+        memory_samples = None if is_gpu(self.session.device) else HOST_MEMORY_SAMPLES
         with Progress(self.session.terminal, pipeline.key) as progress:
-            run = StageRun(self.benchmark, calls, self.stage, pipeline.work, meter, progress, probe.between)
+            run = StageRun(
+                self.benchmark, calls, self.stage, pipeline.work, meter, progress, probe.between, memory_samples
+            )
             result = run.measure(samples, options.rounds_plan)
         record = result.record(test=self.test, model=pipeline.key, engine=engine, stage=self.stage, variant=variant)
         self.session.advice.extend(_other_states(record))
@@ -159,30 +165,30 @@ class Recorder:
         self._finish_test(lines, [], taken=0, figures=True, complaints=complaints)
 
     def measure_speculation(
-        self, pair: Pair, samples: Sequence[Sample], *, target: str, engine: str
+        self, pair: Pair, samples: Sequence[Sample], *, target: str, engine: str, requests: int | None = None
     ) -> list[SpeculationRecord]:
-        """Answer every sample by the target alone and by the pair; return what became of each.
+        """Answer every sample by the target alone, and the first `requests`, or all, by the pair; return those.
 
         Every line is on disk before the next one is measured. Fails the test as `measure_stage` does.
         """
-        requests: list[SpeculationRecord] = []
+        answered: list[SpeculationRecord] = []
 
         def on_record(record: Line) -> None:
             self.session.append(record)
             if isinstance(record, SpeculationRecord):
-                requests.append(record)
+                answered.append(record)
 
         meter = self.session.instruments.memory_meter(self.session.device)
         with Progress(self.session.terminal, target) as progress:
             run = SpeculationRun(self.benchmark, pair, self.test, target, engine, progress, meter)
-            failures = run.measure(samples, on_record)
-        rounds = [each for request in requests for each in request.rounds]
+            failures = run.measure(samples, on_record, requests)
+        rounds = [each for request in answered for each in request.rounds]
         if rounds:
             self.benchmark.extra_info.update(
                 target=target, engine=engine, gamma=pair.gamma, **msgspec.to_builtins(acceptance_statistics(rounds))
             )
-        self._finish_test([], failures, taken=len(samples), figures=bool(requests))
-        return requests
+        self._finish_test([], failures, taken=len(samples), figures=bool(answered))
+        return answered
 
     def _probe(self, engine: str | None) -> Probe:
         """Return what reads the host's speed between rounds; what an engine of ours captured needs no host."""

@@ -87,13 +87,15 @@ class StubPair:
             raise ValueError("torn")
 
 
-def measured(monkeypatch: pytest.MonkeyPatch, pair: StubPair, *names: str, enabled: bool = True) -> Any:
+def measured(
+    monkeypatch: pytest.MonkeyPatch, pair: StubPair, *names: str, enabled: bool = True, requests: int | None = None
+) -> Any:
     clock.use_reader(lambda: pair.now)
     lines: list[Any] = []
     run = SpeculationRun(
         Benchmark(HandBenchmark(enabled=enabled)), pair, "t", "videollava", "eager", Progress(None), Meter()
     )
-    failures = run.measure([SimpleNamespace(id=name) for name in names], lines.append)
+    failures = run.measure([SimpleNamespace(id=name) for name in names], lines.append, requests)
     kinds = (SpeculationRecord, AgreementRecord, SpeculationCostRecord)
     return *([line for line in lines if isinstance(line, kind)] for kind in kinds), failures
 
@@ -108,6 +110,17 @@ def test_each_request_goes_alone_and_then_together_after_one_that_is_not_timed(m
     assert [(each.first_alone_s, each.first_pair_s) for each in records] == [(1, 0.75)] * 2
     assert [each.agrees["own"] for each in agreements] == [(True, True, True)] * 2
     assert failures == []
+
+
+def test_samples_beyond_the_requests_are_answered_by_the_target_alone_for_the_agreement(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pair = StubPair(bad="alone")
+    records, agreements, _, failures = measured(monkeypatch, pair, "a", "b", "bad", "c", requests=1)
+    assert pair.ran[-5:] == ["alone a", "together a", "alone b", "alone bad", "alone c"]
+    assert [each.sample for each in records] == ["a"]
+    assert [each.sample for each in agreements] == ["a", "b", "c"]
+    assert [(each.sample, each.stage) for each in failures] == [("bad", "speculative")]
 
 
 def test_an_answer_that_is_not_the_targets_own_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:

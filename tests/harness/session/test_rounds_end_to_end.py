@@ -29,6 +29,15 @@ def test_a_stage_runs_in_cold_then_timed_then_memory_rounds_and_no_others(suite)
     assert len(load.round_s) == 12
 
 
+def test_the_memory_of_a_process_is_taken_of_the_first_three_samples(suite):
+    stub = suite.folder / "suite" / "conftest.py"
+    stub.write_text(stub.read_text().replace("range(3)", "range(4)"))
+    suite.run("-k", "load and egpt")
+    (load,) = suite.record().stages
+    assert list(load.cold_s) == ["s0", "s1", "s2", "s3"]
+    assert list(load.memory) == ["s0", "s1", "s2"]
+
+
 # Of three samples: cold rounds, timed ones, memory rounds. A decode of egpt takes 2 s, of videollava 8 s.
 @pytest.mark.parametrize(
     ("model", "stage", "arguments", "timed"),
