@@ -27,7 +27,7 @@ from tests import ROOT
 # What pytest and a suite need; not plugins by their names, which pytest wants to import itself.
 IMPORTED = (
     *(f"_pytest.{name}" for name in default_plugins),
-    *("pytest_benchmark.fixture", "pytest_benchmark.session", "harness.session.recorder", "harness.report.terminal"),
+    *("pytest_benchmark.fixture", "pytest_benchmark.session", "harness.session.recorder", "harness.report.files"),
 )
 TIMEOUT_S = 300
 _servers: dict[tuple[str, ...], subprocess.Popen[str]] = {}

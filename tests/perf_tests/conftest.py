@@ -24,7 +24,7 @@ LIBRARIES = (
     *(f"transformers.models.auto.{name}_auto" for name in ("image_processing", "tokenization")),
 )
 # Short answers and one round: what is looked at is what comes out, not how long it took.
-QUICK = ("--embedded", SMALL, "--rounds=1", "--max_new_tokens=12", "--fixed-tokens=4")
+QUICK = ("--embedded", SMALL, "--rounds=1", "--max_new_tokens=12", "--fixed-tokens=4", "--no_report")
 
 
 def run_with_libraries(words, folder, **environment):

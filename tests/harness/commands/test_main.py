@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from harness.__main__ import main
 from harness.legacy.reading import read_legacy
 from harness.records.lines import AttemptRecord, EndRecord, JournalLine, OutcomeRecord, PassRecord
 from tests import ROOT
+from tests.forked import run_python
 from tests.harness.made_runs import ENVIRONMENT, STARTED_AT, failed_pass, header, whole_pass
 
 JOURNAL = ROOT / "tests" / "harness" / "files" / "run_v1.jsonl"
@@ -29,8 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def typed(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "harness", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return run_python(["harness", *map(str, arguments)], ROOT, os.environ)
 
 
 def test_merge_makes_a_runs_files_from_its_journal_alone(folder: Path) -> None:
