@@ -24,17 +24,15 @@ from _pytest.config import default_plugins
 
 from tests import ROOT
 
-# What pytest and a suite need; not plugins by their names, which pytest wants to import itself.
-IMPORTED = (
-    *(f"_pytest.{name}" for name in default_plugins),
-    *("pytest_benchmark.fixture", "pytest_benchmark.session", "harness.session.recorder", "harness.report.files"),
-)
+# All but plugins by their names, which pytest wants to import itself.
+PYTEST = (*(f"_pytest.{name}" for name in default_plugins), "pytest_benchmark.fixture", "pytest_benchmark.session")
+HARNESS = (*PYTEST, "harness.session.recorder", "harness.report.files")
 TIMEOUT_S = 300
 _servers: dict[tuple[str, ...], subprocess.Popen[str]] = {}
 
 
 def run_python(
-    words: Sequence[str], folder: Path, variables: Mapping[str, str], imported: tuple[str, ...] = IMPORTED
+    words: Sequence[str], folder: Path, variables: Mapping[str, str], imported: tuple[str, ...] = HARNESS
 ) -> subprocess.CompletedProcess[str]:
     """Run `python -m WORDS` in `folder` with these environment variables, where the modules `imported` are loaded."""
     server = _server(imported)

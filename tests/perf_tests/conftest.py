@@ -13,12 +13,22 @@ import pytest
 from fixtures.scenes.embedded import EmbeddedSpec, ensure_embedded
 from harness.records.journal import read_journal
 from tests import ROOT
-from tests.forked import IMPORTED, run_python
+from tests.forked import PYTEST, run_python
 
 SMALL = "2:160x120:1"
 PLUGINS = ("-p", "pytest_benchmark.plugin", "-p", "no:cacheprovider")
+# Of others alone: a test may bring fixtures and a harness of its own.
 LIBRARIES = (
-    *("fixtures.model_sets.loading", "fixtures.speculation.pair", "perf_tests.suite_options", "safetensors.torch"),
+    *(
+        *PYTEST,
+        "torch",
+        "av",
+        "safetensors.torch",
+        "tokenizers.implementations",
+        "msgspec",
+        "psutil",
+        "PIL.PngImagePlugin",
+    ),
     *(f"transformers.models.{name}" for name in ("clip.modeling_clip", "llama.modeling_llama")),
     *(f"transformers.models.{name}.modeling_{name}" for name in ("auto", "llava", "video_llava")),
     *(f"transformers.models.auto.{name}_auto" for name in ("image_processing", "tokenization")),
@@ -30,7 +40,7 @@ QUICK = ("--embedded", SMALL, "--rounds=1", "--max_new_tokens=12", "--fixed-toke
 def run_with_libraries(words, folder, **environment):
     """Run `python -m` with these words, where torch and transformers are imported already."""
     variables = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | environment
-    return run_python(words, folder, variables, (*IMPORTED, *LIBRARIES))
+    return run_python(words, folder, variables, LIBRARIES)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +12,7 @@ import pytest
 from harness.legacy.reading import read_legacy
 from harness.records.journal import read_journal
 from tests import ROOT
-from tests.perf_tests.conftest import PLUGINS
+from tests.perf_tests.conftest import PLUGINS, run_with_libraries
 
 SECTION = (ROOT / "docs" / "adding_a_model.md").read_text(encoding="utf-8").partition("## In this suite")[2]
 BLOCKS = re.findall(r"```python (title|append)=(\S+)\n(.*?)```", SECTION, re.DOTALL)
@@ -52,18 +49,14 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert before in text
             text = text.replace(before, after)
         (folder / name).write_text(text, encoding="utf-8")
-    train = LINES["tiny"].partition(" &&")[0].removeprefix("python ")
+    train = LINES["tiny"].partition(" &&")[0].removeprefix("python -m ")
     run(folder, *shlex.split(train), "--scale=0.0004", "--workers=1", "--check=0")
     return folder
 
 
 def run(folder: Path, *words: str) -> None:
-    variables = os.environ | {
-        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(folder), "XDG_CACHE_HOME": str(folder / "cache"),
-        "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
-    command = [sys.executable, *words]
-    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=300, check=False)
+    variables = {"PYTHONPATH": str(folder), "XDG_CACHE_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    done = run_with_libraries(words, folder, **variables)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -83,7 +76,7 @@ def test_the_model_is_measured_in_every_set(model_set: str, copy: Path) -> None:
     for written, key in (("/weights/EventGPT-7b", "egpt"), ("/weights/llava", KEY)):
         words = words.replace(written, str(copy / CHECKPOINTS / key))
     more = (*PLUGINS, *QUICK, f"--limits={limits}", f"--output_dir={output}", "--device=cpu", "-k", selected)
-    run(copy, "-m", *shlex.split(words), *more)
+    run(copy, *shlex.split(words), *more)
     record = read_journal(output / "journal.jsonl")
     assert (record.header.model_set, record.header.models[-1]) == (model_set, KEY)
     loads = {each.variant: each.sources for each in record.stages if (each.model, each.stage) == (KEY, "load")}

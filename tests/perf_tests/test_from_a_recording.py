@@ -24,7 +24,7 @@ def recorded(tmp_path, capsys):
 
 def test_a_recording_becomes_a_dataset_that_the_suite_measures_and_reports(suite, recorded):
     _, made = recorded
-    result = suite.run(f"--dataset_dir={made}", "--model-set=tiny", "-k", "test_load or test_draw_events")
+    result = suite.run(f"--dataset_dir={made}", "--model-set=tiny", "--report", "-k", "test_load or test_draw_events")
     assert result.returncode == 0, result.stdout
     run = suite.record()
     assert [sample.id for sample in run.header.samples] == [f"embedded_00_{number:06d}" for number in range(3)]
