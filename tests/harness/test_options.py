@@ -16,7 +16,7 @@ from harness import option_values as values
 from harness import options
 from harness.errors import OptionError
 from harness.gates.exit_status import NO_FIGURE
-from harness.options import Options, RoundsPlan
+from harness.options import Options
 from harness.records.journal import FILE_NAME as JOURNAL_NAME
 from tests import ROOT
 from tests.harness.made_runs import header
@@ -376,49 +376,7 @@ def test_what_changes_no_figure_is_where_files_are_and_how_figures_are_judged() 
     }
 
 
-@pytest.mark.parametrize(
-    ("flags", "plan"),
-    [
-        ({}, RoundsPlan(3, 5, 3, 24)),
-        ({"rounds": "2"}, RoundsPlan(2, 2, 3, 24)),
-        ({"rounds": "2", "measurement_time": "0.5"}, RoundsPlan(2, 20, 0.5)),
-        ({"measurement_time": "9"}, RoundsPlan(5, 50, 9)),
-        ({"gate": "true"}, RoundsPlan(20, 200, 1)),
-        ({"gate": "true", "rounds": "7"}, RoundsPlan(7, 7, 3, 24)),
-    ],
-)
-def test_a_gate_takes_more_rounds_and_no_stage_fewer_than_were_asked_for(
-    flags: dict[str, str], plan: RoundsPlan
-) -> None:
-    config: Any = FakeConfig(flags=flags, ini={})
-    assert options.read(config).rounds_plan == plan
-
-
 def test_options_as_json_are_json() -> None:
     chosen = Options(dataset_dir=Path("a/b"), models=("egpt", "llava"))
     found = json.loads(json.dumps(chosen.as_json()))
     assert (found["dataset_dir"], found["models"], list(found)) == ("a/b", ["egpt", "llava"], NAMES)
-
-
-@pytest.mark.parametrize(
-    ("rounds", "seconds", "samples", "enough"),
-    [
-        (24, 0.99, 8, False),
-        (24, 1.01, 8, True),
-        (23, 1.01, 8, False),
-        (3, 2.99, 1, False),
-        (3, 3.01, 1, True),
-        (24, 23.9, 8, True),
-    ],
-)
-def test_rounds_are_enough_that_take_long_for_a_sample_or_are_many(
-    rounds: int, seconds: float, samples: int, enough: bool
-) -> None:
-    plan = Options().rounds_plan
-    assert plan.are_enough([seconds / rounds] * rounds, samples) == enough
-
-
-def test_rounds_that_are_to_fill_a_time_are_enough_when_they_do() -> None:
-    plan = Options(rounds=2, measurement_time=0.5).rounds_plan
-    assert not plan.are_enough([0.1] * 39, samples=8)
-    assert plan.are_enough([0.1] * 41, samples=8)
