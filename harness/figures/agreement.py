@@ -16,7 +16,7 @@ import msgspec
 
 from harness.figures.intervals import ALPHA, Interval, student_interval
 
-MAX_PAIRINGS = 20_000
+MAX_PAIRINGS = 100_000
 """The control takes all pairs of different samples where they are not more; else so many, drawn by SEED."""
 SEED = 0
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,10 +44,9 @@ _SUFFIXES = {
     "inference memory": ("_memory_inference_mb", ".gpu_memory_mb.peak"),
     **{f"{stage} memory": (f"_{stage}_memory_mb",) for stage in ("load", "preprocess", "vision", "prefill", "decode")},
 }
-_OURS_BESIDE = ("_tokens", "_acceptance_", "_spec_")  # derived from what is read
-_ABOUT_A_SAMPLE = {
-    "id", "sample_id", "sample_idx", "split", "query", "benchmark_datetime", "event_data", "video_data", "vl_tokens",
-}  # fmt: skip
+_DERIVED = ("_tokens", "_acceptance_", "_spec_")  # from what is read
+_IDS = ("id", "sample_id", "sample_idx")
+_ABOUT_A_SAMPLE = {*_IDS, "split", "query", "benchmark_datetime", "event_data", "video_data", "vl_tokens"}
 _ABOUT_A_FILE = {"timestamp", "datetime", "dataset_name", "config", "gpu_memory", "statistics", "results", "errors"}
 MAX_NAMED = 8
 """Keys or samples that one sentence names."""
@@ -65,19 +64,14 @@ class Found(NamedTuple):
 class OldFile(NamedTuple):
     """The samples of a result file: fields of objects under `object.field`, and ids that are unique texts.
 
-    `about`: the fields beside the samples. `notes`: a sentence for all that is unusual in the file.
+    `about`: the fields beside the samples. `date`: None where there is none. `notes`: what is unusual, in sentences.
     """
 
-    path: Path
     records: list[Record]
     about: Record
     models: tuple[str, ...]
+    date: str | None
     notes: list[str]
-
-    @property
-    def date(self) -> str | None:
-        """The first date of the file; None where there is none that can be read."""
-        return next((found for found in _dates(self) if _is_iso(found)), None)
 
 
 def read_any_json(path: Path, advice: str = "") -> Any:
@@ -112,18 +106,22 @@ def old_file(path: Path, content: Any) -> OldFile:
         raise ResultFileError(f"{path}: {_why_empty(content, errors)}")
     records = [_flat(each) for each in samples] + [_failed(each) for each in errors]
     notes = list(_name_samples(records))
-    models = _models(records)
-    unknown = Counter(key for record in records for key in record if not _is_known(key, models))
-    unknown.update(key for key in about if key not in _ABOUT_A_FILE)
-    if unknown:
-        notes.append(f"Not understood and left out: {some(list(unknown))} ({max(unknown.values())} records).")
+    models = _models({key for record in records for key in record})
+    known = {key for model in {*SPELLINGS, *models} for what in _SUFFIXES for key in _keys(model, what)}
+    derived = tuple(model + suffix for model in {*SPELLINGS, *models} for suffix in _DERIVED)
+    unknown = Counter(key for record in records for key in {*record} - known - _ABOUT_A_SAMPLE)
+    unknown.update({*about} - _ABOUT_A_FILE)
+    names = [key for key in unknown if not key.startswith(derived)]
+    if names:
+        count = max(unknown[name] for name in names)
+        notes.append(f"Not understood and left out: {some(sorted(names))} ({count} records).")
     if isinstance(about.get("config"), dict) and about["config"]:
         notes.append(f"The file's settings: {some([f'{key} {value}' for key, value in about['config'].items()])}.")
-    found = OldFile(path, records, about, models, notes)
-    if found.date is None:
-        wrong = next(_dates(found), "")
-        notes.append(f"The date is not recorded: {wrong!r:.40} is no date." if wrong else "The date is not recorded.")
-    return found
+    dates = [str(each) for each in (about.get("datetime"), *(one.get("benchmark_datetime") for one in records)) if each]
+    date = next(filter(_is_iso, dates), None)
+    if date is None:
+        notes.append(f"The date is not recorded{f': {dates[0]!r:.40} is no date' if dates else ''}.")
+    return OldFile(records, about, models, date, notes)
 
 
 def find(record: Record, model: str, what: str) -> Found | None:
@@ -153,7 +151,7 @@ def _why_empty(content: Any, errors: list[Record]) -> str:
         return "the list is empty: it holds no record of a sample"
     if not errors:
         return "'results' is empty, and there are no 'errors': it holds no sample"
-    name = str(next((errors[0][key] for key in ("id", "sample_id", "sample_idx") if key in errors[0]), 0))
+    name = str(next((errors[0][key] for key in _IDS if key in errors[0]), 0))
     why = next((each for key, each in errors[0].items() if key.endswith("error") and each), "without a reason")
     return (
         f"'results' is empty: all {len(errors)} samples are under 'errors', the first, {name!r:.80}, with {why!r:.200}"
@@ -174,63 +172,40 @@ def _failed(error: Record) -> Record:
     """Return an entry under `errors` as the record of a sample that failed."""
     either = error.get("error")
     sides = {"eventgpt.error": error.get("egpt_error", either), "videollava.error": error.get("vl_error", either)}
-    ids = {key: error[key] for key in ("id", "sample_id", "sample_idx") if key in error}
+    ids = {key: error[key] for key in _IDS if key in error}
     return ids | {key: why for key, why in sides.items() if why is not None}
 
 
 def _name_samples(records: list[Record]) -> Iterator[str]:
     """Give each record an id that is a text and its alone; yield what was unusual."""
-    nameless, used = 0, Counter[str]()
+    nameless, count, used = 0, Counter[str](), set[str]()
     for place, record in enumerate(records):
-        known = [record.get(key) for key in ("id", "sample_id", "sample_idx")]
+        known = [record.get(key) for key in _IDS]
         names = [str(each) for each in known if isinstance(each, str | int | float) and not isinstance(each, bool)]
         nameless += not names
-        name = names[0] if names else f"record {place}"
-        used[name] += 1
-        record["id"] = name if used[name] == 1 else f"{name} ({used[name]})"
+        name = record["id"] = names[0] if names else f"record {place}"
+        count[name] += 1
+        while record["id"] in used:
+            record["id"] = (
+                f"{name} ({count[name]})" if f"{name} ({count[name]})" not in used else f"{record['id']}, too"
+            )
+        used.add(record["id"])
     if nameless:
         yield f"Records without an id are named by their place: {nameless}."
-    if len({record["id"] for record in records}) < len(records):  # an id that looks like one made here
-        for place, record in enumerate(records):
-            record["id"] = f"{record['id']}, record {place}"
-    twice = [f"{name!r:.60} ({count} records)" for name, count in used.items() if count > 1]
+    twice = [f"{name!r:.60} ({number} records)" for name, number in count.items() if number > 1]
     if twice:
         yield f"Equal ids, told apart by a number behind them: {some(twice)}."
 
 
-def _models(records: Iterable[Record]) -> tuple[str, ...]:
+def _models(keys: set[str]) -> tuple[str, ...]:
     """Return the models with times or token ids, or that failed: those of the old scripts first."""
-    keys = {key for record in records for key in record}
-    known = [model for model in SPELLINGS if any(key in keys for what in _TELLING for key in _keys(model, what))]
-    spelled = {each for model in SPELLINGS for each in SPELLINGS[model]}
-    others = {
-        key.removesuffix(suffix)
-        for key in keys
-        for suffix in (*_SUFFIXES["load"], *_SUFFIXES["token ids"])
-        if key.endswith(suffix)
-    }
-    return (*known, *sorted(others - spelled - {""}))
-
-
-_TELLING = ("load", "token ids", "error")
-
-
-def _is_known(key: str, models: tuple[str, ...]) -> bool:
-    if key in _ABOUT_A_SAMPLE:
-        return True
-    for model in (*SPELLINGS, *models):
-        for spelling in SPELLINGS.get(model, (model,)):
-            rest = key.removeprefix(spelling)
-            if key.startswith(spelling) and any(rest in each for each in _SUFFIXES.values()):
-                return True
-            if key.startswith(spelling) and rest.startswith(_OURS_BESIDE):
-                return True
-    return False
-
-
-def _dates(found: OldFile) -> Iterator[str]:
-    yield from (str(each) for each in (found.about.get("datetime"), found.about.get("benchmark_datetime")) if each)
-    yield from (str(record["benchmark_datetime"]) for record in found.records if record.get("benchmark_datetime"))
+    ends = (*_SUFFIXES["load"], *_SUFFIXES["token ids"])
+    named = {key.removesuffix(end) for key in keys for end in ends if key.endswith(end)} - {""}
+    spelled = {name: model for model, names in SPELLINGS.items() for name in names}
+    found = {spelled.get(name, name) for name in named}
+    found |= {model for model in SPELLINGS if not keys.isdisjoint(_keys(model, "error"))}
+    order = list(SPELLINGS)
+    return tuple(sorted(found, key=lambda model: (order.index(model) if model in order else len(order), model)))
 
 
 def _is_iso(date: str) -> bool:

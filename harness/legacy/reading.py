@@ -52,38 +52,33 @@ def run_of_old_file(path: Path, gamma: int = 5, content: Any = None) -> RunRecor
     if all(each.failure for each in passes):
         if not passes and pairs_of(file)[0]:
             return None
+        first = next(
+            (f" ({each.sample!r:.80}: {each.failure.text:.200}, {len(passes)} so)" for each in passes if each.failure),
+            "",
+        )
         raise ResultFileError(
             f"{path}: no sample has the times of all three stages of a model, as egpt_stage1_time to egpt_stage3_time, "
-            f"or of all five{_first_failure(passes)}; name the run's journal.jsonl or run.json, if there is one"
+            f"or of all five{first}; name the run's journal.jsonl or run.json, if there is one"
         )
-    try:
-        header = Header(
-            format_version=FORMAT_VERSION,
-            started_at=file.date or NO_TIME,
-            environment={},
-            options={"gamma": min(gamma, MAX_DRAFTED)},
-            model_set=NOT_RECORDED,
-            device=NOT_RECORDED,
-            engines=(NOT_RECORDED,),
-            models=models,
-            draft=DRAFT if DRAFT in models else None,
-            targets=tuple(model for model in models if model != DRAFT),
-            dataset=str(file.about.get("dataset_name") or path),
-            limits={},
-            samples=tuple(map(_planned, file.records)),
-        )
-    except ValueError as error:  # what a header refuses to hold
-        raise ResultFileError(f"{path}: {error}; name a run's folder or a result file") from error
+    header = Header(
+        format_version=FORMAT_VERSION,
+        started_at=file.date or NO_TIME,
+        environment={},
+        options={"gamma": min(gamma, MAX_DRAFTED)},
+        model_set=NOT_RECORDED,
+        device=NOT_RECORDED,
+        engines=(NOT_RECORDED,),
+        models=models,
+        draft=DRAFT if DRAFT in models else None,
+        targets=tuple(model for model in models if model != DRAFT),
+        dataset=str(file.about.get("dataset_name") or path).replace("\0", ""),
+        limits={},
+        samples=tuple(map(_planned, file.records)),
+    )
     notes = [*file.notes, *_zero_vision(passes), *short_answers(file)]
     answered, reasons = _with_answers(file, passes)
     weights, peaks = tuple(_weights(file, models, notes)), tuple(_peaks(file, models, notes))
     return RunRecord(header=header, models=weights, passes=answered, stages=peaks, notes=(*notes, *reasons))
-
-
-def _first_failure(passes: Sequence[PassRecord]) -> str:
-    failed = [each.failure for each in passes if each.failure]
-    more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
-    return f" ({failed[0].sample!r:.80}: {failed[0].text:.200}{more})" if failed else ""
 
 
 def _planned(record: Record) -> PlannedSample:

@@ -83,23 +83,23 @@ def why_refused(target: str, pairs: Sequence[TokenPair]) -> str:
         (f"{target}'s", [each.target for each in pairs]),
     ):
         for pair, ids in zip(pairs, answers, strict=True):
-            reason = _why_no_answer(ids)
-            if reason:
-                return f"sample {pair.sample!r}: {whose} ids {reason}"
+            longest = max(len(list(equal)) for _, equal in groupby(ids))
+            if min(ids) < 0 or (longest >= MAX_REPEAT and len(set(ids)) > 2):
+                what = f"repeat one id {longest} times in a row" if min(ids) >= 0 else "have a placeholder below zero"
+                return f"sample {pair.sample!r}: {whose} ids {what}: the prompt was left in. Record the new ids only"
         kinds, count = len({token for ids in answers for token in ids}), sum(map(len, answers))
         if kinds <= DEGENERATE_KINDS < count:
-            return f"{whose} answers, {count} ids, are of only {kinds} kinds: they are degenerate. {_FIND_OUT}"
+            return f"{whose} answers, {count} ids, are of only {kinds} kinds: they are degenerate, the model is broken"
         if len(set(answers)) == 1 < len(answers):
-            return f"{whose} answers to all {len(answers)} samples are one and the same: degenerate. {_FIND_OUT}"
+            return (
+                f"{whose} answers to all {len(answers)} samples are one and the same: degenerate, the model is broken"
+            )
     if all(pair.draft[0] == pair.target[0] == BEGIN for pair in pairs):
         return (
             f"every answer of both models begins with the id {BEGIN}, which begins every text of theirs: it "
             "would count as a match each time. Take it off, or record the new ids only"
         )
     return ""
-
-
-_FIND_OUT = "Find out what broke the model"
 
 
 def short_answers(file: OldFile) -> Iterator[str]:
@@ -113,15 +113,3 @@ def short_answers(file: OldFile) -> Iterator[str]:
                 short.append(f"{record['id']!r:.60} ({len(ids.value)} ids, {len(words)} words)")
         if short:
             yield f"Answers of {model} that are shorter in ids than in words, so that ids are missing: {some(short)}."
-
-
-def _why_no_answer(ids: Sequence[int]) -> str:
-    if min(ids) < 0:
-        return "contain a placeholder below zero: the prompt was left in. Record the new ids only"
-    longest, kinds = max(len(list(equal)) for _, equal in groupby(ids)), len(set(ids))
-    if longest >= MAX_REPEAT and kinds > 2:
-        return (
-            f"repeat one id {longest} times in a row: the prompt's visual placeholders were left in, or the "
-            "text is broken. Record the new ids only, or leave the sample out"
-        )
-    return ""

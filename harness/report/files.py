@@ -45,13 +45,9 @@ def report_files(paths: Sequence[Path], output_dir: Path | None, gamma: int) -> 
         stem = "report" if first.is_dir() or first.name in OF_A_RUN else f"{first.stem}_report"
     page_file, text_file = folder / f"{stem}.html", folder / f"{stem}.md"
     _write(report, page_file, text_file)
-    below_zero = [each.failure for run in runs for each in run.passes if each.failure]
-    below_zero = [each for each in below_zero if each.type == BELOW_ZERO]
-    if below_zero:
-        raise ResultFileError(
-            f"{first if len(paths) == 1 else folder}: sample {below_zero[0].sample!r}: {below_zero[0].text}; "
-            f"{len(below_zero)} left out, {text_file} is of the others"
-        )
+    failures = [each.failure for run in runs for each in run.passes if each.failure]
+    for each in (failure for failure in failures if failure.type == BELOW_ZERO):
+        raise ResultFileError(f"sample {each.sample!r}: {each.text}: left out, {text_file} is of the others")
     return page_file, text_file
 
 

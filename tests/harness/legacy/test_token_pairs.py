@@ -59,7 +59,7 @@ def test_a_target_of_any_key_is_found(tmp_path: Path) -> None:
         ([7] * 9, TARGET, "the draft's answers, 9 ids, are of only 1 kinds: they are degenerate"),
         (DRAFT, [7, 8] * 9, "videollava's answers, 18 ids, are of only 2 kinds: they are degenerate"),
         ([1, -200, 5, 6], TARGET, "a placeholder below zero: the prompt was left in"),
-        (DRAFT, [1, 4, *[32001] * 576, 5], "repeat one id 576 times in a row: the prompt's visual placeholders"),
+        (DRAFT, [1, 4, *[32001] * 576, 5], "repeat one id 576 times in a row: the prompt was left in"),
         ([1, *DRAFT], [1, *TARGET], "begins with the id 1, which begins every text"),
         (["a"], TARGET, "must be a list of whole numbers"),
         ("5 6", TARGET, "must be a list of whole numbers"),
