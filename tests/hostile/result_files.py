@@ -131,7 +131,10 @@ def make_legacy(folder: Path) -> list[Path]:
     old |= {"egpt_memory_inference_mb": 14000.5}
     files = {
         "ours.json": _answering(json.loads(encode_legacy(legacy_records(full_run()))), draft, target),
-        "old.json": [old | {"egpt_token_ids": draft}, old | {"id": "b", "egpt_token_ids": target}],
+        "old.json": [
+            old | {"egpt_token_ids": draft},
+            old | {"id": "b", "egpt_token_ids": target, "llava_token_ids": draft},
+        ],
         "later.json": {"results": [{"sample_id": "a", "egpt_tokens": draft, "vl_tokens": target}]},
         "third.json": {
             "results": [{"id": "a", "eventgpt": {"output_tokens": draft}, "videollava": {"output_tokens": target}}]
@@ -144,10 +147,9 @@ def make_legacy(folder: Path) -> list[Path]:
 
 def _answering(records: list[dict[str, Any]], draft: list[int], target: list[int]) -> list[dict[str, Any]]:
     """The records with token ids that could be an answer's."""
-    for record in records:
-        record.update(
-            {key: draft if key.startswith("egpt") else target for key in record if key.endswith("_token_ids")}
-        )
+    for number, record in enumerate(records, start=2):
+        sides = {key: draft if key.startswith("egpt") else target for key in record if key.endswith("_token_ids")}
+        record.update({key: [*ids, number] for key, ids in sides.items()})
     return records
 
 
