@@ -78,7 +78,7 @@ class Pair(Protocol):
     def agreements(self, samples: Any, answers: Any) -> list[dict[str, list[bool]]]:
         """For each sample, by what the draft is shown: at which places it predicts the target's token."""
 
-    def matched(self, sample: Any, answer: Any) -> AlignedContext:
+    def aligned_context(self, sample: Any, answer: Any) -> AlignedContext:
         """Both models in the middle of the target's answer."""
 
     def divergence(self, sample: Any, alone: Any, together: Any) -> Any:
@@ -170,7 +170,7 @@ class SpeculationRun:
     def _costs(self, alone: TargetOnly) -> SpeculationCostRecord:
         """Time and memory of the pieces, in rounds of their own."""
         sample = alone.sample
-        context = self.pair.matched(sample, alone.answer.token_ids)
+        context = self.pair.aligned_context(sample, alone.answer.token_ids)
         step_times = measure_step_times(context)
         dtype, contexts = context.dtype, (context.target_context, context.draft_context)
         del context  # two KV caches

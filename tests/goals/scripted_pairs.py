@@ -17,9 +17,9 @@ from fixtures.speculation.aligned_context import AlignedContext
 from fixtures.speculation.drafting import ModelDraft
 from fixtures.speculation.loop import Speculation, plain_logits, speculate
 from fixtures.speculation.near_ties import Divergence, divergence, first_difference
-from fixtures.speculation.scripted_draft import ScriptedDraft
 from harness.measuring import clock
 from harness.records.speculation import RoundLog
+from tests.goals.scripted_draft import ScriptedDraft
 
 Found = TypeVar("Found")
 

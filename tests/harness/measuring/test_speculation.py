@@ -76,7 +76,7 @@ class StubPair:
     def divergence(self, sample: Any, alone: Any, together: Any) -> Any:
         return SimpleNamespace(place=2, margin=0.25, allowed=0.5)
 
-    def matched(self, sample: Any, answer: Any) -> StubContext:
+    def aligned_context(self, sample: Any, answer: Any) -> StubContext:
         self.ran.append(f"matched {sample.id} {answer}")
         return StubContext(self)
 
