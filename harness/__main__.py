@@ -17,7 +17,7 @@ from types import ModuleType
 from harness.ab import command as ab
 from harness.commands.merge import merge_folder
 from harness.errors import HarnessError
-from harness.legacy.token_pairs import read_token_pairs
+from harness.legacy.token_pairs import read_answers
 from harness.option_values import count
 
 
@@ -101,7 +101,7 @@ def replay_file(path: Path, gamma: int) -> None:
     from harness.report.content import report_of_answers  # pictures and tables: the other commands do without
     from harness.report.terminal import rendered
 
-    sys.stdout.write(rendered(report_of_answers(read_token_pairs(path), path.stem, gamma), verbosity=1))
+    sys.stdout.write(rendered(report_of_answers(read_answers(path), path.stem, gamma), verbosity=1))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from fixtures.model_sets.registry import MODELS
 from fixtures.pipeline import Sample, StagedPipeline
 from fixtures.scenes.embedded import EmbeddedSpec, ensure_embedded
 from fixtures.selection import ENGINES, Selection, select
+from fixtures.system.atomic_files import default_cache_root
 from fixtures.system.devices import keep_freed_memory, use_threads_for
 from harness.errors import LimitsError
 from harness.gates.limits import Vocabulary, load_limits
@@ -54,6 +55,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[EMBEDDED] = EmbeddedSpec.parse(options.embedded or selection.embedded)
         if options.dataset_dir is not None:
             config.stash[DATASET] = open_dataset(options.dataset_dir, options)
+        else:
+            default_cache_root()  # raises here, and not within the first test
         vocabulary = Vocabulary(MODEL_SETS, ENGINES, tuple(MODELS))
         limits_file = options.limits or config.rootpath / "limits.toml"
         config.stash[LIMITS] = load_limits(limits_file, vocabulary, selection.model_set, selection.engines)
@@ -126,7 +129,7 @@ def plan(
     identity = dataset_identity(dataset, known_as)
     dtypes = model_dtypes(selection.settings, selection.models)
     limits = request.config.stash[LIMITS]
-    set_plan(plan_of(session.options, selection, dataset, limits=limits, identity=identity), dtypes)
+    set_plan(plan_of(selection, dataset, limits=limits, identity=identity), dtypes)
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,6 @@ def on_device_of(rank: Rank | None, selection: Selection) -> Selection:
 
 
 def plan_of(
-    options: Options,
     selection: Selection,
     dataset: Dataset,
     *,
@@ -77,7 +76,7 @@ def plan_of(
             PlannedSample(
                 id=sample.id,
                 split=sample.split,
-                query=options.query,
+                query=selection.settings.pipeline.query,
                 event_data=sample.raw_event_data,
                 video_data=sample.raw_video_data,
                 reference=sample.answer,

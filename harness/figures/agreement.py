@@ -6,14 +6,19 @@ since old results have it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import takewhile
+from random import Random
 from statistics import fmean
 
 import msgspec
 
-MAX_SHIFTS = 50
-"""Others that each answer is paired with at most: enough for the mean, and soon done for thousands of samples."""
+from harness.figures.intervals import ALPHA, Interval, student_interval
+
+MAX_PAIRINGS = 100_000
+"""The control takes all pairs of different samples where they are not more; else so many, drawn by SEED."""
+SEED = 0
 
 
 class Agreement(msgspec.Struct, frozen=True):
@@ -29,11 +34,12 @@ class Agreement(msgspec.Struct, frozen=True):
 
 
 class TokenPair(msgspec.Struct, frozen=True):
-    """Both answers to one sample, as ids."""
+    """Both answers to one sample, as ids, and what was asked."""
 
     sample: str
     draft: tuple[int, ...]
     target: tuple[int, ...]
+    question: str = ""
 
 
 class Replay(msgspec.Struct, frozen=True):
@@ -41,18 +47,21 @@ class Replay(msgspec.Struct, frozen=True):
 
     `matched` of `compared` positions agree (the old figure), `per_sample` is the mean of the samples' shares,
     `token_weighted` the share of all. `prefixes`: tokens that agree from the start, by sample. `survival[k]`: share
-    of the samples whose first k + 1 tokens all agree. `shuffled_*`: the same with the answers to other samples.
+    of the samples whose first k + 1 tokens all agree. `shuffled_*`: the same with the answers to the same question
+    about other samples. Intervals are at 95 %, over the samples.
     """
 
     samples: int
     matched: int
     compared: int
     per_sample: float
+    per_sample_interval: Interval | None
     token_weighted: float
     prefixes: tuple[int, ...]
     survival: tuple[float, ...]
     shuffled_pairings: int
     shuffled_per_sample: float | None
+    shuffled_interval: Interval | None
     shuffled_token_weighted: float | None
     shuffled_prefix_mean: float | None
 
@@ -95,22 +104,63 @@ def replay(pairs: Sequence[TokenPair], gamma: int) -> Replay:
     """Return the figures of at least one pair; `gamma` is how many tokens a first block has."""
     own = [positionwise(pair.draft, pair.target) for pair in pairs]
     prefixes = tuple(common_prefix(pair.draft, pair.target) for pair in pairs)
-    others = [
-        (mine.draft, pairs[(place + shift) % len(pairs)].target)
-        for shift in range(1, min(len(pairs), MAX_SHIFTS + 1))
-        for place, mine in enumerate(pairs)
-    ]
+    places = _shuffled(pairs)
+    others = [(pairs[mine].draft, pairs[theirs].target) for mine, theirs in places]
     shuffled = [positionwise(draft, target) for draft, target in others]
+    by_sample = _by_sample(places, [each.rate for each in shuffled])
     return Replay(
         samples=len(pairs),
         matched=sum(each.matched for each in own),
         compared=sum(each.compared for each in own),
         per_sample=fmean(each.rate for each in own),
+        per_sample_interval=_interval([each.rate for each in own]),
         token_weighted=token_weighted(own),
         prefixes=prefixes,
         survival=tuple(fmean(length > place for length in prefixes) for place in range(gamma)),
         shuffled_pairings=len(others),
-        shuffled_per_sample=fmean(each.rate for each in shuffled) if others else None,
+        shuffled_per_sample=fmean(by_sample) if others else None,
+        shuffled_interval=_interval(by_sample),
         shuffled_token_weighted=token_weighted(shuffled) if others else None,
         shuffled_prefix_mean=fmean(common_prefix(*answers) for answers in others) if others else None,
     )
+
+
+def _shuffled(pairs: Sequence[TokenPair]) -> list[tuple[int, int]]:
+    """Return places of a draft's answer and of a target's to another sample: all, or some of each drawn at random."""
+    by_question = defaultdict(list)
+    for place, pair in enumerate(pairs):
+        by_question[pair.question].append(place)
+    random = Random(SEED)  # noqa: S311, nothing secret
+    most = max(1, MAX_PAIRINGS // len(pairs))
+    found = []
+    for same in by_question.values():
+        for own in range(len(same)):
+            # Numbers of the others: own is left out.
+            drawn = range(len(same) - 1)
+            chosen = drawn if len(drawn) <= most else random.sample(drawn, most)
+            found += [(same[own], same[other + (other >= own)]) for other in chosen]
+    return found
+
+
+def _interval(values: Sequence[float]) -> Interval | None:
+    """Return the interval of a mean share; None for fewer than two values."""
+    if len(values) < 2:
+        return None
+    found = student_interval(values, ALPHA)
+    return Interval(found.samples, found.value, max(found.low, 0.0), min(found.high, 1.0))
+
+
+def _by_sample(places: Sequence[tuple[int, int]], rates: Sequence[float]) -> list[float]:
+    """Return a value per sample whose mean and spread give the mean rate of pairings and its interval.
+
+    Each sample takes part in several pairings. The first-order projection of such a mean (Hoeffding 1948, U-statistics)
+    is the sum of the sample's mean rates as draft and as target.
+    """
+    drafts: dict[int, list[float]] = defaultdict(list)
+    targets: dict[int, list[float]] = defaultdict(list)
+    for (mine, theirs), rate in zip(places, rates, strict=True):
+        drafts[mine].append(rate)
+        targets[theirs].append(rate)
+    as_target = [fmean(targets.get(place, rates)) for place in drafts]
+    centre = fmean(as_target) if as_target else 0.0
+    return [fmean(of_draft) + mean - centre for of_draft, mean in zip(drafts.values(), as_target, strict=True)]

@@ -1,105 +1,84 @@
-"""Legacy result files, of ours and of the old script: their records, and the run that they tell of.
+"""Result files of the old scripts, and the legacy files of ours, as the record of a run.
 
-Old results get the figures of new ones, as far as such a file goes.
+Old results get the figures of new ones, as far as such a file goes. A sample whose record cannot be true is left out by
+name; what else is unusual is in the run's `notes`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
 from harness.errors import ResultFileError
-from harness.records.json_files import read_json
-from harness.records.lines import FORMAT_VERSION, Failure, Header, PassRecord, PlannedSample, RunRecord, StageRecord
-from harness.records.quantities import MIB, MemoryPeak, Seconds
+from harness.legacy.formats import DRAFT, Found, OldFile, Record, find, old_file, read_any_json, some
+from harness.legacy.token_pairs import is_ids, pairs_of, short_answers, why_refused
+from harness.records.lines import (
+    FORMAT_VERSION,
+    MAX_DRAFTED,
+    Failure,
+    Header,
+    ModelRecord,
+    PassRecord,
+    PlannedSample,
+    RunRecord,
+    StageRecord,
+)
+from harness.records.quantities import MIB, MemoryPeak
 from harness.stages import LEGACY_STAGES, STAGES, UNDIVIDED
 
-DRAFT = "egpt"
-# The models of the old script, in the order in which they are shown; others come behind them.
-OLD_MODELS = (DRAFT, "videollava", "llava")
-_TIME_OF_STAGE_1 = re.compile(r"(.+)_stage1_time")
 NOT_RECORDED = "not recorded"
-"""What such a file does not tell: machine, device, engine."""
+"""What such a file does not tell: machine, device, engine, often the date."""
 NO_TIME = "1970-01-01T00:00:00+00:00"
 INFERENCE = "inference"
 """In the place of a stage: the highest peak of all stages."""
-# What old files call a model: some its text alone, some its times as well.
-OLD_KEYS = {"llava-1.5-7b-hf": "llava"}
-_NUMERIC = re.compile(r".*_(time|mb|rate)$")
-
-Mebibytes = Annotated[float, msgspec.Meta(ge=0, le=2**30)]
-Record = dict[str, Any]
+BELOW_ZERO = "time below zero"
+"""The type of failure of a sample with a time that no clock of a sound program gives."""
+_SECONDS = (1e-12, 1e9)
+_MAX_MIB = 2**30
 
 
-def read_legacy(path: Path) -> list[Record]:
-    """Return the records of a result file, of ours or of the old script, with old names put right.
+def run_of_old_file(path: Path, gamma: int = 5, content: Any = None) -> RunRecord | None:
+    """Return the run that an old result file tells of; None where it has answers and no times.
 
-    Raises ResultFileError naming the file, the record and the field.
+    `content`: the file's, where it was read already. Raises ResultFileError where there is no sample, and where no
+    sample has times that can be true.
     """
-    records = read_json(path, list[dict[str, Any]], "a legacy result file, a JSON list of records")
-    for number, record in enumerate(records):
-        if not isinstance(record.get("id"), str):
-            raise ResultFileError(
-                f"{path}: record {number} has no 'id' that is a text; every record of a result has one"
-            )
-        for name, value in record.items():
-            if _NUMERIC.match(name) and (isinstance(value, bool) or not isinstance(value, int | float)):
-                raise ResultFileError(
-                    f"{path}: record {number} ({record['id']!r}): {name!r} must be a number, not {value!r}"
-                )
-    return [{_present_name(name): value for name, value in record.items()} for record in records]
-
-
-def run_of_legacy_file(path: Path, gamma: int = 5) -> RunRecord:
-    """Return the run that a legacy result file tells of.
-
-    Raises ResultFileError where the file cannot be read, where no sample of it has the times of all three stages, and
-    where a time or a size is out of bounds.
-    """
-    records = read_legacy(path)
-    keys = dict.fromkeys(match[1] for record in records for match in map(_TIME_OF_STAGE_1.fullmatch, record) if match)
-    named = sorted(keys, key=lambda model: OLD_MODELS.index(model) if model in OLD_MODELS else len(OLD_MODELS))
-    models = [model for model in named if any(_has_times(record, model) for record in records)]
-    if not models:
+    file = old_file(path, read_any_json(path) if content is None else content)
+    passes = [found for model in file.models for record in file.records if (found := _pass(record, model))]
+    models = tuple(dict.fromkeys(each.model for each in passes))
+    if all(each.failure for each in passes):
+        if not passes and pairs_of(file)[0]:
+            return None
+        first = next(
+            (f" ({each.sample!r:.80}: {each.failure.text:.200}, {len(passes)} so)" for each in passes if each.failure),
+            "",
+        )
         raise ResultFileError(
-            f"{path}: no sample has the times of all three stages of a model, as egpt_stage1_time, egpt_stage2_time "
-            "and egpt_stage3_time; name the run's journal.jsonl or run.json, if there is one"
+            f"{path}: no sample has the times of all three stages of a model, as egpt_stage1_time to egpt_stage3_time, "
+            f"or of all five{first}; name the run's journal.jsonl or run.json, if there is one"
         )
-    try:
-        header = Header(
-            format_version=FORMAT_VERSION,
-            started_at=str(records[0].get("benchmark_datetime") or NO_TIME),
-            environment={},
-            options={"gamma": gamma},
-            model_set=NOT_RECORDED,
-            device=NOT_RECORDED,
-            engines=(NOT_RECORDED,),
-            models=tuple(models),
-            draft=DRAFT if DRAFT in models else None,
-            targets=tuple(model for model in models if model != DRAFT),
-            dataset=str(path),
-            limits={},
-            samples=tuple(_planned(record) for record in records),
-        )
-    except ValueError as error:  # what a header refuses to hold
-        raise ResultFileError(f"{path}: {error}; name a run's folder or a result file") from error
-    passes = [found for model in models for record in records if (found := _pass(path, record, model))]
-    return RunRecord(header=header, passes=tuple(passes), stages=tuple(_memory(path, records[0], models)))
-
-
-def _present_name(name: str) -> str:
-    for old, key in OLD_KEYS.items():
-        if name == old or name.startswith(f"{old}_"):
-            return key + name.removeprefix(old)
-    return name
-
-
-def _has_times(record: Record, model: str) -> bool:
-    return all(f"{model}_stage{number}_time" in record for number in LEGACY_STAGES)
+    header = Header(
+        format_version=FORMAT_VERSION,
+        started_at=file.date or NO_TIME,
+        environment={},
+        options={"gamma": min(gamma, MAX_DRAFTED)},
+        model_set=NOT_RECORDED,
+        device=NOT_RECORDED,
+        engines=(NOT_RECORDED,),
+        models=models,
+        draft=DRAFT if DRAFT in models else None,
+        targets=tuple(model for model in models if model != DRAFT),
+        dataset=str(file.about.get("dataset_name") or path).replace("\0", ""),
+        limits={},
+        samples=tuple(map(_planned, file.records)),
+    )
+    notes = [*file.notes, *_zero_vision(passes), *short_answers(file)]
+    answered, reasons = _with_answers(file, passes)
+    weights, peaks = tuple(_weights(file, models, notes)), tuple(_peaks(file, models, notes))
+    return RunRecord(header=header, models=weights, passes=answered, stages=peaks, notes=(*notes, *reasons))
 
 
 def _planned(record: Record) -> PlannedSample:
@@ -113,44 +92,110 @@ def _planned(record: Record) -> PlannedSample:
     )
 
 
-def _pass(path: Path, record: Record, model: str) -> PassRecord | None:
-    """Return one sample's pass; None where the file knows nothing of it."""
-    error = record.get(f"{model}_error")
-    if not _has_times(record, model) and error is None:
+def _pass(record: Record, model: str) -> PassRecord | None:
+    """Return one sample's pass; None where the file knows nothing of its times. `whole_s`: as recorded, or 0."""
+    error, total, seconds = find(record, model, "error"), find(record, model, "total"), _stage_times(record, model)
+    failure = None
+    if error and error.value is not None:
+        failure, seconds = Failure(record["id"], "run", "error", str(error.value)), {}
+    elif not seconds:
         return None
-    ids = record.get(f"{model}_token_ids") or ()
-    stage_s = _stage_s(path, record, model) if error is None else {}
+    else:
+        known = [*seconds.items(), *([("total", total)] if total else [])]
+        wrong = next(((each, why) for stage, each in known if (why := _why_no_time(stage, each))), None)
+        if wrong:
+            value = wrong[0].value
+            is_negative = isinstance(value, int | float) and value < 0
+            kind = BELOW_ZERO if is_negative else "left out"
+            failure, seconds = Failure(record["id"], "reading", kind, wrong[1]), {}
+    text, source = find(record, model, "text"), find(record, model, "source")
     return PassRecord(
         sample=record["id"],
         model=model,
         engine=NOT_RECORDED,
         kind="whole",
-        stage_s=stage_s,
-        whole_s=sum(stage_s.values()),
-        source=str(record.get(f"{model}_source", "")),
-        text=str(record.get(model, "")),
-        token_ids=tuple(token for token in ids if isinstance(token, int)),
+        stage_s={stage: float(each.value) for stage, each in seconds.items()},
+        whole_s=float(total.value) if total and not failure else 0.0,
+        source=str(source.value) if source else "",
+        text=str(text.value) if text and text.value is not None else "",
+        token_ids=(),
         stopped_by="",
         finished_at=str(record.get("benchmark_datetime", "")),
-        failure=None if error is None else Failure(record["id"], "", "", str(error)),
+        failure=failure,
     )
 
 
-def _stage_s(path: Path, record: Record, model: str) -> dict[str, float]:
-    keys = {"load": f"{model}_stage1_time", "preprocess": f"{model}_stage2_time"}
-    parts = {stage: f"{model}_{stage}_time" for stage in LEGACY_STAGES[3]}
-    has_parts = all(record.get(key) is not None for key in parts.values())
-    keys |= parts if has_parts else {UNDIVIDED: f"{model}_stage3_time"}
-    return {stage: _checked(path, record, key, Seconds) for stage, key in keys.items()}
+def _stage_times(record: Record, model: str) -> dict[str, Found]:
+    """Return the times of all stages as they stand in the record; empty where it has none."""
+    found = {stage: find(record, model, stage) for stage in (*STAGES, UNDIVIDED)}
+    parts = [found[stage] for stage in LEGACY_STAGES[3]]
+    is_divided = all(part and part.value is not None for part in parts) or (any(parts) and not found[UNDIVIDED])
+    stages = STAGES if is_divided else ("load", "preprocess", UNDIVIDED)
+    if not any(found[stage] for stage in stages):
+        return {}
+    return {stage: found[stage] or Found(f"the time of {stage}", None) for stage in stages}
 
 
-def _memory(path: Path, record: Record, models: Sequence[str]) -> Iterator[StageRecord]:
-    """Yield the peaks of the first record, the only one that has them; it does not say of which kind of memory."""
+def _why_no_time(stage: str, found: Found) -> str:
+    """Return why a value is no time of a stage; empty where it is one."""
+    value = found.value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"{found.key!r} is {'null' if value is None else f'{value!r:.40}'}, not a number of seconds"
+    if stage == "vision" and value == 0:  # inside the prefill of some models
+        return ""
+    return "" if _SECONDS[0] <= value <= _SECONDS[1] else f"{found.key!r} is {value!r:.40}: a time is above 0 s"
+
+
+def _zero_vision(passes: Sequence[PassRecord]) -> Iterator[str]:
+    # A script that lets the library merge the pictures times an empty block: 0 s, or some microseconds.
+    models = dict.fromkeys(
+        each.model for each in passes if each.stage_s.get("vision", 1) < each.stage_s.get("prefill", 1) / 1000
+    )
+    if models:
+        yield f"Vision has no time of its own, it lies in the prefill: {', '.join(models)}."
+
+
+def _with_answers(file: OldFile, passes: Sequence[PassRecord]) -> tuple[tuple[PassRecord, ...], list[str]]:
+    """Return the passes with their token ids, and a sentence for ids that are no answers and are left out."""
+    pairs, broken = pairs_of(file)
+    reasons = {target: why for target, found in pairs.items() if (why := why_refused(target, found))}
+    without = {*reasons, *([DRAFT] if reasons and len(reasons) == len(pairs) else [])}
+    ids = {
+        (record["id"], model): tuple(found.value)
+        for record in file.records
+        for model in file.models
+        if model not in without and (found := find(record, model, "token ids")) and is_ids(found.value)
+    }
+    answered = [msgspec.structs.replace(each, token_ids=ids.get((each.sample, each.model), ())) for each in passes]
+    notes = [
+        f"No agreement with {target} is shown, and none of its token ids are used: {why}."
+        for target, why in reasons.items()
+    ]
+    return tuple(answered), [*notes, *([f"Left out: {some(broken)}."] if broken else [])]
+
+
+def _weights(file: OldFile, models: Sequence[str], notes: list[str]) -> Iterator[ModelRecord]:
+    """Yield the models' own memory; how long they took to load is not recorded."""
+    of_file = file.about.get("gpu_memory")
+    for model in models:
+        recorded = [found for record in file.records if (found := find(record, model, "model memory"))]
+        of_model = find(of_file, model, "model memory") if isinstance(of_file, dict) else None
+        recorded += [of_model] if of_model else []
+        size = _bytes(recorded[0], notes) if recorded else None
+        if size is not None:
+            yield ModelRecord(model, 0.0, size, {})
+
+
+def _peaks(file: OldFile, models: Sequence[str], notes: list[str]) -> Iterator[StageRecord]:
+    """Yield the highest peaks; the file does not say of which kind of memory."""
     for model in models:
         for stage in (*STAGES, INFERENCE):
-            key = f"{model}_memory_inference_mb" if stage == INFERENCE else f"{model}_{stage}_memory_mb"
-            if key in record:
-                peak = MemoryPeak(host_bytes=int(_checked(path, record, key, Mebibytes) * MIB))
+            memory = {
+                record["id"]: MemoryPeak(host_bytes=size)
+                for record in file.records
+                if (found := find(record, model, f"{stage} memory")) and (size := _bytes(found, notes)) is not None
+            }
+            if memory:
                 yield StageRecord(
                     test="",
                     model=model,
@@ -162,16 +207,15 @@ def _memory(path: Path, record: Record, models: Sequence[str]) -> Iterator[Stage
                     round_s=(),
                     tokens={},
                     sources=(),
-                    memory={record["id"]: peak},
+                    memory=memory,
                     failures=(),
                 )
 
 
-def _checked(path: Path, record: Record, key: str, kind: Any) -> float:
-    """Return a number that a record has, within the bounds of its kind."""
-    # Constructors of records check nothing: only what comes through msgspec's conversion is within bounds.
-    try:
-        number: float = msgspec.convert(record[key], kind)
-    except msgspec.ValidationError as error:
-        raise ResultFileError(f"{path}: sample {record['id']!r}: {key!r} is {record[key]!r:.40}: {error}") from error
-    return number
+def _bytes(found: Found, notes: list[str]) -> int | None:
+    """Return a size in MiB as bytes; None, with a note, for what is no size."""
+    value = found.value
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MAX_MIB:
+        return int(value * MIB)
+    notes.append(f"No size in MiB, and left out: {found.key!r} is {value!r:.40}.")
+    return None

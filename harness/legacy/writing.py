@@ -15,7 +15,7 @@ import msgspec
 from harness.figures.agreement import Agreement
 from harness.figures.passes import comparisons, legacy_stage_s, pass_s, passes
 from harness.figures.stages import peak_bytes, seconds_by_sample
-from harness.legacy.reading import DRAFT, Record
+from harness.legacy.formats import DRAFT, Record
 from harness.records.lines import Failure, PassRecord, RunRecord
 from harness.records.quantities import MIB
 from harness.records.speculation import SpeculationRecord

@@ -9,6 +9,7 @@ import hashlib
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -36,6 +37,12 @@ LIBRARIES = (
 GIT_TIMEOUT_S = 20.0
 
 
+def torchrun_variables(variables: Mapping[str, str] = os.environ) -> Mapping[str, str]:
+    """Return the process's variables where torchrun has started it; else none."""
+    # Pods and jobs of a cluster set RANK and WORLD_SIZE for single processes, too.
+    return variables if {"TORCHELASTIC_RUN_ID", "RANK"} <= variables.keys() else {}
+
+
 def stable_environment(device: str) -> dict[str, Any]:
     """Return what stays the same from run to run on one machine."""
     return {
@@ -46,8 +53,8 @@ def stable_environment(device: str) -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "python": platform.python_version(),
         "libraries": {name: version(name) for name in LIBRARIES},
-        "ranks_per_node": int(os.environ.get("LOCAL_WORLD_SIZE", "1")),  # set by torchrun
-        "world_size": int(os.environ.get("WORLD_SIZE", "1")),
+        "ranks_per_node": int(torchrun_variables().get("LOCAL_WORLD_SIZE", "1")),
+        "world_size": int(torchrun_variables().get("WORLD_SIZE", "1")),
         "sentinel_workloads": REFERENCE_WORK_VERSION,
         "gpu": stable_gpu(device),
     }

@@ -365,7 +365,8 @@ JournalLine = (
 class RunRecord(msgspec.Struct, frozen=True, rename={"reference_work": "sentinels"}):
     """A whole run: the lines of its journals by kind. This is `run.json`.
 
-    `end` is None until the run ends, and for good where it was killed.
+    `end` is None until the run ends, and for good where it was killed. `notes`: what is unusual in the old result file
+    that the record was read from, in sentences.
     """
 
     header: Header
@@ -384,6 +385,7 @@ class RunRecord(msgspec.Struct, frozen=True, rename={"reference_work": "sentinel
     machine: MachineRecord | None = None
     engines: tuple[EngineRecord, ...] = ()
     attempts: tuple[AttemptRecord, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def timestamp() -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
-from harness.figures.agreement import TokenPair
+from harness.legacy.token_pairs import Answers
 from harness.records.lines import RunRecord
 from harness.report.blocks import Report, Section, Text
 from harness.report.sections import (
@@ -14,6 +14,7 @@ from harness.report.sections import (
     highlights,
     judgement,
     memory,
+    recorded,
     roofline,
     speed,
     stage_tests,
@@ -40,6 +41,7 @@ def report_of(run: RunRecord, source: str) -> Report:
         sections=[
             *judgement.baseline(run),
             *sections_of_each(run, _measured),
+            *recorded.sections(run),
             *stage_tests.ways(run),
             *drafting.sections(run),
             *answers.sections(run),
@@ -51,10 +53,10 @@ def report_of(run: RunRecord, source: str) -> Report:
     )
 
 
-def report_of_answers(pairs: Mapping[str, Sequence[TokenPair]], source: str, gamma: int) -> Report:
-    """Return the report of a file that holds answers and no times."""
-    title = "Agreement of recorded answers"
-    return Report(title, source, ["answers without times"], [drafting.agreement(pairs, gamma)])
+def report_of_answers(found: Answers, source: str, gamma: int) -> Report:
+    """Return the report of a file's answers, without any times."""
+    sections = [drafting.agreement(found.pairs, gamma), *recorded.notes(found.notes)]
+    return Report("Agreement of recorded answers", source, ["times are not shown"], sections)
 
 
 def _measured(run: RunRecord) -> Iterator[Section]:
@@ -83,6 +85,6 @@ def _conditions(run: RunRecord) -> list[Text]:
         cores,
         *(f"{library} {libraries[library]}" for library in ("torch", "transformers") if libraries.get(library)),
         f"{len(header.samples)} samples",
-        header.started_at.replace("T", " ")[:16],
+        conditions.started(header)[:17].replace("T", " ").rstrip(":"),
     ]
     return [each for each in found if each]

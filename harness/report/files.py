@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.legacy.token_pairs import read_token_pairs
+from harness.errors import ResultFileError
+from harness.legacy.reading import BELOW_ZERO
+from harness.legacy.token_pairs import read_answers
 from harness.records.folder import write_whole
 from harness.records.lines import RunRecord
 from harness.report import PAGE, TEXT
@@ -27,19 +29,25 @@ def write_run_report(folder: Path, run: RunRecord) -> None:
 def report_files(paths: Sequence[Path], output_dir: Path | None, gamma: int) -> tuple[Path, Path]:
     """Write the report of one result, or of several side by side; return where it is.
 
-    Beside the only file, or in `output_dir`. Raises ResultFileError for what is no result.
+    Beside the only file, or in `output_dir`. Raises ResultFileError for what is no result, and, behind the report, for
+    times below zero: the clock of such a file is not to be trusted.
     """
     first = paths[0]
     folder = output_dir or (first if first.is_dir() else first.parent)
     if len(paths) > 1:
         found = [(path, read_result(path, gamma)) for path in paths]
         report, stem = report_of_several(found), "side_by_side_report"
+        runs = [run for _, run in found if run]
     else:
         run = read_result(first, gamma)
-        report = report_of(run, _title(first)) if run else report_of_answers(read_token_pairs(first), first.stem, gamma)
+        report = report_of(run, _title(first)) if run else report_of_answers(read_answers(first), first.stem, gamma)
+        runs = [run] if run else []
         stem = "report" if first.is_dir() or first.name in OF_A_RUN else f"{first.stem}_report"
     page_file, text_file = folder / f"{stem}.html", folder / f"{stem}.md"
     _write(report, page_file, text_file)
+    failures = [each.failure for run in runs for each in run.passes if each.failure]
+    for each in (failure for failure in failures if failure.type == BELOW_ZERO):
+        raise ResultFileError(f"sample {each.sample!r}: {each.text}: left out, {text_file} is of the others")
     return page_file, text_file
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.legacy.reading import run_of_legacy_file
+from harness.legacy.formats import read_any_json
+from harness.legacy.reading import run_of_old_file
 from harness.records.journal import FILE_NAME as JOURNAL_NAME
 from harness.records.journal import read_journal
 from harness.records.json_files import read_json
@@ -17,17 +18,15 @@ WAY_OUT = "name a run's folder or a result file"
 def read_result(path: Path, gamma: int = 5) -> RunRecord | None:
     """Return what a result holds; None for a file of answers alone, which has token ids and no times.
 
-    A run's folder, journal.jsonl, run.json, a session of a baseline, or a legacy result file. Raises ResultFileError.
+    A run's folder, journal.jsonl, run.json, a session of a baseline, or an old result file. Raises ResultFileError.
     """
     if path.is_dir():
         return read_journal(path / JOURNAL_NAME)
     if path.suffix == ".jsonl":
         return read_journal(path)
-    content = read_json(path, object, "JSON", advice=WAY_OUT)
+    content = read_any_json(path, WAY_OUT)
     if isinstance(content, dict) and "header" in content:
         return read_json(path, RunRecord, "what a run writes")
     if isinstance(content, dict) and EXTRA_KEY in content:
         return read_json(path, SessionFile, "what a run writes").event_vlm_perf.run
-    if isinstance(content, dict) and "results" in content:
-        return None
-    return run_of_legacy_file(path, gamma)
+    return run_of_old_file(path, gamma, content)

@@ -10,13 +10,15 @@ from typing import NamedTuple
 from harness.errors import ResultFileError
 from harness.figures.intervals import mean_interval
 from harness.figures.passes import comparisons, pass_figures, speedup_interval
+from harness.figures.stages import peak_bytes
 from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord
 from harness.report import charts
 from harness.report.blocks import Block, Chart, Report, Section, Table, Text, ends, figure, text
-from harness.report.formatting import fraction, milliseconds, times, whole
+from harness.report.formatting import fraction, mebibytes, milliseconds, tenths, times, whole
 from harness.report.naming import colour, label
 from harness.report.sections.highlights import caveats
+from harness.report.sections.recorded import notes
 from harness.stages import LEGACY_STAGES
 
 _DURATION = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)(ms|s)(?![a-z0-9])")
@@ -54,7 +56,11 @@ def report_of_several(found: Sequence[tuple[Path, RunRecord | None]]) -> Report:
         caveats=[
             text("{title}: {line}", title=each.title, line=line) for each in results for line in caveats(each.run)
         ],
-        sections=[*_speedups(results), *_times(results)],
+        sections=[
+            *_speedups(results),
+            *_times(results),
+            *notes([f"{each.title}: {note}" for each in results for note in each.run.notes]),
+        ],
     )
 
 
@@ -63,7 +69,8 @@ def duration_s(path: Path, run: RunRecord) -> float | None:
     embedded = str(run.header.options.get("embedded") or "").split(":")
     if len(embedded) == 3:
         return float(embedded[2])
-    for place in (path.name, path.parent.name, run.header.dataset_folder or "", run.header.dataset):
+    dataset = run.header.dataset
+    for place in (path.name, Path(dataset).name, path.parent.name, run.header.dataset_folder or "", dataset):
         lengths = {
             float(value) / (1000 if unit == "ms" else 1)
             for value, unit in _DURATION.findall(place.lower().replace("_", " "))
@@ -138,13 +145,21 @@ def _times(results: Sequence[Result]) -> Iterator[Section]:
             str(len(found.records)),
             figure(milliseconds, found.mean_total_s, str(place), "total", found.model),
             ends(mean_interval(list(found.total_s.values())), milliseconds, str(place), "total", found.model),
+            "" if found.mean_tokens is None else figure(tenths, found.mean_tokens, str(place), "tokens", found.model),
+            *_highest_peak(each.run, found.model, str(place)),
         ]
         for place, (each, found) in enumerate(known)
     ]
     lines = _by_length([(found.model, each, 1000 * found.mean_total_s) for each, found in known])
     chart = _chart("Time of a sample by length of the clips", "a line a model", lines, "ms per sample")
-    table = Table(("result", "model", "clips", "samples", "ms per sample", "95 % interval"), rows, text_columns=2)
-    yield Section("times", "Times", [*chart, table], "Mean time of a sample, all stages.", brief=True)
+    columns = ("result", "model", "clips", "samples", "ms per sample", "95 % interval", "mean tokens", "peak MiB")
+    lead = "Mean time of a sample, all stages; new tokens, and the highest peak of memory, where they are recorded."
+    yield Section("times", "Times", [*chart, Table(columns, rows, text_columns=2)], lead, brief=True)
+
+
+def _highest_peak(run: RunRecord, model: str, place: str) -> Iterator[Text]:
+    peaks = [value for (key, _), value in peak_bytes(run).items() if key == model]
+    yield figure(mebibytes, max(peaks), place, "peak", model) if peaks else ""
 
 
 def _chart(title: str, description: str, lines: Sequence[charts.Group], y_label: str) -> list[Block]:

@@ -16,6 +16,7 @@ from typing import Protocol
 from uuid import uuid4
 
 from harness.errors import ResumeError
+from harness.measuring.environment import torchrun_variables
 
 PREFIX = "event_vlm_perf"
 # The first rank may have a dataset to render before it names its folder.
@@ -117,7 +118,7 @@ class Rank:
 
 def rank_of(variables: Mapping[str, str] = os.environ) -> Rank | None:
     """Return this process's rank where torchrun has started it, connected to torchrun's store; else None."""
-    if "TORCHELASTIC_RUN_ID" not in variables or "RANK" not in variables:
+    if not torchrun_variables(variables):
         return None
     from torch.distributed import TCPStore  # type: ignore[attr-defined]  # public, though not in its __all__
 

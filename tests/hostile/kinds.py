@@ -82,6 +82,7 @@ KINDS = {
     "benchmark.json": "result_files make_benchmark add_to_baseline",
     "limits.toml": "result_files make_limits read_limits TOML_PIECES",
     "legacy result": "result_files make_legacy read_legacy_results",
+    "five-stage result": "result_files make_five_stages read_five_stages",
     "comparison": "result_files make_comparison read_comparison",
 }
 """By name: the module, what makes sound files, the door, and out of crafted_files pieces and whole files."""

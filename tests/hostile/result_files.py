@@ -28,7 +28,9 @@ from harness.records.sessions import BENCHMARK_FILE_NAME
 from harness.report.content import report_of
 from harness.report.markdown import markdown
 from harness.report.result_files import read_result
+from harness.report.several import report_of_several
 from harness.report.terminal import summary
+from tests.harness.legacy.five_stage_files import five_stages
 from tests.harness.made_runs import STARTED_AT, full_run, side_by_side
 
 LIMITS = """
@@ -129,7 +131,10 @@ def make_legacy(folder: Path) -> list[Path]:
     old |= {"egpt_memory_inference_mb": 14000.5}
     files = {
         "ours.json": _answering(json.loads(encode_legacy(legacy_records(full_run()))), draft, target),
-        "old.json": [old | {"egpt_token_ids": draft}, old | {"id": "b", "egpt_token_ids": target}],
+        "old.json": [
+            old | {"egpt_token_ids": draft},
+            old | {"id": "b", "egpt_token_ids": target, "llava_token_ids": draft},
+        ],
         "later.json": {"results": [{"sample_id": "a", "egpt_tokens": draft, "vl_tokens": target}]},
         "third.json": {
             "results": [{"id": "a", "eventgpt": {"output_tokens": draft}, "videollava": {"output_tokens": target}}]
@@ -142,10 +147,9 @@ def make_legacy(folder: Path) -> list[Path]:
 
 def _answering(records: list[dict[str, Any]], draft: list[int], target: list[int]) -> list[dict[str, Any]]:
     """The records with token ids that could be an answer's."""
-    for record in records:
-        record.update(
-            {key: draft if key.startswith("egpt") else target for key in record if key.endswith("_token_ids")}
-        )
+    for number, record in enumerate(records, start=2):
+        sides = {key: draft if key.startswith("egpt") else target for key in record if key.endswith("_token_ids")}
+        record.update({key: [*ids, number] for key, ids in sides.items()})
     return records
 
 
@@ -170,6 +174,31 @@ def make_comparison(folder: Path) -> list[Path]:
         folder, results.RevisionComparison(1, plan, (), (figure,), ("a note",), results.Outcome(1, "it is worse"))
     )
     return [folder / results.FILE_NAME]
+
+
+def make_five_stages(folder: Path) -> list[Path]:
+    """Two files of five stages, of clips of different lengths."""
+    for clip in ("2s", "20s"):
+        (folder / f"five_stages_{clip}.json").write_text(json.dumps(five_stages(clip)), encoding="utf-8")
+    return sorted(folder.glob("five_stages_*.json"))
+
+
+def read_five_stages(folder: Path) -> Iterator[Exception]:
+    """`python -m harness report` of both, of one by itself, and `acceptance`."""
+    paths = sorted(folder.glob("five_stages_*.json"))
+    runs = []
+    for path in paths:
+        try:
+            replay_file(path, 5)
+            runs.append((path, read_result(path)))
+            if runs[-1][1]:
+                markdown(report_of(runs[-1][1], path.stem)).encode()
+        except HarnessError as error:
+            yield error
+    try:
+        markdown(report_of_several(runs)).encode()
+    except HarnessError as error:
+        yield error
 
 
 def read_comparison(folder: Path) -> Iterator[Exception]:

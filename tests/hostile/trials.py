@@ -33,6 +33,7 @@ KINDS = (
     "benchmark.json",
     "limits.toml",
     "legacy result",
+    "five-stage result",
     "comparison",
 )
 _MAX_SAID = 1000

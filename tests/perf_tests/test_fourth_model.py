@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -9,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.legacy.reading import read_legacy
 from harness.records.journal import read_journal
 from tests import ROOT
 from tests.perf_tests.conftest import PLUGINS, run_with_libraries
@@ -84,7 +84,7 @@ def test_the_model_is_measured_in_every_set(model_set: str, copy: Path) -> None:
     assert set(loads) == {"", "legacy reader"}
     assert [(each.limit, each.state) for each in record.verdicts] == [(f"eager.median_ms.{KEY}.load", "pass")]
     (file,) = output.glob("*_results_n1_*.json")
-    assert {f"{KEY}_stage1_time"} <= set(read_legacy(file)[0])
+    assert {f"{KEY}_stage1_time"} <= set(json.loads(file.read_bytes())[0])
     if selected != "load":
         (passed,) = (each for each in record.passes if (each.model, each.kind) == (KEY, "whole"))
         assert passed.failure is None

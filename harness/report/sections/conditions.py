@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from harness.legacy.reading import NO_TIME, NOT_RECORDED
 from harness.options import Options
-from harness.records.lines import RunRecord
+from harness.records.lines import Header, RunRecord
 from harness.report.blocks import Block, Section, Table
 
 
@@ -50,11 +51,14 @@ ENVIRONMENT: dict[str, tuple[tuple[str, ...], Callable[[Any], str]]] = {
 }
 
 
+NO_DATE = f"date {NOT_RECORDED}"
+
+
 def sections(run: RunRecord) -> Iterator[Section]:
     """Yield the tables of the conditions."""
     header = run.header
     found = {
-        "started": header.started_at,
+        "started": started(header),
         "model set": header.model_set,
         "device": header.device,
         "engines": ", ".join(header.engines),
@@ -79,6 +83,11 @@ def sections(run: RunRecord) -> Iterator[Section]:
         title = "models and engines, read back after loading"
         blocks.append(Table(("model", "fact", "value"), list(rows), text_columns=3, folded=title))
     yield Section("conditions", "Conditions", blocks, brief=True)
+
+
+def started(header: Header) -> str:
+    """Return when a run began, or that an old result file does not tell."""
+    return NO_DATE if header.started_at == NO_TIME else header.started_at
 
 
 def environment(recorded: dict[str, Any]) -> dict[str, str]:

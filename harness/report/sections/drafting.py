@@ -48,10 +48,14 @@ def answer_pairs(run: RunRecord) -> dict[str, list[TokenPair]]:
         return {}
     engine = run.header.engines[0]
     draft = passes(run, "whole", run.header.draft, engine)
+    questions = {each.id: each.query for each in run.header.samples}
     found = {}
     for target in run.header.targets:
         both = paired(draft, passes(run, "whole", target, engine))
-        pairs = [TokenPair(mine.sample, mine.token_ids, theirs.token_ids) for mine, theirs in both]
+        pairs = [
+            TokenPair(mine.sample, mine.token_ids, theirs.token_ids, questions.get(mine.sample, ""))
+            for mine, theirs in both
+        ]
         known = [pair for pair in pairs if pair.draft and pair.target]
         if known:
             found[target] = known
@@ -61,6 +65,15 @@ def answer_pairs(run: RunRecord) -> dict[str, list[TokenPair]]:
 def agreement(pairs: Mapping[str, Sequence[TokenPair]], gamma: int, forecasts: Sequence[Comparison] = ()) -> Section:
     """Return the section on answers that were written independently, beside shuffled pairs of them."""
     found = {target: replay(each, gamma) for target, each in pairs.items()}
+    intervals: list[list[Text]] = [
+        [
+            target,
+            ends(each.per_sample_interval, fraction, "agreement", "per_sample", target),
+            ends(each.shuffled_interval, fraction, "agreement", "shuffled", target),
+        ]
+        for target, each in found.items()
+        if each.per_sample_interval
+    ]
     survival: list[list[Text]] = [
         [target, *(figure(fraction, value, "prefix", target, str(k)) for k, value in enumerate(each.survival, start=1))]
         for target, each in found.items()
@@ -70,12 +83,14 @@ def agreement(pairs: Mapping[str, Sequence[TokenPair]], gamma: int, forecasts: S
     )  # fmt: skip
     blocks: list[Block] = [
         Table(columns, [row for target, each in found.items() for row in _agreement_rows(target, each)]),
+        *([Table(("mean of samples, 95 % interval", "own pairs", "shuffled"), intervals)] if intervals else []),
         Table(("share whose first tokens all agree", *(str(k) for k in range(1, gamma + 1))), survival),
         *([Sentences([_forecast(each) for each in forecasts])] if forecasts else []),
     ]
     lead = (
         "Position by position, two answers that were written independently: not the acceptance rate of speculative "
-        "decoding. Shuffled pairs are answers to different samples: what is agreed on there needs no picture. "
+        "decoding. Shuffled pairs are answers to the same question about different samples: what is agreed on there "
+        "needs no picture. "
         "From the start: tokens before the first that differs, and how many pairs have none."
     )
     return Section("agreement", "Agreement of the answers", blocks, lead, brief=True)
@@ -111,8 +126,8 @@ def _agreement_rows(target: str, found: Replay) -> Iterator[list[Text]]:
 
 def _forecast(found: Comparison) -> Text:
     return text(
-        "The old script's forecast for {target} from this agreement, not a measurement: {speedup} at gamma {gamma}, "
-        "c = {cost}.",
+        "The old script's forecast for {target} from this agreement, not a measurement: S = {speedup} at gamma "
+        "{gamma}, c = {cost}.",
         target=found.target,
         speedup=figure(times, found.theoretical_speedup, "forecast", found.target, found.engine),
         gamma=str(found.gamma),

@@ -37,6 +37,7 @@ def warnings(run: RunRecord) -> Iterator[tuple[Text, Text]]:
     """Yield what speaks against trusting the figures, and the way out."""
     if run.end is None and run.header.environment:
         yield "The run has not come to its end.", "What was measured counts; measure the rest in another run."
+    yield from ((note, "") for note in run.notes)
     yield from ((f"{each}.", REPEAT) for each in machine_speed.disturbances(run))
     yield from ((f"{each}.", "Not a measurement of the program: do not compare it.") for each in injections(run))
     yield from ((line, f"Something else was running, or the clock moved. {REPEAT}") for line in _drift(run))

@@ -13,7 +13,6 @@ import msgspec
 import pytest
 
 from harness.__main__ import main
-from harness.legacy.reading import read_legacy
 from harness.records.lines import AttemptRecord, EndRecord, JournalLine, OutcomeRecord, PassRecord
 from tests import ROOT
 from tests.forked import run_python
@@ -38,7 +37,7 @@ def test_merge_makes_a_runs_files_from_its_journal_alone(folder: Path) -> None:
     done = typed("merge", folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[:2] == [str(folder / "run.json"), str(folder / LEGACY_NAME)]
-    first, second = read_legacy(folder / LEGACY_NAME)
+    first, second = json.loads((folder / LEGACY_NAME).read_bytes())
     assert first["egpt"] == 'Ein Auto, 一辆车, "STOP"'
     assert (first["egpt_time"], first["videollava_time"]) == (3.875, 9.25)
     assert (first["videollava_acceptance_matched"], first["videollava_acceptance_compared"]) == (2, 3)
@@ -117,7 +116,7 @@ def test_merge_of_a_journal_that_was_cut_short_keeps_what_was_finished(folder: P
     content = journal.read_bytes()
     journal.write_bytes(content[: content.index(b'"record":"pass","sample":"s2"')])
     assert main(["merge", str(folder)]) == 0
-    first, second = read_legacy(folder / LEGACY_NAME)
+    first, second = json.loads((folder / LEGACY_NAME).read_bytes())
     assert (first["id"], first["egpt_time"]) == ("s1", 3.875)
     assert "egpt_time" not in second
     assert json.loads((folder / "run.json").read_text())["end"] is None

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from random import Random
+from statistics import fmean
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.figures import agreement
 from harness.figures.agreement import (
     Agreement,
     TokenPair,
@@ -119,6 +122,62 @@ def test_figures_of_a_known_pair() -> None:
     assert found.survival == (0.5, 0.5, 0.0)
     assert found.shuffled_pairings == 2
     assert found.shuffled_per_sample == 0.0
+
+
+def pairs_of(count: int, seed: int, questions: int = 1) -> list[TokenPair]:
+    draw = Random(seed)
+    ids = [tuple(draw.choices(range(4), k=draw.randint(3, 9))) for _ in range(2 * count)]
+    return [TokenPair(str(n), ids[n], ids[count + n], f"q{n % questions}") for n in range(count)]
+
+
+def all_pairings(pairs: list[TokenPair]) -> list[float]:
+    """The rates of a literal loop over all answers to the same question about other samples."""
+    return [
+        positionwise(mine.draft, theirs.target).rate
+        for mine in pairs
+        for theirs in pairs
+        if mine is not theirs and mine.question == theirs.question
+    ]
+
+
+@pytest.mark.parametrize("questions", [1, 3])
+def test_the_control_takes_all_pairs_of_samples_with_the_same_question(questions: int) -> None:
+    pairs = pairs_of(30, seed=1, questions=questions)
+    found, expected = replay(pairs, gamma=3), all_pairings(pairs)
+    assert found.shuffled_pairings == len(expected) == 30 * (30 // questions - 1)
+    assert found.shuffled_per_sample == pytest.approx(fmean(expected))
+
+
+def test_the_control_is_not_the_next_sample_where_neighbours_are_alike() -> None:
+    """Clips of one recording follow each other: their answers are alike, and paired in turn they look like chance."""
+    alike = [TokenPair(str(n), (n // 40,) * 6, (n // 40,) * 6) for n in range(400)]
+    found = replay(alike, gamma=3)
+    assert found.per_sample == 1
+    assert found.shuffled_per_sample == pytest.approx(39 / 399, abs=0.02)
+
+
+def test_of_too_many_pairs_some_are_drawn_and_the_same_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = pairs_of(60, seed=2)
+    exact = replay(pairs, gamma=3).shuffled_per_sample
+    monkeypatch.setattr(agreement, "MAX_PAIRINGS", 600)
+    found = replay(pairs, gamma=3)
+    assert (found.shuffled_pairings, found) == (600, replay(pairs, gamma=3))
+    assert found.shuffled_per_sample == pytest.approx(exact, abs=0.05)
+
+
+def test_without_another_sample_of_the_same_question_there_is_no_control() -> None:
+    found = replay(pairs_of(4, seed=3, questions=4), gamma=3)
+    assert (found.shuffled_pairings, found.shuffled_per_sample, found.shuffled_interval) == (0, None, None)
+
+
+def test_the_controls_interval_holds_the_truth_as_often_as_it_says() -> None:
+    # Answers of positions that agree with one chance in four, whoever wrote them.
+    held = 0
+    for seed in range(200):
+        found = replay(pairs_of(20, seed), gamma=3).shuffled_interval
+        assert found is not None
+        held += found.low <= 0.25 <= found.high
+    assert 180 <= held <= 200
 
 
 @given(st.lists(st.tuples(IDS, IDS), min_size=1, max_size=5))

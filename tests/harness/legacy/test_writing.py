@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.figures.passes import comparisons, passes
-from harness.legacy.reading import read_legacy
+from harness.legacy.formats import read_any_json
 from harness.legacy.writing import encode_legacy, legacy_file_name, legacy_records
 from harness.records.lines import Failure, PassRecord, RunRecord
 from harness.records.quantities import MemoryPeak
@@ -203,7 +203,7 @@ def test_a_file_that_was_written_is_read_back_equal(records: list[PassRecord]) -
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "result.json"
         path.write_bytes(encode_legacy(expected))
-        assert read_legacy(path) == expected
+        assert read_any_json(path) == expected
         assert json.loads(path.read_text(encoding="utf-8")) == expected
 
 

@@ -33,6 +33,20 @@ def test_stable_part_is_the_same_each_time_and_is_json() -> None:
     assert json.loads(json.dumps(first)) == first
 
 
+@pytest.mark.parametrize("variables", [{"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "RANK": "0"}, {"WORLD_SIZE": ""}])
+def test_a_job_s_variables_make_no_ranks_without_torchrun(variables: dict[str, str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        alone = environment.stable_environment("cpu")
+        patch.setenv("RANK", "0")
+        patch.setenv("TORCHELASTIC_RUN_ID", "none")
+        patch.setenv("WORLD_SIZE", "4")
+        of_torchrun = environment.stable_environment("cpu")
+    assert (alone["world_size"], alone["ranks_per_node"], of_torchrun["world_size"]) == (1, 1, 4)
+
+
 def test_stable_part_names_machine_and_libraries() -> None:
     found = environment.stable_environment("cpu")
     assert found["memory_bytes"] == psutil.virtual_memory().total

@@ -297,6 +297,7 @@ def drafting(target: str, engine: str) -> list[Grid]:
 
 def agreement() -> list[Grid]:
     rows: Grid = []
+    intervals: Grid = []
     survival: Grid = []
     for target in TARGETS:
         found = replay(
@@ -319,8 +320,9 @@ def agreement() -> list[Grid]:
         )
         control = (found.shuffled_per_sample, found.shuffled_token_weighted, found.shuffled_prefix_mean)
         rows.append([f"{target}, shuffled", found.shuffled_pairings, "", control[0], "", *control[1:], ""])
+        intervals.append([target, ends(found.per_sample_interval), ends(found.shuffled_interval)])
         survival.append([target, *found.survival])
-    return [rows, survival]
+    return [rows, intervals, survival]
 
 
 def baseline() -> list[Grid]:

@@ -1,0 +1,222 @@
+"""Result files of the old script and of later ones, as records whose values are found by what they are.
+
+[].egpt_stage1_time … with _token_ids                                   ours, and the first script's
+results[].egpt_tokens with results[].vl_tokens                          a later script's: answers, no times
+results[].eventgpt.stage1_time … stage5_time with .output_tokens        a third one's: one file per clip length
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from harness.errors import JSON_ERRORS, ResultFileError
+from harness.stages import UNDIVIDED
+
+DRAFT = "egpt"
+# The models of the old scripts in the order in which they are shown, and how files spell them.
+SPELLINGS = {
+    DRAFT: (DRAFT, "eventgpt"),
+    "videollava": ("videollava", "video_llava"),
+    "llava": ("llava", "llava-1.5-7b-hf"),
+}
+# What follows the model's name in each form; an underscore of ours, a point for a field of the model's own object.
+_SUFFIXES = {
+    "load": ("_stage1_time", ".stage1_time"),
+    "preprocess": ("_stage2_time", ".stage2_time"),
+    UNDIVIDED: ("_stage3_time",),
+    "vision": ("_vision_time", ".stage3_time"),
+    "prefill": ("_prefill_time", ".stage4_time"),
+    "decode": ("_decode_time", ".stage5_time"),
+    "total": ("_time", ".total_time"),
+    "token ids": ("_token_ids", ".output_tokens"),
+    "text": ("", ".output_text"),
+    "error": ("_error", ".error"),
+    "source": ("_source",),
+    "model memory": ("_memory_model_mb", "_model_mb"),
+    "inference memory": ("_memory_inference_mb", ".gpu_memory_mb.peak"),
+    **{f"{stage} memory": (f"_{stage}_memory_mb",) for stage in ("load", "preprocess", "vision", "prefill", "decode")},
+}
+_DERIVED = ("_tokens", "_acceptance_", "_spec_")  # from what is read
+_IDS = ("id", "sample_id", "sample_idx")
+_ABOUT_A_SAMPLE = {*_IDS, "split", "query", "benchmark_datetime", "event_data", "video_data", "vl_tokens"}
+_ABOUT_A_FILE = {"timestamp", "datetime", "dataset_name", "config", "gpu_memory", "statistics", "results", "errors"}
+MAX_NAMED = 8
+"""Keys or samples that one sentence names."""
+
+Record = dict[str, Any]
+
+
+class Found(NamedTuple):
+    """A value of a record, and its key in the file."""
+
+    key: str
+    value: Any
+
+
+class OldFile(NamedTuple):
+    """The samples of a result file: fields of objects under `object.field`, and ids that are unique texts.
+
+    `about`: the fields beside the samples. `date`: None where there is none. `notes`: what is unusual, in sentences.
+    """
+
+    records: list[Record]
+    about: Record
+    models: tuple[str, ...]
+    date: str | None
+    notes: list[str]
+
+
+def read_any_json(path: Path, advice: str = "") -> Any:
+    """Return any JSON file's content, with NaN and infinities as texts; raise ResultFileError naming the file."""
+    way_out = f"; {advice}" if advice else ""
+    try:
+        content = path.read_bytes()
+    except OSError as cause:
+        raise ResultFileError(f"{path}: cannot be read ({cause.strerror}){way_out}") from cause
+    try:
+        return msgspec.json.decode(content)
+    except JSON_ERRORS as cause:
+        try:
+            # What Python and Windows write beside JSON: NaN, and the byte-order marks of UTF-8 and UTF-16.
+            lenient = json.loads(content, parse_constant=str, parse_float=_number)
+            return msgspec.json.decode(json.dumps(lenient))
+        except (*JSON_ERRORS, ValueError):
+            raise ResultFileError(f"{path}: is not JSON: {cause}{way_out}") from cause
+
+
+def old_file(path: Path, content: Any) -> OldFile:
+    """Return the samples of a file's content; raise ResultFileError, in one sentence, where there are none."""
+    about: Record = content if isinstance(content, dict) else {}
+    samples = about.get("results") if isinstance(content, dict) else content
+    if not isinstance(samples, list) or not all(isinstance(each, dict) for each in samples):
+        raise ResultFileError(
+            f"{path}: is not a legacy result file: it must hold a list of records, or an object with such a list under "
+            "'results'; name a run's folder or a result file"
+        )
+    errors = [each for each in _listed(about.get("errors")) if isinstance(each, dict)]
+    if not samples:
+        raise ResultFileError(f"{path}: {_why_empty(content, errors)}")
+    records = [_flat(each) for each in samples] + [_failed(each) for each in errors]
+    notes = list(_name_samples(records))
+    models = _models({key for record in records for key in record})
+    known = {key for model in {*SPELLINGS, *models} for what in _SUFFIXES for key in _keys(model, what)}
+    derived = tuple(model + suffix for model in {*SPELLINGS, *models} for suffix in _DERIVED)
+    unknown = Counter(key for record in records for key in {*record} - known - _ABOUT_A_SAMPLE)
+    unknown.update({*about} - _ABOUT_A_FILE)
+    names = [key for key in unknown if not key.startswith(derived)]
+    if names:
+        count = max(unknown[name] for name in names)
+        notes.append(f"Not understood and left out: {some(sorted(names))} ({count} records).")
+    if isinstance(about.get("config"), dict) and about["config"]:
+        notes.append(f"The file's settings: {some([f'{key} {value}' for key, value in about['config'].items()])}.")
+    dates = [str(each) for each in (about.get("datetime"), *(one.get("benchmark_datetime") for one in records)) if each]
+    date = next(filter(_is_iso, dates), None)
+    if date is None:
+        notes.append(f"The date is not recorded{f': {dates[0]!r:.40} is no date' if dates else ''}.")
+    return OldFile(records, about, models, date, notes)
+
+
+def find(record: Record, model: str, what: str) -> Found | None:
+    """Return a model's value of one kind (a stage, "total", "token ids", …); None where the record has none."""
+    for key in _keys(model, what):
+        if key in record:
+            return Found(key, record[key])
+    return None
+
+
+def _keys(model: str, what: str) -> Iterator[str]:
+    for spelling in SPELLINGS.get(model, (model,)):
+        yield from (spelling + suffix for suffix in _SUFFIXES[what])
+
+
+def _number(digits: str) -> float | str:
+    number = float(digits)
+    return number if math.isfinite(number) else digits
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _why_empty(content: Any, errors: list[Record]) -> str:
+    if isinstance(content, list):
+        return "the list is empty: it holds no record of a sample"
+    if not errors:
+        return "'results' is empty, and there are no 'errors': it holds no sample"
+    name = str(next((errors[0][key] for key in _IDS if key in errors[0]), 0))
+    why = next((each for key, each in errors[0].items() if key.endswith("error") and each), "without a reason")
+    return (
+        f"'results' is empty: all {len(errors)} samples are under 'errors', the first, {name!r:.80}, with {why!r:.200}"
+    )
+
+
+def _flat(record: Record, before: str = "", depth: int = 3) -> Record:
+    found: Record = {}
+    for key, value in record.items():
+        inside = isinstance(value, dict) and depth > 1
+        found |= _flat(value, f"{before}{key}.", depth - 1) if inside else {before + key: value}
+    if "egpt_tokens" in found and "vl_tokens" in found:
+        found = {"egpt_token_ids": found.pop("egpt_tokens"), "videollava_token_ids": found.pop("vl_tokens")} | found
+    return found
+
+
+def _failed(error: Record) -> Record:
+    """Return an entry under `errors` as the record of a sample that failed."""
+    either = error.get("error")
+    sides = {"eventgpt.error": error.get("egpt_error", either), "videollava.error": error.get("vl_error", either)}
+    ids = {key: error[key] for key in _IDS if key in error}
+    return ids | {key: why for key, why in sides.items() if why is not None}
+
+
+def _name_samples(records: list[Record]) -> Iterator[str]:
+    """Give each record an id that is a text and its alone; yield what was unusual."""
+    nameless, count, used = 0, Counter[str](), set[str]()
+    for place, record in enumerate(records):
+        known = [record.get(key) for key in _IDS]
+        names = [str(each) for each in known if isinstance(each, str | int | float) and not isinstance(each, bool)]
+        nameless += not names
+        name = record["id"] = names[0] if names else f"record {place}"
+        count[name] += 1
+        while record["id"] in used:
+            record["id"] = (
+                f"{name} ({count[name]})" if f"{name} ({count[name]})" not in used else f"{record['id']}, too"
+            )
+        used.add(record["id"])
+    if nameless:
+        yield f"Records without an id are named by their place: {nameless}."
+    twice = [f"{name!r:.60} ({number} records)" for name, number in count.items() if number > 1]
+    if twice:
+        yield f"Equal ids, told apart by a number behind them: {some(twice)}."
+
+
+def _models(keys: set[str]) -> tuple[str, ...]:
+    """Return the models with times or token ids, or that failed: those of the old scripts first."""
+    ends = (*_SUFFIXES["load"], *_SUFFIXES["token ids"])
+    named = {key.removesuffix(end) for key in keys for end in ends if key.endswith(end)} - {""}
+    spelled = {name: model for model, names in SPELLINGS.items() for name in names}
+    found = {spelled.get(name, name) for name in named}
+    found |= {model for model in SPELLINGS if not keys.isdisjoint(_keys(model, "error"))}
+    order = list(SPELLINGS)
+    return tuple(sorted(found, key=lambda model: (order.index(model) if model in order else len(order), model)))
+
+
+def _is_iso(date: str) -> bool:
+    try:
+        datetime.fromisoformat(date)
+    except ValueError:
+        return False
+    return True
+
+
+def some(names: list[str]) -> str:
+    """Return the first names of a list in words, and how many more there are."""
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(f"{name:.160}" for name in names[:MAX_NAMED]) + more
