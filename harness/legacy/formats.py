@@ -7,6 +7,7 @@ results[].eventgpt.stage1_time … stage5_time with .output_tokens        a thir
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections import Counter
@@ -101,7 +102,8 @@ def old_file(path: Path, content: Any) -> OldFile:
             f"{path}: is not a legacy result file: it must hold a list of records, or an object with such a list under "
             "'results'; name a run's folder or a result file"
         )
-    errors = [each for each in _listed(about.get("errors")) if isinstance(each, dict)]
+    listed = about.get("errors")
+    errors = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
     if not samples:
         raise ResultFileError(f"{path}: {_why_empty(content, errors)}")
     records = [_flat(each) for each in samples] + [_failed(each) for each in errors]
@@ -140,10 +142,6 @@ def _keys(model: str, what: str) -> Iterator[str]:
 def _number(digits: str) -> float | str:
     number = float(digits)
     return number if math.isfinite(number) else digits
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def _why_empty(content: Any, errors: list[Record]) -> str:
@@ -185,10 +183,10 @@ def _name_samples(records: list[Record]) -> Iterator[str]:
         nameless += not names
         name = record["id"] = names[0] if names else f"record {place}"
         count[name] += 1
-        while record["id"] in used:
-            record["id"] = (
-                f"{name} ({count[name]})" if f"{name} ({count[name]})" not in used else f"{record['id']}, too"
-            )
+        for number in itertools.count(count[name]):
+            record["id"] = name if number == 1 else f"{name} ({number})"
+            if record["id"] not in used:
+                break
         used.add(record["id"])
     if nameless:
         yield f"Records without an id are named by their place: {nameless}."

@@ -7,10 +7,9 @@ name; what else is unusual is in the run's `notes`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import starmap
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from harness.errors import ResultFileError
 from harness.legacy.formats import DRAFT, Found, OldFile, Record, find, old_file, read_any_json, some
@@ -47,19 +46,26 @@ def run_of_old_file(path: Path, gamma: int = 5, content: Any = None) -> RunRecor
     sample has times that can be true.
     """
     file = old_file(path, read_any_json(path) if content is None else content)
-    passes = [found for model in file.models for record in file.records if (found := _pass(record, model))]
-    models = tuple(dict.fromkeys(each.model for each in passes))
-    if all(each.failure for each in passes):
-        if not passes and pairs_of(file)[0]:
+    pairs, broken = pairs_of(file)
+    refused = {target: why for target, found in pairs.items() if (why := why_refused(target, found))}
+    unused = {*refused, *([DRAFT] if refused and len(refused) == len(pairs) else [])}
+    found = [_pass(record, model, model not in unused) for model in file.models for record in file.records]
+    passes = tuple(each for each in found if each)
+    failures = [each.failure for each in passes if each.failure]
+    if len(failures) == len(passes):
+        if pairs and not failures:
             return None
-        first = next(
-            (f" ({each.sample!r:.80}: {each.failure.text:.200}, {len(passes)} so)" for each in passes if each.failure),
-            "",
-        )
+        first = f" ({failures[0].sample!r:.80}: {failures[0].text:.200}, {len(failures)} so)" if failures else ""
         raise ResultFileError(
             f"{path}: no sample has the times of all three stages of a model, as egpt_stage1_time to egpt_stage3_time, "
             f"or of all five{first}; name the run's journal.jsonl or run.json, if there is one"
         )
+    models = tuple(dict.fromkeys(each.model for each in passes))
+    notes = [*file.notes, *_zero_vision(passes), *short_answers(file)]
+    notes += [
+        f"No agreement with {target} is shown, its token ids are not used: {why}." for target, why in refused.items()
+    ]
+    notes += [f"Left out: {some(broken)}."] if broken else []
     header = Header(
         format_version=FORMAT_VERSION,
         started_at=file.date or NO_TIME,
@@ -75,10 +81,15 @@ def run_of_old_file(path: Path, gamma: int = 5, content: Any = None) -> RunRecor
         limits={},
         samples=tuple(map(_planned, file.records)),
     )
-    notes = [*file.notes, *_zero_vision(passes), *short_answers(file)]
-    answered, reasons = _with_answers(file, passes)
-    weights, peaks = tuple(_weights(file, models, notes)), tuple(_peaks(file, models, notes))
-    return RunRecord(header=header, models=weights, passes=answered, stages=peaks, notes=(*notes, *reasons))
+    of_file = file.about.get("gpu_memory")
+    weighed = [{"id": "", **(of_file if isinstance(of_file, dict) else {})}, *file.records]
+    weights = tuple(
+        ModelRecord(model, 0.0, max(sizes.values()), {})  # how long loading took is not recorded
+        for model in models
+        if (sizes := _sizes(weighed, model, "model memory", notes))
+    )
+    peaks = tuple(_peaks(file, models, notes))
+    return RunRecord(header=header, models=weights, passes=passes, stages=peaks, notes=tuple(notes))
 
 
 def _planned(record: Record) -> PlannedSample:
@@ -92,33 +103,29 @@ def _planned(record: Record) -> PlannedSample:
     )
 
 
-def _pass(record: Record, model: str) -> PassRecord | None:
+def _pass(record: Record, model: str, has_answer: bool) -> PassRecord | None:
     """Return one sample's pass; None where the file knows nothing of its times. `whole_s`: as recorded, or 0."""
     error, total, seconds = find(record, model, "error"), find(record, model, "total"), _stage_times(record, model)
+    ids, text, source = (find(record, model, what) for what in ("token ids", "text", "source"))
+    known = [*seconds.items(), *([("total", total)] if total else [])]
     failure = None
     if error and error.value is not None:
-        failure, seconds = Failure(record["id"], "run", "error", str(error.value)), {}
+        failure = Failure(record["id"], "run", "error", str(error.value))
     elif not seconds:
         return None
-    else:
-        known = [*seconds.items(), *([("total", total)] if total else [])]
-        wrong = next(((each, why) for stage, each in known if (why := _why_no_time(stage, each))), None)
-        if wrong:
-            value = wrong[0].value
-            is_negative = isinstance(value, int | float) and value < 0
-            kind = BELOW_ZERO if is_negative else "left out"
-            failure, seconds = Failure(record["id"], "reading", kind, wrong[1]), {}
-    text, source = find(record, model, "text"), find(record, model, "source")
+    elif wrong := next(filter(None, starmap(_why_no_time, known)), ""):
+        kind = BELOW_ZERO if any(_is_number(each.value) and each.value < 0 for _, each in known) else "left out"
+        failure = Failure(record["id"], "reading", kind, wrong)
     return PassRecord(
         sample=record["id"],
         model=model,
         engine=NOT_RECORDED,
         kind="whole",
-        stage_s={stage: float(each.value) for stage, each in seconds.items()},
+        stage_s={} if failure else {stage: float(each.value) for stage, each in seconds.items()},
         whole_s=float(total.value) if total and not failure else 0.0,
         source=str(source.value) if source else "",
         text=str(text.value) if text and text.value is not None else "",
-        token_ids=(),
+        token_ids=tuple(ids.value) if has_answer and ids and is_ids(ids.value) else (),
         stopped_by="",
         finished_at=str(record.get("benchmark_datetime", "")),
         failure=failure,
@@ -139,11 +146,15 @@ def _stage_times(record: Record, model: str) -> dict[str, Found]:
 def _why_no_time(stage: str, found: Found) -> str:
     """Return why a value is no time of a stage; empty where it is one."""
     value = found.value
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not _is_number(value):
         return f"{found.key!r} is {'null' if value is None else f'{value!r:.40}'}, not a number of seconds"
-    if stage == "vision" and value == 0:  # inside the prefill of some models
+    if _SECONDS[0] <= value <= _SECONDS[1] or (stage == "vision" and value == 0):  # inside the prefill of some models
         return ""
-    return "" if _SECONDS[0] <= value <= _SECONDS[1] else f"{found.key!r} is {value!r:.40}: a time is above 0 s"
+    return f"{found.key!r} is {value!r:.40}: a time is above 0 s, and below 10^9 s"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _zero_vision(passes: Sequence[PassRecord]) -> Iterator[str]:
@@ -155,47 +166,12 @@ def _zero_vision(passes: Sequence[PassRecord]) -> Iterator[str]:
         yield f"Vision has no time of its own, it lies in the prefill: {', '.join(models)}."
 
 
-def _with_answers(file: OldFile, passes: Sequence[PassRecord]) -> tuple[tuple[PassRecord, ...], list[str]]:
-    """Return the passes with their token ids, and a sentence for ids that are no answers and are left out."""
-    pairs, broken = pairs_of(file)
-    reasons = {target: why for target, found in pairs.items() if (why := why_refused(target, found))}
-    without = {*reasons, *([DRAFT] if reasons and len(reasons) == len(pairs) else [])}
-    ids = {
-        (record["id"], model): tuple(found.value)
-        for record in file.records
-        for model in file.models
-        if model not in without and (found := find(record, model, "token ids")) and is_ids(found.value)
-    }
-    answered = [msgspec.structs.replace(each, token_ids=ids.get((each.sample, each.model), ())) for each in passes]
-    notes = [
-        f"No agreement with {target} is shown, and none of its token ids are used: {why}."
-        for target, why in reasons.items()
-    ]
-    return tuple(answered), [*notes, *([f"Left out: {some(broken)}."] if broken else [])]
-
-
-def _weights(file: OldFile, models: Sequence[str], notes: list[str]) -> Iterator[ModelRecord]:
-    """Yield the models' own memory; how long they took to load is not recorded."""
-    of_file = file.about.get("gpu_memory")
-    for model in models:
-        recorded = [found for record in file.records if (found := find(record, model, "model memory"))]
-        of_model = find(of_file, model, "model memory") if isinstance(of_file, dict) else None
-        recorded += [of_model] if of_model else []
-        size = _bytes(recorded[0], notes) if recorded else None
-        if size is not None:
-            yield ModelRecord(model, 0.0, size, {})
-
-
 def _peaks(file: OldFile, models: Sequence[str], notes: list[str]) -> Iterator[StageRecord]:
     """Yield the highest peaks; the file does not say of which kind of memory."""
     for model in models:
         for stage in (*STAGES, INFERENCE):
-            memory = {
-                record["id"]: MemoryPeak(host_bytes=size)
-                for record in file.records
-                if (found := find(record, model, f"{stage} memory")) and (size := _bytes(found, notes)) is not None
-            }
-            if memory:
+            sizes = _sizes(file.records, model, f"{stage} memory", notes)
+            if sizes:
                 yield StageRecord(
                     test="",
                     model=model,
@@ -207,15 +183,16 @@ def _peaks(file: OldFile, models: Sequence[str], notes: list[str]) -> Iterator[S
                     round_s=(),
                     tokens={},
                     sources=(),
-                    memory=memory,
+                    memory={sample: MemoryPeak(host_bytes=size) for sample, size in sizes.items()},
                     failures=(),
                 )
 
 
-def _bytes(found: Found, notes: list[str]) -> int | None:
-    """Return a size in MiB as bytes; None, with a note, for what is no size."""
-    value = found.value
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MAX_MIB:
-        return int(value * MIB)
-    notes.append(f"No size in MiB, and left out: {found.key!r} is {value!r:.40}.")
-    return None
+def _sizes(records: Sequence[Record], model: str, what: str, notes: list[str]) -> dict[str, int]:
+    """Return sizes in bytes by sample; add a note on what is no size."""
+    found = {record["id"]: size for record in records if (size := find(record, model, what))}
+    sound = {key: each for key, each in found.items() if _is_number(each.value) and 0 <= each.value <= _MAX_MIB}
+    wrong = [f"{each.key!r} is {each.value!r:.40}" for key, each in found.items() if key not in sound]
+    if wrong:
+        notes.append(f"No size in MiB, and left out: {some(wrong)}.")
+    return {sample: int(each.value * MIB) for sample, each in sound.items()}

@@ -133,10 +133,10 @@ VALUES = {
     '"1.0"': ("'1.0'", "not a number of seconds"),
     "true": ("True", "not a number of seconds"),
     "[1]": ("[1]", "not a number of seconds"),
-    "0": ("0", "a time is above 0 s"),
-    "0.0": ("0.0", "a time is above 0 s"),
-    "-0.001": ("-0.001", "a time is above 0 s"),
-    "1e308": ("1e+308", "a time is above 0 s"),
+    "0": ("0", "a time is above 0 s, and below 10^9 s"),
+    "0.0": ("0.0", "a time is above 0 s, and below 10^9 s"),
+    "-0.001": ("-0.001", "a time is above 0 s, and below 10^9 s"),
+    "1e308": ("1e+308", "a time is above 0 s, and below 10^9 s"),
 }
 
 
