@@ -165,6 +165,12 @@ def test_of_too_many_pairs_some_are_drawn_and_the_same_again(monkeypatch: pytest
     assert found.shuffled_per_sample == pytest.approx(exact, abs=0.05)
 
 
+def test_others_are_drawn_from_all_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agreement, "MAX_PAIRINGS", 2000)
+    first_agree = [TokenPair(str(n), (1, 1), (1, 1) if n < 20 else (2, 2)) for n in range(200)]
+    assert replay(first_agree, gamma=1).shuffled_per_sample == pytest.approx(0.1, abs=0.03)
+
+
 def test_without_another_sample_of_the_same_question_there_is_no_control() -> None:
     found = replay(pairs_of(4, seed=3, questions=4), gamma=3)
     assert (found.shuffled_pairings, found.shuffled_per_sample, found.shuffled_interval) == (0, None, None)
@@ -177,6 +183,17 @@ def test_the_controls_interval_holds_the_truth_as_often_as_it_says() -> None:
         found = replay(pairs_of(20, seed), gamma=3).shuffled_interval
         assert found is not None
         held += found.low <= 0.25 <= found.high
+    assert 180 <= held <= 200
+
+
+def test_the_controls_interval_is_as_wide_as_the_targets_differ() -> None:
+    held = 0
+    for seed in range(200):
+        draw = Random(seed)
+        pairs = [TokenPair(str(n), (1, 1), (draw.choice((1, 2)),) * 2) for n in range(30)]
+        found = replay(pairs, gamma=1).shuffled_interval
+        assert found is not None
+        held += found.low <= 0.5 <= found.high
     assert 180 <= held <= 200
 
 

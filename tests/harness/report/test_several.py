@@ -12,8 +12,9 @@ from harness.__main__ import main
 from harness.figures.agreement import positionwise
 from harness.figures.intervals import ratio_interval
 from harness.figures.passes import pass_s
+from harness.figures.stages import peak_bytes
 from harness.records.lines import PassRecord, RunRecord
-from harness.report.blocks import Figure, Table, Text, parts
+from harness.report.blocks import Figure, Table, Text, parts, plain
 from harness.report.several import duration_s, report_of_several
 from harness.stages import STAGES
 from tests.harness.made_runs import full_run, header
@@ -67,6 +68,22 @@ def test_the_length_is_read_from_the_name(name: str, seconds: float | None) -> N
 def test_the_embedded_set_says_how_long_its_clips_are() -> None:
     run = RunRecord(header(options={"gamma": 5, "embedded": "8:640x480:0.5"}))
     assert duration_s(Path("any_20s.json"), run) == 0.5
+
+
+def test_a_file_that_names_its_clips_is_believed_before_its_folder() -> None:
+    run = RunRecord(header(dataset="my_egpt_dsec_seq_2s"))
+    assert duration_s(Path("clips_20s") / "parallel_5stages_20260127.json", run) == 2
+
+
+def test_memory_beside_the_times_is_the_highest_of_all_stages() -> None:
+    run = full_run()
+    report = report_of_several([(Path("a.json"), run), (Path("b.json"), run)])
+    (table,) = (block for each in report.sections if each.key == "times" for block in each.blocks)
+    assert isinstance(table, Table)
+    for row in table.rows:
+        peaks = [value for (key, _), value in peak_bytes(run).items() if key == plain(row[1]).split()[0]]
+        assert len(set(peaks)) > 1 or not peaks
+        assert figures([row[-1]]) == ([max(peaks)] if peaks else [])
 
 
 def figures(row: Sequence[Text]) -> list[float]:
