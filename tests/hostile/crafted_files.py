@@ -135,6 +135,24 @@ def _saved_pickle(pickled: bytes) -> bytes:
     return stream.getvalue() + pickled
 
 
+def archives() -> list[bytes]:
+    """Much out of little, objects, very many names, and announced sizes."""
+    zeros, few = np.zeros(10**8, np.uint8), np.zeros(50, np.uint8)
+    contents = (
+        dict.fromkeys("xyt", zeros) | {"p": zeros + 2},
+        dict.fromkeys("xytp", few) | {"p": np.array([Runs(os.system, "true")] * 50, dtype=object)},
+        {"events": np.array([Runs(os.system, "true")], dtype=object)},
+        dict.fromkeys(map(str, range(2_000)), few),
+    )
+    made = []
+    for content in contents:
+        stream = io.BytesIO()
+        np.savez_compressed(stream, **content)
+        made.append(stream.getvalue())
+    entry = made[1].index(b"PK\1\2") + 24  # the size of the first member, in the directory
+    return [*made, made[1][:entry] + b"\xff\xff\xff\x7f" + made[1][entry + 4 :]]
+
+
 def recordings() -> list[bytes]:
     """Links to other files, numbers in other files, announced sizes, and contradictions."""
     with tempfile.TemporaryDirectory() as folder:

@@ -70,6 +70,7 @@ def of_name(name: str) -> Kind:
 KINDS = {
     "instruction JSON": "media_files make_dataset read_dataset",
     "event .npy": "media_files make_events read_events PICKLES event_files",
+    "event .npz": "media_files make_archives read_events PICKLES archives",
     "recording .h5": "media_files make_recording read_recording H5_PIECES recordings",
     "PNG": "media_files make_frames read_frames PNG_PIECES pictures",
     "MP4": "media_files make_clip read_clip MP4_PIECES clips",

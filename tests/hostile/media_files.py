@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,16 +91,29 @@ def write_events(path: Path, **changes: np.ndarray) -> None:
 
 
 def make_events(folder: Path) -> list[Path]:
-    """A saved dict, as event files are, and a structured array."""
+    """A saved dict, as event files are, one by protocol 2 with more beside the arrays, and a structured array."""
     write_events(folder / "e.npy")
     table = np.zeros(20, dtype=[("x", "u2"), ("y", "u2"), ("t", "i8"), ("p", "u1")])
     np.save(folder / "table.npy", table)
-    return [folder / "e.npy", folder / "table.npy"]
+    wrapped = np.array(np.load(folder / "e.npy", allow_pickle=True).item() | {"beside": [{"a": (1, {2})}, None, "b"]})
+    (folder / "beside.npy").write_bytes(pickle.dumps(wrapped, protocol=2))
+    return [folder / "e.npy", folder / "beside.npy", folder / "table.npy"]
+
+
+def make_archives(folder: Path) -> list[Path]:
+    """Archives of arrays, and a compressed one of a structured array."""
+    write_events(folder / "e.npy")
+    arrays = np.load(folder / "e.npy", allow_pickle=True).item()
+    np.savez(folder / "plain.npz", **arrays)
+    np.savez_compressed(folder / "packed.npz", **arrays)
+    table = np.zeros(20, dtype=[("p", "?"), ("t", "u4"), ("x", "u2"), ("y", "u2")])
+    np.savez_compressed(folder / "table.npz", event_data=table)
+    return sorted(folder.glob("*.npz"))
 
 
 def read_events(folder: Path) -> Iterator[Exception]:
     """EventGPT's stage 1 from raw events."""
-    for path in sorted(folder.glob("*.npy")):
+    for path in sorted(folder.glob("*.np[yz]")):
         events.draw_event_images(events.read_events(path))
     yield from ()
 

@@ -21,6 +21,7 @@ from tests import ROOT
 KINDS = (
     "instruction JSON",
     "event .npy",
+    "event .npz",
     "recording .h5",
     "PNG",
     "MP4",
