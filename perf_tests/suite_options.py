@@ -64,6 +64,7 @@ def plan_of(
     limits: dict[str, float],
     identity: str,
 ) -> Plan:
+    """Return what the run sets out to measure; `limits` by name, `identity` tells the dataset's files from others."""
     return Plan(
         model_set=selection.model_set,
         device=selection.device,
@@ -92,4 +93,5 @@ def plan_of(
 
 
 def open_dataset(folder: Path, options: Options) -> Dataset:
+    """Return the samples of a dataset folder that the options choose; raises DatasetError and ChoiceError."""
     return Dataset.open(folder, options.dataset_json, options.max_samples)

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from tests.repository import house
+from tests.repository.house import House
+
+MAX_PRODUCT_LINES, MAX_GOAL_LINES = 27_000, 2_600
+MAX_MODULES, MAX_P90_LINES = 16, 25
+
+
+@pytest.fixture(scope="module")
+def found() -> House:
+    return house.house()
+
+
+def test_no_package_is_too_large_to_be_known(found: House) -> None:
+    assert not {name: count for name, count in found.modules_by_package.items() if count > MAX_MODULES}
+
+
+def test_the_product_stays_small(found: House) -> None:
+    assert found.product_lines <= MAX_PRODUCT_LINES
+    assert found.goal_lines <= MAX_GOAL_LINES
+
+
+def test_functions_are_short_annotated_and_documented(found: House) -> None:
+    assert found.p90_lines <= MAX_P90_LINES
+    assert found.annotated == 100
+    assert found.documented == 100
+
+
+def test_a_function_without_a_return_type_is_found() -> None:
+    bare, full = ast.parse("def f(a): ...\ndef g(a: int) -> None: ...").body
+    assert not house._is_annotated(bare)  # type: ignore[arg-type]
+    assert house._is_annotated(full)  # type: ignore[arg-type]
+
+
+def test_the_command_prints_every_figure(found: House) -> None:
+    assert len(dict(found.rows())) == 10
