@@ -68,6 +68,6 @@ def _frames(folder: Path, frames_folder: str | None) -> list[Path]:
         return []
     try:
         place = folder / frames_folder
-        return sorted(place.glob("*.png")) if place.resolve().is_relative_to(folder.resolve()) else []
+        return sorted(place.glob("[!.]*.png")) if place.resolve().is_relative_to(folder.resolve()) else []
     except (OSError, ValueError):
         return []
