@@ -21,11 +21,12 @@ GIT_TIMEOUT_S = 600.0
 def git(
     folder: Path, *arguments: str, variables: Mapping[str, str] | None = None, timeout_s: float = GIT_TIMEOUT_S
 ) -> str:
-    """Return git's output for `folder`, whatever checkout a surrounding hook works on.
+    """Return git's output for `folder`, whatever checkout a surrounding hook works on; no hook of its own runs.
 
     Raises RevisionError where git is not installed, fails, or takes longer than `timeout_s`.
     """
-    command = ["git", "-C", str(folder), *arguments]
+    # A hook of the user's, as git-lfs and pre-commit install them, may fail or write into what is laid out.
+    command = ["git", "-c", f"core.hooksPath={os.devnull}", "-C", str(folder), *arguments]
     environment = environment_without_git_ties() | dict(variables or {})
     try:
         done = subprocess.run(command, capture_output=True, check=False, env=environment, timeout=timeout_s)  # noqa: S603

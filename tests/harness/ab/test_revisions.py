@@ -50,6 +50,15 @@ def test_large_files_that_git_does_not_know_are_refused(checkout: Checkout, monk
         checkout.working_tree()
 
 
+def test_no_hook_of_the_user_s_runs_when_a_tree_is_laid_out(checkout: Checkout, tmp_path: Path) -> None:
+    hook = checkout.root / ".git" / "hooks" / "post-checkout"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\ntouch left_by_the_hook\nexit 1\n")
+    hook.chmod(0o755)
+    with checkout.tree(git(checkout.root, "rev-parse", "HEAD"), tmp_path / "tree") as tree:
+        assert not (tree / "left_by_the_hook").exists()
+
+
 def test_a_tree_goes_on_every_path(checkout: Checkout, tmp_path: Path) -> None:
     commit = git(checkout.root, "rev-parse", "HEAD")
     with pytest.raises(ZeroDivisionError), checkout.tree(commit, tmp_path / "tree") as tree:
