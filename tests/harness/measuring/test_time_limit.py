@@ -48,6 +48,26 @@ def test_what_ends_in_time_is_left_alone_and_so_is_what_follows() -> None:
     assert signal.getsignal(signal.SIGALRM) is before
 
 
+@pytest.mark.parametrize(("outer_s", "is_due"), [(3600.0, False), (0.01, True)])
+def test_an_alarm_that_was_set_before_comes_after_all(outer_s: float, is_due: bool) -> None:
+    came: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda number, _frame: came.append(number))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, outer_s, 7.0)
+        with time_limit(60.0):
+            time.sleep(0.05)
+            assert not came
+        end = time.monotonic() + AT_MOST_S
+        while is_due and not came and time.monotonic() < end:
+            time.sleep(0.001)
+        left_s, again_s = signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert (bool(came), again_s) == (is_due, 7.0)
+    assert is_due or outer_s - 60 < left_s < outer_s
+
+
 def test_an_error_of_the_work_is_its_own() -> None:
     with pytest.raises(ValueError, match="no such file"), time_limit(60.0):
         raise ValueError("no such file")
