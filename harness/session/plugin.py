@@ -32,7 +32,14 @@ SESSION = pytest.StashKey[Session]()
 # What a report says of a test that records; its keywords would not do: a parameter may be called "stage", too.
 RECORDS = ("event_vlm_perf", "records")
 # Options of pytest-benchmark that govern `benchmark(...)` and have no say in rounds of a stage's own input.
-WITHOUT_EFFECT = ("--benchmark-min-rounds", "--benchmark-max-time", "--benchmark-min-time", "--benchmark-warmup")
+WITHOUT_EFFECT = (
+    "--benchmark-min-rounds",
+    "--benchmark-max-time",
+    "--benchmark-min-time",
+    "--benchmark-warmup",
+    "--benchmark-warmup-iterations",
+    "--benchmark-cprofile",
+)
 NOT_MEASURED_BY_RANKS = (
     "under torchrun only whole passes and throughput are measured: ranks disturb each other's stages"
 )
@@ -170,6 +177,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
     try:
         if exitstatus not in PYTEST_STATUSES:
             ours.end_measuring()
+        if exitstatus == 0 and ours.has_broken_limit:
+            exitstatus = FAILED  # whatever a plugin made of the test that broke it
         status = exit_status(exitstatus, expects_figures=ours.expects_figures, figures=ours.figures, gates=ours.gates)
         if ours.rank is not None and status.code not in PYTEST_STATUSES:
             status = Status(0, f"rank {ours.rank.number} has recorded its part")  # else torchrun would start it again
@@ -179,6 +188,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
         ours.finish(status)
     except HarnessError as error:
         ours.advice.append(str(error))
+        ours.fail("the end of the run could not be written down")
         session.exitstatus = FAILED
     if ours.journal is not None:
         further = ours.rank.number if ours.rank else 0

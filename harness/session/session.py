@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import msgspec
 
-from harness.gates.exit_status import Status
+from harness.gates.exit_status import FAILED, Status
 from harness.gates.limits import judge
 from harness.gates.session_gate import SessionGate
 from harness.legacy.writing import legacy_file_name, legacy_records
@@ -86,6 +86,7 @@ class Session:
     # The line with which this process resumed the run; None where it began it.
     attempt: AttemptRecord | None = None
     judged_limits: set[str] = field(default_factory=set)
+    has_broken_limit: bool = False
     # The whole run, once it has ended.
     record: RunRecord | None = None
     status: Status | None = None
@@ -162,14 +163,20 @@ class Session:
         self.outcomes.setdefault(outcome.test, outcome)
 
     def judge_test(self, test: str) -> list[str]:
-        """Judge the limits whose figures `test` has completed and derive all files; return a sentence per slip."""
+        """Judge the limits whose figures `test` has completed and derive all files; return a sentence per slip.
+
+        A plugin may repeat the test: a limit that one of its measurements broke stays broken.
+        """
         if self.journal is None:
             return []
         run = self.read()
         verdicts = [each for each in judge(run.header.limits, run, test) if each.state != "not run"]
-        run, new = self._with_verdicts(run, verdicts)
+        kept = {each.limit for each in run.verdicts if each.test == test and each.state == "pass"}
+        self.judged_limits -= {each.limit for each in verdicts if each.limit in kept and each.state == "broken"}
+        run = self._with_verdicts(run, verdicts)
         derive_files(self.folder, run, self.options.output_json)
-        broken = [verdict.sentence for verdict in new if verdict.state == "broken"]
+        broken = [verdict.sentence for verdict in run.verdicts if verdict.test == test and verdict.state == "broken"]
+        self.has_broken_limit |= bool(broken)
         return broken + (self.session_gate.regressions(run, test) if self.session_gate else [])
 
     def end_measuring(self) -> None:
@@ -193,7 +200,7 @@ class Session:
         end = EndRecord(timestamp(), status.code, status.reason, tuple(self.advice))
         if self.rank is None:
             run = self.read()
-            run, _ = self._with_verdicts(run, judge(run.header.limits, run))
+            run = self._with_verdicts(run, judge(run.header.limits, run))
             self.record = msgspec.structs.replace(run, end=end)
         self._append_all([end])
         self.journal.close()
@@ -201,6 +208,13 @@ class Session:
             derive_files(self.folder, self.record, self.options.output_json)
             trouble = derive_report(self.folder, self.record) if self.options.report else None
             self.advice.extend([trouble] if trouble else [])
+
+    def fail(self, reason: str) -> None:
+        """Keep, for whoever reads the terminal, that the session failed when its end was written down."""
+        self.status = Status(FAILED, reason)
+        if self.record is not None and self.record.end is not None:
+            end = msgspec.structs.replace(self.record.end, exit_status=FAILED, reason=reason)
+            self.record = msgspec.structs.replace(self.record, end=end)
 
     def files(self) -> list[Path]:
         """Return the files of the run, the most useful first."""
@@ -244,15 +258,13 @@ class Session:
                 place = machine | rank if isinstance(line, PassRecord) else machine
             self.journal.append(msgspec.structs.replace(line, **place) if place else line)
 
-    def _with_verdicts(
-        self, run: RunRecord, verdicts: Iterable[VerdictRecord]
-    ) -> tuple[RunRecord, list[VerdictRecord]]:
-        """Write down the verdicts on limits that were not judged before; return the run with them, and them."""
+    def _with_verdicts(self, run: RunRecord, verdicts: Iterable[VerdictRecord]) -> RunRecord:
+        """Write down the verdicts on limits that were not judged before, and return the run with them."""
         new = [verdict for verdict in verdicts if verdict.limit not in self.judged_limits]
         self.judged_limits.update(verdict.limit for verdict in new)
         self._append_all(new)
         by_limit = {verdict.limit: verdict for verdict in (*run.verdicts, *new)}
-        return msgspec.structs.replace(run, verdicts=tuple(by_limit.values())), new
+        return msgspec.structs.replace(run, verdicts=tuple(by_limit.values()))
 
     def _header(self) -> Header:
         assert self.plan is not None, "the suite says what it sets out to measure before it measures"

@@ -50,6 +50,20 @@ def append(self, line):
 
 Session.append = append
 """
+FULL_AT_THE_END = """
+import resource
+from harness.session.session import Session
+
+_finish = Session.finish
+
+def finish(self, status):
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    size = (self.folder / "journal.jsonl").stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    _finish(self, status)
+
+Session.finish = finish
+"""
 
 
 @pytest.fixture
@@ -115,6 +129,14 @@ def test_a_full_disk_ends_the_run_names_the_file_and_loses_nothing_that_was_writ
     assert again.returncode == 0, again.stdout
     assert len(passes(suite)) == len(set(passes(suite))) == 6
     assert len(lines(suite, "attempt")) == 1
+
+
+def test_the_status_that_is_printed_is_the_one_returned_where_the_disk_is_full_at_the_end(suite):
+    add(suite, FULL_AT_THE_END)
+    result = suite.run("-k", "whole and egpt")
+    assert result.returncode == 1
+    assert "exit status 1" in result.stdout
+    assert "exit status 0" not in result.stdout
 
 
 def test_as_many_samples_are_loaded_ahead_as_were_asked_for(suite):

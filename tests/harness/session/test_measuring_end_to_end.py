@@ -283,8 +283,9 @@ def test_a_kill_in_the_whole_pass_leaves_every_finished_sample_and_merge_finds_t
 
 
 def test_an_option_without_effect_on_stage_tests_is_advised_against(suite):
-    result = suite.run("-k", "load", "--benchmark-min-rounds=9")
+    result = suite.run("-k", "load", "--benchmark-min-rounds=9", "--benchmark-cprofile=tottime")
     assert "advice: --benchmark-min-rounds has no effect on stage tests" in result.stdout
+    assert "advice: --benchmark-cprofile has no effect on stage tests" in result.stdout
     assert "--rounds" in result.stdout
 
 

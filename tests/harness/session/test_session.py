@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,23 @@ def test_a_broken_limit_is_handed_to_the_test_that_measured_it_and_to_no_other(
     assert (broken.limit, broken.state, broken.test) == (MEDIAN, "broken", "test_load[egpt]")
     assert broken.sentence == sentence
     assert run.judge_test("test_later") == []
+
+
+@pytest.mark.parametrize("seconds", [(1.0, 0.1, 0.1), (0.1, 1.0, 0.1)])
+def test_a_limit_that_one_of_a_test_s_measurements_broke_stays_broken(
+    tmp_path: Path, run_in: BeginRun, seconds: Sequence[float]
+) -> None:
+    run, slips = run_in(tmp_path, limits={MEDIAN: 500.0}), []
+    for each in seconds:
+        run.append(load_test(each))
+        slips.append(len(run.judge_test("test_load[egpt]")))
+    first = seconds.index(1.0)
+    assert slips == [int(number >= first) for number in range(3)]
+    assert run.has_broken_limit
+    assert run.read().verdicts[-1].state == "broken"
+    run.finish(Status(1, "a limit broke"))
+    assert run.record is not None
+    assert [each.state for each in run.record.verdicts] == ["broken"]
 
 
 def test_a_kept_limit_fails_no_test(tmp_path: Path, run_in: BeginRun) -> None:
