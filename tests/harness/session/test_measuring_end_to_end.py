@@ -196,6 +196,15 @@ def test_a_broken_limit_fails_no_other_test(suite, limit):
     assert (result.returncode, failed_tests(result)) == (1, {TESTS_BY_LIMIT[limit]})
 
 
+def test_a_plugin_that_repeats_a_test_mends_no_broken_limit(suite):
+    words = ("-k", "load and egpt", "-p", "pytest_rerunfailures", "--reruns=2")
+    result = suite.run(*words, STUB_LIMITS="eager.median_ms.egpt.load=1")
+    assert result.returncode == 1, result.stdout
+    assert " 2 rerun" in result.stdout
+    record = suite.record()
+    assert ([each.state for each in record.verdicts], record.end.exit_status) == (["broken"], 1)
+
+
 def test_limits_that_hold_are_printed_and_break_nothing(suite):
     limits = "eager.median_ms.egpt.load=500 eager.speedup.videollava.total=4"
     result = suite.run(STUB_LIMITS=limits)
