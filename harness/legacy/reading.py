@@ -61,7 +61,12 @@ def run_of_old_file(path: Path, gamma: int = 5, content: Any = None) -> RunRecor
             f"or of all five{first}; name the run's journal.jsonl or run.json, if there is one"
         )
     models = tuple(dict.fromkeys(each.model for each in passes))
-    notes = [*file.notes, *_zero_vision(passes), *short_answers(file)]
+    notes = [*file.notes, *short_answers(file)]
+    # A script that lets the library merge the pictures times an empty block: 0 s, or some microseconds.
+    timed = [each for each in passes if each.stage_s.get("vision", 1.0) < each.stage_s.get("prefill", 1.0) / 1000]
+    if timed:
+        whose = ", ".join(dict.fromkeys(each.model for each in timed))
+        notes.append(f"Vision has no time of its own, it lies in the prefill: {whose}.")
     notes += [
         f"No agreement with {target} is shown, its token ids are not used: {why}." for target, why in refused.items()
     ]
@@ -93,14 +98,9 @@ def run_of_old_file(path: Path, gamma: int = 5, content: Any = None) -> RunRecor
 
 
 def _planned(record: Record) -> PlannedSample:
-    text = {name: str(record[name]) for name in ("split", "query", "event_data", "video_data") if record.get(name)}
-    return PlannedSample(
-        id=record["id"],
-        split=text.get("split", ""),
-        query=text.get("query", ""),
-        event_data=text.get("event_data"),
-        video_data=text.get("video_data"),
-    )
+    names = ("split", "query", "event_data", "video_data")
+    split, query, event_data, video_data = (str(record.get(name) or "") for name in names)
+    return PlannedSample(record["id"], split, query, event_data or None, video_data or None)
 
 
 def _pass(record: Record, model: str, has_answer: bool) -> PassRecord | None:
@@ -155,15 +155,6 @@ def _why_no_time(stage: str, found: Found) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _zero_vision(passes: Sequence[PassRecord]) -> Iterator[str]:
-    # A script that lets the library merge the pictures times an empty block: 0 s, or some microseconds.
-    models = dict.fromkeys(
-        each.model for each in passes if each.stage_s.get("vision", 1) < each.stage_s.get("prefill", 1) / 1000
-    )
-    if models:
-        yield f"Vision has no time of its own, it lies in the prefill: {', '.join(models)}."
 
 
 def _peaks(file: OldFile, models: Sequence[str], notes: list[str]) -> Iterator[StageRecord]:

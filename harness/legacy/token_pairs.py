@@ -29,25 +29,23 @@ class Answers(NamedTuple):
     notes: Sequence[str]
 
 
-def read_answers(path: Path, content: Any = None) -> Answers:
-    """Return the answers of a result file, or of its `content`; samples without both are left out.
+def read_answers(path: Path) -> Answers:
+    """Return the answers of a result file; samples without both are left out.
 
     Raises ResultFileError, naming the file and what is wrong, where there are none and where they are no answers:
     degenerate ones, the prompt's ids left in, a begin-of-text id that always agrees.
     """
-    file = old_file(path, read_any_json(path) if content is None else content)
+    file = old_file(path, read_any_json(path))
     pairs, broken = pairs_of(file)
-    why = [f"Left out: {some(list(broken))}."] if broken else []
+    why = [f"Left out: {some(broken)}."] if broken else []
     if not pairs:
         raise ResultFileError(
             f"{path}: no sample has token ids of both a draft and a target; looked for egpt_token_ids with "
             "videollava_token_ids or another model's, egpt_tokens with vl_tokens, and eventgpt.output_tokens with "
             f"videollava.output_tokens. {' '.join(why)}".rstrip()
         )
-    for target, found in pairs.items():
-        reason = why_refused(target, found)
-        if reason:
-            raise ResultFileError(f"{path}: {reason}")
+    for reason in filter(None, (why_refused(target, found) for target, found in pairs.items())):
+        raise ResultFileError(f"{path}: {reason}")
     return Answers(pairs, [*file.notes, *why, *short_answers(file)])
 
 
