@@ -9,6 +9,7 @@ TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off"})
 UNITS = {"B": 1, "MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 SIZE_FORM = re.compile(rf"([0-9]{{1,12}}(?:\.[0-9]+)?) ?({'|'.join(UNITS)})")
+MAX_IMAGES = 1000
 EMBEDDED_FORM = re.compile(r"\d+(:\d+x\d+(:\d+(\.\d+)?)?)?")
 
 
@@ -51,6 +52,14 @@ def whole_number(raw: str) -> int:
 def count(raw: str) -> int:
     """1, 2, 3, …"""
     return _integer(raw, at_least=1)
+
+
+def image_count(raw: str) -> int:
+    """1 to 1000."""
+    value = count(raw)
+    if value > MAX_IMAGES:
+        raise ValueError(f"takes a whole number of 1 to {MAX_IMAGES}")
+    return value
 
 
 def seconds(raw: str) -> float:

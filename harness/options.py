@@ -128,6 +128,12 @@ class Options:
         changes_figures=True,
         off_switch="no_event_image",
     )
+    event_images: int | None = _option(  # None, and not 5: baselines of before do not know it
+        None,
+        values.image_count,
+        "event images of a clip, loaded or drawn, that EventGPT sees (default: 5)",
+        changes_figures=True,
+    )
     use_video_llava: bool = _option(False, values.switch, "take Video-LLaVA as target", changes_figures=True)
     use_llava15: bool = _option(False, values.switch, "take LLaVA-1.5 as target", changes_figures=True)
     first_model: str | None = _option(None, values.text, "the model that is measured first", changes_figures=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fixtures.cache.frame_cache import FrameCache
 from fixtures.data.dataset import Dataset
+from fixtures.data.events import PICTURES
 from fixtures.engines.sampling import Sampling
 from fixtures.model_sets.loading import ModelSettings
 from fixtures.model_sets.registry import MODELS, named_checkpoints
@@ -25,6 +26,7 @@ def request_of(options: Options, cache: FrameCache) -> RunRequest:
         query=options.query,
         max_frames=options.max_frames,
         use_event_image=options.use_event_image,
+        event_images=options.event_images or PICTURES,
         video_reader=options.video_reader,
         frame_cache=cache,
         sampling=Sampling(temperature=options.temperature, top_p=options.top_p, top_k=options.top_k),
@@ -94,4 +96,4 @@ def plan_of(
 
 def open_dataset(folder: Path, options: Options) -> Dataset:
     """Return the samples of a dataset folder that the options choose; raises DatasetError and ChoiceError."""
-    return Dataset.open(folder, options.dataset_json, options.max_samples)
+    return Dataset.open(folder, options.dataset_json, options.max_samples, options.event_images)

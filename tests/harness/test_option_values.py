@@ -64,6 +64,8 @@ def test_right_words_have_their_value(parse: Parser, raw: str, value: object) ->
         (values.path, "~nobody-of-that-name/set", "a path; there is no home directory of that name"),
         *((values.switch, raw, "true or false") for raw in ("", "maybe", "2", "tru")),
         *((values.whole_number, raw, "a whole number from 0 up") for raw in ("-1", "1.0", "", "one", "0x1", "1e3")),
+        *((values.image_count, raw, "a whole number of 1 to 1000") for raw in ("1001", "9999")),
+        *((values.image_count, raw, "a whole number from 1 up") for raw in ("0", "-1", "many")),
         *((values.count, raw, "a whole number from 1 up") for raw in ("0", "-1", "1.5", "9" * 5000)),
         *((values.temperature, raw, "a number from 0 (greedy) to 100") for raw in ("-0.1", "100.1", "nan", "inf")),
         (values.temperature, "hot", "a number"),

@@ -37,6 +37,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "gamma": ("3", 3),
     "max_frames": ("16", 16),
     "use_event_image": ("false", False),
+    "event_images": ("8", 8),
     "use_video_llava": ("true", True),
     "use_llava15": ("true", True),
     "first_model": ("llava", "llava"),
@@ -197,7 +198,7 @@ def test_every_flag_wins_over_the_ini_file(asked: Asked) -> None:
         "processor": "torch",
     }
     of_samples = ("max_samples", "stage_samples", "sample_timeout", "measurement_time", "loader_workers", "prefetch")
-    counts = dict.fromkeys((*of_samples, "top_k", "max_new_tokens", "fixed_tokens"), "7")
+    counts = dict.fromkeys((*of_samples, "event_images", "top_k", "max_new_tokens", "fixed_tokens"), "7")
     rest = {
         "model_path": "egpt=other",
         "embedded": "9",
