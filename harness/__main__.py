@@ -8,6 +8,7 @@ recorded answers; report makes pages for people of any results.
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -105,4 +106,6 @@ def replay_file(path: Path, gamma: int) -> None:
 
 
 if __name__ == "__main__":
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without UTF-8 lacks some of our signs
     sys.exit(main())

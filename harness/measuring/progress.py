@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from typing import IO, TYPE_CHECKING
 
@@ -66,7 +67,8 @@ def open_terminal() -> IO[str] | None:
     """Return the real standard error if it is a terminal, whatever pytest captures later; else None."""
     if not os.isatty(2):
         return None
-    return os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
+    encoding = getattr(sys.__stderr__, "encoding", None) or "utf-8"
+    return os.fdopen(os.dup(2), "w", encoding=encoding, errors="replace")
 
 
 def _new_bar(terminal: IO[str]) -> rich.progress.Progress:

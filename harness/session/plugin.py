@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -225,7 +226,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         color=writer.hasmarkup,
         verbosity=terminalreporter.verbosity,
     )
-    terminalreporter.write(text)
+    # Else pytest escapes the whole text, line ends too, where the terminal lacks one of its signs.
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    terminalreporter.write(text.encode(encoding, "replace").decode(encoding))
 
 
 class _Outcomes:

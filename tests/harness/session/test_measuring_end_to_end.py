@@ -1,10 +1,14 @@
 """The plugin as a user meets it: a stub suite of known length, run by pytest in a process of its own."""
 
+import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
-from tests.harness.stub_suite import StubSuite, failed_tests, worked
+from tests import ROOT
+from tests.harness.stub_suite import PLUGINS, StubSuite, failed_tests, worked
 
 
 @pytest.fixture
@@ -194,6 +198,16 @@ def test_each_broken_limit_fails_the_test_that_measured_it(suite):
 def test_a_broken_limit_fails_no_other_test(suite, limit):
     result = suite.run(STUB_LIMITS=limit)
     assert (result.returncode, failed_tests(result)) == (1, {TESTS_BY_LIMIT[limit]})
+
+
+def test_a_terminal_without_utf_8_is_shown_all_lines(suite):
+    variables = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    for words in (("pytest", *PLUGINS, "suite", "--output-dir=é", "--rounds=4"), ("harness", "merge", "é")):
+        command = [sys.executable, "-m", *words]
+        result = subprocess.run(command, cwd=suite.folder, env=os.environ | variables, capture_output=True, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert b"\\n" not in result.stdout
+        assert [line for line in result.stdout.splitlines() if b"?" in line and len(line) < 200]
 
 
 def test_a_plugin_that_repeats_a_test_mends_no_broken_limit(suite):
