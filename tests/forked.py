@@ -43,7 +43,7 @@ def run_python(
         for pipe in pipes:
             os.mkfifo(pipe)
         texts = [threads.submit(partial(pipe.read_text, encoding="utf-8", errors="replace")) for pipe in pipes]
-        request = [list(words), str(folder), dict(variables), [str(pipe) for pipe in pipes]]
+        request = [TIMEOUT_S, list(words), str(folder), dict(variables), [str(pipe) for pipe in pipes]]
         server.stdin.write(json.dumps(request) + "\n")
         server.stdin.flush()
         status = int(server.stdout.readline())
@@ -70,12 +70,13 @@ def _server(imported: tuple[str, ...]) -> subprocess.Popen[str]:
 
 def _serve() -> None:
     for line in sys.stdin:
+        timeout_s, *program = json.loads(line)
         child = os.fork()
         if not child:
-            _become(*json.loads(line))
+            _become(*program)
             return
         signal.signal(signal.SIGALRM, lambda *_, child=child: os.kill(child, signal.SIGKILL))
-        signal.alarm(TIMEOUT_S)
+        signal.alarm(timeout_s)
         _, status = os.waitpid(child, 0)
         signal.alarm(0)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
