@@ -10,7 +10,7 @@ TOPICS := $(patsubst tests/goals/test_%.py,%,$(sort $(wildcard tests/goals/test_
 # Two processes, a file of tests in one of them, since its tests share what they set up; ARGS="-n 0" is none beside.
 # Every warning is an error but pytest-benchmark's own advice, whose text depends on the machine.
 TEST := -m pytest tests -n 2 --dist loadfile -W error -W default::pytest_benchmark.logger.PytestBenchmarkWarning --durations=15
-# Long trainings and long fuzzing, by their marker.
+# Long trainings, long fuzzing and other tests that take long, by their marker.
 QUICK := -m "not slow" $(ARGS)
 SLOW := -m slow $(ARGS)
 
@@ -28,7 +28,7 @@ test: .venv/.complete  ## Check style and types, and test all but what is slow: 
 	.venv/bin/mypy --no-error-summary
 	.venv/bin/python $(TEST) $(QUICK)
 
-test-slow: .venv/.complete  ## The rest of the tests: long trainings and long fuzzing
+test-slow: .venv/.complete  ## The rest of the tests: trainings, fuzzing and others that take long
 	.venv/bin/python $(TEST) $(SLOW)
 
 test-oldest: .venv-oldest/.complete  ## What make test tests, with the oldest transformers that is supported

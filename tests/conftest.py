@@ -19,7 +19,9 @@ settings.load_profile("whatever time it takes")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker of what `make test` leaves out."""
-    config.addinivalue_line("markers", "slow: a long training or long fuzzing; make test-slow runs it, and so does CI")
+    config.addinivalue_line(
+        "markers", "slow: takes long, as trainings and fuzzing do; make test-slow runs it, and so does CI"
+    )
 
 
 def pytest_sessionstart() -> None:

@@ -67,8 +67,8 @@ def test_a_fourth_model_is_one_module_and_one_record() -> None:
     ]
 
 
-# Making weights of that size takes as long as all else of this file.
-@pytest.mark.parametrize("model_set", ["tiny", "checkpoint", pytest.param("full", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("model_set", LINES)
 def test_the_model_is_measured_in_every_set(model_set: str, copy: Path) -> None:
     (limits := copy / "limits.toml").write_text(f'[{model_set}.eager.median_ms."{KEY}"]\nload = 1e9\n')
     output = copy / model_set

@@ -15,6 +15,7 @@ from harness.gates.gate import Baseline, judge_session
 from harness.records.fingerprint import fingerprint
 from tests import ROOT
 from tests.perf_tests.conftest import PLUGINS, Suite, run_with_libraries
+from tests.repository.test_contract import CONTRACT
 
 WHOLE = ("test_whole_pipeline", "test_whole_pipeline_fixed")
 STAGE_TESTS = {
@@ -257,6 +258,21 @@ def test_the_first_model_goes_first_and_comparisons_wait_for_the_draft(suite):
     assert order[-2:] == ["test_whole_pipeline[videollava-eager]", "test_speculative[videollava-eager]"]
 
 
+@pytest.fixture(scope="module")
+def ids():
+    """The ids of `pytest perf_tests` with its defaults."""
+    listed = run_with_libraries(["pytest", "perf_tests", *PLUGINS, "--collect-only", "-q"], ROOT).stdout
+    return {line for line in listed.splitlines() if "::" in line}
+
+
+def test_ids_of_the_suite_stay(ids):
+    assert not set(CONTRACT["suite"]) - ids
+
+
+def test_names_of_benchmarks_stay(ids):
+    assert not {name for _, name in CONTRACT["benchmarks"]} - {each.partition("::")[2] for each in ids}
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_without_a_gpu_its_tests_are_skipped_with_the_reason_in_words(suite):
     result = suite.run("--model-set=full", "-rs")
@@ -319,7 +335,12 @@ def test_the_table_of_old_command_lines_has_what_it_promises():
         assert not [option for option in re.findall(r"--\w+", old) if option not in new]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=range(len(COMMANDS)))
+# They differ in options alone: the one with the most of them stands for all in a hurry.
+@pytest.mark.parametrize(
+    "command",
+    [*(pytest.param(each, marks=pytest.mark.slow) for each in COMMANDS[:-1]), COMMANDS[-1]],
+    ids=("default", "part", "options"),
+)
 def test_each_command_line_measures_what_the_old_script_did(command, tmp_path, dataset_folder, no_limits):
     entries = (dataset_folder / "EventGPT_Instruction_Subset.json").read_text(encoding="utf-8")
     (dataset_folder / "part.json").write_text(json.dumps(json.loads(entries)[:1]), encoding="utf-8")

@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import Any, get_args
 
 import msgspec
@@ -42,23 +40,6 @@ PARTS = {
     "Side of ab": Side,
     "Outcome of ab": results.Outcome,
 }
-
-
-@pytest.fixture(scope="module")
-def suite_ids() -> set[str]:
-    """The ids of `pytest perf_tests` with its defaults."""
-    command = [sys.executable, "-m", "pytest", "perf_tests", "--collect-only", "-q", "-p", "no:cacheprovider"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return {line for line in done.stdout.splitlines() if "::" in line}
-
-
-def test_ids_of_the_suite_stay(suite_ids: set[str]) -> None:
-    assert not set(CONTRACT["suite"]) - suite_ids
-
-
-def test_names_of_benchmarks_stay(suite_ids: set[str]) -> None:
-    names = {each.partition("::")[2] for each in suite_ids}
-    assert not {name for _, name in CONTRACT["benchmarks"]} - names
 
 
 def test_options_stay(pytestconfig: pytest.Config) -> None:

@@ -75,6 +75,7 @@ def test_a_rank_that_is_killed_is_healed_by_torchruns_restart_alone(suite):
     assert "under torchrun only whole passes" in outcomes["test_load[egpt]"].reason
 
 
+@pytest.mark.slow
 def test_two_nodes_of_which_one_loses_its_rank_measure_every_sample_once(suite):
     """The other node's torchrun starts its rank again as well, and counts no failure."""
     assert suite.run("-k", "whole", output="undisturbed").returncode == 0
