@@ -24,14 +24,13 @@ from fixtures.data.npy import read_arrays
 from fixtures.data.recording import read_window
 from fixtures.data.recording_window import RecordingWindow
 from fixtures.scenes.embedded_recording import T_OFFSET_US
+from harness.figures.stages import times_faster
+from harness.measuring.interleaved import seconds_in_turn
 from harness.records.folder import write_whole
 from harness.records.quantities import MIB
 from tests import ROOT
 from tests.fixtures.data.made_recordings import literal, rows, write
-from tests.goals import hostile_input
 from tests.goals.goal_table import GoalRow, GoalTable
-from tests.goals.hostile_input import Tried
-from tests.goals.in_turn import seconds_in_turn, times_faster
 from tests.goals.recording_work import (
     EVENTS,
     WINDOW_MS,
@@ -41,9 +40,10 @@ from tests.goals.recording_work import (
     write_sequence_of_dsecs_size,
     write_sparse_recording,
 )
+from tests.hostile.trials import Tried, tried
 
 WINDOWS = 80
-SECONDS, CLIP_US, TURNS = 6, 1_000_000, 3
+SECONDS, CLIP_US, TURNS = 8, 1_000_000, 3
 HOSTILE, PIECE, SEED = 2000, 100, 40_000
 KEPT = ROOT / "results" / "hostile_recordings"
 LOOPED = 40
@@ -71,7 +71,7 @@ def test_a_window_of_a_recording_of_a_thousand_million_events(table: GoalTable, 
         ours, theirs = read_events(window(start)), plain.read(start)
         assert all(np.array_equal(getattr(ours, name), theirs[name]) for name in "xytp")
     mine, others = cycle(starts), cycle(starts)
-    ways = {"ours": lambda: read_events(window(next(mine))), "plain": lambda: plain.read(next(others))}
+    ways = [("ours", lambda: read_events(window(next(mine)))), ("plain", lambda: plain.read(next(others)))]
     found = seconds_in_turn(ways, WINDOWS)
     what = f"a window of {WINDOW_MS} ms of {EVENTS:.0e} events, the reader running, the file in the page cache"
     reference = "h5py in the same process, nothing checked"
@@ -99,7 +99,8 @@ def test_a_dataset_of_a_recording(table: GoalTable, tmp_path: Path) -> None:
         words = ("prepare", f"--dsec={sequence}", "--clip=1s", "--workers=2", f"--dataset_dir={anew('ours')}")
         subprocess.run([sys.executable, "-m", "fixtures", *words], cwd=ROOT, check=True)
 
-    found = seconds_in_turn({"ours": ours, "plain": lambda: prepare_plainly(sequence, anew("plain"), CLIP_US)}, TURNS)
+    ways = [("ours", ours), ("plain", lambda: prepare_plainly(sequence, anew("plain"), CLIP_US))]
+    found = seconds_in_turn(ways, TURNS)
     clips = sorted((made["plain"] / "event_npy").glob("*.npy"))
     assert len(clips) == 2 * SECONDS - 1
     for path in clips:
@@ -135,17 +136,17 @@ def test_hostile_recordings(piece: int, table: GoalTable) -> None:
     """No crash, no hang, nothing run or touched elsewhere, bounded memory, always an error that names the file."""
     kept = KEPT / f"{piece}.json"
     if not kept.exists():
-        found = hostile_input.tried(["recording .h5"], PIECE, SEED + 1000 * piece, KEPT / "violations")
+        found = tried(["recording .h5"], PIECE, SEED + 1000 * piece, KEPT / "violations")
         write_whole(kept, msgspec.json.encode(found))
-    tried = [msgspec.json.decode(path.read_bytes(), type=Tried) for path in sorted(KEPT.glob("*.json"))]
-    inputs, violations = sum(each.inputs for each in tried), sum(len(each.violations) for each in tried)
-    refused = sum(each.refused for each in tried)
+    pieces = [msgspec.json.decode(path.read_bytes(), type=Tried) for path in sorted(KEPT.glob("*.json"))]
+    inputs, violations = sum(each.inputs for each in pieces), sum(len(each.violations) for each in pieces)
+    refused = sum(each.refused for each in pieces)
     row = partial(GoalRow, n=inputs)
     measured = [
         row("malformed recordings tried", inputs, "inputs", f"{HOSTILE}"),
         row("malformed recordings that ended, hung, ran, touched or hid something", violations, "inputs", "none"),
         row("malformed recordings refused by an error that names the file", refused, "inputs", "-"),
-        row("malformed recordings, slowest", max(each.slowest_s for each in tried), "s", "under 10 s"),
+        row("malformed recordings, slowest", max(each.slowest_s for each in pieces), "s", "under 10 s"),
     ]
     names = {each.what for each in measured}
     table.rows[:] = [*(each for each in table.rows if each.what not in names), *measured]
