@@ -44,7 +44,7 @@ from tests.hostile.trials import Tried, tried
 
 WINDOWS = 80
 SECONDS, CLIP_US, TURNS = 8, 1_000_000, 3
-HOSTILE, PIECE, SEED = 2000, 100, 40_000
+HOSTILE, PIECE, SEED = 2000, 50, 40_000
 KEPT = ROOT / "results" / "hostile_recordings"
 LOOPED = 40
 
