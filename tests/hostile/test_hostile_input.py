@@ -24,12 +24,23 @@ def test_the_table_tries_every_kind() -> None:
     assert tuple(kinds.KINDS) == KINDS
 
 
+# Before the first of these is read, libraries are imported and clips encoded, which takes longer than all else here.
+SLOW_TO_BEGIN = {"MP4", "config.json", "tokenizer JSON", "safetensors header", "journal"}
+
+
 @ON_LINUX
-@pytest.mark.parametrize("each", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_damaged_files_of_every_kind_are_refused_by_name_and_do_no_harm(tmp_path: Path, each: int) -> None:
-    found = tried(KINDS, each, seed=1, kept=tmp_path / "kept")
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        pytest.param([kind for kind in KINDS if kind not in SLOW_TO_BEGIN], id="most kinds"),
+        pytest.param([*KINDS], id="every kind", marks=pytest.mark.slow),
+    ],
+)
+def test_damaged_files_are_refused_by_name_and_do_no_harm(tmp_path: Path, chosen: list[str]) -> None:
+    each = 20 if len(chosen) == len(KINDS) else 3
+    found = tried(chosen, each, seed=1, kept=tmp_path / "kept")
     assert not found.violations, "\n".join(found.violations)
-    assert found.inputs == each * len(KINDS)
+    assert found.inputs == each * len(chosen)
     assert found.refused > found.inputs / 3
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from harness.records.journal import read_journal
 from tests import ROOT
+from tests.forked import run_python
 
 BLOCK = re.compile(r"```(?:python|ini) title=(\S+)\n(.*?)```", re.DOTALL)
 DOCUMENT = (ROOT / "docs" / "adding_a_model.md").read_text(encoding="utf-8")
@@ -24,9 +23,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("mine")
     for name, content in FILES.items():
         (found / name).write_text(content.replace("/path/to/event-vlm-perf", str(ROOT)))
-    command = [sys.executable, "-m", "pytest", "-p", "pytest_benchmark.plugin", "--output-dir=out", "--rounds=2"]
+    words = ["pytest", "-p", "pytest_benchmark.plugin", "--output-dir=out", "--rounds=2"]
     variables = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    done = subprocess.run(command, cwd=found, env=variables, capture_output=True, text=True, timeout=120, check=False)
+    done = run_python(words, found, variables)
     assert done.returncode == 0, done.stdout + done.stderr
     return found / "out"
 

@@ -90,6 +90,7 @@ def test_two_nodes_of_which_one_loses_its_rank_measure_every_sample_once(suite):
     assert without_times(suite.legacy()) == without_times(suite.legacy("undisturbed"))
 
 
+@pytest.mark.slow
 def test_a_sample_that_fails_is_a_record_to_the_ranks_and_a_failure_to_merge(suite):
     ini = suite.folder / "pytest.ini"
     ini.write_text(ini.read_text().replace("-p no:cacheprovider", ""))
