@@ -71,8 +71,14 @@ def test_where_we_are_interrupted_the_session_and_what_it_started_are_killed(tmp
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
-        run_to_end([sys.executable, "-c", f"import subprocess, sys; print({start}.pid, flush=True); {waits}"], log=log)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored in the background
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_to_end(
+                [sys.executable, "-c", f"import subprocess, sys; print({start}.pid, flush=True); {waits}"], log=log
+            )
+    finally:
+        signal.signal(signal.SIGINT, before)
     status = Path(f"/proc/{int(log.read_text())}/status")
     patience = time.monotonic() + 30
     while status.exists() and "zombie" not in status.read_text():
