@@ -13,13 +13,13 @@ import pytest
 from fixtures.scenes.embedded import EmbeddedSpec, ensure_embedded
 from harness.records.journal import read_journal
 from tests import ROOT
-from tests.forked import PYTEST, run_python
+from tests.forked import CHARTS, PYTEST, run_python
 
 SMALL = "2:160x120:1"
 PLUGINS = ("-p", "pytest_benchmark.plugin", "-p", "no:cacheprovider")
 # Of others alone: a test may bring fixtures and a harness of its own.
 LIBRARIES = (
-    *(*PYTEST, "torch", "av", "safetensors.torch", "tokenizers.implementations", "msgspec", "psutil"),
+    *(*PYTEST, *CHARTS, "torch", "av", "safetensors.torch", "tokenizers.implementations", "msgspec", "psutil"),
     *(f"transformers.models.{name}" for name in ("clip.modeling_clip", "llama.modeling_llama")),
     *(f"transformers.models.{name}.modeling_{name}" for name in ("auto", "llava", "video_llava")),
     *(f"transformers.models.auto.{name}_auto" for name in ("image_processing", "tokenization")),
