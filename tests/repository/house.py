@@ -15,7 +15,6 @@ from pathlib import Path
 from tests.repository.source_code import ROOT, Module, modules
 
 PRODUCT = ("harness", "fixtures", "perf_tests")
-NOTES = ("docs/notes/", "docs/measured/")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -28,6 +27,7 @@ class House:
     goal_lines: int
     test_lines: int
     document_words: int
+    note_words: int
     modules_by_package: dict[str, int]
     function_lines: list[int]
     annotated: float
@@ -47,6 +47,7 @@ class House:
         yield "lines of the goal tables", f"{self.goal_lines:,}"
         yield "lines of tests", f"{self.test_lines:,}"
         yield "words of documents for users", f"{self.document_words:,}"
+        yield "words of notes", f"{self.note_words:,}"
         yield "most modules directly in a package", f"{self.modules_by_package[largest]} ({largest})"
         yield (
             "lines of a function: median, p90, longest",
@@ -72,7 +73,8 @@ def house() -> House:
         product_lines=lines,
         goal_lines=sum(_lines(path) for path in (ROOT / "tests" / "goals").glob("*.py")),
         test_lines=sum(_lines(path) for path in (ROOT / "tests").rglob("*.py") if path.parent.name != "goals"),
-        document_words=sum(len(path.read_text(encoding="utf-8").split()) for path in documents()),
+        document_words=_words(documents()),
+        note_words=_words(sorted((ROOT / "docs" / "notes").glob("*.md"))),
         modules_by_package=dict(Counter(_package(module) for module in product if module.path.name != "__init__.py")),
         function_lines=[(node.end_lineno or node.lineno) - node.lineno + 1 for node in functions],
         annotated=100 * statistics.fmean(annotated),
@@ -84,8 +86,12 @@ def house() -> House:
 
 def documents() -> list[Path]:
     """The documents that users read."""
-    found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    return [path for path in found if not path.relative_to(ROOT).as_posix().startswith(NOTES)]
+    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def _words(paths: list[Path]) -> int:
+    """As `wc -w` counts them."""
+    return sum(len(path.read_text(encoding="utf-8").split()) for path in paths)
 
 
 def _lines(path: Path) -> int:

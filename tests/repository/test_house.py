@@ -4,11 +4,13 @@ import ast
 
 import pytest
 
+from tests import ROOT
 from tests.repository import house
 from tests.repository.house import House
 
 MAX_PRODUCT_LINES, MAX_GOAL_LINES = 27_000, 2_900  # of goals, 330 are the topic recordings
 MAX_MODULES, MAX_P90_LINES = 16, 25
+MAX_DOCUMENT_WORDS, MAX_NOTE_WORDS, MAX_README_LINES = 14_000, 8_000, 110
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +26,12 @@ def test_the_product_stays_small(found: House) -> None:
     assert found.product_lines <= MAX_PRODUCT_LINES
 
 
+def test_the_documents_are_read_in_an_hour(found: House) -> None:
+    assert found.document_words <= MAX_DOCUMENT_WORDS
+    assert found.note_words <= MAX_NOTE_WORDS
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= MAX_README_LINES
+
+
 def test_functions_are_short_annotated_and_documented(found: House) -> None:
     assert found.p90_lines <= MAX_P90_LINES
     assert found.annotated == 100
@@ -37,4 +45,4 @@ def test_a_function_without_a_return_type_is_found() -> None:
 
 
 def test_the_command_prints_every_figure(found: House) -> None:
-    assert len(dict(found.rows())) == 10
+    assert len(dict(found.rows())) == 11
