@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from fixtures.cache.array_store import ArrayStore
+from fixtures.cache.clip_files import png_clip
 from fixtures.cache.content_key import content_key
 from fixtures.data import events, media
 from fixtures.data.dataset import JSON_NAME, Dataset
@@ -142,7 +143,7 @@ def make_frames(folder: Path) -> list[Path]:
 def read_frames(folder: Path) -> Iterator[Exception]:
     """LLaVA's stage 1."""
     sample = _sample(video_folder=folder)
-    frames.read_frame_folder(sample, COUNT)
+    png_clip(sample, COUNT).read()
     yield from ()
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from fixtures.cache.clip_files import png_clip
 from fixtures.data.dataset import JSON_NAME, Dataset
 from fixtures.data.dataset_identity import dataset_identity
 from fixtures.data.events import read_events
@@ -25,7 +26,7 @@ from fixtures.model_sets.tiny import shipped_checkpoint
 from fixtures.models.facts import weights_identity
 from fixtures.pipeline import Sample
 from fixtures.preparing.command import PrepareRequest, prepare
-from fixtures.video.frames import read_frame_folder, read_frames, read_image
+from fixtures.video.frames import read_frames, read_image
 from fixtures.video.readers.slices import slices_per_picture
 from tests.fixtures.video.made_clips import Clip, write_clip
 from tests.hostile.media_files import COUNT, make_dataset, make_frames, write_events
@@ -34,7 +35,7 @@ ASKS: dict[str, Callable[[Sample], object]] = {
     "event_data": event_file,
     "event_image": event_image_files,
     "mp4_data": mp4_file,
-    "video_data": lambda sample: read_frame_folder(sample, COUNT),
+    "video_data": lambda sample: png_clip(sample, COUNT).read(),
 }
 
 
@@ -82,11 +83,11 @@ def test_a_frame_that_is_a_link_out_of_the_dataset_folder_is_refused(folder: Pat
     frames = folder / "video" / "a" / "0"
     make_frames(frames)
     sample = Dataset.open(folder).samples[0]
-    assert read_frame_folder(sample, COUNT)
+    assert png_clip(sample, COUNT).read()
     (frames / "0.png").unlink()
     (frames / "0.png").symlink_to(elsewhere / "0.png")
     with pytest.raises(SampleError, match=r"0\.png: leaves the dataset folder"):
-        read_frame_folder(sample, COUNT)
+        png_clip(sample, COUNT).read()
     (outcome, _) = sorted(prepare(PrepareRequest(folder, mp4=True, workers=1)), key=lambda each: each.job.sample.id)
     assert "leaves the dataset folder" in outcome.problem
 
@@ -100,7 +101,7 @@ def test_a_frame_may_be_a_link_within_the_dataset_and_the_dataset_folder_a_link_
     (frames / "0.png").symlink_to(folder / "kept.png")
     (tmp_path / "linked").symlink_to(folder, target_is_directory=True)
     for way in (folder, tmp_path / "linked"):
-        assert read_frame_folder(Dataset.open(way).samples[0], COUNT).frames.shape[0] == COUNT
+        assert png_clip(Dataset.open(way).samples[0], COUNT).read().frames.shape[0] == COUNT
 
 
 def test_nothing_is_written_through_a_link_that_leaves_the_dataset_folder(folder: Path, elsewhere: Path) -> None:
