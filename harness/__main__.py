@@ -1,8 +1,8 @@
 """Work on results, baselines and gates; pytest arguments come behind `--`.
 
 merge FOLDER derives a run's files from its journals, after a kill too, and judges a run by ranks; gate measures and
-compares with a baseline, which baseline records; ab compares two revisions or two sets of options; acceptance replays
-recorded answers; report makes pages for people of any results.
+compares with a baseline, which baseline records; ab compares two revisions or two sets of options; sweep measures an
+option's values one by one; acceptance replays recorded answers; report makes pages for people of any results.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from types import ModuleType
 
 from harness.ab import command as ab
 from harness.commands.merge import merge_folder
-from harness.errors import HarnessError
+from harness.errors import HarnessError, OptionError
 from harness.legacy.token_pairs import read_answers
 from harness.option_values import count
 
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     two = commands.add_parser("ab", help=ab.HELP, usage=ab.USAGE)
     ab.add_arguments(two)
     two.set_defaults(work=lambda chosen: ab.run(chosen, pytests))
+    _add_sweep_command(commands.add_parser("sweep", help="an option over several values"), pytests)
     chosen = parser.parse_args(ours)
     try:
         status: int | None = chosen.work(chosen)
@@ -82,6 +83,22 @@ def _add_baseline_commands(parser: argparse.ArgumentParser, pytests: list[str]) 
     retire.set_defaults(work=lambda on: _command("baseline").retire(on.baselines, on.sessions))
     listing = commands.add_parser("list", help="print all baselines and their sessions")
     listing.set_defaults(work=lambda on: _command("baseline").list_all(on.baselines))
+
+
+def _add_sweep_command(parser: argparse.ArgumentParser, pytests: list[str]) -> None:
+    parser.usage = "python -m harness sweep (OPTION VALUE,VALUE,… | --resume FOLDER) [-- pytest arguments]"
+    parser.add_argument("option", nargs="?", help="an option of numbers or times: event_images, event_window")
+    parser.add_argument("values", nargs="?", help="its values, comma-separated")
+    parser.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with a sweep that was cut short")
+    parser.set_defaults(work=lambda chosen: _sweep(chosen, pytests))
+
+
+def _sweep(chosen: argparse.Namespace, pytests: list[str]) -> int:
+    if bool(chosen.resume) == bool(chosen.values) or (chosen.resume and (chosen.option or pytests)):
+        raise OptionError("sweep takes an option and its values, or --resume FOLDER and nothing else")
+    if chosen.resume:
+        return int(_command("sweep").resume(chosen.resume))
+    return int(_command("sweep").sweep(chosen.option, chosen.values, pytests))
 
 
 def _command(name: str) -> ModuleType:

@@ -9,6 +9,7 @@ TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off"})
 UNITS = {"B": 1, "MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 SIZE_FORM = re.compile(rf"([0-9]{{1,12}}(?:\.[0-9]+)?) ?({'|'.join(UNITS)})")
+DURATION_FORM = re.compile(r"([0-9]{1,7}(?:\.[0-9]+)?)(ms|s)")
 MAX_IMAGES = 1000
 EMBEDDED_FORM = re.compile(r"\d+(:\d+x\d+(:\d+(\.\d+)?)?)?")
 
@@ -68,6 +69,15 @@ def seconds(raw: str) -> float:
     if not 0 < value <= 86400:
         raise ValueError("takes seconds, above 0 and up to a day")
     return value
+
+
+def duration(raw: str) -> float:
+    """A length of time in ms or s, in seconds: whole microseconds of up to an hour."""
+    form = DURATION_FORM.fullmatch(raw.strip())
+    value = round(float(form[1]) * (1e6 if form[2] == "s" else 1e3)) if form else 0
+    if not 0 < value <= 3_600_000_000:
+        raise ValueError("takes a time above 0 with its unit (ms or s), as in 50ms")
+    return value / 1e6
 
 
 def temperature(raw: str) -> float:

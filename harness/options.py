@@ -134,6 +134,12 @@ class Options:
         "event images of a clip, loaded or drawn, that EventGPT sees (default: 5)",
         changes_figures=True,
     )
+    event_window: float | None = _option(
+        None,
+        values.duration,
+        "with --no_event_image, the first part of each clip that is drawn, as 50ms or 2s (default: all of it)",
+        changes_figures=True,
+    )
     use_video_llava: bool = _option(False, values.switch, "take Video-LLaVA as target", changes_figures=True)
     use_llava15: bool = _option(False, values.switch, "take LLaVA-1.5 as target", changes_figures=True)
     first_model: str | None = _option(None, values.text, "the model that is measured first", changes_figures=True)

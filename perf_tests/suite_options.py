@@ -27,6 +27,7 @@ def request_of(options: Options, cache: FrameCache) -> RunRequest:
         max_frames=options.max_frames,
         use_event_image=options.use_event_image,
         event_images=options.event_images or PICTURES,
+        event_window_us=round(1e6 * options.event_window) if options.event_window else None,
         video_reader=options.video_reader,
         frame_cache=cache,
         sampling=Sampling(temperature=options.temperature, top_p=options.top_p, top_k=options.top_k),

@@ -44,7 +44,7 @@ def run(chosen: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
     folder, found = _resumed(chosen, pytest_arguments) if chosen.resume else _begun(chosen, pytest_arguments, checkout)
     _say(*found.plan.lines())
     try:
-        with _ended_by_signals():
+        with ended_by_signals():
             found = _measured(checkout, folder, found.plan, _whole_pairs(folder, found.sessions))
     except BaseException:
         sys.stderr.write(f"what was measured is in {folder}; python -m harness ab --resume {folder} goes on with it\n")
@@ -115,7 +115,7 @@ def _whole_pairs(folder: Path, sessions: Sequence[SessionFigures]) -> list[Sessi
 
 
 @contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
+def ended_by_signals() -> Iterator[None]:
     """Let a polite request to end, as CI makes one, unwind like Ctrl-C does, so that everything is cleaned up."""
 
     def end(number: int, _frame: object) -> None:

@@ -75,7 +75,7 @@ def make_plan(
         started_at=timestamp(),
         a=Side(first.commit, first.words, own[0]),
         b=Side(second.commit, second.words, own[1]),
-        arguments=_with_tests(arguments, checkout.root),
+        arguments=with_tests(arguments, checkout.root),
         pairs=pairs,
     )
 
@@ -101,7 +101,7 @@ def _words(option: str, text: str | None) -> tuple[str, ...]:
         raise OptionError(f"{option} {text!r} cannot be split into arguments: {error}") from error
 
 
-def _with_tests(arguments: Sequence[str], root: Path) -> tuple[str, ...]:
+def with_tests(arguments: Sequence[str], root: Path) -> tuple[str, ...]:
     """Put the suite first where no argument names tests: pytest.ini's default are the tests of the suite itself."""
     return tuple(arguments) if any(_names_tests(word, root) for word in arguments) else (TESTS, *arguments)
 

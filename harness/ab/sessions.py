@@ -44,12 +44,17 @@ def measure(side: Side, arguments: Sequence[str], tree: Path, folder: Path) -> i
 
     Raises SessionError where pytest ended before it had run its tests.
     """
-    log = folder.with_suffix(".txt")
     words = [*located(arguments, Path.cwd(), tree), *located(side.arguments, Path.cwd(), tree)]
-    status = run_to_end([sys.executable, "-m", "pytest", *words, f"--output-dir={folder}"], log=log, folder=tree)
+    return run_session([*words, f"--output-dir={folder}"], folder, f"session {folder.name} of {side.words}", tree)
+
+
+def run_session(words: Sequence[str], folder: Path, what: str, tree: Path | None = None) -> int:
+    """Run pytest and let it print beside its folder; return its exit status, raise SessionError as `measure` does."""
+    log = folder.with_name(f"{folder.name}.txt")
+    status = run_to_end([sys.executable, "-m", "pytest", *words], log=log, folder=tree)
     if status in PYTEST_STATUSES or status < 0:
         ended = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
-        raise SessionError(f"session {folder.name} of {side.words} {ended}. {log} ends with\n{_last_lines(log)}")
+        raise SessionError(f"{what} {ended}. {log} ends with\n{_last_lines(log)}")
     return status
 
 

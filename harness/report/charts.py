@@ -77,13 +77,14 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Points of one colour; `named`: those that get their label, by index."""
+    """Points of one colour; `named`: those that get their label, by index; `dashed`: how a curve is drawn."""
 
     label: str
     colour: str
     x: Sequence[float]
     y: Sequence[float]
     named: Mapping[int, str] = field(default_factory=dict)
+    dashed: bool = False
 
 
 def bars(rows: Sequence[Bar], x_label: str, *, legend: bool = True) -> str:
@@ -155,15 +156,21 @@ def cloud(groups: Sequence[Group], x_label: str, y_label: str) -> str:
     return svg[0]
 
 
-def curves(groups: Sequence[Group], x_label: str, y_label: str, *, logarithmic: bool = False) -> str:
-    """Lines through points, from zero upwards."""
+def curves(
+    groups: Sequence[Group], x_label: str, y_label: str, *, logarithmic: bool = False, both: bool = False
+) -> str:
+    """Lines through points, from zero upwards; `both`: upwards logarithmic too."""
     with _axes(2.5) as (axes, svg):
         for group in groups:
             style = {"color": COLOURS[group.colour], "label": _plain(group.label)}
-            axes.plot(group.x, group.y, "o-", markersize=4, linewidth=1.6, **style)
+            axes.plot(group.x, group.y, "--" if group.dashed else "o-", markersize=4, linewidth=1.6, **style)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
-        axes.set_ylim(bottom=0)
+        if both:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
+        else:
+            axes.set_ylim(bottom=0)
         places = sorted({each for group in groups for each in group.x})
         ticks = places[:: -(-len(places) // MAX_TICKS)]
         if logarithmic:

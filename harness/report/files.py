@@ -23,7 +23,12 @@ OF_A_RUN = {"journal.jsonl", "run.json"}
 
 def write_run_report(folder: Path, run: RunRecord) -> None:
     """Write both files into the run's folder."""
-    _write(report_of(run, folder.name), folder / PAGE, folder / TEXT)
+    write_report(report_of(run, folder.name), folder)
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """Write both files into a folder."""
+    _write(report, folder / PAGE, folder / TEXT)
 
 
 def report_files(paths: Sequence[Path], output_dir: Path | None, gamma: int) -> tuple[Path, Path]:

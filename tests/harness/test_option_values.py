@@ -41,6 +41,9 @@ def test_names_keep_their_order_whatever_blanks_stand_around_them(names: list[st
         (values.share, "1", 1.0),
         (values.share, "1e-9", 1e-9),
         (values.names, "egpt", ("egpt",)),
+        (values.duration, "5ms", 0.005),
+        (values.duration, "0.5s", 0.5),
+        (values.duration, "20s", 20.0),
         (values.size, "1B", 1),
         (values.size, "0.5 GiB", 2**29),
         (values.size, "20MB", 20 * 10**6),
@@ -67,6 +70,10 @@ def test_right_words_have_their_value(parse: Parser, raw: str, value: object) ->
         *((values.image_count, raw, "a whole number of 1 to 1000") for raw in ("1001", "9999")),
         *((values.image_count, raw, "a whole number from 1 up") for raw in ("0", "-1", "many")),
         *((values.count, raw, "a whole number from 1 up") for raw in ("0", "-1", "1.5", "9" * 5000)),
+        *(
+            (values.duration, raw, "a time above 0 with its unit (ms or s), as in 50ms")
+            for raw in ("", "5", "0ms", "0.0001ms", "-1s", "1 m", "3601s", "s", "9" * 5000 + "s")
+        ),
         *((values.temperature, raw, "a number from 0 (greedy) to 100") for raw in ("-0.1", "100.1", "nan", "inf")),
         (values.temperature, "hot", "a number"),
         *((values.share, raw, "a number above 0 and up to 1") for raw in ("0", "1.0001", "-0.5", "nan")),

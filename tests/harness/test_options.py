@@ -38,6 +38,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "max_frames": ("16", 16),
     "use_event_image": ("false", False),
     "event_images": ("8", 8),
+    "event_window": ("50ms", 0.05),
     "use_video_llava": ("true", True),
     "use_llava15": ("true", True),
     "first_model": ("llava", "llava"),
@@ -206,6 +207,7 @@ def test_every_flag_wins_over_the_ini_file(asked: Asked) -> None:
         "temperature": "1",
         "frame_cache": "off",
         "cache_size": "1GB",
+        "event_window": "7ms",
     }
     switches = {
         "use_event_image": "true",

@@ -1,0 +1,121 @@
+"""`python -m harness sweep`: an option over several values, a run for each, and all of them in a table and curves."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from harness.ab.command import ended_by_signals
+from harness.ab.plan import with_tests
+from harness.ab.sessions import run_session
+from harness.errors import OptionError, ResultFileError, SessionError
+from harness.gates.exit_status import FAILED, NO_FIGURE, PYTEST_STATUSES
+from harness.options import option_fields, output_flags
+from harness.records.folder import RESULTS, make_folder, unused_folder, write_whole
+from harness.records.journal import FILE_NAME as JOURNAL_NAME
+from harness.records.journal import read_journal
+from harness.records.json_files import read_json
+from harness.records.lines import RunRecord, timestamp
+from harness.report.files import write_report
+from harness.report.sweep import Point, report_of_sweep
+from harness.report.terminal import rendered
+
+FILE_NAME = "sweep.json"
+
+
+class SweepPlan(msgspec.Struct, frozen=True):
+    """The swept `option` by name, its `values` as they were typed, and pytest's arguments for all of them."""
+
+    format_version: int
+    started_at: str
+    option: str
+    values: tuple[str, ...]
+    arguments: tuple[str, ...]
+
+
+def sweep(option: str, words: str, arguments: Sequence[str]) -> int:
+    """Begin a sweep of `words`, comma-separated, below results/; return the exit status. Raises OptionError."""
+    plan = make_plan(option, words, arguments)
+    folder = unused_folder(Path.cwd() / RESULTS, "sweep_")
+    make_folder(folder)
+    write_whole(folder / FILE_NAME, msgspec.json.format(msgspec.json.encode(plan), indent=1) + b"\n")
+    return _measured(folder, plan)
+
+
+def resume(folder: Path) -> int:
+    """Go on with a sweep: runs that have come to their end stay, others are resumed. Raises ResultFileError."""
+    plan = read_json(folder / FILE_NAME, SweepPlan, "a sweep", advice="name the folder of a sweep")
+    if plan.format_version != 1:
+        raise ResultFileError(f"{folder / FILE_NAME}: has format version {plan.format_version}, this reader knows 1")
+    return _measured(folder.absolute(), plan)
+
+
+def make_plan(option: str, words: str, arguments: Sequence[str]) -> SweepPlan:
+    """Return the plan of what was typed; raise OptionError for what has no numbers or cannot be given."""
+    name, values = option.lstrip("-").replace("-", "_"), tuple(word.strip() for word in words.split(","))
+    if len({_number(name, value) for value in values}) < len(values):
+        raise OptionError(f"{option} has a value twice in {words!r}")
+    for word in arguments:
+        flag = word.partition("=")[0]
+        if flag in output_flags() or flag.lstrip("-").replace("-", "_") in {name, "resume"}:
+            raise OptionError(f"{word} cannot be given: each value of a sweep has a run in a folder of its own")
+    return SweepPlan(1, timestamp(), name, values, with_tests(arguments, Path.cwd()))
+
+
+def _number(name: str, word: str) -> float:
+    """The value as a number, as the option itself reads it."""
+    for each in option_fields():
+        if each.name == name and each.metadata["changes_figures"]:
+            try:
+                value = each.metadata["parse"](word)
+            except ValueError as error:
+                raise OptionError(f"--{name} {error}, not {word!r}") from error
+            if type(value) in {int, float}:
+                return float(value)
+    raise OptionError(f"{name!r} is no option of numbers that change figures, as event_images and event_window are")
+
+
+def _measured(folder: Path, plan: SweepPlan) -> int:
+    problems: list[str] = []
+    try:
+        with ended_by_signals():
+            for value in plan.values:
+                problems += _run_of(folder, plan, value)
+    except BaseException:
+        sys.stderr.write(f"python -m harness sweep --resume {folder} goes on with it\n")
+        raise
+    runs = {value: _finished(folder / value) for value in plan.values}
+    points = [Point(value, _number(plan.option, value), run) for value, run in runs.items() if run]
+    if not points:
+        raise SessionError(f"no run of {folder} has come to its end")
+    report = report_of_sweep(folder.name, plan.option, points, problems)
+    write_report(report, folder)
+    sys.stdout.write(rendered(report, color=sys.stdout.isatty()) + f"files: {folder}\n")
+    failed = any(run is None or (run.end and run.end.exit_status == FAILED) for run in runs.values())
+    return FAILED if failed else 0 if report.sections else NO_FIGURE
+
+
+def _run_of(folder: Path, plan: SweepPlan, value: str) -> Iterator[str]:
+    """Measure what is missing of one value; yield why it could not be."""
+    place, what, start = folder / value, f"{plan.option} {value}", time.monotonic()
+    if _finished(place):
+        sys.stdout.write(f"{what}: measured already\n")
+        return
+    where = "--resume" if (place / JOURNAL_NAME).exists() else "--output-dir"
+    throughput = [] if "--throughput" in plan.arguments else ["--throughput"]
+    try:
+        run_session([*plan.arguments, *throughput, f"--{plan.option}={value}", f"{where}={place}"], place, what)
+    except SessionError as error:  # more than fits into memory, say: the other values are none the worse
+        sys.stderr.write(f"{error}\n")
+        yield str(error).partition(" ends with\n")[0]
+    sys.stdout.write(f"{what}: {time.monotonic() - start:.0f} s\n")
+    sys.stdout.flush()
+
+
+def _finished(folder: Path) -> RunRecord | None:
+    run = read_journal(folder / JOURNAL_NAME) if (folder / JOURNAL_NAME).exists() else None
+    return run if run and run.end and run.end.exit_status not in PYTEST_STATUSES else None
