@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -26,7 +27,7 @@ def test_the_workflows_follow_the_published_schema(schema: str) -> None:
 
 def test_a_workflow_with_a_misspelt_key_does_not(tmp_path: Path) -> None:
     broken = tmp_path / "checks.yml"
-    broken.write_text((ROOT / ".github" / "workflows" / "checks.yml").read_text().replace("runs-on:", "run-on:"))
+    broken.write_text((WORKFLOW_FOLDER / "checks.yml").read_text().replace("runs-on:", "run-on:"))
     assert _check(SCHEMAS[0], broken).returncode == 1
 
 
@@ -34,6 +35,32 @@ def test_an_action_is_pinned_to_a_commit() -> None:
     used = [step["uses"] for file in WORKFLOWS for step in _steps(file) if "uses" in step]
     assert used
     assert not [action for action in used if not re.fullmatch(r".+@[0-9a-f]{40}", action)]
+
+
+def test_the_pins_are_kept_up_to_date() -> None:
+    file = ROOT / ".github" / "dependabot.yml"
+    assert _check("vendor.dependabot", file).returncode == 0
+    assert [(each["package-ecosystem"], each["directory"]) for each in _read(file)["updates"]] == [
+        ("github-actions", "/")
+    ]
+
+
+def test_a_branch_of_a_pull_request_is_checked_once() -> None:
+    started = _read(WORKFLOW_FOLDER / "checks.yml")[True]  # "on" is a boolean of YAML 1.1
+    assert set(started) == {"push", "pull_request"}
+    assert started["push"] == {"branches": ["main"]}
+
+
+def test_only_a_pull_requests_checks_are_replaced_by_newer_ones() -> None:
+    concurrency = _read(WORKFLOW_FOLDER / "checks.yml")["concurrency"]
+    pull_request, first, second = (
+        {"event_name": event, "ref": "the ref", "sha": sha}
+        for event, sha in (("pull_request", "1"), ("push", "1"), ("push", "2"))
+    )
+    groups = [_evaluated(concurrency["group"], github=github) for github in (pull_request, first, second)]
+    assert groups == ["checks-the ref", "checks-1", "checks-2"]
+    assert _evaluated(concurrency["cancel-in-progress"], github=pull_request) == "True"
+    assert _evaluated(concurrency["cancel-in-progress"], github=first) == "False"
 
 
 def test_the_checks_run_what_a_person_would_type() -> None:
@@ -59,7 +86,9 @@ def test_the_nights_summary_is_the_report_or_the_end_of_the_terminal(tmp_path: P
     done = _bash(script, tmp_path, GITHUB_STEP_SUMMARY=str(tmp_path / "summary.md"))
     assert done.returncode == 0, done.stderr
     shown = (tmp_path / "summary.md").read_text()
-    assert ("the report" in shown, "the last line" in shown) == (has_report, not has_report)
+    comment = (tmp_path / "results" / "comment.md").read_text()
+    for text in (shown, comment):
+        assert ("the report" in text, "the last line" in text) == (has_report, not has_report)
 
 
 def test_the_summary_of_a_comparison_has_its_table_and_the_report_of_its_last_session(tmp_path: Path) -> None:
@@ -73,6 +102,9 @@ def test_the_summary_of_a_comparison_has_its_table_and_the_report_of_its_last_se
     shown = (tmp_path / "summary.md").read_text()
     assert "the table" in shown
     assert re.findall("report of .*", shown) == ["report of 02_b"]
+    comment = (tmp_path / "results" / "comment.md").read_text()
+    assert "the table" in comment
+    assert "report of 02_b" in comment
 
 
 def test_a_failed_measurement_stays_failed_behind_a_pipe() -> None:
@@ -82,12 +114,14 @@ def test_a_failed_measurement_stays_failed_behind_a_pipe() -> None:
     assert all(_read(file)["defaults"]["run"]["shell"] == "bash" for file in piped)
 
 
-@pytest.mark.parametrize("name", ["perf.yml", "ab.yml"])
-def test_results_are_kept_and_shown_whatever_happened(name: str) -> None:
-    *_, show, keep = _steps(WORKFLOW_FOLDER / name)
+@pytest.mark.parametrize(("name", "job"), [("perf.yml", "measure"), ("ab.yml", "compare"), ("checks.yml", "bench")])
+def test_results_are_kept_and_shown_whatever_happened(name: str, job: str) -> None:
+    """docs/ci.md promises it."""
+    *_, show, keep = _read(WORKFLOW_FOLDER / name)["jobs"][job]["steps"]
     assert "GITHUB_STEP_SUMMARY" in show["run"]
     assert "results/" in keep["with"]["path"]
     assert show["if"] == keep["if"] == "always()"
+    assert keep["with"]["retention-days"] == 90
 
 
 def test_the_night_is_compared_with_the_baseline_unless_one_is_to_be_recorded() -> None:
@@ -98,9 +132,76 @@ def test_the_night_is_compared_with_the_baseline_unless_one_is_to_be_recorded() 
     assert (gate["if"], record["if"]) == ("${{ !inputs.record }}", "${{ inputs.record }}")
 
 
-def test_whatever_measures_on_the_gpu_machine_waits_for_the_others() -> None:
-    groups = [_read(WORKFLOW_FOLDER / name)["concurrency"]["group"] for name in ("perf.yml", "ab.yml")]
-    assert [group.replace("'ab'", "'perf'") for group in groups] == 2 * groups[:1]
+# What starts a workflow, and the repository's variables.
+NIGHT = {"event_name": "schedule", "run_id": 5}
+LABELLED = {
+    "event_name": "pull_request",
+    "run_id": 6,
+    "event": {"label": {"name": "LABEL"}, "pull_request": {"number": 7}},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "github", "variables", "expected"),
+    [
+        ("perf.yml", NIGHT, {}, "perf-gpu"),
+        ("perf.yml", LABELLED, {}, "perf-gpu"),
+        ("ab.yml", LABELLED, {"AB_RUNNER": "gpu"}, "perf-gpu"),
+        ("ab.yml", {"event_name": "workflow_dispatch", "run_id": 8}, {"AB_RUNNER": "gpu"}, "perf-gpu"),
+        ("ab.yml", LABELLED, {}, "ab-7"),
+        ("ab.yml", {"event_name": "workflow_dispatch", "run_id": 8}, {}, "ab-8"),
+    ],
+)
+def test_what_measures_on_the_gpu_machine_waits_for_the_others_and_nothing_else_does(
+    name: str, github: dict[str, Any], variables: dict[str, str], expected: str
+) -> None:
+    group = _read(WORKFLOW_FOLDER / name)["concurrency"]["group"]
+    github = json.loads(json.dumps(github).replace("LABEL", name.removesuffix(".yml")))
+    assert _evaluated(group, github=github, vars=variables) == expected
+
+
+@pytest.mark.parametrize("name", ["perf.yml", "ab.yml"])
+def test_another_label_takes_no_place_in_the_queue(name: str) -> None:
+    group = _read(WORKFLOW_FOLDER / name)["concurrency"]["group"]
+    assert _evaluated(group, github=LABELLED, vars={"AB_RUNNER": "gpu"}) not in ("perf-gpu", "ab-7")
+
+
+@pytest.mark.parametrize(("name", "measuring"), [("perf.yml", "measure"), ("ab.yml", "compare")])
+def test_a_comment_is_written_where_the_code_of_the_pull_request_does_not_run(name: str, measuring: str) -> None:
+    workflow = _read(WORKFLOW_FOLDER / name)
+    comment = workflow["jobs"]["comment"]
+    assert comment["uses"] == "./.github/workflows/comment.yml"
+    assert comment["permissions"] == {"actions": "read", "pull-requests": "write"}
+    assert workflow["permissions"] == {"contents": "read"}
+    assert "permissions" not in workflow["jobs"][measuring]
+    assert "github.event.pull_request.head.repo.full_name == github.repository" in comment["if"]
+    kept = workflow["jobs"][measuring]["steps"][-1]["with"]["name"].replace("${{ matrix.name }}", "*")
+    assert comment["with"]["artifacts"] == kept
+
+
+@pytest.mark.parametrize(
+    ("known", "told"), [("", "pr comment 7"), ("3", "api --method PATCH repos/a/b/issues/comments/3")]
+)
+def test_the_comment_of_a_pull_request_is_replaced_by_the_next_one(tmp_path: Path, known: str, told: str) -> None:
+    (step,) = _steps(WORKFLOW_FOLDER / "comment.yml")
+    (tmp_path / "artifact").mkdir()
+    (tmp_path / "artifact" / "comment.md").write_text("no test failed\n")
+    _write_program(tmp_path / "bin" / "gh", FAKE_COMMENTS)
+    variables = {"KNOWN": known, "GH_REPO": "a/b", "PULL_REQUEST": "7", "RUN": "9", "RUN_URL": "u", "TITLE": "A and B"}
+    done = _bash(step["run"], tmp_path, PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}", ARTIFACTS="ab-1", **variables)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "told").read_text().startswith(told)
+    assert (tmp_path / "body.md").read_text() == "## A and B\nno test failed\n\n[Report, files and the rest](u)\n"
+
+
+# Stands for GitHub's own program: an artifact, and the comment that is there, if any.
+FAKE_COMMENTS = """
+case "$1 $2" in
+"run download") cp -r artifact "$7" ;;
+"api --paginate") echo "$KNOWN" ;;
+*) echo "$@" >> told ;;
+esac
+"""
 
 
 def test_text_from_outside_reaches_a_shell_only_as_a_variable() -> None:
@@ -195,4 +296,23 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _steps(file: Path) -> list[dict[str, Any]]:
-    return [step for job in _read(file)["jobs"].values() for step in job["steps"]]
+    return [step for job in _read(file)["jobs"].values() for step in job.get("steps", [])]
+
+
+class _Context(dict[str, Any]):
+    """A context of GitHub's expressions: what is not there is null."""
+
+    def __getattr__(self, name: str) -> Any:
+        value = self.get(name)
+        return _Context(value or {}) if value is None or isinstance(value, dict) else value
+
+
+def _evaluated(text: object, **contexts: dict[str, Any]) -> str:
+    """Fill in `${{ … }}` as GitHub does: `&&` and `||` give one of their operands, as Python's `and` and `or` do."""
+    names = {name: _Context(content) for name, content in contexts.items()} | {"format": str.format}
+
+    def value(match: re.Match[str]) -> str:
+        expression = match.group(1).replace("&&", " and ").replace("||", " or ")
+        return str(eval(expression.strip(), {"__builtins__": {}}, names))
+
+    return re.sub(r"\$\{\{(.*?)\}\}", value, str(text), flags=re.DOTALL)
