@@ -6,11 +6,15 @@ configuration. Flags default to None there, so that the ini value is really cons
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import Field, asdict, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from harness import option_values as values
 from harness.errors import OptionError
@@ -33,35 +37,47 @@ GATED_S, MAX_TIMES = 1.0, 10
 DEFAULT_QUERY = "What are the key elements in this scene?"
 
 
-def _option(
-    default: object,
-    parse: Callable[[str], object],
-    text: str,
-    *,
-    changes_figures: bool = False,
-    off_switch: str | None = None,
-    ini_key: str | None = None,
-    without_value: str | None = None,
-    repeatable: bool = False,
-    names_output: bool = False,
-) -> Any:
-    """Return one option; `changes_figures` makes it part of what must agree before figures are compared.
+# The first option of each group, as `pytest --help` shows them; its others follow.
+_GROUPS = {
+    "dataset_dir": "data",
+    "model_set": "models",
+    "query": "generation",
+    "rounds": "measuring",
+    "output_dir": "output",
+    "resume": "long runs",
+    "limits": "limits and gates",
+}
+# What stands for a value in --help; else the last word of the option's name.
+_METAVARS: dict[Callable[[str], object], str] = {
+    values.path: "PATH",
+    values.count: "N",
+    values.image_count: "N",
+    values.whole_number: "N",
+    values.seconds: "SECONDS",
+    values.duration: "TIME",
+    values.key_and_value: "KEY=PATH",
+    values.embedded: "N[:WxH[:SECONDS]]",
+}
 
-    `ini_key`: its key of pytest.ini where its own name is taken by pytest; `without_value`: what the bare flag means;
-    `repeatable`: the flag gives a key and its value each time, pytest.ini one a line;
-    `names_output`: whether its value is a place that a run writes to.
+
+def _option(default: object, parse: Callable[[str], object], text: str, **more: object) -> Any:
+    """Return one option.
+
+    `more`: `changes_figures`: whether it must agree before figures are compared; `off_switch`: the flag for the
+    opposite; `ini_key`: its key of pytest.ini where its own name is taken by pytest; `without_value`: what the bare
+    flag means; `names_output`: whether its value is a place that a run writes to.
     """
-    metadata = {
-        "parse": parse,
-        "help": text,
-        "changes_figures": changes_figures,
-        "off_switch": off_switch,
-        "ini_key": ini_key,
-        "without_value": without_value,
-        "repeatable": repeatable,
-        "names_output": names_output,
+    unset = {
+        "changes_figures": False,
+        "off_switch": None,
+        "ini_key": None,
+        "without_value": None,
+        "names_output": False,
     }
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata={"parse": parse, "help": text, **unset, **more})
+
+
+_figure = partial(_option, changes_figures=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,135 +107,30 @@ class Options:
     dataset_json: Path | None = _option(
         None, values.path, "instruction JSON (default: EventGPT_Instruction_Subset.json in the dataset folder)"
     )
-    output_json: Path | None = _option(
-        None,
-        values.path,
-        "path of the legacy result JSON (default: in the run's folder)",
-        names_output=True,
-    )
-    max_samples: int | None = _option(
-        None, values.count, "take the first N samples of the dataset (default: all)", changes_figures=True
-    )
-    warmup_steps: int = _option(
-        1,
-        values.whole_number,
-        "samples of the whole pass whose times are discarded, with short answers; they are run again",
-        changes_figures=True,
-    )
-    device: str | None = _option(
-        None, values.text, "cpu, cuda or cuda:N (default: cpu for the tiny set, else cuda)", changes_figures=True
-    )
-    query: str = _option(DEFAULT_QUERY, values.text, "the question asked of every sample", changes_figures=True)
-    temperature: float = _option(0.0, values.temperature, "sampling temperature; 0 is greedy", changes_figures=True)
-    top_p: float = _option(1.0, values.share, "nucleus sampling: share of probability kept", changes_figures=True)
-    top_k: int | None = _option(
-        None,
-        values.count,
-        "sampling from this many likeliest tokens (default: all; 50 with --legacy_generation)",
-        changes_figures=True,
-    )
-    max_new_tokens: int = _option(512, values.count, "most new tokens of an answer", changes_figures=True)
-    gamma: int = _option(5, values.count, "draft tokens a round of speculative decoding")
-    max_frames: int = _option(8, values.count, "frames taken from a video", changes_figures=True)
-    use_event_image: bool = _option(
-        True,
-        values.switch,
-        "EventGPT loads the event images (default); the opposite draws them from the raw events",
-        changes_figures=True,
-        off_switch="no_event_image",
-    )
-    event_images: int | None = _option(  # None, and not 5: baselines of before do not know it
-        None,
-        values.image_count,
-        "event images of a clip, loaded or drawn, that EventGPT sees (default: 5)",
-        changes_figures=True,
-    )
-    event_window: float | None = _option(
-        None,
-        values.duration,
-        "with --no_event_image, the first part of each clip that is drawn, as 50ms or 2s (default: all of it)",
-        changes_figures=True,
-    )
-    use_video_llava: bool = _option(False, values.switch, "take Video-LLaVA as target", changes_figures=True)
-    use_llava15: bool = _option(False, values.switch, "take LLaVA-1.5 as target", changes_figures=True)
-    first_model: str | None = _option(None, values.text, "the model that is measured first", changes_figures=True)
-    eventgpt_model_path: str | None = _option(None, values.text, "EventGPT's folder or hub id", changes_figures=True)
-    llava_model_path: str | None = _option(None, values.text, "LLaVA-1.5's folder or hub id", changes_figures=True)
-    video_llava_model_path: str | None = _option(
-        None, values.text, "Video-LLaVA's folder or hub id", changes_figures=True
-    )
-    model_path: Mapping[str, str] | None = _option(
-        None,
-        values.key_and_value,
-        "KEY=PATH: folder or hub id of the model of that key; repeatable",
-        changes_figures=True,
-        repeatable=True,
-    )
-    model_set: str | None = _option(
-        None, values.text, "tiny (default), full, or checkpoint (default with a model path)", changes_figures=True
-    )
-    models: tuple[str, ...] | None = _option(
-        None, values.names, "the models by key, comma-separated: egpt,videollava,llava", changes_figures=True
-    )
-    output_dir: Path | None = _option(
-        None, values.path, "the run's folder (default: results/<date and time>)", names_output=True
-    )
-    limits: Path | None = _option(None, values.path, "limits file (default: limits.toml beside pytest.ini)")
-    engine: tuple[str, ...] | None = _option(
-        None,
-        values.names,
-        "what runs the model: eager, graph, compile, comma-separated (default: eager; on CUDA the first two)",
-        changes_figures=True,
-    )
-    rounds: int | None = _option(
-        None,
-        values.count,
-        "timed rounds of a stage test, per sample "
-        "(default: 5; 3 where those take 3 s, or 24 of all samples a second; 20 under a gate)",
-        changes_figures=True,
-    )
-    measurement_time: float | None = _option(
-        None,
-        values.seconds,
-        "seconds that a sample's rounds fill, by up to ten times as many as --rounds (default: none; 1 under a gate)",
-        changes_figures=True,
-    )
-    stage_samples: int | None = _option(
-        None, values.count, "most samples of a stage test (default: 8; 1 of the set full)", changes_figures=True
-    )
-    fixed_tokens: int | None = _option(
-        None, values.count, "tokens of a run of fixed length (default: by model and set)", changes_figures=True
-    )
-    embedded: str | None = _option(
+    max_samples: int | None = _figure(None, values.count, "take the first N samples of the dataset (default: all)")
+    embedded: str | None = _figure(
         None,
         values.embedded,
         "the embedded dataset: N[:WIDTHxHEIGHT[:SECONDS]] (default: 8:640x480:1; 3 samples for the set full)",
-        changes_figures=True,
     )
-    dtype: str | None = _option(
-        None,
-        values.text,
-        "float32, float16 or bfloat16 (default: float32 on the CPU; else float16, and bfloat16 for the draft)",
-        changes_figures=True,
-    )
-    attn: str = _option("sdpa", values.text, "attention kernel: sdpa or eager", changes_figures=True)
-    legacy_generation: bool = _option(
-        False,
+    max_frames: int = _figure(8, values.count, "frames taken from a video")
+    use_event_image: bool = _figure(
+        True,
         values.switch,
-        "as the old script: repetition penalty 1.1 for LLaVA-1.5, sampling at 0.6 for EventGPT; top_k 50",
-        changes_figures=True,
+        "EventGPT loads the event images (default); the opposite draws them from the raw events",
+        off_switch="no_event_image",
     )
-    video_reader: str = _option(
-        "fast", values.text, "how MP4 files are read: fast, legacy or torchcodec", changes_figures=True
+    event_images: int | None = _figure(
+        None, values.image_count, "event images of a clip, loaded or drawn, that EventGPT sees (default: 5)"
     )
-    processor: str = _option(
-        "torch",
-        values.text,
-        "images to pixels as torchvision computes it, or as Pillow does: torch or pil",
-        changes_figures=True,
+    event_window: float | None = _figure(
+        None,
+        values.duration,
+        "with --no_event_image, the first part of each clip that is drawn, as 50ms or 2s (default: all of it)",
     )
-    frame_cache: str = _option(
-        "off", values.text, "what is kept on disk of a video that was read: off, frames or pixels", changes_figures=True
+    video_reader: str = _figure("fast", values.text, "how MP4 files are read: fast, legacy or torchcodec")
+    frame_cache: str = _figure(
+        "off", values.text, "what is kept on disk of a video that was read: off, frames or pixels"
     )
     cache_dir: Path | None = _option(
         None,
@@ -229,17 +140,91 @@ class Options:
     )
     cache_size: int | None = _option(None, values.size, "most bytes of the frame cache, as in 500MiB (default: 20GiB)")
 
+    model_set: str | None = _figure(
+        None, values.text, "tiny (default), full, or checkpoint (default with a model path)"
+    )
+    models: tuple[str, ...] | None = _figure(
+        None, values.names, "the models by key, comma-separated: egpt,videollava,llava"
+    )
+    use_video_llava: bool = _figure(False, values.switch, "take Video-LLaVA as target")
+    use_llava15: bool = _figure(False, values.switch, "take LLaVA-1.5 as target")
+    first_model: str | None = _figure(None, values.text, "the model that is measured first")
+    eventgpt_model_path: str | None = _figure(None, values.text, "EventGPT's folder or hub id")
+    video_llava_model_path: str | None = _figure(None, values.text, "Video-LLaVA's folder or hub id")
+    llava_model_path: str | None = _figure(None, values.text, "LLaVA-1.5's folder or hub id")
+    model_path: Mapping[str, str] | None = _figure(
+        None, values.key_and_value, "KEY=PATH: folder or hub id of the model of that key; repeatable"
+    )
+    device: str | None = _figure(None, values.text, "cpu, cuda or cuda:N (default: cpu for the tiny set, else cuda)")
+    engine: tuple[str, ...] | None = _figure(
+        None,
+        values.names,
+        "what runs the model: eager, graph, compile, comma-separated (default: eager; on CUDA the first two)",
+    )
+    dtype: str | None = _figure(
+        None,
+        values.text,
+        "float32, float16 or bfloat16 (default: float32 on the CPU; else float16, and bfloat16 for the draft)",
+    )
+    attn: str = _figure("sdpa", values.text, "attention kernel: sdpa or eager")
+    processor: str = _figure(
+        "torch", values.text, "images to pixels as torchvision computes it, or as Pillow does: torch or pil"
+    )
+
+    query: str = _figure(DEFAULT_QUERY, values.text, "the question asked of every sample")
+    temperature: float = _figure(0.0, values.temperature, "sampling temperature; 0 is greedy")
+    top_p: float = _figure(1.0, values.share, "nucleus sampling: share of probability kept")
+    top_k: int | None = _figure(
+        None, values.count, "sampling from this many likeliest tokens (default: all; 50 with --legacy_generation)"
+    )
+    max_new_tokens: int = _figure(512, values.count, "most new tokens of an answer")
+    fixed_tokens: int | None = _figure(
+        None, values.count, "tokens of a run of fixed length (default: by model and set)"
+    )
+    gamma: int = _option(5, values.count, "draft tokens a round of speculative decoding")
+    legacy_generation: bool = _figure(
+        False,
+        values.switch,
+        "as the old script: repetition penalty 1.1 for LLaVA-1.5, sampling at 0.6 for EventGPT; top_k 50",
+    )
+
+    rounds: int | None = _figure(
+        None,
+        values.count,
+        "timed rounds of a stage test, per sample "
+        "(default: 5; 3 where those take 3 s, or 24 of all samples a second; 20 under a gate)",
+    )
+    measurement_time: float | None = _figure(
+        None,
+        values.seconds,
+        "seconds that a sample's rounds fill, by up to ten times as many as --rounds (default: none; 1 under a gate)",
+    )
+    stage_samples: int | None = _figure(
+        None, values.count, "most samples of a stage test (default: 8; 1 of the set full)"
+    )
+    warmup_steps: int = _figure(
+        1,
+        values.whole_number,
+        "samples of the whole pass whose times are discarded, with short answers; they are run again",
+    )
     throughput: bool = _option(
         False, values.switch, "measure samples per second too, in a pass whose files are loaded ahead of the model"
     )
-    loader_workers: int = _option(
-        2, values.count, "threads that load files side by side under --throughput", changes_figures=True
-    )
-    prefetch: int | None = _option(
+    loader_workers: int = _figure(2, values.count, "threads that load files side by side under --throughput")
+    prefetch: int | None = _figure(
         None,
         values.count,
         "most samples loaded ahead of the model under --throughput (default: twice the loader workers)",
-        changes_figures=True,
+    )
+
+    output_dir: Path | None = _option(
+        None, values.path, "the run's folder (default: results/<date and time>)", names_output=True
+    )
+    output_json: Path | None = _option(
+        None, values.path, "path of the legacy result JSON (default: in the run's folder)", names_output=True
+    )
+    report: bool = _option(
+        True, values.switch, "write report.html and report.md at the end (default)", off_switch="no_report"
     )
 
     resume: Path | None = _option(
@@ -250,15 +235,10 @@ class Options:
     )
     retry_failed: bool = _option(False, values.switch, "under --resume, take samples again that failed before")
     sample_timeout: float | None = _option(
-        None,
-        values.seconds,
-        "most seconds of a sample, in stage tests of a stage; a slower one is recorded as failed",
+        None, values.seconds, "most seconds of a sample, in stage tests of a stage; a slower one is recorded as failed"
     )
 
-    report: bool = _option(
-        True, values.switch, "write report.html and report.md at the end (default)", off_switch="no_report"
-    )
-
+    limits: Path | None = _option(None, values.path, "limits file (default: limits.toml beside pytest.ini)")
     gate: bool = _option(
         False, values.switch, "compare with the baseline and flag what is worse; `python -m harness gate` also decides"
     )
@@ -284,7 +264,8 @@ class Options:
 
     def as_json(self) -> dict[str, Any]:
         """Every option by name, in types that JSON has."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        plain: dict[str, Any] = msgspec.to_builtins(self, enc_hook=str)
+        return plain
 
 
 def option_fields() -> Iterator[Field[Any]]:
@@ -319,17 +300,28 @@ def figure_changing_names() -> tuple[str, ...]:
 
 def register(parser: pytest.Parser) -> None:
     """Announce every option to pytest: as a flag, spelled with `_` and with `-`, and as a key of pytest.ini."""
-    group = parser.getgroup("event-vlm-perf", "performance of multimodal models on event-camera data")
+    group = parser.getgroup("event-vlm-perf")
     for each in option_fields():
-        group.addoption(*_spellings(each.name), dest=each.name, help=each.metadata["help"], **_flag_form(each))
-        off_switch = each.metadata["off_switch"]
+        if each.name in _GROUPS:
+            title = f"event-vlm-perf: {_GROUPS[each.name]}"
+            group = parser.getgroup(title)
+        is_told = isinstance(each.default, bool | None) or "default" in each.metadata["help"]
+        text = each.metadata["help"] + ("" if is_told else f" (default: {each.default})")
+        _add_flag(group, each.name, text, dest=each.name, **_flag_form(each))
+        off_switch, key = each.metadata["off_switch"], ini_key(each)
         if off_switch:
-            text = f"the opposite of --{each.name}"
-            group.addoption(*_spellings(off_switch), dest=each.name, action="store_const", const="false", help=text)
-        key = ini_key(each)
-        dashed = key.replace("_", "-")
-        aliases = [dashed] if dashed != key else []
-        parser.addini(key, each.metadata["help"], type="string", default=None, aliases=aliases)
+            opposite = f"the opposite of --{each.name}"
+            _add_flag(group, off_switch, opposite, dest=each.name, action="store_const", const="false")
+        aliases = [key.replace("_", "-")] if "_" in key else []
+        parser.addini(key, f"as --{each.name}", type="string", default=None, aliases=aliases)
+
+
+def _add_flag(group: pytest.OptionGroup, name: str, text: str, **form: Any) -> None:
+    """Add a flag in both spellings, the second one without a line in --help."""
+    shown, *alias = _spellings(name)
+    group.addoption(shown, help=text.replace("%", "%%"), **form)
+    if alias:
+        group.addoption(*alias, help=argparse.SUPPRESS, **form)
 
 
 def read(config: pytest.Config) -> Options:
@@ -357,7 +349,7 @@ def ini_key(each: Field[Any]) -> str:
 
 
 def _parsed(each: Field[Any], raw: str | list[str], entrance: str) -> object:
-    if each.metadata["repeatable"]:
+    if each.metadata["parse"] is values.key_and_value:
         pairs = [_parsed_one(each, word, entrance) for word in (raw.splitlines() if isinstance(raw, str) else raw)]
         keys = [key for key, _ in pairs]
         for key in keys:
@@ -381,14 +373,8 @@ def _spellings(name: str) -> tuple[str, ...]:
 def _flag_form(each: Field[Any]) -> dict[str, Any]:
     if each.metadata["parse"] is values.switch:
         return {"action": "store_const", "const": "true"}
-    if each.metadata["repeatable"]:
-        return {"action": "append", "metavar": "KEY=PATH"}
-    form = {"action": "store", "default": None, "metavar": each.name.upper()}
+    metavar = _METAVARS.get(each.metadata["parse"], each.name.rpartition("_")[2].upper())
+    if each.metadata["parse"] is values.key_and_value:
+        return {"action": "append", "metavar": metavar}
     bare = each.metadata["without_value"]
-    return form | {"nargs": "?", "const": bare} if bare else form
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Path):
-        return str(value)
-    return list(value) if isinstance(value, tuple) else value
+    return {"action": "store", "metavar": metavar} | ({"nargs": "?", "const": bare} if bare else {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,52 +26,52 @@ from tests.harness.made_runs import header
 OTHER_VALUES: dict[str, tuple[str, object]] = {
     "dataset_dir": ("some/set", "some/set"),
     "dataset_json": ("some/set.json", "some/set.json"),
-    "output_json": ("some/result.json", "some/result.json"),
     "max_samples": ("4", 4),
-    "warmup_steps": ("0", 0),
+    "embedded": ("2:64x48:0.5", "2:64x48:0.5"),
+    "max_frames": ("16", 16),
+    "use_event_image": ("false", False),
+    "event_images": ("8", 8),
+    "event_window": ("50ms", 0.05),
+    "video_reader": ("legacy", "legacy"),
+    "frame_cache": ("pixels", "pixels"),
+    "cache_dir": ("some/cache", "some/cache"),
+    "cache_size": ("3MiB", 3 * 1024 * 1024),
+    "model_set": ("full", "full"),
+    "models": ("llava, egpt", ["llava", "egpt"]),
+    "use_video_llava": ("true", True),
+    "use_llava15": ("true", True),
+    "first_model": ("llava", "llava"),
+    "eventgpt_model_path": ("some/egpt", "some/egpt"),
+    "video_llava_model_path": ("some/videollava", "some/videollava"),
+    "llava_model_path": ("some/llava", "some/llava"),
+    "model_path": ("llava-1.5=some/llava", {"llava-1.5": "some/llava"}),
     "device": ("cuda:1", "cuda:1"),
+    "engine": ("graph,eager", ["graph", "eager"]),
+    "dtype": ("bfloat16", "bfloat16"),
+    "attn": ("eager", "eager"),
+    "processor": ("pil", "pil"),
     "query": ("What moves?", "What moves?"),
     "temperature": ("0.5", 0.5),
     "top_p": ("0.25", 0.25),
     "top_k": ("40", 40),
     "max_new_tokens": ("64", 64),
+    "fixed_tokens": ("48", 48),
     "gamma": ("3", 3),
-    "max_frames": ("16", 16),
-    "use_event_image": ("false", False),
-    "event_images": ("8", 8),
-    "event_window": ("50ms", 0.05),
-    "use_video_llava": ("true", True),
-    "use_llava15": ("true", True),
-    "first_model": ("llava", "llava"),
-    "eventgpt_model_path": ("some/egpt", "some/egpt"),
-    "llava_model_path": ("some/llava", "some/llava"),
-    "video_llava_model_path": ("some/videollava", "some/videollava"),
-    "model_path": ("llava-1.5=some/llava", {"llava-1.5": "some/llava"}),
-    "model_set": ("full", "full"),
-    "models": ("llava, egpt", ["llava", "egpt"]),
-    "output_dir": ("some/run", "some/run"),
-    "limits": ("some/limits.toml", "some/limits.toml"),
-    "engine": ("graph,eager", ["graph", "eager"]),
+    "legacy_generation": ("true", True),
     "rounds": ("20", 20),
     "measurement_time": ("0.5", 0.5),
     "stage_samples": ("2", 2),
-    "fixed_tokens": ("48", 48),
-    "embedded": ("2:64x48:0.5", "2:64x48:0.5"),
-    "dtype": ("bfloat16", "bfloat16"),
-    "attn": ("eager", "eager"),
-    "legacy_generation": ("true", True),
-    "video_reader": ("legacy", "legacy"),
-    "processor": ("pil", "pil"),
-    "frame_cache": ("pixels", "pixels"),
-    "cache_dir": ("some/cache", "some/cache"),
-    "cache_size": ("3MiB", 3 * 1024 * 1024),
+    "warmup_steps": ("0", 0),
     "throughput": ("true", True),
     "loader_workers": ("4", 4),
     "prefetch": ("6", 6),
+    "output_dir": ("some/run", "some/run"),
+    "output_json": ("some/result.json", "some/result.json"),
+    "report": ("false", False),
     "resume": ("some/run", "some/run"),
     "retry_failed": ("true", True),
     "sample_timeout": ("2.5", 2.5),
-    "report": ("false", False),
+    "limits": ("some/limits.toml", "some/limits.toml"),
     "gate": ("true", True),
     "baselines": ("some/baselines", "some/baselines"),
     "confirm": ("some/run", "some/run"),
@@ -270,11 +271,20 @@ def test_a_flag_and_an_ini_key_that_nobody_knows_are_refused(run_pytest: Callabl
     assert run_pytest(ini={"max_sample": "1"}).ret == pytest.ExitCode.USAGE_ERROR
 
 
-def test_help_describes_every_option_in_both_spellings(run_pytest: Callable[..., pytest.RunResult]) -> None:
+def test_help_shows_every_option_once_in_groups_with_its_kind_of_value_and_its_default(
+    run_pytest: Callable[..., pytest.RunResult],
+) -> None:
     text = run_pytest("--help").stdout.str()
-    for name in [*NAMES, "no_event_image"]:
-        assert f"--{name}" in text
-        assert f"--{dashed(name)}" in text
+    shown = re.findall(r"^  --([a-z0-9_-]+)", text[text.index("event-vlm-perf: data") :], re.MULTILINE)
+    known = [name for each in NAMES for name in (each, OFF_SWITCHES[each]) if name]
+    assert [name for name in shown if name.replace("-", "_") in known] == known
+    titles = re.findall(r"^event-vlm-perf: (.*):$", text, re.MULTILINE)
+    assert titles == ["data", "models", "generation", "measuring", "output", "long runs", "limits and gates"]
+    words = " ".join(text.split())
+    assert "--max_samples=N take the first N samples" in words
+    assert "--eventgpt_model_path=PATH" in words
+    assert "most new tokens of an answer (default: 512)" in words
+    assert "sampling temperature; 0 is greedy (default: 0.0)" in words
 
 
 class FakeConfig(SimpleNamespace):
