@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fixtures.cache.frame_cache import FrameCache, open_frame_cache
-from fixtures.data.dataset import Dataset
+from fixtures.data.dataset import Dataset, read_entries
 from fixtures.data.dataset_identity import dataset_identity
 from fixtures.errors import ChoiceError, DatasetError, FixtureError
 from fixtures.model_sets.loading import MODEL_SETS, model_dtypes, pipeline_loaders
@@ -21,12 +21,13 @@ from fixtures.system.atomic_files import default_cache_root
 from fixtures.system.devices import keep_freed_memory, use_threads_for
 from harness.errors import LimitsError
 from harness.gates.limits import Vocabulary, load_limits
+from harness.measuring.benchmark import is_switched_off
 from harness.measuring.model_slot import ModelSlot, recorded_loaders, release_for
 from harness.measuring.progress import Progress
 from harness.session.plugin import SESSION
 from harness.session.session import Session
 from harness.stages import Length
-from perf_tests.gpu_needs import reason_to_skip
+from perf_tests.gpu_needs import reason_not_to_begin, reason_to_skip
 from perf_tests.order import in_order_of_measurement
 from perf_tests.suite_options import on_device_of, open_dataset, plan_of, request_of
 
@@ -47,16 +48,25 @@ def pytest_configure(config: pytest.Config) -> None:
     keep_freed_memory()
     options = config.stash[SESSION].options
     try:
+        if config.getoption("dist", "no") != "no" and not (config.option.collectonly or is_switched_off(config)):
+            raise ChoiceError(
+                "-n (pytest-xdist) runs tests beside each other, and nothing can be measured: leave it out"
+            )
         cache = config.stash[FRAME_CACHE] = open_frame_cache(options.frame_cache, options.cache_dir, options.cache_size)
         selection = on_device_of(config.stash[SESSION].rank, select(request_of(options, cache)))
         config.stash[SELECTION] = selection
         config.stash[SESSION].device = selection.device
+        reason = None if config.option.collectonly else reason_not_to_begin(selection)
+        if reason:
+            raise ChoiceError(f"--model-set {selection.model_set} {reason}; choose another --model-set or --device")
         config.stash[LOADERS] = pipeline_loaders(selection.settings, selection.models)
         config.stash[EMBEDDED] = EmbeddedSpec.parse(options.embedded or selection.embedded)
         if options.dataset_dir is not None:
             config.stash[DATASET] = open_dataset(options.dataset_dir, options)
         else:
             default_cache_root()  # raises here, and not within the first test
+            if options.dataset_json is not None:  # the folder is made with the first test
+                Dataset.of_entries(Path(), options.dataset_json, read_entries(options.dataset_json))
         vocabulary = Vocabulary(MODEL_SETS, ENGINES, tuple(MODELS))
         limits_file = options.limits or config.rootpath / "limits.toml"
         config.stash[LIMITS] = load_limits(limits_file, vocabulary, selection.model_set, selection.engines)

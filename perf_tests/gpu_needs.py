@@ -1,14 +1,51 @@
-"""What a test needs of a GPU, and the reason, in words, to skip it where that is not there."""
+"""What tests and models need of the machine, and the reason, in words, not to begin where that is not there."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import psutil
 import pytest
 
+from fixtures.model_sets.loading import dtype_of
+from fixtures.model_sets.registry import entry_of
 from fixtures.selection import Selection
 
 GIB = 1024**3
+ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 # What a set needs on its device; the 7B models take 13.2 GiB of weights in half precision, and a KV cache.
 SET_NEEDS_GB = {"tiny": 1, "full": 20, "checkpoint": 20}
+
+
+def reason_not_to_begin(selection: Selection) -> str | None:
+    """Return why nothing can be measured here: the set's GPU is missing, or the weights do not fit into memory."""
+    name, device = selection.model_set, selection.device
+    if device.startswith("cuda"):
+        return missing_gpu(SET_NEEDS_GB[name], 1, device)
+    has = psutil.virtual_memory().available
+    for key in selection.models:
+        needs = weight_bytes(selection, key)
+        if needs > has:
+            return f"needs {needs / GIB:.0f} GiB of memory for the weights of {key}, {has / GIB:.0f} are free"
+    return None
+
+
+def weight_bytes(selection: Selection, key: str) -> float:
+    """Return the size of a model's weights in memory; 0 where that is next to nothing, or not known beforehand."""
+    entry, folder = entry_of(key), Path(selection.settings.checkpoints.get(key, ""))
+    size = ITEM_BYTES[dtype_of(selection.settings, entry)]
+    if selection.model_set == "full":
+        width, inner, layers, words = (
+            entry.full.decoder[name] for name in ("hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size")
+        )
+        return size * (layers * width * (4 * width + 3 * inner) + 2 * words * width)  # the tower's are a twentieth
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        stored = ITEM_BYTES[config.get("dtype") or config["torch_dtype"]]
+    except (OSError, ValueError, LookupError, AttributeError, TypeError):
+        return 0.0  # whoever loads it says what is wrong
+    return size / stored * sum(file.stat().st_size for file in folder.glob("*.safetensors"))
 
 
 def reason_to_skip(item: pytest.Item, selection: Selection) -> str | None:

@@ -57,7 +57,7 @@ def _without_verdict(code: int, folder: Path) -> Status:
         return Status(FAILED, f"the session did not come to its end (status {code}); what it measured is in {folder}")
     if code == FAILED:
         return Status(FAILED, "a test failed, and no figure was recorded")
-    return Status(NO_FIGURE, "no figure was recorded: every test that measures was deselected, skipped or disabled")
+    return Status(NO_FIGURE, "no figure was recorded; the session says why")
 
 
 def _write_down(folder: Path, gates: Iterable[GateRecord], status: Status) -> None:

@@ -1,6 +1,6 @@
 """What a run's exit status means, and why it was given: the first that holds, from the top.
 
-2, 3, 4, 6   pytest's own: interrupted, internal error, usage error, its own sixth
+2, 3, 4, 6   pytest's own: interrupted, internal error, usage error, too many warnings
 1            a test failed or errored, a limit was broken, or a figure regressed
 10           no figure was recorded; under a gate also: one of the baseline was not run
 11           under a gate: invalid, unstable or flagged
@@ -10,17 +10,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from harness.records.lines import GateState
+from harness.records.lines import GateState, OutcomeRecord
 
 FAILED = 1  # pytest.ExitCode.TESTS_FAILED: what a status means can be told without pytest
 NO_FIGURE = 10
 NOT_DECIDED = 11
 MISSING_BASELINE = 12
-PYTEST_STATUSES = (2, 3, 4, 6)
-
+PYTEST_STATUSES = {
+    2: "the run ended before all of its tests had run",
+    3: "pytest, or a plugin, failed; its message is above",
+    4: "pytest was asked for what it cannot do; its message is above",
+    6: "there were too many warnings, more than --max-warnings allows",
+}
+MAX_REASONS = 3
 
 _GATE_STATUSES: tuple[tuple[int, GateState, str], ...] = (
     (NO_FIGURE, "not run", "a figure of the baseline was not run"),
@@ -39,20 +45,33 @@ class Status:
     reason: str
 
 
-def exit_status(pytests: int, *, expects_figures: bool, figures: int, gates: Collection[GateState] = ()) -> Status:
+def why_no_figure(outcomes: Iterable[OutcomeRecord]) -> str:
+    """Return why tests that record gave no figure, equal reasons together, what the command line left out last."""
+    counts = Counter((each.outcome, each.reason) for each in outcomes)
+    ordered = sorted(counts, key=lambda each: (each[0] == "deselected", -counts[each]))
+    reasons = [
+        f"{counts[each]} test{'s' if counts[each] > 1 else ''} {each[0]}: {each[1]}" for each in ordered[:MAX_REASONS]
+    ]
+    return "; ".join([*reasons, *(["…"] if len(ordered) > MAX_REASONS else [])]) or "no test measures, or none may"
+
+
+def exit_status(
+    pytests: int, *, expects_figures: bool, figures: int, gates: Collection[GateState] = (), why: str = ""
+) -> Status:
     """Return the status of a run that pytest would end with `pytests`.
 
     `expects_figures`: a test that records was collected, and nothing in the command line forbids measuring.
     `figures`: measurements that were recorded. `gates`: the states of the verdicts, empty without a gate.
+    `why`: what is known of an end by pytest itself, or of figures that are missing.
     """
     if pytests in PYTEST_STATUSES:
-        return Status(pytests, "pytest ended the run itself")
+        return Status(pytests, why or PYTEST_STATUSES[pytests])
     if pytests == FAILED:
         return Status(pytests, "a test failed or a limit was broken")
     if "regressed" in gates:
         return Status(FAILED, "a figure is worse than its baseline, in two sessions")
     if expects_figures and not figures:
-        return Status(NO_FIGURE, "no figure was recorded: every test that measures was deselected, skipped or disabled")
+        return Status(NO_FIGURE, f"no figure was recorded: {why}")
     for code, state, reason in _GATE_STATUSES:
         if state in gates:
             return Status(code, reason)

@@ -73,7 +73,8 @@ def stop_if_asked() -> None:
     # LLVM, by which Triton compiles, installs handlers of its own with its first kernel, and they end the process.
     _handler.arm()
     if _handler.asked_by is not None:
-        raise StopRequestedError(f"ended by {_handler.asked_by}, behind the sample that was being measured")
+        who = "you stopped the run: " if _handler.asked_by == "SIGINT" else ""
+        raise StopRequestedError(f"{who}ended by {_handler.asked_by}, behind the sample that was being measured")
 
 
 @contextmanager

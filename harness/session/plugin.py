@@ -6,6 +6,7 @@ import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from harness import options
 from harness.errors import HarnessError, OptionError, ResumeError, RunFolderError
 from harness.gates.baselines import DEFAULT_FOLDER
-from harness.gates.exit_status import FAILED, PYTEST_STATUSES, Status, exit_status
+from harness.gates.exit_status import FAILED, PYTEST_STATUSES, Status, exit_status, why_no_figure
 from harness.gates.session_gate import SessionGate
 from harness.measuring import clock
 from harness.measuring.benchmark import Benchmark, is_switched_off, write_results_to
@@ -56,6 +57,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Read the options once; a wrong one is a usage error."""
     config.addinivalue_line("markers", "stage(name): a test that measures this stage and records what it measured")
     try:
+        if config.getoption("benchmark_histogram", None) and find_spec("pygal") is None:
+            raise OptionError(
+                "--benchmark-histogram draws by pygal, which is not installed: pip install pygal pygaljs, "
+                "or leave it out; report.html has charts"
+            )
         chosen, rank = options.read(config), rank_of()
         folder, is_resumed = _folder(config, chosen, rank)
         terminal = open_terminal() if rank is None or rank.is_first else None
@@ -180,7 +186,13 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
             ours.end_measuring()
         if exitstatus == 0 and ours.has_broken_limit:
             exitstatus = FAILED  # whatever a plugin made of the test that broke it
-        status = exit_status(exitstatus, expects_figures=ours.expects_figures, figures=ours.figures, gates=ours.gates)
+        status = exit_status(
+            exitstatus,
+            expects_figures=ours.expects_figures,
+            figures=ours.figures,
+            gates=ours.gates,
+            why=ours.stopped_by if exitstatus in PYTEST_STATUSES else why_no_figure(ours.outcomes.values()),
+        )
         if ours.rank is not None and status.code not in PYTEST_STATUSES:
             status = Status(0, f"rank {ours.rank.number} has recorded its part")  # else torchrun would start it again
         if ours.journal is not None and status.code in PYTEST_STATUSES:
@@ -237,6 +249,10 @@ class _Outcomes:
     def __init__(self, session: Session) -> None:
         self._session = session
 
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Keep who ended the run, and why."""
+        self._session.stopped_by = str(excinfo.value) or "you stopped the run"
+
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         """A test that was deselected has no figure."""
         for item in items:
@@ -249,6 +265,9 @@ class _Outcomes:
             return
         if hasattr(report, "node"):
             self._session.expects_figures = True
+            if report.passed:
+                reason = "pytest-xdist (-n) runs them beside each other, and nothing can be measured"
+                self._session.note(OutcomeRecord(report.nodeid, "skipped", reason))
         if report.skipped:
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
             self._session.note(OutcomeRecord(report.nodeid, "skipped", reason.removeprefix("Skipped: ")))

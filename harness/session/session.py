@@ -87,6 +87,8 @@ class Session:
     attempt: AttemptRecord | None = None
     judged_limits: set[str] = field(default_factory=set)
     has_broken_limit: bool = False
+    # Who or what ended the run before its end, in words.
+    stopped_by: str = ""
     # The whole run, once it has ended.
     record: RunRecord | None = None
     status: Status | None = None

@@ -1,14 +1,20 @@
-"""A cache of fixed size has room for the longest answer of a run: growing would fall into a timed pass."""
+"""What a run needs of the machine, and the room that it makes for the longest answer."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
 import pytest
 
 from fixtures.cache.frame_cache import FrameCache
 from fixtures.model_sets.registry import MODELS
-from fixtures.selection import select
+from fixtures.selection import Selection, select
 from harness.options import Options
 from perf_tests import suite_options
+from perf_tests.gpu_needs import GIB, reason_not_to_begin, weight_bytes
 
 LONGEST = max(entry.fixed_tokens for entry in MODELS.values())
 
@@ -25,3 +31,29 @@ LONGEST = max(entry.fixed_tokens for entry in MODELS.values())
 def test_room_is_for_the_longer_of_natural_and_fixed_answers(options: Options, room: int) -> None:
     chosen = select(suite_options.request_of(options, FrameCache()))
     assert chosen.settings.pipeline.max_answer_tokens == room
+
+
+def selection(**wishes: Any) -> Selection:
+    return select(suite_options.request_of(Options(**wishes), FrameCache()))
+
+
+@pytest.mark.parametrize(("dtype", "gib"), [("float32", 25.1), ("float16", 12.6)])
+def test_weights_of_the_full_set_take_what_their_shapes_say(dtype: str, gib: float) -> None:
+    chosen = selection(model_set="full", device="cpu", dtype=dtype)
+    assert weight_bytes(chosen, "llava") / GIB == pytest.approx(gib, abs=0.1)
+
+
+def test_weights_of_a_checkpoint_take_what_its_files_do_in_the_type_that_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(bytes(1000))
+    chosen = selection(eventgpt_model_path=str(tmp_path), device="cpu", models=("egpt",))
+    assert weight_bytes(chosen, "egpt") == 0
+    (tmp_path / "config.json").write_text('{"torch_dtype": "bfloat16"}')
+    assert weight_bytes(chosen, "egpt") == 2000
+
+
+def test_weights_that_do_not_fit_into_memory_are_told_before_anything_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = selection(model_set="full", device="cpu")
+    for free, reason in ((8 * GIB, "needs 25 GiB of memory for the weights of egpt, 8 are free"), (99 * GIB, None)):
+        monkeypatch.setattr(psutil, "virtual_memory", lambda free=free: SimpleNamespace(available=free))
+        assert reason_not_to_begin(chosen) == reason
+    assert reason_not_to_begin(selection(model_set="tiny")) is None

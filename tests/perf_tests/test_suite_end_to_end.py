@@ -238,6 +238,8 @@ USAGE_ERRORS = {
     "--models=egpt,vicuna": "there is no model 'vicuna': choose among egpt, videollava, llava",
     "--dataset_dir=nowhere --model-set=tiny": "nowhere: is not a folder",
     "--limits=nowhere.toml": "nowhere.toml: cannot be read",
+    "--dataset_json=nowhere.json": "nowhere.json: does not exist",
+    "--device=cpu --eventgpt_model_path=/nowhere/EventGPT": "/nowhere/EventGPT: does not exist",
     "--frame-cache=maybe": "there is no frame cache 'maybe': choose among off, frames, pixels",
     "--frame-cache=frames --cache-dir=/dev/null/x": "/dev/null/x: cannot be used as a cache folder (Not a directory)",
 }
@@ -273,11 +275,24 @@ def test_names_of_benchmarks_stay(ids):
     assert not {name for _, name in CONTRACT["benchmarks"]} - {each.partition("::")[2] for each in ids}
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_without_a_gpu_its_tests_are_skipped_with_the_reason_in_words(suite):
-    result = suite.run("--model-set=full", "-rs")
-    assert "finds no CUDA device here" in result.stdout
-    assert result.returncode == 10  # nothing was measured, and that must not pass for success
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        pytest.param(
+            ["--model-set=full"],
+            "--model-set full needs a GPU: PyTorch",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here"),
+        ),
+        (["-p", "xdist.plugin", "-n", "2"], "-n (pytest-xdist) runs tests beside each other"),
+        (["--benchmark-histogram"], "--benchmark-histogram draws by pygal, which is not installed"),
+    ],
+)
+def test_what_could_measure_nothing_is_refused_at_the_start_in_one_line(suite, arguments, problem):
+    result = suite.run(*arguments)
+    assert result.returncode == 4, result.stdout
+    (line,) = filter(None, result.stderr.splitlines())
+    assert problem in line
+    assert not suite.output.exists()
 
 
 KILLED_BEHIND_THE_FIRST_SAMPLE = """

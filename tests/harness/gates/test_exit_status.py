@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness.gates.exit_status import exit_status
+from harness.gates.exit_status import PYTEST_STATUSES, exit_status, why_no_figure
+from harness.records.lines import OutcomeRecord
 
-NEVER_OURS = "pytest ended the run itself"
 FAILED = "a test failed or a limit was broken"
 
 
@@ -13,7 +13,25 @@ FAILED = "a test failed or a limit was broken"
 @pytest.mark.parametrize("pytests", [2, 3, 4, 6])
 def test_pytests_own_ends_stay_as_they_are(pytests: int, figures: int, expects_figures: bool) -> None:
     status = exit_status(pytests, expects_figures=expects_figures, figures=figures)
-    assert (status.code, status.reason) == (pytests, NEVER_OURS)
+    assert (status.code, status.reason) == (pytests, PYTEST_STATUSES[pytests])
+    stopped = exit_status(pytests, expects_figures=expects_figures, figures=figures, why="you stopped the run")
+    assert (stopped.code, stopped.reason) == (pytests, "you stopped the run")
+
+
+def test_the_sixth_of_pytests_statuses_is_too_many_warnings() -> None:
+    assert pytest.ExitCode.MAX_WARNINGS_ERROR == 6
+    assert "too many warnings" in PYTEST_STATUSES[6]
+
+
+def test_reasons_for_no_figure_are_counted_and_what_was_left_out_comes_last() -> None:
+    outcomes = [
+        *(OutcomeRecord(f"a{number}", "deselected", "by the command line") for number in range(3)),
+        *(OutcomeRecord(f"b{number}", "skipped", "no CUDA device") for number in range(2)),
+        OutcomeRecord("c", "skipped", "no MP4 files"),
+    ]
+    assert why_no_figure(outcomes) == (
+        "2 tests skipped: no CUDA device; 1 test skipped: no MP4 files; 3 tests deselected: by the command line"
+    )
 
 
 @pytest.mark.parametrize(
