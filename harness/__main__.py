@@ -14,17 +14,26 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from harness.ab import command as ab
 from harness.commands.merge import merge_folder
 from harness.errors import HarnessError, OptionError
+from harness.gates import exit_status
 from harness.legacy.token_pairs import read_answers
 from harness.option_values import count
+from harness.options import TESTS
+
+_OF_GATES = (exit_status.__doc__ or "").partition("\n\n")[2]
+_OF_RECORDING = "0   the baseline has its sessions\n2   a session failed or is unusable; those before it are kept"
+BEHIND = "pytest's arguments stand behind a --, as in: python -m harness gate -- perf_tests -k load"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command; return the exit status, 2 where what was named cannot be used."""
-    ours, pytests = _split(sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    here = words.index("--") if "--" in words else len(words)
+    ours, pytests = words[:here], words[here + 1 :]
     parser = argparse.ArgumentParser(prog="python -m harness", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     merge = commands.add_parser("merge", help="derive run.json and the legacy result file from a run's journal")
@@ -40,14 +49,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reporting.add_argument("--output-dir", "--output_dir", type=Path, help="where to (default: beside the first)")
     reporting.add_argument("--gamma", type=count, default=5, help="draft tokens a round, of old files (%(default)s)")
     reporting.set_defaults(work=lambda chosen: report(chosen.files, chosen.output_dir, chosen.gamma))
-    judging = commands.add_parser("gate", help="measure, compare with the baseline, confirm: gate -- PYTEST ARGUMENTS")
+    judging = _measuring_command(commands, "gate", "measure, compare with the baseline, confirm", _OF_GATES)
     judging.set_defaults(work=lambda _chosen: _command("gate").gate(pytests))
     _add_baseline_commands(commands.add_parser("baseline", help="record, add, replace, retire, list sessions"), pytests)
     two = commands.add_parser("ab", help=ab.HELP, usage=ab.USAGE)
     ab.add_arguments(two)
     two.set_defaults(work=lambda chosen: ab.run(chosen, pytests))
     _add_sweep_command(commands.add_parser("sweep", help="an option over several values"), pytests)
-    chosen = parser.parse_args(ours)
+    chosen, unknown = parser.parse_known_args(ours)
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}; {BEHIND}")
     try:
         status: int | None = chosen.work(chosen)
     except HarnessError as error:
@@ -56,17 +67,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status or 0
 
 
-def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return what is before and what is behind the first `--`."""
-    words = list(arguments)
-    here = words.index("--") if "--" in words else len(words)
-    return words[:here], words[here + 1 :]
+def _measuring_command(commands: Any, name: str, text: str, statuses: str) -> argparse.ArgumentParser:
+    """Add a command that hands what is behind `--` to pytest."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name.rpartition(" ")[2],
+        help=f"{text}: {name} -- PYTEST ARGUMENTS",
+        description=text,
+        usage=f"python -m harness {name} [options] [-- PYTEST ARGUMENTS]",
+        epilog=f"{BEHIND}.\nWithout tests among them, the suite: {TESTS}.\n\nexit statuses:\n{statuses}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
 
 
 def _add_baseline_commands(parser: argparse.ArgumentParser, pytests: list[str]) -> None:
     parser.add_argument("--baselines", type=Path, default=Path("baselines"), help="their folder (default: %(default)s)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    record = commands.add_parser("record", help="measure in fresh processes: record --sessions 10 -- PYTEST ARGUMENTS")
+    record = _measuring_command(commands, "baseline record", "measure in fresh processes", _OF_RECORDING)
     record.add_argument(
         "--sessions", type=count, default=10, help="sessions that the baseline is to have (%(default)s)"
     )

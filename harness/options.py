@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # Of pytest and pytest-benchmark: files outside the run's folder. The last one takes no value.
 _AUTOSAVE = "--benchmark-autosave"
 PYTEST_OUTPUTS = ("--benchmark-json", "--benchmark-save", "--junitxml", "--junit-xml", _AUTOSAVE)
+TESTS = "perf_tests"
 ROUNDS, GATED_ROUNDS = 5, 20
 LEGACY_TOP_K = 50  # what `generate()` draws from where nobody says otherwise
 # Of a stage whose rounds take LONG_S or more per sample, or of all samples together are MANY_ROUNDS that take
@@ -291,6 +292,16 @@ def without_flags(words: Iterable[str], flags: Container[str]) -> list[str]:
         if name not in flags:
             kept.append(word)
     return kept
+
+
+def with_tests(words: Sequence[str], root: Path) -> tuple[str, ...]:
+    """Return pytest's arguments, and before them the suite where none names tests: pytest.ini's are the tool's own."""
+
+    def names_tests(word: str) -> bool:
+        path = root / word.partition("::")[0]
+        return not word.startswith("-") and (path.suffix == ".py" or path.name == TESTS or any(path.glob("test_*.py")))
+
+    return tuple(words) if any(map(names_tests, words)) else (TESTS, *words)
 
 
 def figure_changing_names() -> tuple[str, ...]:

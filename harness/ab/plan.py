@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 
 from harness.ab.paired import MIN_PAIRS, looks
 from harness.ab.revisions import Checkout, Revision
 from harness.errors import OptionError
-from harness.options import output_flags
+from harness.options import output_flags, with_tests
 from harness.records.lines import timestamp
 
 MAX_PAIRS = 16
-TESTS = "perf_tests"
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -99,13 +97,3 @@ def _words(option: str, text: str | None) -> tuple[str, ...]:
         return tuple(shlex.split(text or ""))
     except ValueError as error:
         raise OptionError(f"{option} {text!r} cannot be split into arguments: {error}") from error
-
-
-def with_tests(arguments: Sequence[str], root: Path) -> tuple[str, ...]:
-    """Put the suite first where no argument names tests: pytest.ini's default are the tests of the suite itself."""
-    return tuple(arguments) if any(_names_tests(word, root) for word in arguments) else (TESTS, *arguments)
-
-
-def _names_tests(word: str, root: Path) -> bool:
-    path = root / word.partition("::")[0]
-    return not word.startswith("-") and (path.suffix == ".py" or any(path.glob("test_*.py")) or path.name == TESTS)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from harness.commands.child_session import PytestArguments
 from harness.errors import BaselineError
-from harness.gates.baselines import StoredSession, read_sessions, session_file, store
+from harness.gates.baselines import (
+    read_sessions,
+    session_file,
+    sessions_needed,
+    sessions_of_this_machine,
+    store,
+)
 from harness.gates.gate import Baseline
 from harness.gates.prediction import MIN_SESSIONS, predict
 from harness.measuring.environment import stable_environment
 from harness.processes import run_to_end
+from harness.records.fingerprint import at_a_glance
 
 LOG_NAME = "session.log"
 # A change of centre or limit below this is not worth a line.
@@ -29,14 +36,15 @@ def record(baselines: Path, words: Sequence[str], sessions: int) -> None:
     BaselineError where a session fails, naming its log.
     """
     arguments = PytestArguments.parse(words)
-    known = [each for each in read_sessions(baselines) if _is_of(each, words)]
+    by_folder = sessions_of_this_machine(read_sessions(baselines), at_a_glance(stable_environment("cpu")))
+    known = [each for group in by_folder.values() for each in group if each.record.arguments == arguments.words]
     if len(known) >= sessions:
         sys.stdout.write(f"{known[0].path.parent} has {len(known)} sessions already; ask for more by --sessions\n")
         return
     have, took = len(known), []
     while have < sessions:
         start = time.monotonic()
-        path = _one_session(baselines, arguments, words)
+        path = _one_session(baselines, arguments)
         took.append(time.monotonic() - start)
         have = sum(each.path.parent == path.parent for each in read_sessions(baselines))
         left = (sessions - have) * sum(took) / len(took) / 60
@@ -44,6 +52,9 @@ def record(baselines: Path, words: Sequence[str], sessions: int) -> None:
             f"session {have} of {sessions}: {path} ({took[-1]:.0f} s; about {max(left, 0):.0f} min left)\n"
         )
         sys.stdout.flush()
+    if sessions_needed(have):
+        more = shlex.join(["python", "-m", "harness", "baseline", "record", "--sessions", "10", "--", *arguments.words])
+        sys.stdout.write(f"{sessions_needed(have)}; go on with {more}\n")
 
 
 def add(baselines: Path, folders: Sequence[Path]) -> None:
@@ -84,23 +95,16 @@ def list_all(baselines: Path) -> None:
             sys.stdout.write(f"  {each.name}  {run.header.started_at}  {commit}\n")
 
 
-def _one_session(baselines: Path, arguments: PytestArguments, words: Sequence[str]) -> Path:
+def _one_session(baselines: Path, arguments: PytestArguments) -> Path:
     folder = arguments.new_folder()
     log = folder.with_name(f"{folder.name}.log")
     log.parent.mkdir(parents=True, exist_ok=True)
     status = run_to_end(arguments.command(folder), log=log)
     if status != 0:
         raise BaselineError(f"a session ended with status {status} and is no part of a baseline: see {log}")
-    path = store(baselines, folder, words)
+    path = store(baselines, folder, arguments.words)
     log.rename(folder / LOG_NAME)
     return path
-
-
-def _is_of(stored: StoredSession, words: Sequence[str]) -> bool:
-    """Whether a session was made by these arguments on a machine that looks like this one at a glance."""
-    here, there = stable_environment("cpu"), stored.record.run.header.environment
-    same: Any = all(here[name] == there.get(name) for name in ("cpu", "usable_cores", "python", "libraries"))
-    return bool(same) and stored.record.arguments == tuple(words)
 
 
 def _change(baselines: Path, verb: str, work: Callable[[], Path]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.gates.baselines import DEFAULT_FOLDER
-from harness.options import GATED_ROUNDS, GATED_S, output_flags, without_flags
+from harness.options import GATED_ROUNDS, GATED_S, output_flags, with_tests, without_flags
 from harness.records.folder import planned_folder
 
 _HOW_OFTEN = {"--rounds", "--measurement_time", "--measurement-time"}
@@ -26,13 +26,13 @@ class PytestArguments:
 
     @classmethod
     def parse(cls, words: Sequence[str]) -> PytestArguments:
-        """Take the output folder and the baselines out of the words; all else stays as it is."""
+        """Take the output folder and the baselines out of the words, and put the suite's tests before what is left."""
         parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
         parser.add_argument("--output-dir", "--output_dir", type=Path)
         parser.add_argument("--baselines", type=Path, default=Path(DEFAULT_FOLDER))
         ours, others = parser.parse_known_args(list(words))
         says_how_often = any(word.partition("=")[0] in _HOW_OFTEN for word in others)
-        return cls(tuple(others), ours.output_dir, ours.baselines.absolute(), says_how_often)
+        return cls(with_tests(others, Path.cwd()), ours.output_dir, ours.baselines.absolute(), says_how_often)
 
     def new_folder(self) -> Path:
         """Return where the next run writes; raise RunFolderError where the folder that was named is taken."""

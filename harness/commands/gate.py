@@ -7,9 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness.commands.child_session import PytestArguments
+from harness.gates.baselines import read_sessions, sessions_needed, sessions_of_this_machine
 from harness.gates.exit_status import FAILED, NO_FIGURE, PYTEST_STATUSES, Status, exit_status
 from harness.gates.gate import flagged, merged, states
+from harness.measuring.environment import stable_environment
 from harness.processes import run_to_end
+from harness.records.fingerprint import at_a_glance
 from harness.records.journal import FILE_NAME as JOURNAL_NAME
 from harness.records.journal import Journal, read_journal
 from harness.records.lines import EndRecord, GateRecord, RunRecord, timestamp
@@ -23,6 +26,13 @@ def gate(words: Iterable[str]) -> int:
     """Measure, confirm what was flagged, write the verdict into the run's folder and print it; return the status."""
     arguments = PytestArguments.parse(list(words))
     folder = arguments.new_folder()
+    by_folder = sessions_of_this_machine(read_sessions(arguments.baselines), at_a_glance(stable_environment("cpu")))
+    missing = sessions_needed(max(map(len, by_folder.values()), default=0))
+    if missing:
+        sys.stdout.write(
+            f"gate: {arguments.baselines} has {missing}.\nGoing on: limits are judged, and this run can become a "
+            f"session: python -m harness baseline add {folder}\n"
+        )
     code = run_to_end(arguments.command(folder, "--gate"))
     run = _finished_run(folder)
     if run is None or code in PYTEST_STATUSES:

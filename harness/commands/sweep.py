@@ -10,11 +10,10 @@ from pathlib import Path
 import msgspec
 
 from harness.ab.command import ended_by_signals
-from harness.ab.plan import with_tests
 from harness.ab.sessions import run_session
 from harness.errors import OptionError, ResultFileError, SessionError
 from harness.gates.exit_status import FAILED, NO_FIGURE, PYTEST_STATUSES
-from harness.options import option_fields, output_flags
+from harness.options import option_fields, output_flags, with_tests
 from harness.records.folder import RESULTS, make_folder, unused_folder, write_whole
 from harness.records.journal import FILE_NAME as JOURNAL_NAME
 from harness.records.journal import read_journal

@@ -16,6 +16,7 @@ import msgspec
 from harness.errors import BaselineError
 from harness.gates import machine_speed
 from harness.gates.gate import Baseline, injections, interruptions
+from harness.gates.prediction import MIN_SESSIONS
 from harness.records.fingerprint import Fingerprint, differences, fingerprint, readable_name
 from harness.records.folder import write_whole
 from harness.records.journal import FILE_NAME as JOURNAL_NAME
@@ -45,6 +46,23 @@ def read_sessions(folder: Path) -> list[StoredSession]:
     """Return every session under a folder of baselines; raise BaselineError naming a file that is none."""
     files = [path for path in sorted(folder.glob("*/*.json")) if _NUMBERED.fullmatch(path.name)]
     return [StoredSession(path, _read(path)) for path in files]
+
+
+def sessions_of_this_machine(stored: Iterable[StoredSession], here: Fingerprint) -> dict[Path, list[StoredSession]]:
+    """Return, by folder, the sessions whose conditions are those of `here`, as far as that knows them."""
+    found: dict[Path, list[StoredSession]] = {}
+    for session in stored:
+        if here.items() <= session.record.fingerprint.items():
+            found.setdefault(session.path.parent, []).append(session)
+    return found
+
+
+def sessions_needed(have: int) -> str:
+    """Return in words how many sessions a baseline still lacks; nothing where it has enough."""
+    if have >= MIN_SESSIONS:
+        return ""
+    count = f"{have or 'no'} session{'s' * (have != 1)} of a machine like this one"
+    return f"{count}, and a gate needs {MIN_SESSIONS}, better 10: {MIN_SESSIONS - have} missing"
 
 
 def find_baseline(stored: Iterable[StoredSession], run: RunRecord) -> Baseline | None:

@@ -123,6 +123,15 @@ def judge_metric(run: RunRecord, name: str, baseline: Baseline) -> GateRecord | 
     return _judge(run, name, metric, baseline, Doubts())
 
 
+def figures_of(gate: GateRecord) -> str:
+    """Return what was measured, what the baseline has, and the change, as people write them; "" without figures."""
+    if gate.value is None or gate.centre is None:
+        return ""
+    metric = Metric.of(*gate.metric.split(".", 1), value=gate.value, rounds=0, minimum_effect=0.0)
+    change = metric.format_change(gate.value - gate.centre)
+    return f"{metric.format(gate.value)}, baseline {metric.format(gate.centre)} ({change})"
+
+
 def missing_baseline(sentence: str) -> list[GateRecord]:
     """Return the verdict on all figures at once, where there is nothing to compare them with."""
     return [GateRecord(EVERYTHING, "missing baseline", sentence)]
@@ -174,11 +183,11 @@ def _judge(run: RunRecord, name: str, metric: Metric | None, baseline: Baseline,
     at_ends, in_baseline = (doubts.of_ends, doubts.of_baseline) if by_ends else ((), ())
     invalid = [*doubts.of_session, *at_ends] or _fewer_rounds(run, metric, known) or speeds.extrapolation(prediction)
     if invalid:
-        return _without_figure(metric, "invalid", "; ".join(invalid))
+        return _undecided(metric, "invalid", "; ".join(invalid), prediction)
     unstable = in_baseline or _instability(metric, prediction)
     if unstable:
         advice = "look for what differs between its sessions, and retire those that stand apart or record it anew"
-        return _without_figure(metric, "unstable", f"{'; '.join(unstable)}: {advice}")
+        return _undecided(metric, "unstable", f"{'; '.join(unstable)}: {advice}", prediction)
     verdict = _compared(metric, known, prediction)
     at = "; the baseline's is what it lets one expect at this speed of the machine" if speeds.here else ""
     return msgspec.structs.replace(verdict, sentence=f"{verdict.sentence}{at}")
@@ -259,6 +268,13 @@ def _why_not_run(run: RunRecord, metric: Metric) -> str:
 
 def _without_figure(metric: Metric, state: GateState, sentence: str) -> GateRecord:
     return GateRecord(metric=metric.name, state=state, sentence=sentence, tests=metric.tests)
+
+
+def _undecided(metric: Metric, state: GateState, sentence: str, prediction: Prediction) -> GateRecord:
+    """Return a verdict that is none, with the figures by which a reader may judge."""
+    centre = float(prediction.centre)
+    loss = (metric.value - centre) * (1 if metric.lower_is_better else -1)
+    return GateRecord(metric.name, state, sentence, metric.tests, metric.value, centre, loss)
 
 
 def _decided(first: GateRecord, second: GateRecord | None) -> GateRecord:

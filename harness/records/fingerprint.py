@@ -47,6 +47,12 @@ def fingerprint(run: RunRecord) -> Fingerprint:
     return plain
 
 
+def at_a_glance(environment: Mapping[str, Any]) -> Fingerprint:
+    """Return the part of a fingerprint that is known before anything is loaded: processor, Python and libraries."""
+    found = {**dict(_machine(environment)), **dict(_software(environment, LIBRARIES))}
+    return {name: value for name, value in found.items() if not name.startswith("GPU")}
+
+
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """Return in words how `other` differs from `one`, models left out that only one of them has loaded."""
     shared = [name for name in one if name in other or not name.startswith(_MODEL)]

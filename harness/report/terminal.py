@@ -10,6 +10,7 @@ import rich.table
 import rich.text
 from rich.console import Console, JustifyMethod
 
+from harness.gates.gate import figures_of
 from harness.records.lines import GateRecord, RunRecord
 from harness.report.blocks import CAVEATS, Chart, Report, Section, Sentences, Table, Text, plain
 from harness.report.content import report_of
@@ -55,6 +56,12 @@ def gate_lines(gates: Iterable[GateRecord]) -> str:
     """Return the verdicts as text, the worst last; of those that passed, the nearest to its limit alone."""
     lines = ["", "gates"]
     for state, group in gate_groups(gates):
+        rows = [
+            f"{'':17}{gate.metric}: {figures_of(gate)}" for gate in group if gate.limit is None and figures_of(gate)
+        ]
+        if rows:  # what was judged has them in its sentence
+            lines += [f"{state.upper():17}{group[0].sentence}", *rows]
+            continue
         lines.append(f"{state.upper():17}{group[0].metric}: {group[0].sentence}")
         lines += [f"{'':17}… and {len(group) - 1} more"] if len(group) > 1 else []
     return strip_control_characters("\n".join(lines) + "\n")

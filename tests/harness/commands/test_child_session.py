@@ -7,6 +7,7 @@ import pytest
 
 from harness.commands.child_session import PytestArguments
 from harness.errors import RunFolderError
+from tests import ROOT
 
 
 def test_words_that_are_not_ours_are_handed_on_as_they_are() -> None:
@@ -19,6 +20,22 @@ def test_words_that_are_not_ours_are_handed_on_as_they_are() -> None:
         "--output-dir=/out", f"--baselines={Path.cwd() / 'baselines'}", "--rounds=20", "--measurement_time=1",
         "--gate",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [
+        ([], "perf_tests"),
+        (["-k", "load"], "perf_tests"),
+        (["perf_tests/test_events.py::test_draw_events"], "perf_tests/test_events.py::test_draw_events"),
+        (["tests/harness/commands"], "tests/harness/commands"),
+    ],
+)
+def test_the_suite_is_measured_where_no_tests_are_named(
+    words: list[str], first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert PytestArguments.parse(words).words[0] == first
 
 
 @pytest.mark.parametrize("words", [["--output-dir=mine"], ["--output_dir", "mine"]])

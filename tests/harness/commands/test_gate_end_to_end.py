@@ -96,6 +96,14 @@ def test_an_unchanged_program_passes_in_every_figure(gated):
     assert not (gated.folder / result.output / "confirm").exists()
 
 
+def test_a_baseline_of_too_few_sessions_is_told_before_anything_is_measured(recorded, gated):
+    result = recorded.gate("--co")
+    assert result.stdout.splitlines()[0].endswith(
+        "baselines has 1 session of a machine like this one, and a gate needs 5, better 10: 4 missing."
+    )
+    assert "gate needs" not in gated.gate("--co").stdout
+
+
 def test_what_is_slower_in_both_sessions_is_red(gated, slower):
     assert slower.returncode == 1, slower.stdout
     regressed = {metric for metric, state in slower.states.items() if state == "regressed"}
@@ -152,8 +160,13 @@ def test_what_got_faster_is_improved_and_a_speedup_that_fell_for_it_names_the_si
 
 
 def test_a_machine_that_is_slower_itself_makes_the_times_invalid_and_not_red(gated):
-    result = gated.flag(STUB_SLOWER=PAST_LIMIT, STUB_MACHINE="1.2")
+    result = gated.gate(STUB_SLOWER=PAST_LIMIT, STUB_MACHINE="1.2")
     assert result.returncode == 11, result.stdout
+    verdicts = result.stdout[result.stdout.index("\ngates\n") :]
+    assert re.search(
+        r"INVALID +the baseline knows no machine of this speed.*\n +time.load.egpt: 600 ms, baseline ", verdicts
+    )
+    assert all(verdicts.count(f" {metric}: ") == 1 for metric, state in result.states.items() if state == "invalid")
     of_speed = {metric for metric in result.states if metric.startswith(("time.", "ms_per_token.", "speedup."))}
     assert {metric for metric, state in result.states.items() if state == "invalid"} == of_speed
     assert {state for metric, state in result.states.items() if metric not in of_speed} == {"pass"}
@@ -280,7 +293,12 @@ def test_recording_goes_on_where_it_was_and_then_has_nothing_to_do(recorded, tmp
     shutil.copytree(recorded.folder / "baselines", tmp_path / "baselines")
     arguments = ["--", *PLUGINS, "suite", "--rounds=2"]
     more = suite.python("harness", "baseline", "record", "--sessions=2", *arguments)
-    assert [line[:14] for line in more.stdout.splitlines()] == ["session 2 of 2"], more.stderr
+    first, lacking = more.stdout.splitlines()
+    assert first.startswith("session 2 of 2"), more.stderr
+    assert lacking.startswith(
+        "2 sessions of a machine like this one, and a gate needs 5, better 10: 3 missing; go on with "
+    )
+    assert "baseline record --sessions 10 -- -p pytest_benchmark.plugin suite --rounds=2" in lacking
     again = suite.python("harness", "baseline", "record", "--sessions=2", *arguments)
     assert "has 2 sessions already" in again.stdout
 

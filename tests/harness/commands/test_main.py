@@ -159,3 +159,19 @@ def test_a_command_that_is_not_there_is_a_usage_error(arguments: list[str], caps
         main(arguments)
     assert caught.value.code == 2
     assert "usage: python -m harness" in capsys.readouterr().err
+
+
+def test_pytest_arguments_without_their_dashes_are_refused_with_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["gate", "perf_tests", "-k", "load"])
+    assert "unrecognized arguments: perf_tests -k load; pytest's arguments stand behind a --" in capsys.readouterr().err
+
+
+def test_help_of_a_gate_has_the_exit_statuses(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["gate", "--help"])
+    shown = capsys.readouterr().out
+    assert "gate [options] [-- PYTEST ARGUMENTS]" in shown
+    assert {line.split()[0] for line in shown.partition("exit statuses:")[2].splitlines() if line} == {
+        "2,", "1", "10", "11", "12", "0",
+    }  # fmt: skip
