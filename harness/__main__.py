@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reporting = commands.add_parser("report", help="make report.html and report.md of results, several side by side")
     reporting.add_argument("files", type=Path, nargs="+", metavar="FILE", help="a run's folder or a result file")
     reporting.add_argument("--output-dir", "--output_dir", type=Path, help="where to (default: beside the first)")
-    reporting.add_argument("--gamma", type=count, default=5, help="draft tokens a round, of old files (%(default)s)")
+    reporting.add_argument("--gamma", type=count, default=5, help="draft tokens per round, for old files (%(default)s)")
     reporting.set_defaults(work=lambda chosen: report(chosen.files, chosen.output_dir, chosen.gamma))
     judging = _measuring_command(commands, "gate", "measure, compare with the baseline, confirm", _OF_GATES)
     judging.set_defaults(work=lambda _chosen: _command("gate").gate(pytests))
@@ -106,7 +106,7 @@ def _add_sweep_command(parser: argparse.ArgumentParser, pytests: list[str]) -> N
     parser.usage = "python -m harness sweep (OPTION VALUE,VALUE,… | --resume FOLDER) [-- pytest arguments]"
     parser.add_argument("option", nargs="?", help="an option of numbers or times: event_images, event_window")
     parser.add_argument("values", nargs="?", help="its values, comma-separated")
-    parser.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with a sweep that was cut short")
+    parser.add_argument("--resume", type=Path, metavar="FOLDER", help="resume a sweep that was interrupted")
     parser.set_defaults(work=lambda chosen: _sweep(chosen, pytests))
 
 

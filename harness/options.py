@@ -130,16 +130,16 @@ class Options:
         "with --no_event_image, the first part of each clip that is drawn, as 50ms or 2s (default: all of it)",
     )
     video_reader: str = _figure("fast", values.text, "how MP4 files are read: fast, legacy or torchcodec")
-    frame_cache: str = _figure(
-        "off", values.text, "what is kept on disk of a video that was read: off, frames or pixels"
-    )
+    frame_cache: str = _figure("off", values.text, "what is kept on disk of a video: off, frames or pixels")
     cache_dir: Path | None = _option(
         None,
         values.path,
         "folder of the frame cache (default: event-vlm-perf/frames in the user's cache folder)",
         ini_key="frame_cache_dir",
     )
-    cache_size: int | None = _option(None, values.size, "most bytes of the frame cache, as in 500MiB (default: 20GiB)")
+    cache_size: int | None = _option(
+        None, values.size, "maximum size of the frame cache, as in 500MiB (default: 20GiB)"
+    )
 
     model_set: str | None = _figure(
         None, values.text, "tiny (default), full, or checkpoint (default with a model path)"
@@ -178,11 +178,11 @@ class Options:
     top_k: int | None = _figure(
         None, values.count, "sampling from this many likeliest tokens (default: all; 50 with --legacy_generation)"
     )
-    max_new_tokens: int = _figure(512, values.count, "most new tokens of an answer")
+    max_new_tokens: int = _figure(512, values.count, "maximum of new tokens per answer")
     fixed_tokens: int | None = _figure(
         None, values.count, "tokens of a run of fixed length (default: by model and set)"
     )
-    gamma: int = _option(5, values.count, "draft tokens a round of speculative decoding")
+    gamma: int = _option(5, values.count, "draft tokens per round of speculative decoding")
     legacy_generation: bool = _figure(
         False,
         values.switch,
@@ -193,7 +193,7 @@ class Options:
         None,
         values.count,
         "timed rounds of a stage test, per sample "
-        "(default: 5; 3 where those take 3 s, or 24 of all samples a second; 20 under a gate)",
+        "(default: 5; 3 if those take 3 s, or 24 of all samples take 1 s; 20 under a gate)",
     )
     measurement_time: float | None = _figure(
         None,
@@ -201,12 +201,12 @@ class Options:
         "seconds that a sample's rounds fill, by up to ten times as many as --rounds (default: none; 1 under a gate)",
     )
     stage_samples: int | None = _figure(
-        None, values.count, "most samples of a stage test (default: 8; 1 of the set full)"
+        None, values.count, "maximum of samples per stage test (default: 8; 1 for the set full)"
     )
     warmup_steps: int = _figure(
         1,
         values.whole_number,
-        "samples of the whole pass whose times are discarded, with short answers; they are run again",
+        "warm-up samples of the whole pass: run first with short answers, not timed; measured again later",
     )
     throughput: bool = _option(
         False, values.switch, "measure samples per second too, in a pass whose files are loaded ahead of the model"
@@ -215,7 +215,7 @@ class Options:
     prefetch: int | None = _figure(
         None,
         values.count,
-        "most samples loaded ahead of the model under --throughput (default: twice the loader workers)",
+        "maximum of samples loaded ahead of the model under --throughput (default: twice the loader workers)",
     )
 
     output_dir: Path | None = _option(
@@ -231,12 +231,12 @@ class Options:
     resume: Path | None = _option(
         None,
         values.path,
-        "go on with an unfinished run: its folder, or latest (default: results/latest)",
+        "resume an unfinished run: its folder, or latest (default: results/latest)",
         without_value="latest",
     )
-    retry_failed: bool = _option(False, values.switch, "under --resume, take samples again that failed before")
+    retry_failed: bool = _option(False, values.switch, "under --resume, repeat samples that failed")
     sample_timeout: float | None = _option(
-        None, values.seconds, "most seconds of a sample, in stage tests of a stage; a slower one is recorded as failed"
+        None, values.seconds, "time limit in seconds per sample, in stage tests per call; slower ones count as failed"
     )
 
     limits: Path | None = _option(None, values.path, "limits file (default: limits.toml beside pytest.ini)")

@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--a-args", metavar="ARGUMENTS", help='pytest arguments of A alone: --a-args="--dtype float16"')
     parser.add_argument("--b-args", metavar="ARGUMENTS", help="pytest arguments of B alone")
-    parser.add_argument("--pairs", type=int, help=f"most pairs of sessions (default: {MAX_PAIRS})")
-    parser.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with a comparison that was cut short")
+    parser.add_argument("--pairs", type=int, help=f"maximum of pairs of sessions (default: {MAX_PAIRS})")
+    parser.add_argument("--resume", type=Path, metavar="FOLDER", help="resume a comparison that was interrupted")
 
 
 def run(chosen: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
@@ -47,7 +47,7 @@ def run(chosen: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
         with ended_by_signals():
             found = _measured(checkout, folder, found.plan, _whole_pairs(folder, found.sessions))
     except BaseException:
-        sys.stderr.write(f"what was measured is in {folder}; python -m harness ab --resume {folder} goes on with it\n")
+        sys.stderr.write(f"what was measured is in {folder}; python -m harness ab --resume {folder} resumes it\n")
         raise
     sys.stdout.write(table(found, folder, width=shutil.get_terminal_size().columns, color=sys.stdout.isatty()))
     assert found.outcome is not None, "a comparison that was measured to its end has an outcome"

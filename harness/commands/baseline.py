@@ -54,7 +54,7 @@ def record(baselines: Path, words: Sequence[str], sessions: int) -> None:
         sys.stdout.flush()
     if sessions_needed(have):
         more = shlex.join(["python", "-m", "harness", "baseline", "record", "--sessions", "10", "--", *arguments.words])
-        sys.stdout.write(f"{sessions_needed(have)}; go on with {more}\n")
+        sys.stdout.write(f"{sessions_needed(have)}; continue with {more}\n")
 
 
 def add(baselines: Path, folders: Sequence[Path]) -> None:

@@ -39,7 +39,7 @@ def merge_folder(folder: Path, output_json: Path | None = None) -> int:
         f"{finished} passes of {len(run.header.samples)} planned samples x {len(run.header.models)} models\n"
     )
     if not of_ranks and (run.end is None or run.end.exit_status in PYTEST_STATUSES):
-        sys.stdout.write(f"this run has not come to its end; the same command with --resume={folder} goes on with it\n")
+        sys.stdout.write(f"this run has not come to its end; the same command with --resume={folder} resumes it\n")
     return run.end.exit_status if of_ranks and run.end else 0
 
 

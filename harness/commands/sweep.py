@@ -85,7 +85,7 @@ def _measured(folder: Path, plan: SweepPlan) -> int:
             for value in plan.values:
                 problems += _run_of(folder, plan, value)
     except BaseException:
-        sys.stderr.write(f"python -m harness sweep --resume {folder} goes on with it\n")
+        sys.stderr.write(f"python -m harness sweep --resume {folder} resumes it\n")
         raise
     runs = {value: _finished(folder / value) for value in plan.values}
     points = [Point(value, _number(plan.option, value), run) for value, run in runs.items() if run]

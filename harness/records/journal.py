@@ -71,7 +71,7 @@ class Journal:
             self._take_back()
             raise RunFolderError(
                 f"{self.path}: cannot be written ({error.strerror}); what it holds is intact. "
-                f"Make room and go on with --resume={self.path.parent}, or choose another --output-dir and run again"
+                f"Make room and resume with --resume={self.path.parent}, or choose another --output-dir and run again"
             ) from error
         except BaseException:
             self._take_back()

@@ -226,7 +226,7 @@ def _by_position(found: SpeculationFigures, place: str) -> Iterator[Block]:
             for each in found.by_position
         ]
         columns = ["place in the answer", *(f"{each.first}-{each.last}" for each in found.by_position)]
-        yield Table(columns, [["accepted of those looked at", *shares]])
+        yield Table(columns, [["acceptance rate", *shares]])
 
 
 def _lines(found: SpeculationFigures, place: str) -> Iterator[Text]:

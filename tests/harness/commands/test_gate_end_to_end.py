@@ -296,7 +296,7 @@ def test_recording_goes_on_where_it_was_and_then_has_nothing_to_do(recorded, tmp
     first, lacking = more.stdout.splitlines()
     assert first.startswith("session 2 of 2"), more.stderr
     assert lacking.startswith(
-        "2 sessions of a machine like this one, and a gate needs 5, better 10: 3 missing; go on with "
+        "2 sessions of a machine like this one, and a gate needs 5, better 10: 3 missing; continue with "
     )
     assert "baseline record --sessions 10 -- -p pytest_benchmark.plugin suite --rounds=2" in lacking
     again = suite.python("harness", "baseline", "record", "--sessions=2", *arguments)

@@ -91,7 +91,7 @@ def test_merge_of_a_killed_run_says_how_to_go_on(tmp_path: Path) -> None:
     (tmp_path / "journal.jsonl").write_bytes(msgspec.json.encode(header()) + b"\n")
     done = typed("merge", tmp_path)
     assert done.returncode == 0
-    assert f"--resume={tmp_path} goes on with it" in done.stdout
+    assert f"--resume={tmp_path} resumes it" in done.stdout
 
 
 def test_merge_says_what_is_wrong_and_ends_with_2_where_there_is_no_journal(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_a_sweep_that_was_cut_short_is_resumed(
     with pytest.raises(SystemExit, match="130"):
         main(["sweep", "event_images", "1,4,16"])
     folder = only_folder(tmp_path)
-    assert f"python -m harness sweep --resume {folder} goes on with it" in capsys.readouterr().err
+    assert f"python -m harness sweep --resume {folder} resumes it" in capsys.readouterr().err
     sessions.ended, sessions.words = {}, []
     assert main(["sweep", "--resume", str(folder)]) == 0
     assert [words[-2:] for words in sessions.words] == [

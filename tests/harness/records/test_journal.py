@@ -235,7 +235,7 @@ def test_a_line_that_does_not_fit_is_taken_back(tmp_path: Path) -> None:
     journal = Journal(path)
     journal.append(header())
     whole = path.read_bytes()
-    with disk_full_after(len(whole) + 30), pytest.raises(RunFolderError, match="go on with --resume="):
+    with disk_full_after(len(whole) + 30), pytest.raises(RunFolderError, match="resume with --resume="):
         journal.append(loaded("egpt"))
     assert path.read_bytes() == whole
     journal.append(END)
