@@ -1,6 +1,6 @@
-"""DSEC recordings: a window of a large one, a dataset folder made of one, and files that were made to do harm.
+"""DSEC recordings: a window of a large one, a dataset folder made of one, and users' files that were made to do harm.
 
-Done in pieces, by ARGS="-k …" too. Hostile files that have been tried stay in results/hostile_recordings and are not
+Done in pieces, by ARGS="-k …" too. Hostile files that have been tried stay in results/hostile_files and are not
 tried again; remove the folder to begin anew.
 """
 
@@ -19,11 +19,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from fixtures.data.events import read_events
+from fixtures.data.events import EventStream, draw_event_images, read_events
 from fixtures.data.npy import read_arrays
 from fixtures.data.recording import read_window
 from fixtures.data.recording_window import RecordingWindow
 from fixtures.scenes.embedded_recording import T_OFFSET_US
+from fixtures.system.devices import keep_freed_memory
 from harness.figures.stages import times_faster
 from harness.measuring.interleaved import seconds_in_turn
 from harness.records.folder import write_whole
@@ -33,6 +34,7 @@ from tests.fixtures.data.made_recordings import literal, rows, write
 from tests.goals.goal_table import GoalRow, GoalTable
 from tests.goals.recording_work import (
     EVENTS,
+    PER_MILLISECOND,
     WINDOW_MS,
     PlainReader,
     own_memory_of_a_window,
@@ -44,9 +46,16 @@ from tests.hostile.trials import Tried, tried
 
 WINDOWS = 80
 SECONDS, CLIP_US, TURNS = 8, 1_000_000, 3
-HOSTILE, PIECE, SEED = 2000, 50, 40_000
-KEPT = ROOT / "results" / "hostile_recordings"
+HOSTILE, SEED = 2000, 40_000
+KEPT = ROOT / "results" / "hostile_files"
+FORMS = {
+    "recording .h5": ("recordings", 50),
+    "event .npz": (".npz archives", 500),
+    "five-stage result": ("five-stage result files", 500),
+}
+"""What they are called, and how many are tried in one test."""
 LOOPED = 40
+IMAGES, DRAWN = (5, 100), 15
 
 
 @pytest.fixture(scope="module")
@@ -131,22 +140,43 @@ def test_windows_beside_a_literal_loop(table: GoalTable, tmp_path: Path) -> None
     assert not otherwise
 
 
-@pytest.mark.parametrize("piece", range(HOSTILE // PIECE))
-def test_hostile_recordings(piece: int, table: GoalTable) -> None:
+@pytest.mark.parametrize(("clip_s", "goal"), [(1, "-"), (5, "under 10")])
+def test_drawing_more_images_of_one_clip(clip_s: int, goal: str, table: GoalTable) -> None:
+    """The same events, images of the same size. Filling 95 more of them takes as long however few the events are."""
+    count = 1000 * clip_s * PER_MILLISECOND
+    draw = np.random.default_rng(5)
+    x, y = (draw.normal(side / 2, side / 4, count).clip(0, side - 1).astype(np.uint16) for side in (640, 480))
+    clip = EventStream(x, y, x, draw.integers(0, 2, count, dtype=np.uint8))
+    keep_freed_memory()
+    ways = [(str(images), partial(draw_event_images, clip, images)) for images in IMAGES]
+    assert {picture.shape for _, way in ways for picture in way()} == {(480, 640, 3)}
+    found = seconds_in_turn(ways, DRAWN)
+    few, many = (found[str(images)] for images in IMAGES)
+    what = f"growth of drawing from {IMAGES[0]} to {IMAGES[1]} images of a clip of {clip_s} s, {count} events"
+    growth = 100 * (times_faster(few, many) - 1)
+    table.rows.append(GoalRow(what, growth, "%", goal, DRAWN))
+
+
+@pytest.mark.parametrize(
+    ("kind", "piece"), [(kind, piece) for kind, (_, count) in FORMS.items() for piece in range(HOSTILE // count)]
+)
+def test_hostile_files(kind: str, piece: int, table: GoalTable) -> None:
     """No crash, no hang, nothing run or touched elsewhere, bounded memory, always an error that names the file."""
-    kept = KEPT / f"{piece}.json"
+    folder, (files, count) = KEPT / kind.replace(" ", "_"), FORMS[kind]
+    kept = folder / f"{piece}.json"
     if not kept.exists():
-        found = tried(["recording .h5"], PIECE, SEED + 1000 * piece, KEPT / "violations")
+        found = tried([kind], count, SEED + 1000 * piece, folder / "violations")
         write_whole(kept, msgspec.json.encode(found))
-    pieces = [msgspec.json.decode(path.read_bytes(), type=Tried) for path in sorted(KEPT.glob("*.json"))]
+    pieces = [msgspec.json.decode(path.read_bytes(), type=Tried) for path in sorted(folder.glob("*.json"))]
     inputs, violations = sum(each.inputs for each in pieces), sum(len(each.violations) for each in pieces)
     refused = sum(each.refused for each in pieces)
     row = partial(GoalRow, n=inputs)
     measured = [
-        row("malformed recordings tried", inputs, "inputs", f"{HOSTILE}"),
-        row("malformed recordings that ended, hung, ran, touched or hid something", violations, "inputs", "none"),
-        row("malformed recordings refused by an error that names the file", refused, "inputs", "-"),
-        row("malformed recordings, slowest", max(each.slowest_s for each in pieces), "s", "under 10 s"),
+        row(f"malformed {files} tried", inputs, "inputs", f"{HOSTILE}"),
+        row(f"malformed {files} that ended, hung, ran, touched or hid something", violations, "inputs", "none"),
+        row(f"malformed {files} refused by an error that names the file", refused, "inputs", "-"),
+        row(f"malformed {files}, slowest", max(each.slowest_s for each in pieces), "s", "under 10 s"),
+        row(f"malformed {files}, most memory", max(each.peak_bytes for each in pieces) / MIB, "MiB", "under 1024"),
     ]
     names = {each.what for each in measured}
     table.rows[:] = [*(each for each in table.rows if each.what not in names), *measured]
