@@ -92,6 +92,7 @@ def plan_of(
         limits=limits,
         dataset_identity=identity,
         dataset_folder=str(dataset.folder.absolute()),
+        names={key: MODELS[key].name for key in selection.models},
     )
 
 

@@ -1,11 +1,10 @@
-"""Confidence intervals, by Student's t over samples or pairs; there is one formula for each kind of figure.
+"""Confidence intervals over samples or pairs: a formula for each kind of figure, and each interval holds its figure.
 
     student_interval     the mean of values or of differences
-    mean_interval        a mean time: of the mean's logarithm, whose standard error is s / (mean * sqrt(n)) by the delta
-                         method, so that what cannot be below zero gets an interval that is not either
-    ratio_interval       how many times as long: of the mean log-ratio of the samples' own pairs. It lies around the
-                         geometric mean of these ratios, while a speedup is the ratio of the means: where long samples
-                         gain more than short ones, the two differ
+    ratio_interval       how many times as long: of the logarithm of the ratio of the means, which is the figure itself,
+                         by the jackknife (Efron and Tibshirani, An Introduction to the Bootstrap, chapter 11)
+    mean_interval        a mean time: the same over ones, so that what cannot be below zero gets an interval that is not
+    quantile_interval    a percentile: between two of the sorted values (Conover, Nonparametric Statistics, 3.2)
     pooled_ratio         sum over sum, as a share or a ratio of totals: the ratio estimator (Cochran, Sampling
                          Techniques, 6.3)
 
@@ -16,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from itertools import accumulate
 from statistics import fmean
 
 import msgspec
@@ -24,6 +24,8 @@ from harness.figures.student import t_quantile
 
 ALPHA = 0.05
 """Share of intervals that miss the truth: each is a 95 % interval, unless an alpha of its own is given."""
+MAX_LOG = 300.0
+"""Of a factor: two samples of very different lengths say nothing, but no number overflows."""
 FEW_SAMPLES = 10
 """Below this number, an interval depends on it more than on the models."""
 
@@ -63,21 +65,38 @@ def student_interval(values: Sequence[float], alpha: float) -> Interval:
 
 def mean_interval(values: Collection[float]) -> Interval | None:
     """Return the interval of the mean of times, from mean / f to mean * f; None for fewer than two, or for no time."""
-    mean = fmean(values) if len(values) > 1 else 0.0
-    if mean <= 0:
-        return None
-    relative = student_interval([value / mean for value in values], ALPHA)
-    factor = math.exp(relative.high - relative.value)
-    return Interval(relative.samples, mean, mean / factor, mean * factor)
+    return ratio_interval(list(values), [1.0] * len(values))
 
 
 def ratio_interval(numerators: Sequence[float], denominators: Sequence[float]) -> Interval | None:
-    """Return the interval of the ratio of paired values, as factors; None for fewer than two, or where one is zero."""
-    if len(numerators) < 2 or min(*numerators, *denominators) <= 0:
+    """Return the interval of a ratio of means of pairs, r / f to r * f; None for fewer than two, or for a zero."""
+    count, above, below = len(numerators), math.fsum(numerators), math.fsum(denominators)
+    if count < 2 or min(*numerators, *denominators) <= 0:
         return None
-    logs = [math.log(above / below) for above, below in zip(numerators, denominators, strict=True)]
-    found = student_interval(logs, ALPHA)
-    return Interval(found.samples, math.exp(found.value), math.exp(found.low), math.exp(found.high))
+    # How far the logarithm moves without each of the pairs, to first order.
+    pairs = zip(numerators, denominators, strict=True)
+    moves = [(y / above - x / below) / max(1 - x / below, 1e-12) for y, x in pairs]
+    error = math.sqrt((count - 1) / count * math.fsum(move**2 for move in moves))
+    # Unequal weights leave fewer samples to learn the spread from (Kish, Survey Sampling, 8.2).
+    effective = max(2, round(below**2 / math.fsum(x**2 for x in denominators)))
+    factor = math.exp(min(t_quantile(1 - ALPHA / 2, effective - 1) * error, MAX_LOG))
+    return Interval(count, above / below, above / below / factor, above / below * factor)
+
+
+def quantile_interval(values: Collection[float], share: float) -> Interval:
+    """Return a quantile, linear between sorted values (R-7), and its interval; an end beyond all values is infinite."""
+    ordered, n = sorted(values), len(values)
+    below = int((n - 1) * share)
+    ends = ordered[below], ordered[min(below + 1, n - 1)]
+    value = min(ends[0] + ((n - 1) * share - below) * (ends[1] - ends[0]), ends[1])
+    # P(at most k of n values lie below the true quantile): a binomial distribution, whatever that of the values is.
+    logs = (math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) for k in range(n + 1))
+    terms = (log + k * math.log(share) + (n - k) * math.log1p(-share) for k, log in enumerate(logs))
+    cumulated = list(accumulate(map(math.exp, terms)))
+    low, high = (sum(each < bound for each in cumulated) for bound in (ALPHA / 2, 1 - ALPHA / 2))
+    # Of two values the 99th percentile lies below the greater one, which is as good as sure to lie below the true one.
+    below_it = min(ordered[low - 1], value) if low else -math.inf
+    return Interval(n, value, below_it, ordered[high] if high < n else math.inf)
 
 
 def pooled_ratio(parts: Sequence[float], wholes: Sequence[float]) -> Interval:

@@ -9,7 +9,6 @@ from statistics import fmean
 import msgspec
 
 from harness.figures.agreement import Agreement, positionwise, theoretical_speedup, token_weighted
-from harness.figures.intervals import Interval, ratio_interval
 from harness.figures.stages import Speedup
 from harness.records.lines import PassKind, PassRecord, RunRecord
 from harness.stages import LEGACY_STAGES, STAGES, UNDIVIDED
@@ -137,17 +136,6 @@ def comparisons(run: RunRecord) -> list[Comparison]:
 def paired(draft: Mapping[str, PassRecord], target: Mapping[str, PassRecord]) -> list[tuple[PassRecord, PassRecord]]:
     """Return the passes of the samples that both models have, draft first."""
     return [(draft[sample], target[sample]) for sample in draft if sample in target]
-
-
-def speedup_interval(run: RunRecord, comparison: Comparison, stage: int | None = None) -> Interval | None:
-    """Return the interval of a speedup over the samples: of one of the three stages, or of the total."""
-    draft = passes(run, "whole", run.header.draft or "", comparison.engine)
-    pairs = paired(draft, passes(run, "whole", comparison.target, comparison.engine))
-
-    def seconds(record: PassRecord) -> float:
-        return pass_s(record) if stage is None else legacy_stage_s(record, stage)
-
-    return ratio_interval([seconds(theirs) for _, theirs in pairs], [seconds(mine) for mine, _ in pairs])
 
 
 def synchronisation_overhead(run: RunRecord, model: str, engine: str) -> float | None:

@@ -19,7 +19,7 @@ class StageRoofline(msgspec.Struct, frozen=True):
     """One stage measurement and its roofline; medians over its timed rounds.
 
     `fraction`: the roofline over the measured time: 1 is as fast as the device allows. `bound_by` says which of the two
-    is the longer. The rates are what the stage reached. `roofline_ms_per_token` and `tokens_per_s`: decoding only.
+    is the longer. The rates are what the stage reached. `roofline_ms_per_token`: decoding only.
     """
 
     model: str
@@ -32,7 +32,6 @@ class StageRoofline(msgspec.Struct, frozen=True):
     bytes_per_s: float
     operations_per_s: float
     roofline_ms_per_token: float | None = None
-    tokens_per_s: float | None = None
 
 
 def rooflines(run: RunRecord) -> list[StageRoofline]:
@@ -71,7 +70,6 @@ def _roofline(machine: MachineRecord, record: StageRecord) -> StageRoofline | No
         bytes_per_s=median(work.bytes / seconds for work, seconds, _ in rounds),
         operations_per_s=median(work.operations / seconds for work, seconds, _ in rounds),
         roofline_ms_per_token=median(1000 * roofline_s(work, machine) / n for work, _, n in steps) if steps else None,
-        tokens_per_s=median(n / seconds for _, seconds, n in steps) if steps else None,
     )
 
 

@@ -10,14 +10,13 @@ The same letter stands for different figures in different tools; here each has a
     conditional_at[k]       of the rounds in which k were accepted and one more was proposed, those in which it was,
                             too: EAGLE's
 
-All are pooled: every round weighs the same. In `by_request` every request does; `by_position` is acceptance by where in
-the answer the proposals stood.
+All are pooled: every round weighs the same; `by_position` is acceptance by where in the answer the proposals stood.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 import msgspec
@@ -50,14 +49,6 @@ class AcceptanceStatistics(
     mean_acceptance_length: float
     survival: tuple[float, ...]
     conditional_at: tuple[float | None, ...]
-
-
-class ByRequest(msgspec.Struct, frozen=True):
-    """Means over requests of three statistics of each one; requests without a proposal have none of the shares."""
-
-    acceptance_rate: float | None
-    conditional: float | None
-    mean_acceptance_length: float
 
 
 class ByPosition(msgspec.Struct, frozen=True):
@@ -100,7 +91,6 @@ class SpeculationFigures(msgspec.Struct, frozen=True):
     acceptance: dict[str, Interval]
     lift: Interval | None
     statistics: AcceptanceStatistics | None
-    by_request: ByRequest | None
     by_position: tuple[ByPosition, ...]
     identical: int
     near_ties: int
@@ -135,21 +125,10 @@ def acceptance_statistics(rounds: Sequence[RoundLog]) -> AcceptanceStatistics:
         mean_acceptance_length=sum(each.emitted for each in rounds) / len(rounds),
         survival=tuple(fmean(each.accepted > k for each in proposing) for k in range(deepest)),
         conditional_at=tuple(
-            _mean_of_known(each.accepted > k for each in proposing if each.accepted >= k and each.drafted > k)
+            fmean(each.accepted > k for each in reached) if reached else None
             for k in range(deepest)
+            for reached in [[each for each in proposing if each.accepted >= k and each.drafted > k]]
         ),
-    )
-
-
-def by_request(requests: Sequence[Sequence[RoundLog]]) -> ByRequest | None:
-    """Return the means over requests; None where none has a round."""
-    found = [acceptance_statistics(rounds) for rounds in requests if rounds]
-    if not found:
-        return None
-    return ByRequest(
-        acceptance_rate=_mean_of_known(each.acceptance_rate for each in found),
-        conditional=_mean_of_known(each.conditional for each in found),
-        mean_acceptance_length=fmean(each.mean_acceptance_length for each in found),
     )
 
 
@@ -168,11 +147,6 @@ def by_position(requests: Sequence[Sequence[RoundLog]]) -> tuple[ByPosition, ...
         ByPosition(place * POSITIONS_PER_BIN, (place + 1) * POSITIONS_PER_BIN - 1, accepted[place], looked_at[place])
         for place in sorted(looked_at)
     )
-
-
-def _mean_of_known(values: Iterable[float | None]) -> float | None:
-    known = [each for each in values if each is not None]
-    return fmean(known) if known else None
 
 
 def speculation_figures(run: RunRecord) -> list[SpeculationFigures]:
@@ -213,7 +187,6 @@ def _figures(
         acceptance={kind: pooled_ratio(each, places) for kind, each in agreeing.items() if sum(places)},
         lift=_lift(agreeing, places),
         statistics=acceptance_statistics(rounds) if rounds else None,
-        by_request=by_request(logs),
         by_position=by_position(logs),
         identical=sum(each.identical for each in requests),
         near_ties=sum(each.divergence is not None and each.divergence.is_near_tie for each in requests),

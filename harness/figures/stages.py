@@ -8,6 +8,7 @@ from statistics import fmean, median
 
 import msgspec
 
+from harness.figures.intervals import Interval, ratio_interval
 from harness.figures.summary import Summary, summarize
 from harness.records.lines import RunRecord, StageRecord
 from harness.records.quantities import MemoryPeak
@@ -34,6 +35,11 @@ class StageFigure(msgspec.Struct, frozen=True):
     cold_s: float
     median_ms_per_token: float | None
 
+    @property
+    def names(self) -> tuple[str | None, ...]:
+        """What tells it from the others, for the names of its figures."""
+        return self.stage, self.model, self.engine, self.variant, self.state
+
 
 class Speedup(msgspec.Struct, frozen=True):
     """How many times faster the draft is than a target: mean over mean, over the samples that both have."""
@@ -41,11 +47,12 @@ class Speedup(msgspec.Struct, frozen=True):
     target_mean_s: float
     draft_mean_s: float
     samples: int
+    interval: Interval | None = None
 
     @classmethod
-    def of(cls, target_s: Collection[float], draft_s: Collection[float]) -> Speedup:
+    def of(cls, target_s: Sequence[float], draft_s: Sequence[float]) -> Speedup:
         """Return the speedup of the same samples' times."""
-        return cls(fmean(target_s), fmean(draft_s), len(draft_s))
+        return cls(fmean(target_s), fmean(draft_s), len(draft_s), ratio_interval(target_s, draft_s))
 
     @property
     def factor(self) -> float:
@@ -124,15 +131,22 @@ def seconds_by_sample(
 
 
 def peak_bytes(run: RunRecord) -> dict[tuple[str, str], int]:
-    """Return the highest peak over the memory rounds by (model, stage), of the memory that the models are in.
+    """Return the highest peak over the memory rounds by (model, stage), of the memory that the models are in."""
+    return _highest(run, lambda peak: peak.on(run.header.device))
 
-    Of several engines the highest; without a variant.
-    """
+
+def growth_bytes(run: RunRecord) -> dict[tuple[str, str], int]:
+    """Return by (model, stage) how far the process grew in a memory round, at the most."""
+    return _highest(run, lambda peak: peak.host_growth_bytes)
+
+
+def _highest(run: RunRecord, size_of: Callable[[MemoryPeak], int | None]) -> dict[tuple[str, str], int]:
+    """Of several engines the highest; without a variant."""
     found: dict[tuple[str, str], int] = {}
     for record in run.stages:
-        peak = MemoryPeak.highest(record.memory.values()).on(run.header.device)
-        if peak is not None and not record.variant:
-            found[record.model, record.stage] = max(peak, found.get((record.model, record.stage), 0))
+        size = size_of(MemoryPeak.highest(record.memory.values()))
+        if size is not None and not record.variant:
+            found[record.model, record.stage] = max(size, found.get((record.model, record.stage), 0))
     return found
 
 

@@ -5,12 +5,15 @@ In the file, tables are keyed by model set and engine; below that
     speedup.<target>.{stage1,stage3,total}   at least, times
     acceptance.<target>                      at least, share of the target's tokens that the draft proposes, too
     vision_lift.<target>                     at least, share: what the right pictures bring over another sample's
+    ttft_ms.<model>                          at most, milliseconds: p50 of the time to first token
+    ms_per_token.<model>                     at most, milliseconds: p50 of the time per output token
+    total_ms.<model>                         at most, milliseconds: p50 end to end
     median_ms.<model>.<stage>                at most, milliseconds
     host_memory_mib.<model>.<stage>          at most, MiB: peak resident set of the process, for models on the CPU
     device_memory_mib.<model>.<stage>        at most, MiB: peak allocated on the GPU, for models there
 
-Acceptance is judged as measured: greedy answers to the same samples repeat. The lift is judged by the lower end of its
-95 % interval: it says whether the draft sees anything at all, and a figure that may be chance is no yes.
+Acceptance is judged as measured: greedy answers to the same samples repeat. A draft that sees nothing may pass it: the
+lift stands beside it, judged by the lower end of its 95 % interval, which says nothing of few samples.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ from typing import Any
 import msgspec
 
 from harness.errors import LimitsError
+from harness.figures.intervals import quantile_interval
+from harness.figures.latency import latencies
 from harness.figures.passes import comparisons
 from harness.figures.speculation import speculation_figures
 from harness.figures.stages import LEGACY_READER, peak_bytes, stage1_speedup, stage1_variant, stage_figures
@@ -34,11 +39,20 @@ from harness.records.quantities import MIB
 from harness.stages import STAGES
 
 LOWER_BOUNDS = ("speedup", "acceptance", "vision_lift")
-UPPER_BOUNDS = ("median_ms", "host_memory_mib", "device_memory_mib")
+# Of the latency table: kind of limit and words by measure.
+LATENCIES = {
+    "ttft": ("ttft_ms", "time to first token"),
+    "tpot": ("ms_per_token", "time per output token"),
+    "end_to_end": ("total_ms", "time end to end"),
+}
+BY_STAGE = ("median_ms", "host_memory_mib", "device_memory_mib")
+UPPER_BOUNDS = (*(kind for kind, _ in LATENCIES.values()), *BY_STAGE)
+MIN_LIFT_SAMPLES = 8
+"""Below this number, the lift's interval is too wide to be judged by."""
 MAX_CHARACTERS, MAX_LINE = 100_000, 400
 SPEEDUPS = ("stage1", "stage3", "total")
 # What stands behind the model's key in a limit's name, by kind; of the other kinds nothing does.
-_LAST_KEYS = {"speedup": SPEEDUPS, **dict.fromkeys(UPPER_BOUNDS, STAGES)}
+_LAST_KEYS = {"speedup": SPEEDUPS, **dict.fromkeys(BY_STAGE, STAGES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +117,19 @@ def measured(run: RunRecord) -> dict[str, Measured]:
         stage3, total = comparison.stages[3].factor, comparison.total.factor
         found[f"{place}.stage3"] = Measured(f"stage-3 {versus}", stage3, "{:.3g}x", basis)
         found[f"{place}.total"] = Measured(f"total {versus}", total, "{:.3g}x", basis)
+    for each in latencies(run):
+        if each.measure in LATENCIES:
+            kind, words = LATENCIES[each.measure]
+            p50 = 1000 * quantile_interval(each.values, 0.5).value
+            figure = Measured(f"{words} of {each.model}", p50, "{:.4g} ms", f"p50 of {len(each.values)}")
+            found[f"{each.engine}.{kind}.{each.model}"] = figure
     for pair in speculation_figures(run):
         versus, own, lift = f"{pair.draft} drafting for {pair.target}", pair.acceptance.get("own"), pair.lift
         if own is not None:
-            figure = Measured(f"acceptance of {versus}", own.value, "{:.3g}", f"{own.samples} samples")
+            blind = f"; blind {pair.acceptance['blind'].value:.3g}" if "blind" in pair.acceptance else ""
+            figure = Measured(f"acceptance of {versus}", own.value, "{:.3g}", f"{own.samples} samples{blind}")
             found[f"{pair.engine}.acceptance.{pair.target}"] = figure
-        if lift is not None and lift.is_bounded:
+        if lift is not None and lift.samples >= MIN_LIFT_SAMPLES:
             subject = f"vision lift of {versus}, lower end of its interval,"
             figure = Measured(subject, lift.low, "{:.3g}", f"{lift.samples} samples")
             found[f"{pair.engine}.vision_lift.{pair.target}"] = figure
@@ -160,10 +181,11 @@ def _why_not_run(name: str) -> str:
     # A model's key may have dots in it; engine, kind and stage have none.
     model, _, what = subject.rpartition(".") if kind in _LAST_KEYS else (subject, "", "")
     needs = {
+        **dict.fromkeys(UPPER_BOUNDS, f"whole passes of {model}, its stages divided"),
         "speedup": f"{model} and the draft measured on the same samples"
         + (", the files of both found in the same state" if what == "stage1" else ""),
         "acceptance": f"the speculative test of {model} on two samples or more",
-        "vision_lift": f"the speculative test of {model} on two samples or more",
+        "vision_lift": f"the speculative test of {model} on {MIN_LIFT_SAMPLES} samples or more",
         "median_ms": f"the test of stage {what} of {model}",
         "host_memory_mib": f"memory rounds of {model} on the CPU of a system that tells a process' peak resident set",
         "device_memory_mib": f"memory rounds of {model} on a GPU",

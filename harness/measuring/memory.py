@@ -30,9 +30,12 @@ class HostMemory:
 
     def peak_while(self, call: Callable[[], object]) -> MemoryPeak:
         """Run `call`; `host_bytes` is None where the kernel does not let the counter be reset."""
-        was_reset = reset_host_peak()
+        before = read_host_peak() if reset_host_peak() else None
         call()
-        return MemoryPeak(host_bytes=read_host_peak() if was_reset else None)
+        peak = read_host_peak()
+        if before is None or peak is None:
+            return MemoryPeak()
+        return MemoryPeak(host_bytes=peak, host_growth_bytes=peak - before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class CudaMemory:
         host = HostMemory().peak_while(call)
         return MemoryPeak(
             host_bytes=host.host_bytes,
+            host_growth_bytes=host.host_growth_bytes,
             device_allocated_bytes=torch.cuda.max_memory_allocated(self.device),
             device_reserved_bytes=torch.cuda.max_memory_reserved(self.device),
         )

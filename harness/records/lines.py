@@ -62,7 +62,8 @@ class Plan(msgspec.Struct, frozen=True):
     """What a suite sets out to measure.
 
     `models` in the order of measurement, `draft` (None: no draft) and `targets` among them; `dataset`: path of the
-    instruction JSON; `limits`: as they apply to this model set, by name; `samples`: in the order of the dataset.
+    instruction JSON; `limits`: as they apply to this model set, by name; `samples`: in the order of the dataset;
+    `names`: what people call the models, by key; empty in older files.
     """
 
     model_set: str
@@ -77,6 +78,7 @@ class Plan(msgspec.Struct, frozen=True):
     # What tells the files of the samples from others of the same names; None in older files.
     dataset_identity: str | None = None
     dataset_folder: str | None = None
+    names: dict[str, str] = {}
 
 
 class Header(Plan, frozen=True, kw_only=True, tag_field="record", tag="header"):

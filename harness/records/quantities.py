@@ -17,12 +17,14 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 class MemoryPeak(msgspec.Struct, frozen=True):
     """Peaks in bytes over one call. None: could not be measured here.
 
-    `host_bytes` is the peak resident set of the whole process, `device_*` are PyTorch's own allocations.
+    `host_bytes` is the peak resident set of the whole process, `host_growth_bytes` how far that is above where the call
+    began, `device_*` are PyTorch's own allocations.
     """
 
     host_bytes: int | None = None
     device_allocated_bytes: int | None = None
     device_reserved_bytes: int | None = None
+    host_growth_bytes: int | None = None
 
     def on(self, device: str) -> int | None:
         """Return the peak of the memory that a model on `device` is in."""

@@ -6,6 +6,7 @@ can be checked against the record that it was made from.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from string import Formatter
@@ -87,13 +88,14 @@ Block = Sentences | Table | Chart | Answers
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One subject. `lead`: what is shown and how to read it. `brief`: also in the text of one page."""
+    """One subject. `lead`: how to read it; `brief`: in Markdown too; `folded`: on a page, until somebody unfolds it."""
 
     key: str
     title: str
     blocks: Sequence[Block]
     lead: str = ""
     brief: bool = False
+    folded: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +120,9 @@ class Tile:
 class Report:
     """A whole report of `source`, the folder or file that it was made from.
 
-    `headlines`: each target in one sentence; `highlights`: what stands out; `caveats`: what the data do not show;
-    `problems`: what broke or got worse; `warnings`: what speaks against the figures; `advice`: what to do next time.
+    `headlines`: each target, and what drafting for it brings, in one sentence; `highlights`: what stands out;
+    `caveats`: what the data do not show; `problems`: what broke or got worse; `warnings`: what speaks against the
+    figures, and what to do; `advice`: what to do next time; `command`: what was typed.
     """
 
     title: str
@@ -128,12 +131,13 @@ class Report:
     sections: Sequence[Section]
     verdict: Verdict | None = None
     problems: Sequence[Text] = ()
-    warnings: Sequence[Text] = ()
+    warnings: Sequence[tuple[Text, str]] = ()
     advice: Sequence[str] = ()
     tiles: Sequence[Tile] = ()
     headlines: Sequence[Text] = ()
     highlights: Sequence[Text] = ()
     caveats: Sequence[Text] = ()
+    command: str = ""
 
 
 def name(*parts: str | None) -> str:
@@ -147,11 +151,18 @@ def figure(digits: Callable[[float], str], value: float, *names: str | None) -> 
 
 
 def ends(interval: Interval | None, digits: Callable[[float], str], *names: str | None) -> Text:
-    """Return the two ends of an interval; an empty text where it has none."""
-    if interval is None or not interval.is_bounded:
-        return ""
-    low, high = (figure(digits, end, *names, which) for end, which in ((interval.low, "low"), (interval.high, "high")))
-    return low, " to ", high
+    """Return the ends of an interval, as far as they are known."""
+    known = [] if interval is None else [("low", interval.low), ("high", interval.high)]
+    found = {which: figure(digits, end, *names, which) for which, end in known if math.isfinite(end)}
+    if len(found) == 2:
+        return found["low"], " to ", found["high"]
+    return next(((end, " or more" if which == "low" else " or less") for which, end in found.items()), "")
+
+
+def with_ends(interval: Interval, digits: Callable[[float], str], *names: str | None) -> Text:
+    """Return a figure, and in brackets the ends of its interval."""
+    found = ends(interval, digits, *names)
+    return text("{value} ({ends})" if found else "{value}", value=figure(digits, interval.value, *names), ends=found)
 
 
 def text(template: str, **places: Text) -> Text:

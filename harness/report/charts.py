@@ -87,14 +87,14 @@ class Group:
     dashed: bool = False
 
 
-def bars(rows: Sequence[Bar], x_label: str, *, legend: bool = True) -> str:
-    """Horizontal bars from zero, the first row on top.
+def bars(rows: Sequence[Bar], x_label: str) -> str:
+    """Horizontal bars of seconds from zero, the first row on top.
 
     An interval that reaches far beyond the longest bar is drawn so far, without its end: else nothing else was seen.
     """
     longest = max(sum(length for _, length, _ in row.parts) for row in rows)
     most = MAX_INTERVAL * longest
-    with _axes((0.87 if legend else 0.62) + 0.3 * len(rows)) as (axes, svg):
+    with _axes(0.87 + 0.3 * len(rows)) as (axes, svg):
         seen: set[str] = set()
         for place, row in enumerate(rows):
             left = 0.0
@@ -110,15 +110,14 @@ def bars(rows: Sequence[Bar], x_label: str, *, legend: bool = True) -> str:
                 axes.plot(ends, [place] * len(ends), "|", color=COLOURS["ink"], markersize=5)
             axes.annotate(_plain(row.note), (end, place), (4, 0), textcoords="offset points", va="center")
         _rows(axes, [row.label for row in rows])
-        axes.set_xlabel(x_label)
         axes.set_xlim(0, 1.16 * max(longest, *(min(row.high or 0, most) for row in rows)))
-        if legend:
-            _legend(axes)
+        _seconds(axes, longest, x_label)
+        _legend(axes)
     return svg[0]
 
 
 def strips(groups: Sequence[Group], x_label: str) -> str:
-    """Every value of each group as a point (x), a box over the middle half, and the median; `named` points labelled."""
+    """Every time of each group as a point (x), a box over the middle half, and the median; `named` points labelled."""
     with _axes(0.62 + 0.55 * len(groups)) as (axes, svg):
         for place, group in enumerate(groups):
             colour = COLOURS[group.colour]
@@ -136,23 +135,8 @@ def strips(groups: Sequence[Group], x_label: str) -> str:
                 edge = {"markeredgecolor": COLOURS["ink"], "markeredgewidth": 0.8}
                 axes.plot(*at, "o", color=colour, markersize=5, **edge)
         _rows(axes, [group.label for group in groups])
-        axes.set_xlabel(x_label)
         axes.set_xlim(left=0)
-    return svg[0]
-
-
-def cloud(groups: Sequence[Group], x_label: str, y_label: str) -> str:
-    """Points of several groups on two axes from zero."""
-    with _axes(2.7) as (axes, svg):
-        for group in groups:
-            points = ([values[each] for each in _thinned(group)] for values in (group.x, group.y))
-            style = {"color": COLOURS[group.colour], "label": _plain(group.label)}
-            axes.plot(*points, "o", markersize=3.6, alpha=0.7, markeredgewidth=0, **style)
-        axes.set_xlabel(x_label)
-        axes.set_ylabel(y_label)
-        axes.set_xlim(left=0)
-        axes.set_ylim(bottom=0)
-        _legend(axes)
+        _seconds(axes, max(max(group.x) for group in groups), x_label)
     return svg[0]
 
 
@@ -204,21 +188,28 @@ def dots(
     return svg[0]
 
 
-def dumbbells(rows: Sequence[tuple[str, float, float, str]], x_label: str, names: tuple[str, str]) -> str:
-    """Two values a row (label, one, other, colour) on a logarithmic axis, joined by a line."""
-    with _axes(0.9 + 0.2 * len(rows)) as (axes, svg):
-        for place, (_, one, other, colour) in enumerate(rows):
-            axes.plot([one, other], [place, place], color=COLOURS["grid"], linewidth=2.5, solid_capstyle="round")
-            first, second = names if place == 0 else ("_", "_")
-            style = {"color": COLOURS[colour], "markersize": 5.5}
-            axes.plot([one], [place], "o", label=first, **style)
-            axes.plot([other], [place], "o", label=second, markerfacecolor=COLOURS["paper"], **style)
-        _rows(axes, [label for label, *_ in rows])
+def roofline(groups: Sequence[Group], bytes_per_s: float, operations_per_s: Mapping[str, float]) -> str:
+    """Points below a device's roofs on logarithmic axes: what its memory feeds, and what each number type computes."""
+    with _axes(3.3) as (axes, svg):
+        across = [x for group in groups for x in group.x] or [1.0]
+        left = 0.3 * min(across)
+        right = 3 * max(*across, *(rate / bytes_per_s for rate in operations_per_s.values()))
+        for dtype, rate in operations_per_s.items():
+            ridge = rate / bytes_per_s
+            axes.plot([left, ridge, right], [left * bytes_per_s, rate, rate], color=COLOURS["muted"], linewidth=1.4)
+            style = {"ha": "right", "fontsize": 7.5, "color": COLOURS["muted"]}
+            axes.annotate(_plain(dtype), (right, rate), (0, 3), textcoords="offset points", **style)
+        for group in groups:
+            axes.plot(group.x, group.y, "o", color=COLOURS[group.colour], markersize=5, label=_plain(group.label))
+            for place, label in group.named.items():
+                at, style = (group.x[place], group.y[place]), {"fontsize": 7.5, "color": COLOURS["muted"]}
+                axes.annotate(_plain(label), at, (5, -3), textcoords="offset points", **style)
         axes.set_xscale("log")
-        ends = [each for _, one, other, _ in rows for each in (one, other)]
-        axes.set_xlim(0.8 * min(ends), 1.25 * max(ends))
-        _plain_ticks(axes, 0.84 * min(ends), 1.25 * max(ends))
-        axes.set_xlabel(x_label)
+        axes.set_yscale("log")
+        axes.set_xlim(left, right)
+        axes.set_xlabel("operations per byte")
+        axes.set_ylabel("operations/s")
+        axes.minorticks_off()
         _legend(axes)
     return svg[0]
 
@@ -295,19 +286,18 @@ def _legend(axes: Axes) -> None:
     figure.legend(handles, labels, loc="outside upper left", ncols=columns, handletextpad=0.3)
 
 
+def _seconds(axes: Axes, longest: float, x_label: str) -> None:
+    """Write seconds below 10 of them as milliseconds."""
+    factor, unit = (1, "s") if longest >= 10 else (1000, "ms")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{factor * value:g}")
+    axes.set_xlabel(f"{unit} {x_label}")
+
+
 def _draw_line(axes: Axes, value: float, label: str) -> None:
     axes.axvline(value, color=COLOURS["bad"], linewidth=1, linestyle=(0, (4, 3)))
     axes.annotate(
         _plain(label), (value, -0.5), (-3, 0), textcoords="offset points", ha="right", va="top", color=COLOURS["bad"]
     )
-
-
-def _plain_ticks(axes: Axes, low: float, high: float, unit: str = "") -> None:
-    """Put round numbers on a logarithmic axis: its own are few, and written as powers."""
-    steps = (1, 1.5, 2, 3, 5) if high / low < 20 else (1, 3) if high / low < 500 else (1,)
-    ticks = [step * 10.0**power for power in range(-6, 9) for step in steps if 0.96 * low <= step * 10.0**power <= high]
-    axes.set_xticks(ticks, [f"{each:g}{unit}" for each in ticks])
-    axes.minorticks_off()
 
 
 def _thinned(group: Group) -> list[int]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
+from harness.figures.speculation import speculation_figures
 from harness.legacy.token_pairs import Answers
 from harness.records.lines import RunRecord
 from harness.report.blocks import Report, Section, Text
+from harness.report.naming import label
 from harness.report.sections import (
     answers,
     conditions,
@@ -26,18 +29,25 @@ from harness.report.sections.by_machine import lines_of_each, sections_of_each
 
 def report_of(run: RunRecord, source: str) -> Report:
     """Return the report of one run; what it has not measured is not in it."""
+    header = run.header
+    names = [label(run, model) for model in header.models]
+    draft, *targets = [label(run, model) for model in (header.draft, *header.targets) if model] or [""]
     return Report(
-        title=_title(run),
+        title=f"{draft} vs. {' and '.join(targets)}" if header.draft and targets else ", ".join(names),
         source=source,
         conditions=_conditions(run),
         verdict=verdict.verdict(run),
         problems=list(verdict.problems(run)),
-        warnings=[warning for warning, _ in warnings.warnings(run)],
+        warnings=list(warnings.warnings(run)),
         advice=run.end.advice if run.end else (),
         tiles=list(verdict.tiles(run)),
-        headlines=list(lines_of_each(run, highlights.headlines)),
+        headlines=[
+            *lines_of_each(run, highlights.headlines),
+            *(drafting.pair_line(run, each) for each in speculation_figures(run)),
+        ],
         highlights=list(lines_of_each(run, highlights.highlights)),
         caveats=list(lines_of_each(run, highlights.caveats)),
+        command=_command(header.environment.get("command")),
         sections=[
             *judgement.baseline(run),
             *sections_of_each(run, _measured),
@@ -46,7 +56,6 @@ def report_of(run: RunRecord, source: str) -> Report:
             *drafting.sections(run),
             *answers.sections(run),
             *judgement.failures(run),
-            *warnings.sections(run),
             *judgement.limits(run),
             *conditions.sections(run),
         ],
@@ -60,16 +69,14 @@ def report_of_answers(found: Answers, source: str, gamma: int) -> Report:
 
 
 def _measured(run: RunRecord) -> Iterator[Section]:
-    yield from speed.sections(run)
-    yield from roofline.sections(run)
-    yield from memory.sections(run)
-    yield from stage_tests.sections(run)
+    for each in (speed, stage_tests, roofline, memory):
+        yield from each.sections(run)
 
 
-def _title(run: RunRecord) -> str:
-    if run.header.draft and run.header.targets:
-        return f"{run.header.draft} vs. {' and '.join(run.header.targets)}"
-    return ", ".join(run.header.models)
+def _command(recorded: object) -> str:
+    """The line that was typed: Python's own arguments begin with the path of pytest."""
+    words = [str(each) for each in recorded] if isinstance(recorded, list) else []
+    return shlex.join(["python", "-m", "pytest", *words[1:]]) if words else ""
 
 
 def _conditions(run: RunRecord) -> list[Text]:

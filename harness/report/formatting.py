@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from harness.records.quantities import MIB
 
+_ASCII = str.maketrans({"·": "|", "–": "-", "…": "...", "±": "+-", "×": "x"})
 _CONTROL_CHARACTERS = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "�")
 
 
 def milliseconds(seconds: float) -> str:
-    """Return a time in milliseconds with three or more significant digits."""
-    value = 1000 * seconds
+    """Return a time in milliseconds with three or more significant digits; from 10 s on in seconds, with the unit."""
+    value, unit = (seconds, " s") if abs(seconds) >= 10 else (1000 * seconds, "")
     large = abs(value)
     digits = 0 if large >= 1000 else 1 if large >= 100 else 2 if large >= 10 else 3
-    return f"{value:z.{digits}f}"
+    return f"{value:z.{digits}f}{unit}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as `milliseconds` does, always with its unit."""
+    shown = milliseconds(seconds)
+    return shown if shown.endswith("s") else f"{shown} ms"
 
 
 def times(factor: float) -> str:
@@ -63,6 +70,14 @@ def hundredths(number: float) -> str:
 def significant(number: float) -> str:
     """Return a number with three digits that mean something."""
     return f"{number:z.3g}" if abs(number) < 1000 else f"{number:.0f}"
+
+
+def encodable(text: str, encoding: str) -> str:
+    """Return a text with other signs for those of ours that an encoding lacks, and question marks for the rest."""
+    try:
+        return text.encode(encoding).decode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
 
 
 def strip_control_characters(text: str) -> str:

@@ -27,17 +27,18 @@ def _lines(report: Report) -> Iterator[str]:
         yield ""
         yield f"{MARKS[report.verdict.tone]} **{report.verdict.label}** – {_escaped(report.verdict.reason)}"
     if report.warnings:
-        yield ""
-        yield f"{MARKS['doubt']} warnings, listed below: {len(report.warnings)}"
+        yield from ("", f"{MARKS['doubt']} {len(report.warnings)} warnings")
+        yield from _list([joined([what, to_do] if to_do else [what], " ") for what, to_do in report.warnings])
     yield from _list(report.problems)
     if report.tiles:
         rows = [(tile.label, tile.figure, joined(tile.details, "; ")) for tile in report.tiles]
         yield from _table(Table(("figure", "", "of what"), rows, text_columns=3))
     yield from _list([*report.headlines, *report.highlights])
     if report.caveats:
-        yield ""
-        yield f"{CAVEATS}:"
+        yield from ("", f"{CAVEATS}:")
         yield from _list(report.caveats)
+    if report.command:
+        yield from ("", f"    {strip_control_characters(report.command)}")
     for section in report.sections:
         if section.brief:
             yield from _section(section)

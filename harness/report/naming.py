@@ -15,7 +15,11 @@ NUMBER_COLOURS = {number: STAGE_COLOURS[stages[-1]] for number, stages in LEGACY
 
 def label(run: RunRecord, model: str, engine: str | None = None, *more: str | None) -> str:
     """A model's name; its engine too where there are several to tell apart; and what else is said of it."""
-    named = [model, *([engine] if engine and len(run.header.engines) > 1 else []), *filter(None, more)]
+    named = [
+        run.header.names.get(model, model),
+        *([engine] if engine and len(run.header.engines) > 1 else []),
+        *filter(None, more),
+    ]
     return " ".join(named)
 
 
@@ -32,4 +36,4 @@ def name_of_speedup(found: Comparison, stage: int | None = None) -> str:
 def gated_load(run: RunRecord, target: str) -> str:
     """What stage 1's gated speedup was measured by: the legacy reader, or the stage test as it is."""
     by_legacy_reader = any((each.model, each.variant) == (target, LEGACY_READER) for each in run.stages)
-    return LEGACY_READER if by_legacy_reader else "stage test"
+    return "old reader, gated" if by_legacy_reader else "stage test, gated"

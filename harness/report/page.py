@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.report.blocks import CAVEATS, Answers, Chart, Figure, Report, Sentences, Table, parts
+from harness.report.definitions import DEFINITIONS, term_in
 from harness.report.formatting import strip_control_characters
 
 if TYPE_CHECKING:
@@ -38,5 +40,7 @@ def _template() -> Template:
     environment.filters["kind"] = lambda block: KINDS[type(block)]
     environment.filters["exact"] = repr
     environment.filters["parts"] = parts
-    environment.globals["caveats"] = CAVEATS
+    environment.filters["term_in"] = term_in
+    environment.filters["anchor"] = lambda term: "term-" + re.sub(r"[^a-z0-9]+", "-", term.lower()).strip("-")
+    environment.globals |= {"caveats": CAVEATS, "definitions": DEFINITIONS}
     return environment.get_template("page.html.j2")

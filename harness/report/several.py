@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from harness.errors import ResultFileError
 from harness.figures.intervals import mean_interval
-from harness.figures.passes import comparisons, pass_figures, speedup_interval
+from harness.figures.passes import comparisons, pass_figures
 from harness.figures.stages import peak_bytes
 from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord
@@ -44,7 +44,10 @@ def report_of_several(found: Sequence[tuple[Path, RunRecord | None]]) -> Report:
         if run is None:
             raise ResultFileError(f"{path}: has answers and no times; report it by itself")
         for machine, part in by_machine(run).items():
-            title = _name(path) + (f", {machine}" if part is not run else "")
+            name = path.parent.name if path.name in {"journal.jsonl", "run.json"} else path.name
+            title = (path.stem if path.is_file() and name == path.name else name) + (
+                f", {machine}" if part is not run else ""
+            )
             results.append(Result(title, part, duration_s(path, run)))
     if all(each.clip_s is not None for each in results):
         results.sort(key=lambda each: each.clip_s or 0.0)
@@ -80,12 +83,6 @@ def duration_s(path: Path, run: RunRecord) -> float | None:
     return None
 
 
-def _name(path: Path) -> str:
-    return (
-        path.parent.name if path.name in {"journal.jsonl", "run.json"} else path.stem if path.is_file() else path.name
-    )
-
-
 def _range(results: Sequence[Result]) -> Iterator[Text]:
     known = [(each.title, found) for each in results for found in comparisons(each.run)]
     if known:
@@ -112,7 +109,7 @@ def _speedups(results: Sequence[Result]) -> Iterator[Section]:
             each.clips,
             figure(whole, found.total.samples, f"{place}.samples"),
             figure(times, found.total.factor, f"{place}.speedup.total"),
-            ends(speedup_interval(each.run, found), times, f"{place}.speedup.total"),
+            ends(found.total.interval, times, f"{place}.speedup.total"),
             *(figure(times, found.stages[number].factor, f"{place}.speedup.stage{number}") for number in LEGACY_STAGES),
             figure(fraction, found.agreement_per_sample, f"{place}.agreement")
             if any(agreed.compared for agreed in found.agreements.values())
@@ -124,13 +121,11 @@ def _speedups(results: Sequence[Result]) -> Iterator[Section]:
         "result", "target", "clips", "samples", "total faster", "95 % interval", "load", "preprocess", "vision + LLM",
         "agreement",
     )  # fmt: skip
-    lead = (
-        "Over the samples that both models have. Faster is mean over mean; the interval is of the samples' own ratios."
-    )
+    lead = "Over the samples that both models have, mean over mean."
     lines = _by_length([(found.target, each, found.total.factor) for each, found in known])
     chart = _chart("Total speedup by length of the clips", "a line a target", lines, "times faster")
     table = Table(columns, rows, text_columns=2, in_summary=True)
-    yield Section("speedups", "Speedups", [*chart, table], lead, brief=True)
+    yield Section("speedups", "Speedups", [*chart, table], lead, brief=True, folded=False)
 
 
 def _times(results: Sequence[Result]) -> Iterator[Section]:
@@ -146,20 +141,16 @@ def _times(results: Sequence[Result]) -> Iterator[Section]:
             figure(milliseconds, found.mean_total_s, str(place), "total", found.model),
             ends(mean_interval(list(found.total_s.values())), milliseconds, str(place), "total", found.model),
             "" if found.mean_tokens is None else figure(tenths, found.mean_tokens, str(place), "tokens", found.model),
-            *_highest_peak(each.run, found.model, str(place)),
+            figure(mebibytes, max(peaks), str(place), "peak", found.model) if peaks else "",
         ]
         for place, (each, found) in enumerate(known)
+        for peaks in [[size for (key, _), size in peak_bytes(each.run).items() if key == found.model]]
     ]
     lines = _by_length([(found.model, each, 1000 * found.mean_total_s) for each, found in known])
     chart = _chart("Time of a sample by length of the clips", "a line a model", lines, "ms per sample")
     columns = ("result", "model", "clips", "samples", "ms per sample", "95 % interval", "mean tokens", "peak MiB")
     lead = "Mean time of a sample, all stages; new tokens, and the highest peak of memory, where they are recorded."
-    yield Section("times", "Times", [*chart, Table(columns, rows, text_columns=2)], lead, brief=True)
-
-
-def _highest_peak(run: RunRecord, model: str, place: str) -> Iterator[Text]:
-    peaks = [value for (key, _), value in peak_bytes(run).items() if key == model]
-    yield figure(mebibytes, max(peaks), place, "peak", model) if peaks else ""
+    yield Section("times", "Times", [*chart, Table(columns, rows, text_columns=2)], lead, brief=True, folded=False)
 
 
 def _chart(title: str, description: str, lines: Sequence[charts.Group], y_label: str) -> list[Block]:

@@ -70,7 +70,7 @@ def report_of_sweep(title: str, option: str, points: Sequence[Point], problems: 
     ]
     failures = [f"{option} {each.value}: {line}" for each in points for line in _failures(each.run)]
     return Report(
-        title=f"{', '.join(header.models)} over {len(points)} values of {axis}",
+        title=f"{', '.join(label(first, model) for model in header.models)} over {len(points)} values of {axis}",
         source=title,
         conditions=[
             f"model set {header.model_set} on {header.device}",
@@ -78,7 +78,9 @@ def report_of_sweep(title: str, option: str, points: Sequence[Point], problems: 
             f"{len(header.samples)} samples",
         ],
         problems=[*problems, *failures],
-        warnings=[f"{option} {each.value}: {line}" for each in points for line in _other_than(first, each, option)],
+        warnings=[
+            (f"{option} {each.value}: {line}", "") for each in points for line in _other_than(first, each, option)
+        ],
         sections=[_answers(axis, rows), _stages(axis, rows)] if rows else [],
     )
 
@@ -120,7 +122,7 @@ def _answers(axis: str, rows: Sequence[_Row]) -> Section:
         "To the first token: load, preprocess, vision and prefill, of each sample the medians of its timed rounds, and "
         "the mean of the samples. An answer: a whole pass. Answers/s: with files loaded ahead of the model."
     )
-    return Section("first_token", "Time to first token and throughput", blocks, lead, brief=True)
+    return Section("first_token", "Time to first token and throughput", blocks, lead, brief=True, folded=False)
 
 
 def _stages(axis: str, rows: Sequence[_Row]) -> Section:
@@ -133,7 +135,7 @@ def _stages(axis: str, rows: Sequence[_Row]) -> Section:
         "device could move a stage's bytes or do its operations."
     )
     blocks.append(_table(axis, rows, STAGE_COLUMNS))
-    return Section("stages", "Stages, and their roofline", blocks, lead, brief=True)
+    return Section("stages", "Stages, and their roofline", blocks, lead, brief=True, folded=False)
 
 
 def _table(axis: str, rows: Sequence[_Row], columns: Columns) -> Table:

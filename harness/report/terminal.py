@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -49,7 +51,7 @@ def rendered(report: Report, *, width: int = WIDTHS[1], color: bool = False, ver
             console.print(line, width=max(shown, sum((each.width or 0) + 1 for each in line.columns)), crop=False)
         else:
             console.print(line, highlight=False, markup=False, soft_wrap=line.no_wrap)
-    return stream.getvalue()
+    return re.sub(r" +$", "", stream.getvalue(), flags=re.MULTILINE)
 
 
 def gate_lines(gates: Iterable[GateRecord]) -> str:
@@ -90,9 +92,9 @@ def _section(section: Section, width: int, *, everything: bool) -> Iterator[Line
         for each in section.blocks
         if not isinstance(each, Chart) and (everything or (isinstance(each, Sentences | Table) and each.in_summary))
     ]
-    if everything or any(isinstance(each, Table) for each in blocks):
+    if blocks and (everything or any(isinstance(each, Table) for each in blocks)):
         yield _line(f"\n{section.title}", "bold")
-    if everything and section.lead:
+    if everything and section.lead and blocks:
         yield _line(section.lead)
     for block in blocks:
         if isinstance(block, Table):
@@ -135,10 +137,10 @@ def _widths(columns: list[list[str]], text_columns: int, width: int) -> list[int
 
 def _warnings(report: Report, width: int) -> Iterator[Line]:
     """By number and first words: report.md has the rest, and what to do."""
-    for number, warning in enumerate(report.warnings[:MAX_WARNINGS], start=1):
-        words = _line(f"warning {number} of {len(report.warnings)}: {plain(warning)}", "yellow")
-        words.truncate(width, overflow="ellipsis")
-        yield words
+    for number, (warning, _) in enumerate(report.warnings[:MAX_WARNINGS], start=1):
+        words = f"warning {number} of {len(report.warnings)}: {plain(warning)}"
+        # Between words: half a figure would be another one.
+        yield _line(textwrap.shorten(words, width, placeholder=" …"), "yellow")
 
 
 def _problems(report: Report, verbosity: int) -> Iterator[Line]:

@@ -226,6 +226,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if ours.status is not None and ours.expects_figures:
             terminalreporter.write_line(f"exit status {ours.status.code}: {ours.status.reason}")
         return
+    from harness.report.formatting import encodable
     from harness.report.terminal import summary
 
     writer = terminalreporter._tw
@@ -239,8 +240,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         verbosity=terminalreporter.verbosity,
     )
     # Else pytest escapes the whole text, line ends too, where the terminal lacks one of its signs.
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    terminalreporter.write(text.encode(encoding, "replace").decode(encoding))
+    terminalreporter.write(encodable(text, getattr(sys.stdout, "encoding", None) or "utf-8"))
 
 
 class _Outcomes:

@@ -62,7 +62,7 @@ def sections(run: RunRecord) -> Iterator[Section]:
         "model set": header.model_set,
         "device": header.device,
         "engines": ", ".join(header.engines),
-        "models": ", ".join(header.models),
+        "models": ", ".join(f"{header.names[key]} ({key})" if key in header.names else key for key in header.models),
         "dataset": header.dataset,
         "samples": str(len(header.samples)),
         **environment(header.environment),

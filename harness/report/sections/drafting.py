@@ -10,8 +10,7 @@ from harness.figures.intervals import Interval
 from harness.figures.passes import Comparison, comparisons, paired, passes
 from harness.figures.speculation import CostModel, SpeculationFigures, speculation_figures
 from harness.records.lines import RunRecord
-from harness.report import charts
-from harness.report.blocks import Block, Chart, Section, Sentences, Table, Text, ends, figure, joined, name, text
+from harness.report.blocks import Block, Section, Sentences, Table, Text, ends, figure, joined, name, text, with_ends
 from harness.report.formatting import (
     change,
     fraction,
@@ -65,25 +64,16 @@ def answer_pairs(run: RunRecord) -> dict[str, list[TokenPair]]:
 def agreement(pairs: Mapping[str, Sequence[TokenPair]], gamma: int, forecasts: Sequence[Comparison] = ()) -> Section:
     """Return the section on answers that were written independently, beside shuffled pairs of them."""
     found = {target: replay(each, gamma) for target, each in pairs.items()}
-    intervals: list[list[Text]] = [
-        [
-            target,
-            ends(each.per_sample_interval, fraction, "agreement", "per_sample", target),
-            ends(each.shuffled_interval, fraction, "agreement", "shuffled", target),
-        ]
-        for target, each in found.items()
-        if each.per_sample_interval
-    ]
     survival: list[list[Text]] = [
         [target, *(figure(fraction, value, "prefix", target, str(k)) for k, value in enumerate(each.survival, start=1))]
         for target, each in found.items()
     ]
     columns = (
-        "target", "pairs", "positions", "mean of samples", "beyond shuffled", "all tokens", "from the start", "none %",
+        "target", "pairs", "positions", "mean of samples", "95 % interval", "all tokens",
+        "from the start", "none %",
     )  # fmt: skip
     blocks: list[Block] = [
         Table(columns, [row for target, each in found.items() for row in _agreement_rows(target, each)]),
-        *([Table(("mean of samples, 95 % interval", "own pairs", "shuffled"), intervals)] if intervals else []),
         Table(("share whose first tokens all agree", *(str(k) for k in range(1, gamma + 1))), survival),
         *([Sentences([_forecast(each) for each in forecasts])] if forecasts else []),
     ]
@@ -106,7 +96,7 @@ def _agreement_rows(target: str, found: Replay) -> Iterator[list[Text]]:
         shown(whole, found.samples, "samples"),
         f"{found.matched} of {found.compared}",
         shown(fraction, found.per_sample, "per_sample"),
-        shown(fraction, None if per_sample is None else found.per_sample - per_sample, "beyond_shuffled"),
+        ends(found.per_sample_interval, fraction, "agreement", "per_sample", target),
         shown(fraction, found.token_weighted, "all_tokens"),
         shown(hundredths, fmean(found.prefixes), "prefix"),
         shown(percent, none, "no_prefix"),
@@ -117,7 +107,7 @@ def _agreement_rows(target: str, found: Replay) -> Iterator[list[Text]]:
             shown(whole, found.shuffled_pairings, "pairings"),
             "",
             shown(fraction, per_sample, "shuffled"),
-            "",
+            ends(found.shuffled_interval, fraction, "agreement", "shuffled", target),
             shown(fraction, found.shuffled_token_weighted, "shuffled_all_tokens"),
             shown(hundredths, found.shuffled_prefix_mean, "shuffled_prefix"),
             "",
@@ -135,9 +125,39 @@ def _forecast(found: Comparison) -> Text:
     )
 
 
+def pair_line(run: RunRecord, found: SpeculationFigures) -> Text:
+    """Return what a pair came to, in one line: what it saves, and what of its acceptance comes from seeing."""
+    place = name(found.target, found.engine)
+    outcome: list[Text] = []
+    if found.speedup is not None:
+        speedup = figure(times, found.speedup.value, "pair_speedup", place)
+        outcome.append(text("{speedup}, {pays}", speedup=speedup, pays=pays(found.speedup)))
+    shares: list[Text] = [
+        text("{what} {share}", what=what, share=figure(fraction, each.value, "accepted", kind, place))
+        for kind, what in (("own", "acceptance"), ("blind", "blind"))
+        if (each := found.acceptance.get(kind))
+    ]
+    if found.lift is not None:
+        shares.append(text("lift {lift}", lift=figure(fraction, found.lift.value, "lift", place)))
+    outcome += [joined(shares, ", ")] if shares else []
+    return text(
+        "{draft} drafting for {target}: {outcome}",
+        draft=label(run, found.draft),
+        target=label(run, found.target, found.engine),
+        outcome=joined(outcome, "; "),
+    )
+
+
+def pays(speedup: Interval) -> str:
+    """Return in words whether a pair is faster than the target alone."""
+    if not speedup.is_bounded:
+        return "too few requests to say whether it pays"
+    return "pays" if speedup.low > 1 else "does not pay" if speedup.high < 1 else "no clear gain or loss"
+
+
 def _speculation(run: RunRecord, found: SpeculationFigures) -> Section:
     place = name(found.target, found.engine)
-    blocks: list[Block] = [Sentences([_pair_line(run, found, place)], in_summary=True)]
+    blocks: list[Block] = []
     if found.acceptance:
         rows: list[list[Text]] = [
             [
@@ -148,78 +168,34 @@ def _speculation(run: RunRecord, found: SpeculationFigures) -> Section:
             for kind, each in found.acceptance.items()
         ]
         blocks.append(Table(("the draft sees", "acceptance", "95 % interval"), rows))
+    blocks += _by_position(found, place)
     lines = list(_lines(found, place))
-    more = [*_by_position(found, place), *_costs(found, place), *([Sentences(lines)] if lines else [])]
-    # Charts beside each other, then tables, then words: what is of one height stands in one row.
-    blocks += sorted(more, key=lambda block: [Chart, Table, Sentences].index(type(block)))
+    if found.cost_model is not None:
+        steps = found.cost_model.costs.v
+        shown = [m for m in SHOWN_LENGTHS if m in steps]
+        row: list[Text] = ["v, decoding steps", *(figure(significant, steps[m], "v", str(m), place) for m in shown)]
+        blocks.append(Table(["tokens of a pass", *map(str, shown)], [row]))
+        lines = [*_payoff(found, found.cost_model, place), *lines]
+    blocks += [Sentences(lines)] if lines else []
     lead = (
         f"Speculative decoding: {found.engine}, gamma {found.gamma}, {found.requests} requests. "
-        "Teacher-forced acceptance: at each position of the target's answer, does the draft agree? "
-        "The controls tell what of it comes from seeing."
+        "The controls tell what of the acceptance comes from seeing."
     )
-    heading = f"{found.draft} drafting for {found.target}"
-    return Section(name("drafting", place), heading, blocks, lead, brief=True)
-
-
-def _pair_line(run: RunRecord, found: SpeculationFigures, place: str) -> Text:
-    """What a pair came to, in one line."""
-    outcome: list[Text] = []
-    if found.speedup is not None:
-        speedup = figure(times, found.speedup.value, "pair_speedup", place)
-        outcome.append(text("{speedup}, {pays}", speedup=speedup, pays=_pays(found.speedup)))
-    known = [(kind, found.acceptance[kind]) for kind in ("own", "blind") if kind in found.acceptance]
-    shares = (
-        text(
-            "{what} {share}",
-            what={"own": "acceptance", "blind": "blind"}[kind],
-            share=figure(fraction, each.value, "accepted", kind, place),
-        )
-        for kind, each in known
-    )
-    outcome += [joined(shares, ", ")] if known else []
-    return text(
-        "{draft} drafting for {target}: {outcome}",
-        draft=found.draft,
-        target=label(run, found.target, found.engine),
-        outcome=joined(outcome, "; "),
-    )
-
-
-def _pays(speedup: Interval) -> str:
-    if not speedup.is_bounded:
-        return "too few requests to say whether it pays"
-    return "pays" if speedup.low > 1 else "does not pay" if speedup.high < 1 else "no clear gain or loss"
+    draft, target = label(run, found.draft), label(run, found.target, found.engine)
+    return Section(name("drafting", place), f"{draft} drafting for {target}", blocks, lead, brief=True)
 
 
 def _by_position(found: SpeculationFigures, place: str) -> Iterator[Block]:
     if found.statistics is None or not found.statistics.survival:
         return
-    survival, conditional = found.statistics.survival, found.statistics.conditional_at
-    positions = tuple(range(1, len(survival) + 1))
     rows: list[list[Text]] = [
-        [
-            "accepted up to here",
-            *(figure(fraction, value, "survival", str(k), place) for k, value in enumerate(survival, 1)),
-        ],
-        [
-            "of those that came so far",
-            *(
-                figure(fraction, value, "conditional", str(k), place) if value is not None else ""
-                for k, value in enumerate(conditional, 1)
-            ),
-        ],
+        [what, *("" if value is None else figure(fraction, value, key, str(k), place) for k, value in enumerate(of, 1))]
+        for what, key, of in (
+            ("accepted up to here", "survival", found.statistics.survival),
+            ("of those that came so far", "conditional", found.statistics.conditional_at),
+        )
     ]
-    reached = [(k, value) for k, value in zip(positions, conditional, strict=True) if value is not None]
-    groups = [
-        charts.Group("accepted up to here", "m1", positions, survival),
-        charts.Group("of those that came so far", "m2", [k for k, _ in reached], [value for _, value in reached]),
-    ]
-    yield Chart(
-        "Survival by position",
-        "share of rounds in which the proposal was accepted up to each position",
-        lambda: charts.curves(groups, "position in the proposal", "share of rounds"),
-    )
-    yield Table(["position in the proposal", *map(str, positions)], rows)
+    yield Table(["position in the proposal", *map(str, range(1, len(found.statistics.survival) + 1))], rows)
     if found.by_position:
         shares = [
             figure(fraction, each.accepted / each.looked_at, "by_place", str(each.first), place)
@@ -232,9 +208,8 @@ def _by_position(found: SpeculationFigures, place: str) -> Iterator[Block]:
 def _lines(found: SpeculationFigures, place: str) -> Iterator[Text]:
     if found.lift is not None:
         yield text(
-            "Seeing the right pictures raises acceptance by {lift}{ends}, {effect}.",
-            lift=figure(fraction, found.lift.value, "lift", place),
-            ends=_interval(ends(found.lift, fraction, "lift", place)),
+            "Seeing the right pictures raises acceptance by {lift}, {effect}.",
+            lift=with_ends(found.lift, fraction, "lift", place),
             effect="a clear effect" if found.lift.excludes_zero else "no clear effect",
         )
     if (
@@ -249,20 +224,11 @@ def _lines(found: SpeculationFigures, place: str) -> Iterator[Text]:
             rate=figure(fraction, found.statistics.acceptance_rate, "acceptance_rate", place),
             conditional=figure(fraction, found.statistics.conditional, "conditional", place),
         )
-    each = found.by_request
-    if each is not None and each.conditional is not None and each.acceptance_rate is not None:
-        yield text(
-            "Means over the requests: {length} tokens per round, {rate} and {conditional}.",
-            length=figure(hundredths, each.mean_acceptance_length, "by_request", "tokens_a_round", place),
-            rate=figure(fraction, each.acceptance_rate, "by_request", "acceptance_rate", place),
-            conditional=figure(fraction, each.conditional, "by_request", "conditional", place),
-        )
     if found.speedup is not None and found.slower_share is not None:
         yield text(
-            "Wall clock, everything charged: {speedup}{ends}. {slower} % of the requests became slower. "
+            "Wall clock, everything charged: {speedup}. {slower} % of the requests became slower. "
             "{identical} of {requests} answers are the target's own{ties}.",
-            speedup=figure(times, found.speedup.value, "pair_speedup", place),
-            ends=_interval(ends(found.speedup, times, "pair_speedup", place)),
+            speedup=with_ends(found.speedup, times, "pair_speedup", place),
             slower=figure(percent, found.slower_share, "slower_share", place),
             identical=str(found.identical),
             requests=str(found.requests),
@@ -270,9 +236,8 @@ def _lines(found: SpeculationFigures, place: str) -> Iterator[Text]:
         )
     if found.first_token is not None:
         yield text(
-            "Time to first token, target alone over pair: {factor}{ends}.",
-            factor=figure(times, found.first_token.value, "first_token", place),
-            ends=_interval(ends(found.first_token, times, "first_token", place)),
+            "Time to first token, target alone over pair: {factor}.",
+            factor=with_ends(found.first_token, times, "first_token", place),
         )
     if found.draft_weights_bytes is not None and found.added_peak_bytes is not None:
         yield text(
@@ -280,27 +245,6 @@ def _lines(found: SpeculationFigures, place: str) -> Iterator[Text]:
             weights=figure(with_unit, found.draft_weights_bytes, "draft_weights", place),
             added=figure(with_unit, found.added_peak_bytes, "added_peak", place),
         )
-
-
-def _interval(found: Text) -> Text:
-    return text(" (95 %: {ends})", ends=found) if found else ""
-
-
-def _costs(found: SpeculationFigures, place: str) -> Iterator[Block]:
-    """What the pieces cost, v(m) above all, and what follows from it: predicted and measured, where it pays."""
-    if found.cost_model is None:
-        return
-    costs = found.cost_model.costs
-    lengths, steps = tuple(costs.v), tuple(costs.v.values())
-    yield Chart(
-        "v(m): one pass of the target over m tokens",
-        "cost of a pass in decoding steps of the target alone, by the number of its tokens",
-        lambda: charts.curves([charts.Group("v(m)", "m2", lengths, steps)], "tokens of a pass", "decoding steps"),
-    )
-    shown = [m for m in SHOWN_LENGTHS if m in costs.v]
-    row: list[Text] = ["v, decoding steps", *(figure(significant, costs.v[m], "v", str(m), place) for m in shown)]
-    yield Table(["tokens of a pass", *map(str, shown)], [row])
-    yield Sentences(list(_payoff(found, found.cost_model, place)))
 
 
 def _payoff(found: SpeculationFigures, cost_model: CostModel, place: str) -> Iterator[Text]:

@@ -61,7 +61,7 @@ def baseline(run: RunRecord) -> Iterator[Section]:
     columns = ("figure", "state", "in words", "worse by %", "limit %", "would have found %", "sessions")
     blocks.append(Table(columns, [_gate_row(gate) for gate in gates], text_columns=3, marked=marked))
     lead = "Each figure vs. the same figure of earlier sessions."
-    yield Section("baseline", "Against the baseline", blocks, lead, brief=True)
+    yield Section("baseline", "Against the baseline", blocks, lead, brief=True, folded=False)
 
 
 def limits(run: RunRecord) -> Iterator[Section]:

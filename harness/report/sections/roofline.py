@@ -14,52 +14,48 @@ from harness.report.naming import colour, label
 
 def sections(run: RunRecord) -> Iterator[Section]:
     """Yield the fractions of the roofline, where the stages' work and the machine's rates are known."""
-    found = rooflines(run)
-    if not found or run.machine is None:
+    found, machine = rooflines(run), run.machine
+    if not found or machine is None:
         return
-    bars = [
-        charts.Bar(
-            label(
-                run, each.model, None, each.stage, *([each.engine] if len(run.header.engines) > 1 else []), each.variant
-            ),
-            (("of the roofline", 100 * each.fraction, colour(run, each.model)),),
-            note=f"{100 * each.fraction:.0f} %",
+    by_model: dict[str, list[StageRoofline]] = {}
+    for each in found:
+        by_model.setdefault(each.model, []).extend([each] if each.bytes_per_s and each.operations_per_s else [])
+    groups = [
+        charts.Group(
+            label(run, model),
+            colour(run, model),
+            [each.operations_per_s / each.bytes_per_s for each in of],
+            [each.operations_per_s for each in of],
+            {place: label(run, each.stage, each.engine) for place, each in enumerate(of)},
         )
-        for each in found
+        for model, of in by_model.items()
     ]
-    columns = (
-        "stage", "model", "roofline ms", "% of roofline", "bound by", "GB/s", "TFLOP/s", "roofline ms per token",
-        "tokens/s",
-    )  # fmt: skip
-    blocks = (
-        Chart(
-            "Fraction of the roofline",
-            "a bar a stage, in percent: at 100 the stage is as fast as the device allows",
-            lambda: charts.bars(bars, "roofline's time in % of the measured time", legend=False),
-        ),
-        Table(columns, [_row(run, each) for each in found], text_columns=2),
-        Sentences([_machine(run.machine)]),
+    bandwidth = max(machine.read_bytes_per_s, machine.copy_bytes_per_s)
+    chart = Chart(
+        "Roofline",
+        "a point a stage: operations per byte across, operations per second upwards, below the device's two roofs",
+        lambda: charts.roofline(groups, bandwidth, machine.operations_per_s),
     )
+    columns = ("stage", "model", "roofline ms", "% of roofline", "bound by", "GB/s", "TFLOP/s")
+    table = Table(columns, [_row(run, each) for each in found], text_columns=2)
     lead = (
-        "The roofline is the time in which the device could move a stage's bytes or do its operations, whichever takes "
-        "longer, at the rates measured in this run. A stage at 100 % cannot get faster on this device."
+        "The time in which the device could move a stage's bytes or do its operations, whichever takes longer, at the "
+        "rates measured in this run. A stage at 100 % cannot get faster on this device."
     )
+    blocks = (chart, table, Sentences([_machine(machine)]))
     yield Section("floors", "Distance from the roofline", blocks, lead, brief=True)
 
 
 def _row(run: RunRecord, found: StageRoofline) -> list[Text]:
     names = (found.stage, found.model, found.engine, found.variant)
-    per_token, tokens_per_s = found.roofline_ms_per_token, found.tokens_per_s
     return [
         label(run, found.stage, found.engine, f"({found.variant})" if found.variant else ""),
-        found.model,
+        label(run, found.model),
         figure(milliseconds, found.roofline_s, "floor", *names),
         figure(percent, found.fraction, "share_of_floor", *names),
         found.bound_by,
         figure(significant, found.bytes_per_s / 1e9, "gigabytes_per_s", *names),
         figure(significant, found.operations_per_s / 1e12, "teraflops", *names),
-        figure(significant, per_token, "floor_ms_per_token", *names) if per_token else "",
-        figure(significant, tokens_per_s, "tokens_per_s", *names) if tokens_per_s else "",
     ]
 
 

@@ -8,17 +8,30 @@ from statistics import median
 from harness.figures.passes import pass_figures, passes, samples_per_second, throughput
 from harness.figures.stages import StageFigure, stage_figures, times_faster
 from harness.records.lines import RunRecord
-from harness.report import charts
-from harness.report.blocks import Block, Chart, Section, Table, Text, figure
+from harness.report.blocks import Section, Table, Text, figure
 from harness.report.formatting import hundredths, mebibytes, milliseconds, percent, times, whole
-from harness.report.naming import colour, label
+from harness.report.naming import label
 
 
 def sections(run: RunRecord) -> Iterator[Section]:
     """Yield what the stage tests have to say, and the passes with files loaded ahead."""
-    figures = stage_figures(run)
+    figures, alone = stage_figures(run), not pass_figures(run)
     if figures:
-        yield _by_themselves(run, figures)
+        columns = ("stage", "model", "median ms", "± %", "first ms", "rounds", "ms per token")
+        table = Table(columns, [_row(run, each) for each in figures], text_columns=2, in_summary=alone)
+        first = {each.model: each for each in reversed(run.models)}
+        loaded: list[list[Text]] = [
+            [
+                label(run, model),
+                figure(hundredths, each.load_s, "load_s", model),
+                figure(mebibytes, each.memory_bytes, "weights", model),
+            ]
+            for model, each in reversed(first.items())
+        ]
+        blocks = [table, *([Table(("model", "loaded in s, first time", "weights MiB"), loaded)] if loaded else [])]
+        lead = "Each stage by itself, its input made before the clock starts."
+        title = "Stages by themselves, and cold start"
+        yield Section("stage-tests", title, blocks, lead, brief=True, folded=not alone)
     rows = list(_throughput_rows(run))
     if rows:
         ranks = len({each.rank for each in run.passes if each.kind == "throughput"})
@@ -27,67 +40,22 @@ def sections(run: RunRecord) -> Iterator[Section]:
             f"{run.header.options.get('loader_workers')} threads"
             + (f", by {ranks} ranks together." if ranks > 1 else ".")
         )
-        columns = ("model", "samples/s", "samples/s, one after the other")
-        yield Section("throughput", "Throughput", [Table(columns, rows, in_summary=True)], lead, brief=True)
+        table = Table(("model", "samples/s", "samples/s, one after the other"), rows, in_summary=True)
+        yield Section("throughput", "Throughput", [table], lead, brief=True)
 
 
-def _by_themselves(run: RunRecord, figures: list[StageFigure]) -> Section:
-    rows: list[list[Text]] = []
-    for each in figures:
-        names = (each.stage, each.model, each.engine, each.variant, each.state)
-        how = ", ".join(filter(None, (each.variant, each.state)))
-        per_token = (
-            figure(hundredths, each.median_ms_per_token, "ms_per_token", *names) if each.median_ms_per_token else ""
-        )
-        rows.append(
-            [
-                label(run, each.stage, each.engine, f"({how})" if how else ""),
-                each.model,
-                figure(milliseconds, each.seconds.median, "time", *names),
-                figure(percent, each.seconds.relative_spread, "spread", *names),
-                figure(milliseconds, each.cold_s, "first", *names),
-                figure(whole, each.seconds.n, "rounds", *names),
-                per_token,
-            ]
-        )
-    columns = ("stage", "model", "median ms", "± %", "first ms", "rounds", "ms per token")
-    lead = (
-        "Each stage by itself, its input made before the clock starts. "
-        "±: half the interquartile range over the median. "
-        "The first time is what the first request pays: cold files, libraries and kernels set up on first use."
-    )
-    table = Table(columns, rows, text_columns=2, in_summary=not pass_figures(run))
-    blocks = [table, *_cold_start(run, figures)]
-    return Section("stage-tests", "Stages by themselves, and cold start", blocks, lead, brief=True)
-
-
-def _cold_start(run: RunRecord, figures: list[StageFigure]) -> Iterator[Block]:
-    shown = [
-        (
-            f"{each.model} {label(run, each.stage, each.engine)}",
-            1000 * each.seconds.median,
-            1000 * each.cold_s,
-            colour(run, each.model),
-        )
-        for each in figures
-        if not each.variant and each.is_most_common
+def _row(run: RunRecord, each: StageFigure) -> list[Text]:
+    how = ", ".join(filter(None, (each.variant, each.state)))
+    per_token = each.median_ms_per_token
+    return [
+        label(run, each.stage, each.engine, f"({how})" if how else ""),
+        label(run, each.model),
+        figure(milliseconds, each.seconds.median, "time", *each.names),
+        figure(percent, each.seconds.relative_spread, "spread", *each.names),
+        figure(milliseconds, each.cold_s, "first", *each.names),
+        figure(whole, each.seconds.n, "rounds", *each.names),
+        figure(hundredths, per_token, "ms_per_token", *each.names) if per_token else "",
     ]
-    yield Chart(
-        "First time through a stage",
-        "two points a row on a logarithmic axis: the median of the timed rounds, and the very first time",
-        lambda: charts.dumbbells(shown, "ms, logarithmic", ("median", "first time")),
-    )
-    first = {each.model: each for each in reversed(run.models)}
-    rows: list[list[Text]] = [
-        [
-            model,
-            figure(hundredths, each.load_s, "load_s", model),
-            figure(mebibytes, each.memory_bytes, "weights", model),
-        ]
-        for model, each in reversed(first.items())
-    ]
-    if rows:
-        yield Table(("model", "loaded in s, first time", "weights MiB"), rows)
 
 
 def ways(run: RunRecord) -> Iterator[Section]:
@@ -106,9 +74,7 @@ def ways(run: RunRecord) -> Iterator[Section]:
     ]
     if rows:
         columns = ("what", "way", "reference", "ms", "reference ms", "faster", "pairs")
-        lead = (
-            "Two ways of doing one thing, timed in turn on the same input; faster is the median over pairs of rounds."
-        )
+        lead = "A/B, interleaved on the same input; faster is the median over pairs of rounds."
         yield Section("ways", "Readers and other ways", [Table(columns, rows, text_columns=3)], lead)
 
 

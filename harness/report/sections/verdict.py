@@ -1,25 +1,27 @@
-"""What stands on top: how the run ended, its problems, and the five figures that everybody looks for."""
+"""What stands on top: how the run ended, its problems, and the figures that everybody looks for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from harness.figures.agreement import replay
-from harness.figures.passes import Comparison, comparisons, speedup_interval
+from harness.figures.latency import Latency, latencies
+from harness.figures.passes import comparisons
 from harness.figures.speculation import speculation_figures
-from harness.figures.stages import peak_bytes, stage1_speedup
+from harness.figures.stages import StageFigure, peak_bytes, stage_figures
 from harness.gates.exit_status import FAILED, MISSING_BASELINE, NO_FIGURE, NOT_DECIDED
 from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord
-from harness.report.blocks import Figure, Text, Tile, Tone, Verdict, ends, figure, text
-from harness.report.formatting import fraction, percent, times, with_unit
-from harness.report.naming import gated_load, label, name_of_speedup
-from harness.report.sections.drafting import SEES, answer_pairs
+from harness.report.blocks import Text, Tile, Tone, Verdict, ends, figure, text
+from harness.report.formatting import duration, fraction, percent, times, with_unit
+from harness.report.naming import label, name_of_speedup
+from harness.report.sections.drafting import answer_pairs, pays
 from harness.report.sections.judgement import failed_samples, gate_groups
 from harness.report.sections.memory import capacity, kind
 
 MAX_FAILURES = 8
 """Failed samples among the problems; the section on failures lists all of them."""
+MAX_TILES = 5
 LABELS: dict[int, tuple[Tone, str]] = {
     0: ("good", "passed"),
     FAILED: ("bad", "failed"),
@@ -58,67 +60,89 @@ def problems(run: RunRecord) -> Iterator[Text]:
 
 
 def tiles(run: RunRecord) -> Iterator[Tile]:
-    """Yield the five figures, as far as the run has them; there is no speedup over times of several machines."""
-    found = comparisons(run) if len(by_machine(run)) == 1 else []
-    if found:
-        yield _speedup("total speedup", run, found, None)
-        yield _speedup("stage 1, load", run, found, 1)
-        yield _speedup("stage 3, vision + LLM", run, found, 3)
-    yield from _acceptance(run)
-    yield from _memory(run)
-
-
-def _speedup(title: str, run: RunRecord, found: list[Comparison], stage: int | None) -> Tile:
-    first, *others = found
-    interval = ends(speedup_interval(run, first, stage), times, name_of_speedup(first, stage))
-    details = [text("over {target}", target=label(run, first.target, first.engine))]
-    details += [text("95 %: {ends}", ends=interval)] if interval else []
-    gated = stage1_speedup(run, first.target) if stage == 1 else None
-    if gated:
-        factor = figure(times, gated.factor, "speedup", "stage1", first.target)
-        details.append(text("{factor} by the {how}", factor=factor, how=gated_load(run, first.target)))
-    details += [
-        text("{factor} over {target}", factor=_factor(each, stage), target=label(run, each.target, each.engine))
-        for each in others
-    ]
-    return Tile(title, _factor(first, stage), details)
-
-
-def _factor(found: Comparison, stage: int | None) -> Figure:
-    speedup = found.total if stage is None else found.stages[stage]
-    return figure(times, speedup.factor, name_of_speedup(found, stage))
-
-
-def _acceptance(run: RunRecord) -> Iterator[Tile]:
-    """Teacher-forced acceptance and what other pictures give, where measured; else agreement and what chance gives."""
-    for found in speculation_figures(run):
-        own, other = found.acceptance.get("own"), found.acceptance.get("shuffled")
-        if own:
-            names = (found.target, found.engine)
-            details = [text("for {target}, teacher-forced", target=found.target)]
-            if other:
-                shuffled = figure(fraction, other.value, "accepted", "shuffled", *names)
-                details.append(text("control: {share}, seeing {sees}", share=shuffled, sees=SEES["shuffled"]))
-            yield Tile("acceptance", figure(fraction, own.value, "accepted", "own", *names), details)
-            return
-    for target, pairs in answer_pairs(run).items():
-        agreed = replay(pairs, 1)
-        details = [text("with {target}, by position", target=target)]
-        if agreed.shuffled_per_sample is not None:
-            shuffled = figure(fraction, agreed.shuffled_per_sample, "agreement", "shuffled", target)
-            details.append(text("control: {share}, shuffled pairs", share=shuffled))
-        own_share = figure(fraction, agreed.per_sample, "agreement", "per_sample", target)
-        yield Tile("agreement of the answers", own_share, details)
-        return
-
-
-def _memory(run: RunRecord) -> Iterator[Tile]:
-    peaks = peak_bytes(run)
+    """Yield the figures that follow from what was measured; there is no time of several machines."""
+    if len(by_machine(run)) == 1:
+        yield from _speedup(run)
+        whole = latencies(run)
+        for title, measure in (("time per sample", "end_to_end"), ("time to first token", "ttft")):
+            yield from _latency(run, title, [each for each in whole if each.measure == measure])
+        if not whole:
+            stages: dict[str, list[StageFigure]] = {}
+            for each in stage_figures(run):
+                stages.setdefault(each.stage, []).extend([each] if each.is_most_common and not each.variant else [])
+            yield from (_stage(run, *item) for item in list(stages.items())[:MAX_TILES] if item[1])
+    yield from _drafting(run)
+    peaks = peak_bytes(run) if run.header.device != "cpu" else {}
     if peaks:
         (model, stage), highest = max(peaks.items(), key=lambda item: item[1])
-        details: list[Text] = [f"{model}, {stage}; {kind(run)}"]
+        details: list[Text] = [f"{label(run, model)}, {stage}; {kind(run)}"]
         card = capacity(run)
         if card:
             of_card = figure(percent, highest / card, "memory.peak_of_card")
             details.append(text("{share} % of {card}", share=of_card, card=with_unit(card)))
         yield Tile("peak memory", figure(with_unit, highest, "memory.peak"), details)
+
+
+def _speedup(run: RunRecord) -> Iterator[Tile]:
+    found = comparisons(run)
+    if found:
+        first, *others = found
+        interval = ends(first.total.interval, times, name_of_speedup(first))
+        details = [text("over {target}", target=label(run, first.target, first.engine))]
+        details += [text("95 %: {ends}", ends=interval)] if interval else []
+        details += [
+            text(
+                "{factor} over {target}",
+                factor=figure(times, each.total.factor, name_of_speedup(each)),
+                target=label(run, each.target, each.engine),
+            )
+            for each in others
+        ]
+        yield Tile("total speedup", figure(times, first.total.factor, name_of_speedup(first)), details)
+
+
+def _latency(run: RunRecord, title: str, found: list[Latency]) -> Iterator[Tile]:
+    if found:
+        shown = [
+            (label(run, *key), figure(duration, each.mean.value, "latency", each.measure, "mean", *key))
+            for each in found
+            for key in [(each.model, each.engine)]
+        ]
+        (model, first), *others = shown
+        details = [text("{model}, mean", model=model)]
+        yield Tile(title, first, details + [text("{time} {model}", time=each, model=who) for who, each in others])
+
+
+def _stage(run: RunRecord, stage: str, found: list[StageFigure]) -> Tile:
+    shown = [
+        (label(run, each.model, each.engine), figure(duration, each.seconds.median, "time", *each.names))
+        for each in found
+    ]
+    (model, first), *others = shown
+    details = [text("{model}, median of {rounds} rounds", model=model, rounds=str(found[0].seconds.n))]
+    return Tile(stage, first, details + [text("{time} {model}", time=each, model=who) for who, each in others])
+
+
+def _drafting(run: RunRecord) -> Iterator[Tile]:
+    """Whether drafting pays, and acceptance beside its control; else how far recorded answers agree."""
+    found = speculation_figures(run)
+    for each in found[:1]:
+        place, own, blind = (each.target, each.engine), each.acceptance.get("own"), each.acceptance.get("blind")
+        details: list[Text] = [text("drafting for {target}", target=label(run, *place))]
+        share = figure(fraction, own.value, "accepted", "own", *place) if own else None
+        if share and each.speedup:
+            details.append(text("{pays}; acceptance {share}", pays=pays(each.speedup), share=share))
+        if blind:
+            details.append(text("blind {share}", share=figure(fraction, blind.value, "accepted", "blind", *place)))
+        if each.speedup:
+            yield Tile("speculative decoding", figure(times, each.speedup.value, "pair_speedup", *place), details)
+        elif share:
+            yield Tile("acceptance", share, details)
+    for target, pairs in list(answer_pairs(run).items())[: not found]:
+        agreed = replay(pairs, 1)
+        details = [text("with {target}, by position", target=label(run, target))]
+        if agreed.shuffled_per_sample is not None:
+            shuffled = figure(fraction, agreed.shuffled_per_sample, "agreement", "shuffled", target)
+            details.append(text("control: {share}, shuffled pairs", share=shuffled))
+        own_share = figure(fraction, agreed.per_sample, "agreement", "per_sample", target)
+        yield Tile("agreement of the answers", own_share, details)

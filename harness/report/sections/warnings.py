@@ -11,7 +11,7 @@ from harness.figures.stages import stage_figures
 from harness.gates import machine_speed
 from harness.gates.gate import injections
 from harness.records.lines import RunRecord
-from harness.report.blocks import Section, Table, Text, figure, text
+from harness.report.blocks import Text, figure, text
 from harness.report.formatting import change, percent, whole
 from harness.report.naming import label
 from harness.report.sections.by_machine import lines_of_each
@@ -25,22 +25,20 @@ DRIFT = math.log(1.05)
 REPEAT = "Repeat on a quiet machine."
 
 
-def sections(run: RunRecord) -> Iterator[Section]:
-    """Yield the warnings and the run's own advice, if there are any."""
-    rows: list[tuple[Text, Text]] = list(warnings(run))
-    rows += [(advice, "") for advice in (run.end.advice if run.end else ())]
-    if rows:
-        yield Section("warnings", "Warnings", [Table(("what", "what to do"), rows, text_columns=2)], brief=True)
-
-
-def warnings(run: RunRecord) -> Iterator[tuple[Text, Text]]:
+def warnings(run: RunRecord) -> Iterator[tuple[Text, str]]:
     """Yield what speaks against trusting the figures, and the way out."""
     if run.end is None and run.header.environment:
         yield "The run has not come to its end.", "What was measured counts; measure the rest in another run."
     yield from ((note, "") for note in run.notes)
     yield from ((f"{each}.", REPEAT) for each in machine_speed.disturbances(run))
     yield from ((f"{each}.", "Not a measurement of the program: do not compare it.") for each in injections(run))
-    yield from ((line, f"Something else was running, or the clock moved. {REPEAT}") for line in _drift(run))
+    speeds = machine_speed.speeds_at_ends(run)
+    for work in ("matrix product", "copy"):
+        start, end = (speeds.get(f"{work} at the {moment}") for moment in ("start", "end"))
+        if start is not None and end is not None and abs(end - start) > DRIFT:
+            moved = figure(change, math.expm1(end - start), "drift", work.replace(" ", "_"))
+            template = f"The time of a fixed {work} changed by {{moved}} % between start and end of the run."
+            yield text(template, moved=moved), f"Something else was running, or the clock moved. {REPEAT}"
     for lines, way_out in (
         (_few_samples, "Take more: leave --max_samples out, name a larger dataset, or raise --embedded."),
         (_noisy, "Close what else runs, or raise --rounds."),
@@ -51,22 +49,11 @@ def warnings(run: RunRecord) -> Iterator[tuple[Text, Text]]:
         yield "The code differed from its commit.", "Commit before you measure what you want to publish."
 
 
-def _drift(run: RunRecord) -> Iterator[Text]:
-    speeds = machine_speed.speeds_at_ends(run)
-    for work in ("matrix product", "copy"):
-        start, end = (speeds.get(f"{work} at the {moment}") for moment in ("start", "end"))
-        if start is not None and end is not None and abs(end - start) > DRIFT:
-            moved = figure(change, math.expm1(end - start), "drift", work.replace(" ", "_"))
-            yield text(
-                f"The time of a fixed {work} changed by {{moved}} % between start and end of the run.", moved=moved
-            )
-
-
 def _few_samples(run: RunRecord) -> Iterator[Text]:
     fewest = min((len(each.records) for each in pass_figures(run)), default=FEW_SAMPLES)
     if fewest < FEW_SAMPLES:
         yield text(
-            "{samples} samples are few: below {least} an interval tells more of their number than of the models.",
+            "Only {samples} samples: {least} or more are needed to generalise to other clips.",
             samples=figure(whole, fewest, "fewest_samples"),
             least=str(FEW_SAMPLES),
         )
@@ -80,7 +67,7 @@ def _noisy(run: RunRecord) -> Iterator[Text]:
             "The rounds of {count} stage tests are noisy, those of {stage} of {model} by ±{spread} %.",
             count=str(len(noisy)),
             stage=worst.stage,
-            model=worst.model,
+            model=label(run, worst.model),
             spread=figure(percent, worst.seconds.relative_spread, "worst_spread"),
         )
 

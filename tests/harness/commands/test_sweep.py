@@ -163,4 +163,4 @@ def test_other_conditions_of_a_run_are_told_of_and_the_swept_option_is_none() ->
     other = run_with(loads, options={"gamma": 5, "event_images": 16}, model_set="full")
     points = [Point(name, float(name), run) for name, run in zip(("1", "4", "16"), (*runs, other), strict=True)]
     report = report_of_sweep("sweep", "event_images", points, [])
-    assert report.warnings == ["event_images 16: model set was tiny, is full"]
+    assert report.warnings == [("event_images 16: model set was tiny, is full", "")]

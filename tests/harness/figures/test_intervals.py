@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import math
 from random import Random
+from statistics import quantiles
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.figures.intervals import mean_interval, pooled_ratio, ratio_interval
+from harness.figures.intervals import mean_interval, pooled_ratio, quantile_interval, ratio_interval
+from harness.figures.stages import Speedup
+
+TIMES = st.floats(1e-6, 1e6)
 
 
 def test_a_ratio_has_an_interval_that_covers_the_truth_about_as_often_as_it_says() -> None:
-    """For ten pairs from skewed times whose true ratio is 3."""
+    """For ten pairs from skewed times; of the log-normal means the true ratio is 3 exp(s²/2)."""
     draw, covered = Random(11), 0
     for _ in range(1000):
         draft = [math.exp(draw.gauss(0, 0.8)) for _ in range(10)]
         target = [3 * each * math.exp(draw.gauss(0, 0.3)) for each in draft]
         found = ratio_interval(target, draft)
         assert found is not None
-        covered += found.low <= 3 <= found.high
+        covered += found.low <= 3 * math.exp(0.3**2 / 2) <= found.high
     assert 920 <= covered <= 980
 
 
@@ -33,6 +37,45 @@ def test_a_mean_has_an_interval_that_covers_the_truth_about_as_often_as_it_says(
         assert found is not None
         covered += found.low <= truth <= found.high
     assert 920 <= covered <= 980
+
+
+@given(st.lists(st.tuples(TIMES, TIMES), min_size=2, max_size=40))
+def test_an_interval_of_a_ratio_of_means_holds_that_ratio(pairs: list[tuple[float, float]]) -> None:
+    target, draft = ([pair[side] for pair in pairs] for side in (0, 1))
+    found = ratio_interval(target, draft)
+    assert found is not None
+    assert 0 < found.low <= found.value <= found.high < math.inf
+    assert found.value == pytest.approx(Speedup.of(target, draft).factor)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
+@given(values=st.lists(TIMES, min_size=1, max_size=400))
+def test_an_interval_of_a_percentile_holds_it(share: float, values: list[float]) -> None:
+    found = quantile_interval(values, share)
+    assert found.low <= found.value <= found.high
+    if len(values) > 1:
+        assert found.value == pytest.approx(quantiles(values, n=100, method="inclusive")[round(100 * share) - 1])
+
+
+@pytest.mark.parametrize(("share", "samples"), [(0.5, 20), (0.9, 50), (0.99, 400)])
+def test_a_percentile_has_an_interval_that_covers_the_truth_at_least_as_often_as_it_says(
+    share: float, samples: int
+) -> None:
+    """Of exponential times, whose quantiles are -ln(1 - share)."""
+    draw, covered, truth = Random(3), 0, -math.log(1 - share)
+    for _ in range(1000):
+        found = quantile_interval([draw.expovariate(1) for _ in range(samples)], share)
+        covered += found.low <= truth <= found.high
+    assert 935 <= covered <= 995
+
+
+@pytest.mark.parametrize(
+    ("share", "enough"),
+    [(0.5, 6), (0.9, 36), (0.99, 368)],  # the share to the n-th: the chance that all are below it
+)
+def test_few_samples_leave_the_upper_end_of_a_percentile_unknown(share: float, enough: int) -> None:
+    assert quantile_interval(range(enough), share).high == enough - 1
+    assert quantile_interval(range(enough - 1), share).high == math.inf
 
 
 @given(st.lists(st.floats(1e-6, 1e6), min_size=2, max_size=6))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.figures.agreement import expected_tokens
-from harness.figures.speculation import acceptance_statistics, by_position, by_request, speculation_figures
+from harness.figures.speculation import acceptance_statistics, by_position, speculation_figures
 from harness.records.lines import RunRecord
 from harness.records.quantities import MIB
 from harness.records.speculation import AgreementRecord, DivergenceRecord, RoundLog
@@ -86,12 +86,6 @@ def test_decoding_stands_beside_what_the_measured_costs_predict() -> None:
 def test_without_measured_costs_nothing_is_predicted() -> None:
     (found,) = speculation_figures(run(speculations=(request("a"),)))
     assert (found.cost_model, found.residual, found.decode_speedup) == (None, None, 3.0)
-
-
-def test_each_request_has_one_voice_however_long_it_is() -> None:
-    found = by_request([log((4, 4)), log((4, 0), (4, 0)), ()])
-    assert found is not None
-    assert (found.acceptance_rate, found.conditional, found.mean_acceptance_length) == (0.5, 0.5, 3.0)
 
 
 @given(st.lists(st.lists(rounds(), max_size=12), max_size=4))

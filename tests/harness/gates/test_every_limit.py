@@ -13,7 +13,7 @@ from harness.gates.limits import measured
 from harness.records.lines import StageRecord
 from harness.stages import STAGES
 from tests.harness.report.distinct_run import ENGINES, MODELS, TARGETS, distinct_run
-from tests.harness.report.expected_figures import MIB, PAIRS, RUN, means, stage_test
+from tests.harness.report.expected_figures import EACH, MIB, PAIRS, RUN, means, passes, stage_test, total
 
 
 def load_s(record: StageRecord) -> float:
@@ -47,6 +47,13 @@ def expected(device: str) -> Iterator[tuple[str, float]]:
         for target, variant in zip(TARGETS, ("legacy reader", ""), strict=True):
             sides = load_s(stage_test(target, "load", None, variant)), load_s(stage_test("egpt", "load"))
             yield f"{engine}.speedup.{target}.stage1", sides[0] / sides[1]
+    for model, engine in EACH:
+        whole = list(passes(model, engine).values())
+        decode = [each.stage_s["decode"] for each in whole]
+        yield f"{engine}.total_ms.{model}", 1000 * median(map(total, whole))
+        yield f"{engine}.ttft_ms.{model}", 1000 * median(total(o) - s for o, s in zip(whole, decode, strict=True))
+        steps = [(s, len(o.token_ids) - 1) for o, s in zip(whole, decode, strict=True)]
+        yield f"{engine}.ms_per_token.{model}", 1000 * median(s / n for s, n in steps if n > 0)
     for target, engine in PAIRS:
         for what, part in (("stage3", "3 vision + LLM"), ("total", "total")):
             draft, theirs = means(target, engine, part)

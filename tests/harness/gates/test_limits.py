@@ -12,6 +12,8 @@ from harness.records.lines import RunRecord, VerdictRecord
 from harness.records.quantities import MemoryPeak
 from tests.harness.made_runs import agreement, full_run, header, host_peak, stage_test, whole_pass
 
+REPOSITORY = Path(__file__).parents[3]
+EVERY_MODEL = Vocabulary(("tiny", "full", "checkpoint"), ("eager", "graph"), ("egpt", "videollava", "llava"))
 KNOWN = Vocabulary(model_sets=("tiny", "full"), engines=("eager", "graph"), models=("egpt", "videollava"))
 MIB = 1024 * 1024
 
@@ -29,6 +31,9 @@ speedup.videollava.stage3 = 1.5
 speedup.videollava.total = 1.25
 acceptance.videollava = 0.5
 vision_lift.videollava = 0.125
+ttft_ms.egpt = 200
+ms_per_token.egpt = 30
+total_ms.egpt = 900
 median_ms.egpt.load = 60
 host_memory_mib.egpt.decode = 2000
 device_memory_mib.egpt.decode = 0
@@ -46,6 +51,9 @@ def test_every_kind_of_limit_is_read_by_its_name(tmp_path: Path) -> None:
         "eager.speedup.videollava.total": 1.25,
         "eager.acceptance.videollava": 0.5,
         "eager.vision_lift.videollava": 0.125,
+        "eager.ttft_ms.egpt": 200.0,
+        "eager.ms_per_token.egpt": 30.0,
+        "eager.total_ms.egpt": 900.0,
         "eager.median_ms.egpt.load": 60.0,
         "eager.host_memory_mib.egpt.decode": 2000.0,
         "eager.device_memory_mib.egpt.decode": 0.0,
@@ -71,7 +79,8 @@ def test_an_empty_file_limits_nothing(tmp_path: Path) -> None:
         (
             "[tiny.eager]\nspeedups.videollava.total = 1",
             "'speedups' in [tiny.eager]",
-            "speedup, acceptance, vision_lift, median_ms, host_memory_mib, device_memory_mib",
+            "speedup, acceptance, vision_lift, ttft_ms, ms_per_token, total_ms, median_ms, host_memory_mib, "
+            "device_memory_mib",
         ),
         ("[tiny.eager]\nspeedup.lava.total = 1", "'lava' in [tiny.eager.speedup]", "egpt, videollava"),
         ("[tiny.eager]\nacceptance.lava = 1", "'lava' in [tiny.eager.acceptance]", "egpt, videollava"),
@@ -145,7 +154,7 @@ def run_of_known_figures(device: str = "cpu") -> RunRecord:
             whole_pass("egpt", "s1", (1, 0, 1, 1, 1), token_ids=(1, 2)),
             whole_pass("videollava", "s1", (8, 0, 4, 4, 4), token_ids=(1, 3, 4)),
         ),
-        agreements=tuple(agreement(each, (True, True, False), (True, False, False)) for each in ("s1", "s2")),
+        agreements=tuple(agreement(each, (True, True, False), (True, False, False)) for each in map(str, range(8))),
     )
 
 
@@ -173,7 +182,14 @@ def test_a_lower_bound_holds_at_the_figure_itself_and_breaks_just_above_it(name:
 
 @pytest.mark.parametrize(
     ("name", "figure"),
-    [("median_ms.egpt.load", 62.5), ("host_memory_mib.egpt.load", 64.0), ("device_memory_mib.egpt.load", 32.0)],
+    [
+        ("ttft_ms.egpt", 3000.0),
+        ("ms_per_token.videollava", 2000.0),
+        ("total_ms.videollava", 20_000.0),
+        ("median_ms.egpt.load", 62.5),
+        ("host_memory_mib.egpt.load", 64.0),
+        ("device_memory_mib.egpt.load", 32.0),
+    ],
 )
 def test_an_upper_bound_holds_at_the_figure_itself_and_breaks_just_below_it(name: str, figure: float) -> None:
     kept, broken = verdict_on(name, figure), verdict_on(name, figure * (1 - 1e-9))
@@ -211,13 +227,13 @@ def test_a_median_is_judged_in_the_state_of_most_rounds() -> None:
         (
             "acceptance.videollava",
             0.6,
-            "acceptance of egpt drafting for videollava must be at least 0.6 but was 0.5 (2 samples)",
+            "acceptance of egpt drafting for videollava must be at least 0.6 but was 0.5 (8 samples)",
         ),
         (
             "vision_lift.videollava",
             0.6,
             "vision lift of egpt drafting for videollava, lower end of its interval, must be at least 0.6 but was 0.5 "
-            "(2 samples)",
+            "(8 samples)",
         ),
         (
             "host_memory_mib.egpt.load",
@@ -240,7 +256,8 @@ def test_verdict_is_one_sentence_with_both_figures_and_their_unit(name: str, bou
     [
         ("speedup.llava.total", "it takes llava and the draft measured on the same samples"),
         ("acceptance.llava", "it takes the speculative test of llava on two samples or more"),
-        ("vision_lift.llava", "it takes the speculative test of llava on two samples or more"),
+        ("vision_lift.llava", "it takes the speculative test of llava on 8 samples or more"),
+        ("ttft_ms.llava", "it takes whole passes of llava, its stages divided"),
         ("median_ms.egpt.decode", "it takes the test of stage decode of egpt"),
         ("host_memory_mib.llava.load", "it takes memory rounds of llava on the CPU of a system that tells"),
         ("device_memory_mib.llava.load", "it takes memory rounds of llava on a GPU"),
@@ -260,9 +277,27 @@ def test_a_limit_without_its_figure_is_not_run_and_says_what_it_takes(name: str,
 
 def test_a_lift_that_may_be_chance_is_judged_by_the_lower_end_of_its_interval() -> None:
     lifted, flat = ((True, True), (True, False)), ((True, True), (True, True))
-    agreements = tuple(agreement(f"s{n}", *(lifted if n < 2 else flat)) for n in range(4))
+    agreements = tuple(agreement(f"s{n}", *(lifted if n < 4 else flat)) for n in range(8))
     lift = measured(RunRecord(header(), agreements=agreements))["eager.vision_lift.videollava"]
-    assert lift.value == pytest.approx(0.5 - 3.182446 * (1 / 12) ** 0.5)  # t of three degrees of freedom
+    assert lift.value == pytest.approx(0.5 - 2.364624 * (1 / 28) ** 0.5)  # t of seven degrees of freedom
+
+
+def test_of_fewer_than_eight_samples_a_lift_is_not_judged() -> None:
+    for samples in (7, 8):
+        agreements = tuple(agreement(f"s{n}", (True, True), (True, False)) for n in range(samples))
+        found = measured(RunRecord(header(), agreements=agreements))
+        assert ("eager.vision_lift.videollava" in found) == (samples == 8)
+
+
+def test_a_draft_that_sees_nothing_may_pass_for_acceptance_and_breaks_the_lift_s_limit_of_this_repository() -> None:
+    limits = load_limits(REPOSITORY / "limits.toml", EVERY_MODEL, "tiny", ("eager",))
+    same = tuple(place % 3 != 1 for place in range(30))
+    blind = {"own": same, "shuffled": same, "blind": same}
+    agreements = tuple(agreement(f"s{n}", same, same, agrees=blind) for n in range(8))
+    found = {each.limit: each for each in judge(limits, RunRecord(header(), agreements=agreements))}
+    assert found["eager.acceptance.videollava"].state == "pass"
+    assert "0.655 (8 samples; blind 0.655)" in found["eager.acceptance.videollava"].sentence
+    assert found["eager.vision_lift.videollava"].state == "broken"
 
 
 def test_one_sample_has_an_acceptance_and_no_lift_to_judge() -> None:

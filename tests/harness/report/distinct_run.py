@@ -92,7 +92,7 @@ def _keys(samples: tuple[str, ...]) -> list[tuple[str, str, str]]:
 
 
 def _pairs() -> list[tuple[str, str, str]]:
-    return [(target, engine, sample) for target in TARGETS for engine in ENGINES for sample in SAMPLES[:6]]
+    return [(target, engine, sample) for target in TARGETS for engine in ENGINES for sample in SAMPLES[:8]]
 
 
 def _stage(model: str, stage: str, engine: str | None, variant: str = "") -> StageRecord:
@@ -115,7 +115,11 @@ def _stage(model: str, stage: str, engine: str | None, variant: str = "") -> Sta
         cold_s={sample: 2 * distinct(*key, sample, "cold") for sample in STAGE_SAMPLES},
         tokens={sample: 4 + some(20, *key, sample, "tokens") for sample in STAGE_SAMPLES} if stage == "decode" else {},
         memory={
-            sample: MemoryPeak(int(3e9 * distinct(*key, sample, "host")), int(2e10 * distinct(*key, sample, "device")))
+            sample: MemoryPeak(
+                int(3e9 * distinct(*key, sample, "host")),
+                int(2e10 * distinct(*key, sample, "device")),
+                host_growth_bytes=int(4e8 * distinct(*key, sample, "growth")),
+            )
             for sample in STAGE_SAMPLES
         },
         sources=("mp4 (fast)" if model == "videollava" and not variant else "png",) if stage == "load" else (),

@@ -16,7 +16,6 @@ from harness.records.lines import PassRecord, StageRecord
 from harness.report.formatting import with_unit
 from harness.stages import STAGES
 from tests.harness.report.distinct_run import (
-    APART,
     ENGINES,
     GAMMA,
     MODELS,
@@ -26,8 +25,8 @@ from tests.harness.report.distinct_run import (
     distinct_run,
 )
 
-Cell = str | float | tuple[float, float]
-"""Words, the exact value of a figure, or the two ends of an interval."""
+Cell = str | float | tuple[float, ...]
+"""Words, the exact value of a figure, or several."""
 Grid = list[list[Cell]]
 RUN = distinct_run()
 MIB = 1024 * 1024
@@ -102,7 +101,6 @@ def stages() -> list[Grid]:
                 f"{model} {engine}",
                 *(fmean(one.stage_s[stage] for one in passes(model, engine).values()) for stage in STAGES),
                 fmean(map(total, passes(model, engine).values())),
-                mean_ends(map(total, passes(model, engine).values())),
                 str(len(passes(model, engine))),
             ]
             for model, engine in EACH
@@ -110,15 +108,59 @@ def stages() -> list[Grid]:
     ]
 
 
+def latency() -> list[Grid]:
+    """Mean, p50 and p90 with their intervals; twelve samples leave p90 without an upper end, and have no p99."""
+    measures: dict[str, Callable[[PassRecord], float]] = {
+        "time to first token, ms": lambda one: total(one) - one.stage_s["decode"],
+        "time per output token, ms": lambda one: one.stage_s["decode"] / (len(one.token_ids) - 1),
+        "end to end, ms": total,
+        "tokens/s": lambda one: len(one.token_ids) / total(one),
+    }
+    rows: Grid = []
+    for what, value in measures.items():
+        for model, engine in EACH:
+            whole = [
+                one for one in passes(model, engine).values() if len(one.token_ids) > (what.startswith("time per"))
+            ]
+            values = sorted(map(value, whole))
+            found = quantiles(values, n=10, method="inclusive")
+            (_, low, high), p90 = order_statistics(values, 0.5), order_statistics(values, 0.9)
+            mean = (fmean(values), *mean_ends(values))
+            row: list[Cell] = [what, f"{model} {engine}", mean, (found[4], low, high), (found[8], p90[1])]
+            rows.append([*row, "not known", str(len(values))])
+    return [rows]
+
+
+def order_statistics(values: list[float], share: float) -> tuple[float, float, float]:
+    """The sorted values between which a quantile lies with 95 %, by counting outcomes of n coins."""
+    n = len(values)
+    chance = [math.comb(n, k) * share**k * (1 - share) ** (n - k) for k in range(n + 1)]
+    low = max(k for k in range(n) if sum(chance[: k + 1]) < 0.025)
+    above = [k for k in range(n) if sum(chance[k + 1 :]) <= 0.025]
+    return share, values[low], values[min(above)] if above else math.inf
+
+
 def gated_load(target: str) -> tuple[float, float]:
     """Mean over the samples of each one's median: of the draft, and of the target by the legacy reader."""
+    draft, theirs = (fmean(each) for each in gated_loads(target))
+    return draft, theirs
+
+
+def gated_ends(target: str) -> tuple[float, float]:
+    draft, theirs = gated_loads(target)
+    found = ratio_interval(theirs, draft)
+    assert found is not None
+    return found.low, found.high
+
+
+def gated_loads(target: str) -> tuple[list[float], list[float]]:
     variant = "legacy reader" if target == "videollava" else ""
 
-    def seconds(record: StageRecord) -> float:
-        return fmean(
+    def seconds(record: StageRecord) -> list[float]:
+        return [
             median(value for value, owner in zip(record.round_s, record.round_samples, strict=True) if owner == sample)
             for sample in STAGE_SAMPLES
-        )
+        ]
 
     return seconds(stage_test("egpt", "load")), seconds(stage_test(target, "load", variant=variant))
 
@@ -132,21 +174,9 @@ def comparison(target: str, engine: str) -> list[Grid]:
         shown = ["100", "100"] if part == "total" else shares
         rows.append([part, draft, theirs, theirs / draft, ratio_ends(target, engine, part), *shown])
     draft, theirs = gated_load(target)
-    how = "legacy reader" if target == "videollava" else "stage test"
-    rows.append([f"1 load ({how})", draft, theirs, theirs / draft, "", "", ""])
+    how = "old reader, gated" if target == "videollava" else "stage test, gated"
+    rows.append([f"1 load ({how})", draft, theirs, theirs / draft, gated_ends(target), "", ""])
     return [rows]
-
-
-def samples() -> list[Grid]:
-    tokens: Grid = []
-    apart: Grid = []
-    for model, engine in EACH:
-        counts = [len(one.token_ids) for one in passes(model, engine).values()]
-        tokens.append([f"{model} {engine}", fmean(counts), min(counts), max(counts)])
-        of_sample = total(passes(model, engine)[APART[model]])
-        mean_s = fmean(map(total, passes(model, engine).values()))
-        apart.append([f"{model} {engine}", APART[model], of_sample, of_sample / mean_s])
-    return [tokens, apart]
 
 
 MEASURED = [(each.model, each.stage, each.engine, each.variant) for each in RUN.stages]
@@ -189,26 +219,22 @@ def roofline() -> list[Grid]:
         if not record.work:
             continue
         done = [
-            (record.work[sample], seconds, record.tokens.get(sample, 0) - 1)
-            for seconds, sample in zip(record.round_s, record.round_samples, strict=True)
+            (record.work[sample], seconds) for seconds, sample in zip(record.round_s, record.round_samples, strict=True)
         ]
-        least = [max(work.bytes / 1.3e9, work.operations / 2.9e12) for work, _, _ in done]
+        least = [max(work.bytes / 1.3e9, work.operations / 2.9e12) for work, _ in done]
         moving, computing = (
-            median(w.bytes / 1.3e9 for w, _, _ in done),
-            median(w.operations / 2.9e12 for w, _, _ in done),
+            median(w.bytes / 1.3e9 for w, _ in done),
+            median(w.operations / 2.9e12 for w, _ in done),
         )
-        decoding = stage == "decode"
         rows.append(
             [
                 label(stage, engine, variant),
                 model,
                 median(least),
-                median(floor / seconds for floor, (_, seconds, _) in zip(least, done, strict=True)),
+                median(floor / seconds for floor, (_, seconds) in zip(least, done, strict=True)),
                 "bandwidth" if moving >= computing else "compute",
-                median(work.bytes / seconds for work, seconds, _ in done) / 1e9,
-                median(work.operations / seconds for work, seconds, _ in done) / 1e12,
-                median(1000 * floor / n for floor, (_, _, n) in zip(least, done, strict=True)) if decoding else "",
-                median(n / seconds for _, seconds, n in done) if decoding else "",
+                median(work.bytes / seconds for work, seconds in done) / 1e9,
+                median(work.operations / seconds for work, seconds in done) / 1e12,
             ]
         )
     return [rows]
@@ -225,11 +251,22 @@ def peaks(device: str) -> dict[tuple[str, str], int]:
     return found
 
 
-def memory(device: str) -> list[Grid]:
-    found, room = peaks(device), (24 if device == "cuda" else 64) << 30
+def memory() -> list[Grid]:
+    found, room = peaks("cuda"), 24 << 30
     rows: Grid = [[stage, *(found[model, stage] for model in MODELS)] for stage in STAGES]
     of_all = [max(size for (owner, _), size in found.items() if owner == model) / room for model in MODELS]
     return [[*rows, [f"highest, % of {with_unit(room)}", *of_all]]]
+
+
+def growth() -> list[Grid]:
+    """On a CPU: how far the process grew in a stage, at the most of its samples and engines."""
+    found: dict[tuple[str, str], int] = {}
+    for record in RUN.stages:
+        for peak in record.memory.values() if not record.variant else ():
+            size = peak.host_growth_bytes
+            assert size is not None
+            found[record.model, record.stage] = max(size, found.get((record.model, record.stage), 0))
+    return [[[stage, *(found[model, stage] for model in MODELS)] for stage in STAGES]]
 
 
 def throughput() -> list[Grid]:
@@ -297,7 +334,6 @@ def drafting(target: str, engine: str) -> list[Grid]:
 
 def agreement() -> list[Grid]:
     rows: Grid = []
-    intervals: Grid = []
     survival: Grid = []
     for target in TARGETS:
         found = replay(
@@ -312,17 +348,17 @@ def agreement() -> list[Grid]:
                 found.samples,
                 f"{found.matched} of {found.compared}",
                 found.per_sample,
-                found.per_sample - found.shuffled_per_sample,
+                ends(found.per_sample_interval),
                 found.token_weighted,
                 fmean(found.prefixes),
                 fmean(each == 0 for each in found.prefixes),
             ]
         )
         control = (found.shuffled_per_sample, found.shuffled_token_weighted, found.shuffled_prefix_mean)
-        rows.append([f"{target}, shuffled", found.shuffled_pairings, "", control[0], "", *control[1:], ""])
-        intervals.append([target, ends(found.per_sample_interval), ends(found.shuffled_interval)])
+        name, interval = f"{target}, shuffled", ends(found.shuffled_interval)
+        rows.append([name, found.shuffled_pairings, "", control[0], interval, *control[1:], ""])
         survival.append([target, *found.survival])
-    return [rows, intervals, survival]
+    return [rows, survival]
 
 
 def baseline() -> list[Grid]:
@@ -347,11 +383,11 @@ def baseline() -> list[Grid]:
 
 EXPECTED: dict[str, Callable[[], list[Grid]]] = {
     "baseline": baseline,
+    "latency": latency,
     "stages": stages,
     **{f"beside.{t}.{e}": (lambda t=t, e=e: comparison(t, e)) for t, e in PAIRS},  # type: ignore[misc]
-    "samples": samples,
     "floors": roofline,
-    "memory": lambda: memory("cuda"),
+    "memory": memory,
     "stage-tests": stage_tests,
     "throughput": throughput,
     "ways": ways,

@@ -62,7 +62,8 @@ def figures_in(report: Report) -> list[Figure]:
 
 def texts_in(report: Report) -> list[Text]:
     """Every text of a report that may hold figures."""
-    found = [*report.conditions, *report.problems, *report.warnings, *report.headlines, *report.highlights]
+    found = [*report.conditions, *report.problems, *report.headlines, *report.highlights]
+    found += [what for what, _ in report.warnings]
     found += report.caveats
     for tile in report.tiles:
         found += [tile.figure, *tile.details]

@@ -14,6 +14,7 @@ import pytest
 from harness.records.lines import RunRecord
 from harness.report.content import report_of
 from harness.session.derived_files import derive_files, derive_report
+from tests.harness.report.golden import golden_run
 from tests.harness.report.made_reports import everything_run
 from tests.harness.report.reading import figures_in
 from tests.harness.report.test_page import hostile_run
@@ -24,6 +25,7 @@ QUIET = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 WIDTHS = (375, 768, 1280)
+UNFOLD = "document.querySelectorAll('details').forEach(each => { each.open = true })"
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,7 @@ def opened(browser_page: Any, folder: Path) -> dict[str, Any]:
         for width in WIDTHS:
             browser_page.set_viewport_size({"width": width, "height": 800})
             browser_page.goto(address)
+            browser_page.evaluate(UNFOLD)
             widths[media, scheme, width] = browser_page.evaluate("document.documentElement.scrollWidth")
     script = "all => all.map(each => [each.dataset.figure, Number(each.value), each.textContent])"
     return {
@@ -115,6 +118,7 @@ def test_hostile_words_run_nothing_and_push_nothing_out_of_the_page(browser_page
     browser_page.emulate_media(media="screen", color_scheme="light")
     browser_page.set_viewport_size({"width": 375, "height": 800})
     browser_page.goto((tmp_path / "report.html").as_uri())
+    browser_page.evaluate(UNFOLD)
     assert dialogs == []
     assert browser_page.evaluate("document.scripts.length + document.images.length") == 0
     assert browser_page.evaluate("document.documentElement.scrollWidth") <= 375
@@ -145,8 +149,29 @@ def test_the_main_figures_follow_from_run_json_by_hand(folder: Path, opened: dic
         name = ".".join(filter(None, (each["stage"], each["model"], each["engine"], each["variant"])))
         assert shown[f"time.{name}"] == median(each["round_s"])
         assert shown[f"first.{name}"] == next(iter(each["cold_s"].values()))
-    peaks = [peak["host_bytes"] for each in run["stages"] for peak in each["memory"].values()]
-    assert shown["memory.peak"] == max(peaks)
+    growth = [peak["host_growth_bytes"] for each in run["stages"] for peak in each["memory"].values()]
+    assert max(value for name, value in shown.items() if name.startswith("growth.")) == max(growth)
 
 
 STAGES = ("load", "preprocess", "vision", "prefill", "decode")
+
+
+def test_folded_a_report_of_three_models_fits_six_screens(browser_page: Any, tmp_path: Path) -> None:
+    assert derive_report(tmp_path, golden_run()) is None
+    browser_page.emulate_media(media="screen", color_scheme="light")
+    browser_page.set_viewport_size({"width": 1280, "height": 900})
+    browser_page.goto((tmp_path / "report.html").as_uri())
+    assert browser_page.evaluate("document.documentElement.scrollHeight") <= 6 * 900
+    # The three questions: how much faster, what is doubtful, does drafting pay.
+    script = "each => each.getBoundingClientRect().bottom"
+    first_screen = [browser_page.eval_on_selector(each, script) for each in ("#verdict", "#figures")]
+    assert max(first_screen) <= 900
+    assert browser_page.eval_on_selector_all("#highlights li", f"all => all.slice(0, 4).map({script})")[-1] <= 900
+
+
+def test_a_click_on_a_term_unfolds_its_definition(browser_page: Any, folder: Path) -> None:
+    browser_page.goto((folder / "report.html").as_uri())
+    target = "#term-time-to-first-token"
+    assert browser_page.is_hidden(target)
+    browser_page.click(f"#latency a[href='{target}'] >> nth=0")
+    assert browser_page.is_visible(target)

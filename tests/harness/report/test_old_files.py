@@ -108,7 +108,7 @@ def test_a_model_whose_times_are_all_zero_leaves_the_other_one(tmp_path: Path) -
 def test_equal_ids_all_count(tmp_path: Path) -> None:
     text, _ = pages(tmp_path, [record | {"id": "clip"} for record in old_records()])
     assert "Equal ids, told apart by a number behind them: 'clip' (10 records)." in text
-    assert "over 10 samples" in text
+    assert "10 samples, mean over mean" in text
 
 
 def refused_files() -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -174,7 +174,7 @@ def test_lengths_of_clips_stand_side_by_side_with_times_memory_and_tokens(tmp_pa
 
 def test_five_stages_have_a_report_of_their_own(tmp_path: Path) -> None:
     text, page = pages(tmp_path, five_stages("2s"))
-    assert "| model | load ms | preprocess ms | vision ms | prefill ms | decode ms |" in text
+    assert "| model | load | preprocess | vision | prefill | decode |" in text
     assert "2026-01-27 21:29" in text
     assert "quantization 4bit" in text
     assert page.values["recorded_weights.egpt"] == int(3904.75 * 2**20)

@@ -52,8 +52,8 @@ def test_every_figure_carries_its_exact_value(everything: Page) -> None:
 def test_what_is_printed_is_the_value_rounded(everything: Page) -> None:
     """In one of the units that the page has: as it is, in percent, milliseconds, MiB or GiB."""
     for name, value, text in everything.figures:
-        shown = float(re.sub(r"[x %]|MiB|GiB", "", text))
-        digits = len(text.partition(".")[2].strip("x MiBG"))
+        shown = float(re.sub(r"[x %]|MiB|GiB|m?s$", "", text))
+        digits = len(text.partition(".")[2].strip("x MiBGms"))
         units = (1, 100, 1000, 2**-20, 2**-30)
         assert any(abs(shown - value * unit) <= 0.5 * 10**-digits + 1e-9 * abs(shown) for unit in units), (
             name,
@@ -132,14 +132,14 @@ def sections(run: RunRecord) -> set[str]:
 def test_sections_whose_data_are_absent_are_absent() -> None:
     assert sections(RunRecord(header(), end=EndRecord(STARTED_AT, 0, "it ended"))) == {"conditions"}
     of_passes = {"stages", "beside.videollava.eager", "samples", "agreement", "answers"}
-    assert sections(headline_run()) == of_passes | {"warnings", "conditions"}
+    assert sections(headline_run()) == of_passes | {"latency", "conditions"}
 
 
 def test_a_run_with_everything_has_every_section() -> None:
     assert sections(everything_run()) == {
         "baseline", "stages", "beside.videollava.eager", "beside.llava.eager", "samples", "floors", "memory",
         "stage-tests", "ways", "throughput", "drafting.videollava.eager", "drafting.llava.eager", "agreement",
-        "answers", "failures", "warnings", "limits", "conditions",
+        "answers", "failures", "latency", "limits", "conditions",
     }  # fmt: skip
 
 
@@ -193,7 +193,11 @@ def test_a_run_on_two_machines_has_times_of_each_and_none_of_both() -> None:
     run = moved()
     found = read(run)
     here = machine_name(run.header.environment)
-    for title in (f"Where the time goes, on {here}", "Where the time goes, on a fast one", "On a fast one: egpt is"):
+    for title in (
+        f"Stages, mean ms per sample, on {here}",
+        "Stages, mean ms per sample, on a fast one",
+        "On a fast one: egpt is",
+    ):
         assert title in found.words
     totals = [found.values[f"machine{place}.pass.total.videollava.eager"] for place in (1, 2)]
     assert totals == [5.0, 0.5]

@@ -1,0 +1,63 @@
+"""Latency as serving tools name it, sample by sample out of the whole passes.
+
+ttft             time to first token, s: load, preprocess, vision and prefill
+tpot             time per output token, s: decode over its steps, one fewer than the tokens
+end_to_end       all stages, s
+tokens_per_s     output tokens over the time end to end
+"""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+import msgspec
+
+from harness.figures.intervals import Interval, mean_interval, quantile_interval
+from harness.figures.passes import pass_figures, pass_s
+from harness.records.lines import RunRecord
+
+PERCENTILES = (50, 90, 99)
+MIN_SAMPLES = {99: 100}
+"""From how many samples on a percentile is one: of fewer it would be the slowest of them."""
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """One measure of one model: a value per sample that has it."""
+
+    model: str
+    engine: str
+    measure: str
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> Interval:
+        """The mean, and its interval where there is one."""
+        mean = fmean(self.values)
+        return mean_interval(self.values) or Interval(len(self.values), mean, float("-inf"), float("inf"))
+
+    def percentile(self, percent: int) -> Interval | None:
+        """Return a percentile and its interval; None of fewer samples than that takes."""
+        enough = len(self.values) >= MIN_SAMPLES.get(percent, 1)
+        return quantile_interval(self.values, percent / 100) if enough else None
+
+
+def latencies(run: RunRecord) -> list[Latency]:
+    """Return what the whole passes have of every measure, model by model; old files do not divide the last stages."""
+    found = []
+    for each in pass_figures(run):
+        divided = [record for record in each.records if "decode" in record.stage_s]
+        lengths = {record.sample: len(record.token_ids) for record in each.records}
+        by_measure = {
+            "ttft": [pass_s(record) - record.stage_s["decode"] for record in divided],
+            "tpot": [
+                record.stage_s["decode"] / (lengths[record.sample] - 1)
+                for record in divided
+                if lengths[record.sample] > 1
+            ],
+            "end_to_end": list(each.total_s.values()),
+            "tokens_per_s": [length / each.total_s[sample] for sample, length in lengths.items() if length],
+        }
+        found += [
+            Latency(each.model, each.engine, name, tuple(values)) for name, values in by_measure.items() if values
+        ]
+    return found
