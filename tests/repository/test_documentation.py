@@ -1,5 +1,6 @@
 """What the documents promise is there: options, keys, states, exit statuses, commands, and whatever a link names."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -12,11 +13,19 @@ from harness.gates import exit_status
 from harness.options import Options, ini_key, option_fields
 from harness.records.lines import GateState, JournalLine, Outcome, PassKind, RunRecord, VerdictState
 from tests import ROOT
+from tests.repository.house import PRODUCT
+from tests.repository.source_code import modules
 
 DOCS = ROOT / "docs"
 DOCUMENTS = sorted(
-    [*ROOT.glob("*.md"), *DOCS.glob("*.md"), ROOT / "fixtures" / "model_sets" / "checkpoints" / "README.md"]
+    [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "fixtures" / "model_sets" / "checkpoints" / "README.md"]
 )
+# Options of programs that are not ours, but --benchmark-….
+FOREIGN = {
+    *("--adapter", "--file", "--lock-gpu-clocks", "--signal", "--nodes", "--ntasks-per-node", "--gpus-per-node"),
+    *("--standalone", "--nnodes", "--nproc-per-node", "--max-restarts", "--local-ranks-filter"),
+    *("--rdzv-id", "--rdzv-backend", "--rdzv-endpoint"),
+}
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)]*))?\)")
 
 
@@ -109,6 +118,33 @@ def test_every_command_is_shown_somewhere():
     text = "".join(each.read_text(encoding="utf-8") for each in DOCUMENTS)
     assert {"merge", "report", "gate", "ab"} < set(commands)
     assert not [command for command in commands if f"python -m harness {command}" not in text]
+
+
+def constants():
+    """Every text that stands by itself in the product's code."""
+    nodes = (node for each in modules().values() if each.room in PRODUCT for node in ast.walk(each.tree))
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def test_every_option_that_a_document_names_exists():
+    named = {option for each in DOCUMENTS for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", each.read_text("utf-8"))}
+    switches = {each.metadata["off_switch"] for each in option_fields()} | {each.name for each in option_fields()}
+    suites = {f"--{name}".replace("_", "-") for name in switches if name}
+    ours = {each for each in constants() if re.fullmatch(r"--[a-z][\w-]*", each)} | {"--help"}
+    assert {"--cache-root", "--sessions"} <= ours
+    unknown = named - ours - FOREIGN
+    assert not {each for each in unknown if each.replace("_", "-") not in suites and "--benchmark-" not in each}
+
+
+def test_every_command_that_a_document_names_exists():
+    text = "".join(each.read_text(encoding="utf-8") for each in DOCUMENTS)
+    words = constants()
+    assert {"merge", "prepare", "sweep"} <= set(re.findall(r"python -m (?:harness|fixtures) (\w+)", text))
+    assert not set(re.findall(r"python -m (?:harness|fixtures) ([a-z]\w*)", text)) - words
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    made = set(re.findall(r"(?:^|`)make ([a-z][a-z-]*)", text, flags=re.MULTILINE))
+    assert {"bench", "measured"} <= made
+    assert not made - set(targets)
 
 
 def anchors(document):

@@ -31,6 +31,7 @@ PRIVATE = {
     r"\b(?:ms|seconds?|bytes|tokens|images|MiB|samples|frames|rounds|processes) an? "
     r"(?:sample|round|token|second|process|request|core|clip|frame|stage|step|side|model|session)\b": "per",
 }
+MAX_SENTENCE = 25  # words, what stands in brackets left out
 # Stored in files of before: the condition's name, and the kind of pass.
 STORED = {"sentinel workloads"}
 
@@ -58,6 +59,26 @@ def printed(module: Module) -> Iterator[str]:
             text = node.value
             if isinstance(text, str) and " " in text and text not in STORED:
                 yield text
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a document's paragraphs and lists, without what stands in brackets."""
+    text = re.sub(r"```.*?```", "\n\n", text, flags=re.DOTALL)
+    text = "\n".join("" if line.startswith(("|", "#", "    ", "!")) else line for line in text.splitlines())
+    text = re.sub(r"\([^()]*\)", "", re.sub(r"\]\([^)]*\)", "", text))
+    paragraphs = re.split(r"\n\s*\n|\n(?=\s*(?:-|\d+\.) )", text)
+    return [each for paragraph in paragraphs for each in re.split(r"(?<=[.:;!?])\s+", " ".join(paragraph.split()))]
+
+
+@pytest.mark.parametrize("document", house.documents(), ids=lambda path: path.name)
+def test_a_sentence_is_short(document: Path) -> None:
+    found = sentences(document.read_text(encoding="utf-8"))
+    assert not [each for each in found if sum(any(map(str.isalnum, word)) for word in each.split()) > MAX_SENTENCE]
+
+
+def test_a_sentence_ends_where_a_reader_may_rest() -> None:
+    text = "One; two [three](four.md) (not this).\n\n- A list: of things\n- and more\n\n| a table |\n\n```sh\ncode\n```"
+    assert sentences(text) == ["One;", "two [three .", "- A list:", "of things", "- and more", ""]
 
 
 @pytest.mark.parametrize("document", house.documents(), ids=lambda path: path.name)
