@@ -10,12 +10,11 @@ The same letter stands for different figures in different tools; here each has a
     conditional_at[k]       of the rounds in which k were accepted and one more was proposed, those in which it was,
                             too: EAGLE's
 
-All are pooled: every round weighs the same; `by_position` is acceptance by where in the answer the proposals stood.
+All are pooled: every round weighs the same.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
@@ -33,8 +32,6 @@ from harness.figures.speculation_cost import (
 from harness.records.lines import RunRecord
 from harness.records.speculation import AgreementRecord, RoundLog, SpeculationCostRecord, SpeculationRecord
 
-POSITIONS_PER_BIN = 16
-
 
 class AcceptanceStatistics(
     msgspec.Struct,
@@ -49,15 +46,6 @@ class AcceptanceStatistics(
     mean_acceptance_length: float
     survival: tuple[float, ...]
     conditional_at: tuple[float | None, ...]
-
-
-class ByPosition(msgspec.Struct, frozen=True):
-    """Acceptance of the draft tokens at answer positions `first` to `last` that the target verified."""
-
-    first: int
-    last: int
-    accepted: int
-    looked_at: int
 
 
 class CostModel(msgspec.Struct, frozen=True):
@@ -91,7 +79,6 @@ class SpeculationFigures(msgspec.Struct, frozen=True):
     acceptance: dict[str, Interval]
     lift: Interval | None
     statistics: AcceptanceStatistics | None
-    by_position: tuple[ByPosition, ...]
     identical: int
     near_ties: int
     requests: int
@@ -132,23 +119,6 @@ def acceptance_statistics(rounds: Sequence[RoundLog]) -> AcceptanceStatistics:
     )
 
 
-def by_position(requests: Sequence[Sequence[RoundLog]]) -> tuple[ByPosition, ...]:
-    """Return the proposals that were looked at by where in the answer they stood; its first id is never proposed."""
-    accepted: Counter[int] = Counter()
-    looked_at: Counter[int] = Counter()
-    for rounds in requests:
-        written = 1
-        for each in rounds:
-            for place in range(min(each.accepted + 1, each.drafted)):
-                looked_at[(written + place) // POSITIONS_PER_BIN] += 1
-                accepted[(written + place) // POSITIONS_PER_BIN] += place < each.accepted
-            written += each.emitted
-    return tuple(
-        ByPosition(place * POSITIONS_PER_BIN, (place + 1) * POSITIONS_PER_BIN - 1, accepted[place], looked_at[place])
-        for place in sorted(looked_at)
-    )
-
-
 def speculation_figures(run: RunRecord) -> list[SpeculationFigures]:
     """Return the figures of every target and engine that was measured, in the order of the header."""
     found = []
@@ -168,8 +138,7 @@ def _figures(
     agreements: Sequence[AgreementRecord],
     requests: Sequence[SpeculationRecord],
 ) -> SpeculationFigures:
-    logs = [request.rounds for request in requests]
-    rounds = [round_log for log in logs for round_log in log]
+    rounds = [each for request in requests for each in request.rounds]
     gamma = int(run.header.options["gamma"])
     cost = next((each for each in run.speculation_costs if (each.target, each.engine) == (target, engine)), None)
     agreeing = _agreeing(agreements)
@@ -187,7 +156,6 @@ def _figures(
         acceptance={kind: pooled_ratio(each, places) for kind, each in agreeing.items() if sum(places)},
         lift=_lift(agreeing, places),
         statistics=acceptance_statistics(rounds) if rounds else None,
-        by_position=by_position(logs),
         identical=sum(each.identical for each in requests),
         near_ties=sum(each.divergence is not None and each.divergence.is_near_tie for each in requests),
         requests=len(requests),

@@ -68,7 +68,21 @@ class Speedup(msgspec.Struct, frozen=True):
 def stage_figures(run: RunRecord) -> list[StageFigure]:
     """Return a figure for every stage measurement and every state in which it had a timed round."""
     # Times of a file that came from the disk, out of the page cache, or out of a cache of ours do not compare.
-    return [_stage_figure(record, state) for record in run.stages for state in dict.fromkeys(_states(record))]
+    return [
+        StageFigure(
+            model=record.model,
+            engine=record.engine,
+            stage=record.stage,
+            variant=record.variant,
+            state=state,
+            is_most_common=state == most_common_state(_states(record)),
+            seconds=summarize([seconds for _, seconds in _rounds(record, state)]),
+            cold_s=next(iter(record.cold_s.values())),
+            median_ms_per_token=median_ms_per_token(record),
+        )
+        for record in run.stages
+        for state in dict.fromkeys(_states(record))
+    ]
 
 
 def comparable_rounds(record: StageRecord) -> list[tuple[str, float]]:
@@ -182,17 +196,3 @@ def _load_states(run: RunRecord, model: str, variant: str) -> set[str]:
         for record in run.stages
         if (record.model, record.stage, record.variant) == (model, "load", variant) and record.round_s
     }
-
-
-def _stage_figure(record: StageRecord, state: str) -> StageFigure:
-    return StageFigure(
-        model=record.model,
-        engine=record.engine,
-        stage=record.stage,
-        variant=record.variant,
-        state=state,
-        is_most_common=state == most_common_state(_states(record)),
-        seconds=summarize([seconds for _, seconds in _rounds(record, state)]),
-        cold_s=next(iter(record.cold_s.values())),
-        median_ms_per_token=median_ms_per_token(record),
-    )

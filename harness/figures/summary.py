@@ -18,9 +18,6 @@ class Summary(msgspec.Struct, frozen=True):
     median: float
     quartile_1: float
     quartile_3: float
-    mean: float
-    minimum: float
-    maximum: float
 
     @property
     def relative_spread(self) -> float:
@@ -38,15 +35,7 @@ def summarize(values: Collection[float]) -> Summary:
     ordered = sorted(values)
     # Before Python 3.13 the standard library has no quartiles of one value.
     first, _, third = quantiles(ordered, method="inclusive") if len(ordered) > 1 else 3 * ordered
-    return Summary(
-        n=len(ordered),
-        median=median(ordered),
-        quartile_1=first,
-        quartile_3=third,
-        mean=fmean(ordered),
-        minimum=ordered[0],
-        maximum=ordered[-1],
-    )
+    return Summary(n=len(ordered), median=median(ordered), quartile_1=first, quartile_3=third)
 
 
 def mean_of_faster_half(values: Collection[float]) -> float:

@@ -34,7 +34,7 @@ from harness.figures.passes import comparisons
 from harness.figures.speculation import speculation_figures
 from harness.figures.stages import LEGACY_READER, peak_bytes, stage1_speedup, stage1_variant, stage_figures
 from harness.records.fingerprint import by_machine
-from harness.records.lines import RunRecord, VerdictRecord
+from harness.records.lines import RunRecord, VerdictRecord, VerdictState
 from harness.records.quantities import MIB
 from harness.stages import STAGES
 
@@ -71,14 +71,6 @@ class Measured(msgspec.Struct, frozen=True):
     value: float
     form: str
     basis: str
-
-    def format(self, value: float) -> str:
-        """Return `value` with this figure's unit."""
-        return self.form.format(value)
-
-    def format_exactly(self, value: float) -> str:
-        """Return every digit of `value`, with this figure's unit."""
-        return f"{value!r}{self.form.partition('}')[2]}"
 
 
 def load_limits(path: Path, known: Vocabulary, model_set: str, engines: Sequence[str]) -> dict[str, float]:
@@ -157,23 +149,17 @@ def _of_stage_tests(run: RunRecord, engine: str) -> Iterator[tuple[str, Measured
 def _verdict(name: str, bound: float, figure: Measured | None, test: str | None) -> VerdictRecord:
     if figure is None:
         return VerdictRecord(limit=name, state="not run", sentence=_why_not_run(name), bound=bound)
-    kept = figure.value >= bound if _is_lower_bound(name) else figure.value <= bound
-    return VerdictRecord(
-        limit=name,
-        state="pass" if kept else "broken",
-        sentence=_sentence(name, figure, bound, kept),
-        test=test,
-        value=figure.value,
-        bound=bound,
-    )
-
-
-def _sentence(name: str, figure: Measured, bound: float, kept: bool) -> str:
-    value, limit = figure.format(figure.value), figure.format(bound)
+    is_lower_bound = name.split(".")[1] in LOWER_BOUNDS
+    kept = figure.value >= bound if is_lower_bound else figure.value <= bound
+    value, limit = figure.form.format(figure.value), figure.form.format(bound)
     if value == limit and not kept:
-        value, limit = figure.format_exactly(figure.value), figure.format_exactly(bound)
-    promise = f"must be at least {limit}" if _is_lower_bound(name) else f"was limited to {limit}"
-    return f"{figure.subject} {promise} {'and' if kept else 'but'} was {value} ({figure.basis})"
+        # Every digit, else nobody would see what broke it.
+        unit = figure.form.partition("}")[2]
+        value, limit = f"{figure.value!r}{unit}", f"{bound!r}{unit}"
+    promise = f"must be at least {limit}" if is_lower_bound else f"was limited to {limit}"
+    sentence = f"{figure.subject} {promise} {'and' if kept else 'but'} was {value} ({figure.basis})"
+    state: VerdictState = "pass" if kept else "broken"
+    return VerdictRecord(name, state, sentence, test, figure.value, bound)
 
 
 def _why_not_run(name: str) -> str:
@@ -191,10 +177,6 @@ def _why_not_run(name: str) -> str:
         "device_memory_mib": f"memory rounds of {model} on a GPU",
     }
     return f"not measured: it takes {needs[kind]}"
-
-
-def _is_lower_bound(name: str) -> bool:
-    return name.split(".")[1] in LOWER_BOUNDS
 
 
 def _parse(path: Path) -> dict[str, Any]:

@@ -178,7 +178,10 @@ def dots(
                 seen.add(label)
                 axes.plot([value], [place], "o", color=COLOURS[colour], markersize=6.5, alpha=0.85, label=shown)
         if line is not None:
-            _draw_line(axes, *line)
+            value, words = line
+            style = {"ha": "right", "va": "top", "color": COLOURS["bad"]}
+            axes.axvline(value, color=COLOURS["bad"], linewidth=1, linestyle=(0, (4, 3)))
+            axes.annotate(_plain(words), (value, -0.5), (-3, 0), textcoords="offset points", **style)
         _rows(axes, [label for label, _ in rows])
         axes.set_xlim(
             0, 1.06 * max([value for _, points in rows for _, value, _ in points] + ([line[0]] if line else []))
@@ -211,18 +214,6 @@ def roofline(groups: Sequence[Group], bytes_per_s: float, operations_per_s: Mapp
         axes.set_ylabel("operations/s")
         axes.minorticks_off()
         _legend(axes)
-    return svg[0]
-
-
-def limits(rows: Sequence[tuple[str, float, float, str]], x_label: str) -> str:
-    """Changes (label, change, limit, colour) around zero, each over the band of what passes."""
-    with _axes(0.62 + 0.2 * len(rows)) as (axes, svg):
-        for place, (_, value, limit, colour) in enumerate(rows):
-            axes.plot([-limit, limit], [place, place], color=COLOURS["grid"], linewidth=8, solid_capstyle="butt")
-            axes.plot([value], [place], "o", color=COLOURS[colour], markersize=5)
-        axes.axvline(0, color=COLOURS["muted"], linewidth=0.8)
-        _rows(axes, [label for label, *_ in rows])
-        axes.set_xlabel(x_label)
     return svg[0]
 
 
@@ -291,13 +282,6 @@ def _seconds(axes: Axes, longest: float, x_label: str) -> None:
     factor, unit = (1, "s") if longest >= 10 else (1000, "ms")
     axes.xaxis.set_major_formatter(lambda value, _: f"{factor * value:g}")
     axes.set_xlabel(f"{unit} {x_label}")
-
-
-def _draw_line(axes: Axes, value: float, label: str) -> None:
-    axes.axvline(value, color=COLOURS["bad"], linewidth=1, linestyle=(0, (4, 3)))
-    axes.annotate(
-        _plain(label), (value, -0.5), (-3, 0), textcoords="offset points", ha="right", va="top", color=COLOURS["bad"]
-    )
 
 
 def _thinned(group: Group) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.figures.passes import Comparison
-from harness.figures.stages import LEGACY_READER
+from harness.figures.stages import LEGACY_READER, stage1_variant
 from harness.records.lines import RunRecord
 from harness.report.blocks import name
 from harness.stages import LEGACY_STAGES, STAGES, UNDIVIDED
@@ -35,5 +35,4 @@ def name_of_speedup(found: Comparison, stage: int | None = None) -> str:
 
 def gated_load(run: RunRecord, target: str) -> str:
     """What stage 1's gated speedup was measured by: the legacy reader, or the stage test as it is."""
-    by_legacy_reader = any((each.model, each.variant) == (target, LEGACY_READER) for each in run.stages)
-    return "old reader, gated" if by_legacy_reader else "stage test, gated"
+    return "old reader, gated" if stage1_variant(run, target) == LEGACY_READER else "stage test, gated"

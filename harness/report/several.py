@@ -25,16 +25,12 @@ _DURATION = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)(ms|s)(?![a-z0-9])")
 
 
 class Result(NamedTuple):
-    """One of the results: its name, its record, and the length of its clips in seconds, where that is known."""
+    """One of the results: its name, its record, and the length of its clips in seconds and in words, where known."""
 
     title: str
     run: RunRecord
     clip_s: float | None
-
-    @property
-    def clips(self) -> str:
-        """The length in words."""
-        return "" if self.clip_s is None else f"{self.clip_s:g} s"
+    clips: str
 
 
 def report_of_several(found: Sequence[tuple[Path, RunRecord | None]]) -> Report:
@@ -44,11 +40,10 @@ def report_of_several(found: Sequence[tuple[Path, RunRecord | None]]) -> Report:
         if run is None:
             raise ResultFileError(f"{path}: has answers and no times; report it by itself")
         for machine, part in by_machine(run).items():
-            name = path.parent.name if path.name in {"journal.jsonl", "run.json"} else path.name
-            title = (path.stem if path.is_file() and name == path.name else name) + (
-                f", {machine}" if part is not run else ""
-            )
-            results.append(Result(title, part, duration_s(path, run)))
+            of_run, clip_s = path.name in {"journal.jsonl", "run.json"}, duration_s(path, run)
+            title = path.parent.name if of_run else path.stem if path.is_file() else path.name
+            title += f", {machine}" if part is not run else ""
+            results.append(Result(title, part, clip_s, "" if clip_s is None else f"{clip_s:g} s"))
     if all(each.clip_s is not None for each in results):
         results.sort(key=lambda each: each.clip_s or 0.0)
     return Report(
@@ -122,8 +117,8 @@ def _speedups(results: Sequence[Result]) -> Iterator[Section]:
         "agreement",
     )  # fmt: skip
     lead = "Over the samples that both models have, mean over mean."
-    lines = _by_length([(found.target, each, found.total.factor) for each, found in known])
-    chart = _chart("Total speedup by length of the clips", "a line a target", lines, "times faster")
+    points = [(found.target, each, found.total.factor) for each, found in known]
+    chart = _by_length("Total speedup", "target", "times faster", points)
     table = Table(columns, rows, text_columns=2, in_summary=True)
     yield Section("speedups", "Speedups", [*chart, table], lead, brief=True, folded=False)
 
@@ -139,40 +134,39 @@ def _times(results: Sequence[Result]) -> Iterator[Section]:
             each.clips,
             str(len(found.records)),
             figure(milliseconds, found.mean_total_s, str(place), "total", found.model),
-            ends(mean_interval(list(found.total_s.values())), milliseconds, str(place), "total", found.model),
+            ends(mean_interval(found.total_s.values()), milliseconds, str(place), "total", found.model),
             "" if found.mean_tokens is None else figure(tenths, found.mean_tokens, str(place), "tokens", found.model),
             figure(mebibytes, max(peaks), str(place), "peak", found.model) if peaks else "",
         ]
         for place, (each, found) in enumerate(known)
         for peaks in [[size for (key, _), size in peak_bytes(each.run).items() if key == found.model]]
     ]
-    lines = _by_length([(found.model, each, 1000 * found.mean_total_s) for each, found in known])
-    chart = _chart("Time of a sample by length of the clips", "a line a model", lines, "ms per sample")
+    points = [(found.model, each, 1000 * found.mean_total_s) for each, found in known]
+    chart = _by_length("Time of a sample", "model", "ms per sample", points)
     columns = ("result", "model", "clips", "samples", "ms per sample", "95 % interval", "mean tokens", "peak MiB")
     lead = "Mean time of a sample, all stages; new tokens, and the highest peak of memory, where they are recorded."
     yield Section("times", "Times", [*chart, Table(columns, rows, text_columns=2)], lead, brief=True, folded=False)
 
 
-def _chart(title: str, description: str, lines: Sequence[charts.Group], y_label: str) -> list[Block]:
-    x_label = "seconds of a clip, logarithmic"
-    drawn = Chart(title, description, lambda: charts.curves(lines, x_label, y_label, logarithmic=True))
-    return [drawn] if lines else []
-
-
-def _by_length(points: Sequence[tuple[str, Result, float]]) -> list[charts.Group]:
-    """Return a line for each model over the lengths; none where there are fewer than two lengths."""
+def _by_length(title: str, whose: str, y_label: str, points: Sequence[tuple[str, Result, float]]) -> list[Block]:
+    """Return a chart with a line for each model over the lengths; none where there are fewer than two lengths."""
     lengths = {each.clip_s for _, each, _ in points}
     if None in lengths or len(lengths) < 2:
         return []
-    lines = []
-    for model in dict.fromkeys(model for model, *_ in points):
-        of_model = [(each, value) for one, each, value in points if one == model]
-        lines.append(
-            charts.Group(
-                model,
-                colour(of_model[0][0].run, model),
-                [each.clip_s or 0.0 for each, _ in of_model],
-                [value for _, value in of_model],
-            )
+    of_model: dict[str, list[tuple[Result, float]]] = {}
+    for model, each, value in points:
+        of_model.setdefault(model, []).append((each, value))
+    lines = [
+        charts.Group(
+            label(found[0][0].run, model),
+            colour(found[0][0].run, model),
+            [each.clip_s or 0.0 for each, _ in found],
+            [value for _, value in found],
         )
-    return lines
+        for model, found in of_model.items()
+    ]
+    x_label = "seconds of a clip, logarithmic"
+    what = f"a line a {whose}"
+    return [
+        Chart(f"{title} by length of the clips", what, lambda: charts.curves(lines, x_label, y_label, logarithmic=True))
+    ]

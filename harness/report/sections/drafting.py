@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from statistics import fmean
 
 from harness.figures.agreement import Replay, TokenPair, replay
 from harness.figures.intervals import Interval
-from harness.figures.passes import Comparison, comparisons, paired, passes
-from harness.figures.speculation import CostModel, SpeculationFigures, speculation_figures
+from harness.figures.passes import paired, passes
+from harness.figures.speculation import SpeculationFigures, speculation_figures
 from harness.records.lines import RunRecord
 from harness.report.blocks import Block, Section, Sentences, Table, Text, ends, figure, joined, name, text, with_ends
 from harness.report.formatting import (
     change,
+    duration,
     fraction,
     hundredths,
-    milliseconds,
     percent,
     significant,
     times,
@@ -25,6 +26,8 @@ from harness.report.formatting import (
 from harness.report.naming import label
 
 SEES = {"own": "its pictures", "shuffled": "another sample's", "blind": "none", "self": "the target itself"}
+# The form of a figure, its value, and its name.
+Told = tuple[Callable[[float], str], float | Interval | None, str]
 SHOWN_LENGTHS = (1, 2, 4, 6, 8, 16, 32)
 
 
@@ -34,8 +37,7 @@ def sections(run: RunRecord) -> Iterator[Section]:
         yield _speculation(run, found)
     pairs = answer_pairs(run)
     if pairs:
-        forecasts = [each for each in comparisons(run) if each.engine == run.header.engines[0]]
-        yield agreement(pairs, int(run.header.options.get("gamma", 5)), forecasts)
+        yield agreement(pairs, int(run.header.options.get("gamma", 5)))
 
 
 def answer_pairs(run: RunRecord) -> dict[str, list[TokenPair]]:
@@ -61,7 +63,7 @@ def answer_pairs(run: RunRecord) -> dict[str, list[TokenPair]]:
     return found
 
 
-def agreement(pairs: Mapping[str, Sequence[TokenPair]], gamma: int, forecasts: Sequence[Comparison] = ()) -> Section:
+def agreement(pairs: Mapping[str, Sequence[TokenPair]], gamma: int) -> Section:
     """Return the section on answers that were written independently, beside shuffled pairs of them."""
     found = {target: replay(each, gamma) for target, each in pairs.items()}
     survival: list[list[Text]] = [
@@ -75,7 +77,6 @@ def agreement(pairs: Mapping[str, Sequence[TokenPair]], gamma: int, forecasts: S
     blocks: list[Block] = [
         Table(columns, [row for target, each in found.items() for row in _agreement_rows(target, each)]),
         Table(("share whose first tokens all agree", *(str(k) for k in range(1, gamma + 1))), survival),
-        *([Sentences([_forecast(each) for each in forecasts])] if forecasts else []),
     ]
     lead = (
         "Position by position, two answers that were written independently: not the acceptance rate of speculative "
@@ -112,17 +113,6 @@ def _agreement_rows(target: str, found: Replay) -> Iterator[list[Text]]:
             shown(hundredths, found.shuffled_prefix_mean, "shuffled_prefix"),
             "",
         ]
-
-
-def _forecast(found: Comparison) -> Text:
-    return text(
-        "The old script's forecast for {target} from this agreement, not a measurement: S = {speedup} at gamma "
-        "{gamma}, c = {cost}.",
-        target=found.target,
-        speedup=figure(times, found.theoretical_speedup, "forecast", found.target, found.engine),
-        gamma=str(found.gamma),
-        cost=figure(fraction, found.cost_ratio, "cost_ratio", found.target, found.engine),
-    )
 
 
 def pair_line(run: RunRecord, found: SpeculationFigures) -> Text:
@@ -168,14 +158,27 @@ def _speculation(run: RunRecord, found: SpeculationFigures) -> Section:
             for kind, each in found.acceptance.items()
         ]
         blocks.append(Table(("the draft sees", "acceptance", "95 % interval"), rows))
-    blocks += _by_position(found, place)
-    lines = list(_lines(found, place))
+    if found.statistics is not None and found.statistics.survival:
+        by_position = [
+            [
+                what,
+                *(
+                    "" if value is None else figure(fraction, value, key, str(k), place)
+                    for k, value in enumerate(of, 1)
+                ),
+            ]
+            for what, key, of in (
+                ("accepted up to here", "survival", found.statistics.survival),
+                ("of those that came so far", "conditional", found.statistics.conditional_at),
+            )
+        ]
+        blocks.append(Table(["position in the proposal", *map(str, range(1, len(by_position[0])))], by_position))
     if found.cost_model is not None:
         steps = found.cost_model.costs.v
         shown = [m for m in SHOWN_LENGTHS if m in steps]
         row: list[Text] = ["v, decoding steps", *(figure(significant, steps[m], "v", str(m), place) for m in shown)]
         blocks.append(Table(["tokens of a pass", *map(str, shown)], [row]))
-        lines = [*_payoff(found, found.cost_model, place), *lines]
+    lines = [*_payoff(found, place), *_lines(found, place)]
     blocks += [Sentences(lines)] if lines else []
     lead = (
         f"Speculative decoding: {found.engine}, gamma {found.gamma}, {found.requests} requests. "
@@ -185,99 +188,80 @@ def _speculation(run: RunRecord, found: SpeculationFigures) -> Section:
     return Section(name("drafting", place), f"{draft} drafting for {target}", blocks, lead, brief=True)
 
 
-def _by_position(found: SpeculationFigures, place: str) -> Iterator[Block]:
-    if found.statistics is None or not found.statistics.survival:
-        return
-    rows: list[list[Text]] = [
-        [what, *("" if value is None else figure(fraction, value, key, str(k), place) for k, value in enumerate(of, 1))]
-        for what, key, of in (
-            ("accepted up to here", "survival", found.statistics.survival),
-            ("of those that came so far", "conditional", found.statistics.conditional_at),
+def _told(place: str, template: str, *, words: Mapping[str, Text] | None = None, **figures: Told) -> Iterator[Text]:
+    """A sentence, unless one of its figures is not known."""
+    if all(value is not None for _, value, _ in figures.values()):
+        shown = {
+            where: with_ends(value, digits, key, place)
+            if isinstance(value, Interval)
+            else figure(digits, value or 0.0, key, place)
+            for where, (digits, value, key) in figures.items()
+        }
+        yield text(template, **shown, **(words or {}))
+
+
+def _payoff(found: SpeculationFigures, place: str) -> Iterator[Text]:
+    """What follows from the costs: predicted and measured, and from which acceptance on a draft pays."""
+    told = partial(_told, place)
+    if found.cost_model is not None:
+        model, costs = found.cost_model, found.cost_model.costs
+        yield from told(
+            "A drafted token takes c = {c} decoding steps of the target, which take {step} each.",
+            c=(fraction, costs.c, "c"),
+            step=(duration, costs.step_s, "step"),
         )
-    ]
-    yield Table(["position in the proposal", *map(str, range(1, len(found.statistics.survival) + 1))], rows)
-    if found.by_position:
-        shares = [
-            figure(fraction, each.accepted / each.looked_at, "by_place", str(each.first), place)
-            for each in found.by_position
-        ]
-        columns = ["place in the answer", *(f"{each.first}-{each.last}" for each in found.by_position)]
-        yield Table(columns, [["acceptance rate", *shares]])
+        yield from told(
+            "Decoding alone: measured {measured}, predicted {predicted} by tau / (gamma c + v), off by {off} %.",
+            measured=(times, found.decode_speedup, "decode_speedup"),
+            predicted=(times, model.predicted, "predicted"),
+            off=(change, found.residual, "residual"),
+        )
+        gamma, speedup = model.best_gamma or (0, None)
+        template = "Best gamma: {gamma}, {speedup}." if gamma else "Best gamma: 0, the target left alone."
+        yield from told(template, words={"gamma": str(gamma)}, speedup=(times, speedup, "best_gamma"))
+        if model.least_break_even is None:
+            yield "A draft of this cost pays at no gamma, whatever its acceptance."
+        else:
+            least, acceptance = model.least_break_even
+            here = next(iter(told("from {here} on", here=(fraction, model.break_even, "break_even"))), "at none")
+            at_gamma = text("; at gamma {gamma} {here}", gamma=str(found.gamma), here=here)
+            yield from told(
+                "A draft of this cost pays from an acceptance of {needed} on, at gamma {least}{at_gamma}.",
+                words={"least": str(least), "at_gamma": at_gamma if least != found.gamma else ""},
+                needed=(fraction, acceptance, "least_break_even"),
+            )
 
 
 def _lines(found: SpeculationFigures, place: str) -> Iterator[Text]:
-    if found.lift is not None:
-        yield text(
-            "Seeing the right pictures raises acceptance by {lift}, {effect}.",
-            lift=with_ends(found.lift, fraction, "lift", place),
-            effect="a clear effect" if found.lift.excludes_zero else "no clear effect",
-        )
-    if (
-        found.statistics is not None
-        and found.statistics.conditional is not None
-        and found.statistics.acceptance_rate is not None
-    ):
-        yield text(
+    told = partial(_told, place)
+    yield from told(
+        "Seeing the right pictures raises acceptance by {lift}, {effect}.",
+        words={"effect": "a clear effect" if found.lift and found.lift.excludes_zero else "no clear effect"},
+        lift=(fraction, found.lift, "lift"),
+    )
+    if found.statistics is not None:
+        yield from told(
             "Mean acceptance length {length} tokens per round, the target's own included; acceptance rate {rate}; "
             "of the proposals looked at {conditional} were accepted.",
-            length=figure(hundredths, found.statistics.mean_acceptance_length, "tokens_a_round", place),
-            rate=figure(fraction, found.statistics.acceptance_rate, "acceptance_rate", place),
-            conditional=figure(fraction, found.statistics.conditional, "conditional", place),
+            length=(hundredths, found.statistics.mean_acceptance_length, "tokens_a_round"),
+            rate=(fraction, found.statistics.acceptance_rate, "acceptance_rate"),
+            conditional=(fraction, found.statistics.conditional, "conditional"),
         )
-    if found.speedup is not None and found.slower_share is not None:
-        yield text(
-            "Wall clock, everything charged: {speedup}. {slower} % of the requests became slower. "
-            "{identical} of {requests} answers are the target's own{ties}.",
-            speedup=with_ends(found.speedup, times, "pair_speedup", place),
-            slower=figure(percent, found.slower_share, "slower_share", place),
-            identical=str(found.identical),
-            requests=str(found.requests),
-            ties=f", {found.near_ties} differ from it at a near tie" if found.near_ties else "",
-        )
-    if found.first_token is not None:
-        yield text(
-            "Time to first token, target alone over pair: {factor}.",
-            factor=with_ends(found.first_token, times, "first_token", place),
-        )
-    if found.draft_weights_bytes is not None and found.added_peak_bytes is not None:
-        yield text(
-            "Memory: the draft's weights, {weights}, and {added} more at the peak of a request.",
-            weights=figure(with_unit, found.draft_weights_bytes, "draft_weights", place),
-            added=figure(with_unit, found.added_peak_bytes, "added_peak", place),
-        )
-
-
-def _payoff(found: SpeculationFigures, cost_model: CostModel, place: str) -> Iterator[Text]:
-    yield text(
-        "A drafted token takes c = {c} decoding steps of the target, which take {step} ms each.",
-        c=figure(fraction, cost_model.costs.c, "c", place),
-        step=figure(milliseconds, cost_model.costs.step_s, "step", place),
+    yield from told(
+        "Wall clock, everything charged: {speedup}. {slower} % of the requests became slower. "
+        "{identical} of {requests} answers are the target's own{ties}.",
+        words={
+            "identical": str(found.identical),
+            "requests": str(found.requests),
+            "ties": f", {found.near_ties} differ from it at a near tie" if found.near_ties else "",
+        },
+        speedup=(times, found.speedup, "pair_speedup"),
+        slower=(percent, found.slower_share, "slower_share"),
     )
-    if cost_model.predicted is not None and found.decode_speedup is not None and found.residual is not None:
-        yield text(
-            "Decoding alone: measured {measured}, predicted {predicted} by tau / (gamma c + v), off by {off} %.",
-            measured=figure(times, found.decode_speedup, "decode_speedup", place),
-            predicted=figure(times, cost_model.predicted, "predicted", place),
-            off=figure(change, found.residual, "residual", place),
-        )
-    if cost_model.best_gamma is not None:
-        gamma, speedup = cost_model.best_gamma
-        template = "Best gamma: {gamma}, {speedup}." if gamma else "Best gamma: 0, the target left alone."
-        yield text(template, gamma=str(gamma), speedup=figure(times, speedup, "best_gamma", place))
-    if cost_model.least_break_even is None:
-        yield "A draft of this cost pays at no gamma, whatever its acceptance."
-        return
-    gamma, acceptance = cost_model.least_break_even
-    at_gamma: Text = ""
-    if gamma != found.gamma:
-        template = (
-            "; at gamma {gamma} from {here} on" if cost_model.break_even is not None else "; at gamma {gamma} at none"
-        )
-        here = figure(fraction, cost_model.break_even or 0.0, "break_even", place)
-        at_gamma = text(template, gamma=str(found.gamma), here=here)
-    yield text(
-        "A draft of this cost pays from an acceptance of {needed} on, at gamma {least}{at_gamma}.",
-        needed=figure(fraction, acceptance, "least_break_even", place),
-        least=str(gamma),
-        at_gamma=at_gamma,
+    template = "Time to first token, target alone over pair: {factor}."
+    yield from told(template, factor=(times, found.first_token, "first_token"))
+    yield from told(
+        "Memory: the draft's weights, {weights}, and {added} more at the peak of a request.",
+        weights=(with_unit, found.draft_weights_bytes, "draft_weights"),
+        added=(with_unit, found.added_peak_bytes, "added_peak"),
     )

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from harness.figures.metrics import change_as_share
 from harness.records.lines import Failure, GateRecord, GateState, RunRecord
-from harness.report import charts
-from harness.report.blocks import Block, Chart, Section, Sentences, Table, Text, Tone, figure
+from harness.report.blocks import Block, Section, Sentences, Table, Text, figure
 from harness.report.formatting import change
 
-MAX_GATES = 24
-"""Figures in the chart of a gate: those that came nearest to their limits."""
-TONES: Mapping[str, Tone] = {"pass": "good", "improved": "good", "regressed": "bad", "broken": "bad"}
 BEST_FIRST: tuple[GateState, ...] = (
     "pass", "improved", "missing baseline", "unstable", "invalid", "not run", "flagged", "regressed",
 )  # fmt: skip
@@ -38,28 +34,10 @@ def baseline(run: RunRecord) -> Iterator[Section]:
         return
     gates = sorted(run.gates, key=lambda gate: (-BEST_FIRST.index(gate.state), -_nearness(gate)))
     kept = sum(gate.state in {"pass", "improved"} for gate in gates)
-    blocks: list[Block] = [Sentences([f"{kept} of {len(gates)} figures under the gate pass."], in_summary=True)]
-    judged = [gate for gate in gates if gate.loss is not None and gate.limit]
-    if judged:
-        rows = [
-            (
-                gate.metric,
-                100 * change_as_share(gate.metric, gate.loss or 0.0),
-                100 * change_as_share(gate.metric, gate.limit or 0.0),
-                TONES.get(gate.state, "doubt"),
-            )
-            for gate in sorted(judged, key=_nearness, reverse=True)[:MAX_GATES]
-        ]
-        blocks.append(
-            Chart(
-                "Change for the worse, and what still passes",
-                "a point a figure, to the right is worse; the band behind it is what its limit lets pass",
-                lambda: charts.limits(rows, "% worse"),
-            )
-        )
     marked = frozenset(place for place, gate in enumerate(gates) if gate.state == "regressed")
     columns = ("figure", "state", "in words", "worse by %", "limit %", "would have found %", "sessions")
-    blocks.append(Table(columns, [_gate_row(gate) for gate in gates], text_columns=3, marked=marked))
+    line = Sentences([f"{kept} of {len(gates)} figures under the gate pass."], in_summary=True)
+    blocks: list[Block] = [line, Table(columns, [_gate_row(gate) for gate in gates], text_columns=3, marked=marked)]
     lead = "Each figure vs. the same figure of earlier sessions."
     yield Section("baseline", "Against the baseline", blocks, lead, brief=True, folded=False)
 

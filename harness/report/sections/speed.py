@@ -126,21 +126,24 @@ def _breakdown(run: RunRecord, figures: list[PassFigure]) -> Section:
         lambda: charts.bars([_bar(run, each) for each in figures], "per sample"),
     )
     lines = [_load_by_state(run, each) for each in figures if each.load_is_mixed]
-    # On a CPU there is nothing to wait for.
-    for each in figures if run.header.on_gpu else ():
-        gap = synchronisation_overhead(run, each.model, each.engine)
-        if gap is not None:
-            lines.append(
-                text(
-                    "Synchronising between the stages adds {gap} % to a sample of {model}.",
-                    gap=figure(change, gap, "sync_gap", each.model, each.engine),
-                    model=label(run, each.model, each.engine),
-                )
-            )
+    lines += synchronised(run)
     blocks: list[Block] = [chart, Table(["model", *stages, "total", "n"], rows, in_summary=True)]
     blocks += [Sentences(lines, in_summary=True)] if lines else []
     lead = "The whole pass: each of n samples once through all stages, until the answer ends."
     return Section("stages", "Stages, mean ms per sample", blocks, lead, brief=True, folded=False)
+
+
+def synchronised(run: RunRecord, least: float = -1.0) -> Iterator[Text]:
+    """Yield what synchronising between the stages adds, where that is more than `least`."""
+    # On a CPU there is nothing to wait for.
+    for each in pass_figures(run) if run.header.on_gpu else ():
+        gap = synchronisation_overhead(run, each.model, each.engine)
+        if gap is not None and gap > least:
+            yield text(
+                "Synchronising between the stages adds {gap} % to a sample of {model}.",
+                gap=figure(change, gap, "sync_gap", each.model, each.engine),
+                model=label(run, each.model, each.engine),
+            )
 
 
 def _stage_cell(found: PassFigure, stage: str) -> Text:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.figures.agreement import replay
-from harness.figures.latency import Latency, latencies
+from harness.figures.latency import latencies
 from harness.figures.passes import comparisons
 from harness.figures.speculation import speculation_figures
 from harness.figures.stages import StageFigure, peak_bytes, stage_figures
 from harness.gates.exit_status import FAILED, MISSING_BASELINE, NO_FIGURE, NOT_DECIDED
 from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord
-from harness.report.blocks import Text, Tile, Tone, Verdict, ends, figure, text
+from harness.report.blocks import Figure, Text, Tile, Tone, Verdict, ends, figure, text
 from harness.report.formatting import duration, fraction, percent, times, with_unit
 from harness.report.naming import label, name_of_speedup
 from harness.report.sections.drafting import answer_pairs, pays
@@ -65,12 +65,23 @@ def tiles(run: RunRecord) -> Iterator[Tile]:
         yield from _speedup(run)
         whole = latencies(run)
         for title, measure in (("time per sample", "end_to_end"), ("time to first token", "ttft")):
-            yield from _latency(run, title, [each for each in whole if each.measure == measure])
-        if not whole:
-            stages: dict[str, list[StageFigure]] = {}
-            for each in stage_figures(run):
-                stages.setdefault(each.stage, []).extend([each] if each.is_most_common and not each.variant else [])
-            yield from (_stage(run, *item) for item in list(stages.items())[:MAX_TILES] if item[1])
+            means = [
+                (label(run, *key), figure(duration, each.mean.value, "latency", measure, "mean", *key))
+                for each in whole
+                for key in [(each.model, each.engine)]
+                if each.measure == measure
+            ]
+            yield from [_by_model(title, "mean", means)] if means else []
+        stages: dict[str, list[StageFigure]] = {}
+        for test in stage_figures(run) if not whole else ():
+            if test.is_most_common and not test.variant:
+                stages.setdefault(test.stage, []).append(test)
+        for stage, tests in list(stages.items())[:MAX_TILES]:
+            medians = [
+                (label(run, each.model, each.engine), figure(duration, each.seconds.median, "time", *each.names))
+                for each in tests
+            ]
+            yield _by_model(stage, f"median of {tests[0].seconds.n} rounds", medians)
     yield from _drafting(run)
     peaks = peak_bytes(run) if run.header.device != "cpu" else {}
     if peaks:
@@ -101,26 +112,11 @@ def _speedup(run: RunRecord) -> Iterator[Tile]:
         yield Tile("total speedup", figure(times, first.total.factor, name_of_speedup(first)), details)
 
 
-def _latency(run: RunRecord, title: str, found: list[Latency]) -> Iterator[Tile]:
-    if found:
-        shown = [
-            (label(run, *key), figure(duration, each.mean.value, "latency", each.measure, "mean", *key))
-            for each in found
-            for key in [(each.model, each.engine)]
-        ]
-        (model, first), *others = shown
-        details = [text("{model}, mean", model=model)]
-        yield Tile(title, first, details + [text("{time} {model}", time=each, model=who) for who, each in others])
-
-
-def _stage(run: RunRecord, stage: str, found: list[StageFigure]) -> Tile:
-    shown = [
-        (label(run, each.model, each.engine), figure(duration, each.seconds.median, "time", *each.names))
-        for each in found
-    ]
+def _by_model(title: str, what: str, shown: list[tuple[str, Figure]]) -> Tile:
+    """The first model's figure in large, those of the others below."""
     (model, first), *others = shown
-    details = [text("{model}, median of {rounds} rounds", model=model, rounds=str(found[0].seconds.n))]
-    return Tile(stage, first, details + [text("{time} {model}", time=each, model=who) for who, each in others])
+    details = [text("{model}, {what}", model=model, what=what)]
+    return Tile(title, first, details + [text("{value} {model}", value=each, model=who) for who, each in others])
 
 
 def _drafting(run: RunRecord) -> Iterator[Tile]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 
 from harness.figures.intervals import FEW_SAMPLES
-from harness.figures.passes import pass_figures, synchronisation_overhead
+from harness.figures.passes import pass_figures
 from harness.figures.stages import stage_figures
 from harness.gates import machine_speed
 from harness.gates.gate import injections
@@ -15,6 +16,7 @@ from harness.report.blocks import Text, figure, text
 from harness.report.formatting import change, percent, whole
 from harness.report.naming import label
 from harness.report.sections.by_machine import lines_of_each
+from harness.report.sections.speed import synchronised
 
 NOISY = 0.10
 """Half the interquartile range over the median, from which on the rounds of a stage are called noisy."""
@@ -42,7 +44,10 @@ def warnings(run: RunRecord) -> Iterator[tuple[Text, str]]:
     for lines, way_out in (
         (_few_samples, "Take more: leave --max_samples out, name a larger dataset, or raise --embedded."),
         (_noisy, "Close what else runs, or raise --rounds."),
-        (_waiting, "Take stage times from the whole pass, and the total from the pass without synchronisation."),
+        (
+            partial(synchronised, least=WAITING),
+            "Take stage times from the whole pass, and the total from the pass without synchronisation.",
+        ),
     ):
         yield from ((line, way_out) for line in lines_of_each(run, lines))
     if (run.header.environment.get("git") or {}).get("dirty"):
@@ -70,15 +75,3 @@ def _noisy(run: RunRecord) -> Iterator[Text]:
             model=label(run, worst.model),
             spread=figure(percent, worst.seconds.relative_spread, "worst_spread"),
         )
-
-
-def _waiting(run: RunRecord) -> Iterator[Text]:
-    # On a CPU both passes run the same code: there is nothing to wait for.
-    for each in pass_figures(run) if run.header.on_gpu else ():
-        gap = synchronisation_overhead(run, each.model, each.engine)
-        if gap is not None and gap > WAITING:
-            yield text(
-                "Synchronising between the stages adds {gap} % to {model}.",
-                gap=figure(change, gap, "sync_gap", each.model, each.engine),
-                model=label(run, each.model, each.engine),
-            )

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.figures.agreement import expected_tokens
-from harness.figures.speculation import acceptance_statistics, by_position, speculation_figures
+from harness.figures.speculation import acceptance_statistics, speculation_figures
 from harness.records.lines import RunRecord
 from harness.records.quantities import MIB
 from harness.records.speculation import AgreementRecord, DivergenceRecord, RoundLog
@@ -86,24 +86,6 @@ def test_decoding_stands_beside_what_the_measured_costs_predict() -> None:
 def test_without_measured_costs_nothing_is_predicted() -> None:
     (found,) = speculation_figures(run(speculations=(request("a"),)))
     assert (found.cost_model, found.residual, found.decode_speedup) == (None, None, 3.0)
-
-
-@given(st.lists(st.lists(rounds(), max_size=12), max_size=4))
-def test_by_place_every_proposal_that_was_looked_at_is_counted_once(requests: list[list[RoundLog]]) -> None:
-    every = [each for one in requests for each in one]
-    found = by_position(requests)
-    rejected = sum(each.accepted < each.drafted for each in every)
-    assert sum(each.accepted for each in found) == sum(each.accepted for each in every)
-    assert sum(each.looked_at for each in found) == sum(each.accepted for each in every) + rejected
-
-
-def test_by_place_says_where_in_the_answer_the_proposals_stood() -> None:
-    # Places 1 to 4 and 6 to 9 are accepted, 11 to 14, then 16 and, rejected, 17.
-    found = by_position([log((4, 4), (4, 4), (4, 4), (4, 1))])
-    assert [(each.first, each.last, each.accepted, each.looked_at) for each in found] == [
-        (0, 15, 12, 12),
-        (16, 31, 1, 2),
-    ]
 
 
 def test_answers_that_part_at_a_near_tie_are_told_from_those_that_are_wrong() -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from random import Random
 from statistics import median
 
@@ -17,10 +16,9 @@ VALUES = st.lists(st.floats(0, 1e9, allow_subnormal=False), min_size=1, max_size
 @given(VALUES)
 def test_summary_is_numpys(values: list[float]) -> None:
     summary = summarize(values)
-    expected = [float(each) for each in np.quantile(values, [0, 0.25, 0.5, 0.75, 1])]
-    found = [summary.minimum, summary.quartile_1, summary.median, summary.quartile_3, summary.maximum]
+    expected = [float(each) for each in np.quantile(values, [0.25, 0.5, 0.75])]
+    found = [summary.quartile_1, summary.median, summary.quartile_3]
     assert found == pytest.approx(expected, rel=1e-12)
-    assert summary.mean == pytest.approx(float(np.mean(values)), rel=1e-12)
     assert summary.n == len(values)
 
 
@@ -57,11 +55,8 @@ def test_what_slows_down_more_than_half_of_the_rounds_is_seen() -> None:
 @given(VALUES)
 def test_summary_never_leaves_the_values_and_its_parts_are_in_order(values: list[float]) -> None:
     summary = summarize(values)
-    parts = [summary.minimum, summary.quartile_1, summary.median, summary.quartile_3, summary.maximum]
+    parts = [min(values), summary.quartile_1, summary.median, summary.quartile_3, max(values)]
     assert parts == sorted(parts)
-    assert (parts[0], parts[-1]) == (min(values), max(values))
-    assert summary.minimum <= summary.mean * (1 + 1e-12)
-    assert summary.mean <= summary.maximum * (1 + 1e-12)
 
 
 @given(st.floats(1e-9, 1e9), st.integers(1, 60))
@@ -82,19 +77,13 @@ def test_quartiles_are_interpolated_between_neighbours() -> None:
     assert summary.relative_spread == 0.75 / 2.5
 
 
-def test_an_outlier_moves_the_mean_and_not_the_spread() -> None:
+def test_an_outlier_does_not_move_the_spread() -> None:
     calm, wild = summarize([1.0, 2.0, 3.0, 4.0, 5.0]), summarize([1.0, 2.0, 3.0, 4.0, 500.0])
     assert wild.relative_spread == calm.relative_spread
-    assert wild.mean > calm.mean
 
 
 def test_median_of_zero_has_no_relative_spread_and_does_not_raise() -> None:
     assert summarize([0.0, 0.0, 1.0]).relative_spread == 0
-
-
-def test_mean_adds_exactly() -> None:
-    assert summarize([1e16, 1.0, -1e16]).mean == 1 / 3
-    assert math.isclose(summarize([0.1] * 10).mean, 0.1, rel_tol=0)
 
 
 def test_nothing_has_no_summary() -> None:

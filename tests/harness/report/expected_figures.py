@@ -327,7 +327,6 @@ def drafting(target: str, engine: str) -> list[Grid]:
             ["accepted up to here", *found.statistics.survival],
             ["of those that came so far", *(each or 0.0 for each in found.statistics.conditional_at)],
         ],
-        [["acceptance rate", *(each.accepted / each.looked_at for each in found.by_position)]],
         [["v, decoding steps", *(found.cost_model.costs.v[m] for m in (1, 2, 4, 6, 8, 16, 32))]],
     ]
 
