@@ -8,8 +8,10 @@ from typing import get_args
 
 import pytest
 
+from fixtures.__main__ import main as make_fixtures
 from harness.ab.paired import PairedVerdict
 from harness.gates import exit_status
+from harness.gates.limits import LOWER_BOUNDS, UPPER_BOUNDS
 from harness.options import Options, ini_key, option_fields
 from harness.records.lines import GateState, JournalLine, Outcome, PassKind, RunRecord, VerdictState
 from tests import ROOT
@@ -102,6 +104,22 @@ def test_every_state_is_explained(document, states):
     cells = " ".join(cell for row in rows(DOCS / document) for cell in row)
     words = {word.strip("`") for word in re.findall(r"`[^`]+`", cells)} | {row[0] for row in rows(DOCS / document)}
     assert set(states) <= words
+
+
+@pytest.mark.parametrize("kind", [*LOWER_BOUNDS, *UPPER_BOUNDS])
+def test_every_kind_of_limit_has_a_row_that_says_which_bound_it_is(kind):
+    bounds = [row[1] for row in rows(DOCS / "limits.md") if f"`{kind}." in row[0]]
+    assert len(bounds) == 1
+    assert bounds[0].startswith("at least" if kind in LOWER_BOUNDS else "at most")
+
+
+def test_every_option_of_prepare_is_explained(capsys):
+    with pytest.raises(SystemExit):
+        make_fixtures(["prepare", "--help"])
+    options = set(re.findall(r"^  (--[\w-]+)", capsys.readouterr().out, flags=re.MULTILINE))
+    assert len(options) > 15
+    text = "".join((DOCS / name).read_text(encoding="utf-8") for name in ("data_path.md", "dataset.md"))
+    assert not [name for name in options if not re.search(rf"{name.replace('_', '-')}\b", text.replace("_", "-"))]
 
 
 def test_every_exit_status_has_a_row():
