@@ -5,8 +5,6 @@ compares with a baseline, which baseline records; ab compares two revisions or t
 option's values one by one; acceptance replays recorded answers; report makes pages for people of any results.
 """
 
-from __future__ import annotations
-
 import argparse
 import io
 import sys

@@ -1,15 +1,4 @@
-"""The errors that harness raises on bad input, as one tree.
-
-HarnessError                what was asked for cannot be done
-├── OptionError             an option has a value that it cannot have
-├── LimitsError             the limits file names something unknown, or a value that is no number
-├── BaselineError           a baseline, or a session that is to become part of one, cannot be used
-├── ResultFileError         a journal, run record or legacy result cannot be read
-├── RunFolderError          the folder for a run's files cannot be made or written
-├── ResumeError             a run cannot be resumed: it is finished, or was other work
-├── RevisionError           git has no such revision, or cannot lay it out
-└── SessionError            a fresh process that was to measure ended before it had
-"""
+"""The errors that harness raises on bad input: what was asked for cannot be done."""
 
 import msgspec
 

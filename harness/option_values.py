@@ -1,8 +1,7 @@
 """The words of an option, as text, to its value. Each parser raises ValueError with what it would have taken."""
 
-from __future__ import annotations
-
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
@@ -10,7 +9,6 @@ FALSE_WORDS = frozenset({"0", "false", "no", "off"})
 UNITS = {"B": 1, "MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 SIZE_FORM = re.compile(rf"([0-9]{{1,12}}(?:\.[0-9]+)?) ?({'|'.join(UNITS)})")
 DURATION_FORM = re.compile(r"([0-9]{1,7}(?:\.[0-9]+)?)(ms|s)")
-MAX_IMAGES = 1000
 EMBEDDED_FORM = re.compile(r"\d+(:\d+x\d+(:\d+(\.\d+)?)?)?")
 
 
@@ -45,30 +43,40 @@ def switch(raw: str) -> bool:
     return word in TRUE_WORDS
 
 
-def whole_number(raw: str) -> int:
-    """0, 1, 2, …"""
-    return _integer(raw, at_least=0)
+def _whole(at_least: int, at_most: int | None = None) -> Callable[[str], int]:
+    def read(raw: str) -> int:
+        try:
+            value = int(raw)
+        except ValueError:
+            value = at_least - 1
+        if value < at_least:
+            raise ValueError(f"takes a whole number from {at_least} up")
+        if at_most is not None and value > at_most:
+            raise ValueError(f"takes a whole number of {at_least} to {at_most}")
+        return value
+
+    return read
 
 
-def count(raw: str) -> int:
-    """1, 2, 3, …"""
-    return _integer(raw, at_least=1)
+def _number(what: str, low: float, high: float, *, above: bool = False) -> Callable[[str], float]:
+    """A parser of numbers from `low`, or `above` it, up to `high`."""
+
+    def read(raw: str) -> float:
+        try:
+            value = float(raw)
+        except ValueError:
+            raise ValueError("takes a number") from None
+        if not low <= value <= high or (above and value == low):
+            raise ValueError(f"takes {what}")
+        return value
+
+    return read
 
 
-def image_count(raw: str) -> int:
-    """1 to 1000."""
-    value = count(raw)
-    if value > MAX_IMAGES:
-        raise ValueError(f"takes a whole number of 1 to {MAX_IMAGES}")
-    return value
-
-
-def seconds(raw: str) -> float:
-    """A time above 0."""
-    value = _number(raw)
-    if not 0 < value <= 86400:
-        raise ValueError("takes seconds, above 0 and up to a day")
-    return value
+whole_number, count, image_count = _whole(0), _whole(1), _whole(1, 1000)
+seconds = _number("seconds, above 0 and up to a day", 0, 86400, above=True)
+temperature = _number("a number from 0 (greedy) to 100", 0, 100)
+share = _number("a number above 0 and up to 1", 0, 1, above=True)
 
 
 def duration(raw: str) -> float:
@@ -78,22 +86,6 @@ def duration(raw: str) -> float:
     if not 0 < value <= 3_600_000_000:
         raise ValueError("takes a time above 0 with its unit (ms or s), as in 50ms")
     return value / 1e6
-
-
-def temperature(raw: str) -> float:
-    """A sampling temperature: 0 is greedy."""
-    value = _number(raw)
-    if not 0 <= value <= 100:
-        raise ValueError("takes a number from 0 (greedy) to 100")
-    return value
-
-
-def share(raw: str) -> float:
-    """A share of one, above 0."""
-    value = _number(raw)
-    if not 0 < value <= 1:
-        raise ValueError("takes a number above 0 and up to 1")
-    return value
 
 
 def names(raw: str) -> tuple[str, ...]:
@@ -118,20 +110,3 @@ def embedded(raw: str) -> str:
     if not EMBEDDED_FORM.fullmatch(raw):
         raise ValueError("takes N[:WIDTHxHEIGHT[:SECONDS]], as in 8:640x480:1")
     return raw
-
-
-def _integer(raw: str, at_least: int) -> int:
-    try:
-        value = int(raw)
-    except ValueError:
-        value = at_least - 1
-    if value < at_least:
-        raise ValueError(f"takes a whole number from {at_least} up") from None
-    return value
-
-
-def _number(raw: str) -> float:
-    try:
-        return float(raw)
-    except ValueError:
-        raise ValueError("takes a number") from None

@@ -1,8 +1,4 @@
-"""All options, each defined once: its value, default, words of help, and whether it changes figures.
-
-They are read once, from the command line or pytest.ini, into one frozen `Options`; nothing below reads pytest's
-configuration. Flags default to None there, so that the ini value is really consulted.
-"""
+"""All options, each defined once and read once, from the command line or pytest.ini, into one frozen `Options`."""
 
 from __future__ import annotations
 
@@ -61,7 +57,7 @@ _METAVARS: dict[Callable[[str], object], str] = {
 }
 
 
-def _option(default: object, parse: Callable[[str], object], text: str, **more: object) -> Any:
+def _option(parse: Callable[[str], object], text: str, default: object = None, **more: object) -> Any:
     """Return one option.
 
     `more`: `changes_figures`: whether it must agree before figures are compared; `off_switch`: the flag for the
@@ -104,150 +100,129 @@ class RoundsPlan:
 class Options:
     """What the user asked for. None: not asked for, the place where it is used knows what to do."""
 
-    dataset_dir: Path | None = _option(None, values.path, "dataset folder (default: the embedded dataset)")
+    dataset_dir: Path | None = _option(values.path, "dataset folder (default: the embedded dataset)")
     dataset_json: Path | None = _option(
-        None, values.path, "instruction JSON (default: EventGPT_Instruction_Subset.json in the dataset folder)"
+        values.path, "instruction JSON (default: EventGPT_Instruction_Subset.json in the dataset folder)"
     )
-    max_samples: int | None = _figure(None, values.count, "take the first N samples of the dataset (default: all)")
+    max_samples: int | None = _figure(values.count, "take the first N samples of the dataset (default: all)")
     embedded: str | None = _figure(
-        None,
         values.embedded,
         "the embedded dataset: N[:WIDTHxHEIGHT[:SECONDS]] (default: 8:640x480:1; 3 samples for the set full)",
     )
-    max_frames: int = _figure(8, values.count, "frames taken from a video")
+    max_frames: int = _figure(values.count, "frames taken from a video", 8)
     use_event_image: bool = _figure(
-        True,
         values.switch,
         "EventGPT loads the event images (default); the opposite draws them from the raw events",
+        True,
         off_switch="no_event_image",
     )
     event_images: int | None = _figure(
-        None, values.image_count, "event images of a clip, loaded or drawn, that EventGPT sees (default: 5)"
+        values.image_count, "event images of a clip, loaded or drawn, that EventGPT sees (default: 5)"
     )
     event_window: float | None = _figure(
-        None,
         values.duration,
         "with --no_event_image, the first part of each clip that is drawn, as 50ms or 2s (default: all of it)",
     )
-    video_reader: str = _figure("fast", values.text, "how MP4 files are read: fast, legacy or torchcodec")
-    frame_cache: str = _figure("off", values.text, "what is kept on disk of a video: off, frames or pixels")
+    video_reader: str = _figure(values.text, "how MP4 files are read: fast, legacy or torchcodec", "fast")
+    frame_cache: str = _figure(values.text, "what is kept on disk of a video: off, frames or pixels", "off")
     cache_dir: Path | None = _option(
-        None,
         values.path,
         "folder of the frame cache (default: event-vlm-perf/frames in the user's cache folder)",
         ini_key="frame_cache_dir",
     )
-    cache_size: int | None = _option(
-        None, values.size, "maximum size of the frame cache, as in 500MiB (default: 20GiB)"
-    )
+    cache_size: int | None = _option(values.size, "maximum size of the frame cache, as in 500MiB (default: 20GiB)")
 
-    model_set: str | None = _figure(
-        None, values.text, "tiny (default), full, or checkpoint (default with a model path)"
-    )
-    models: tuple[str, ...] | None = _figure(
-        None, values.names, "the models by key, comma-separated: egpt,videollava,llava"
-    )
-    use_video_llava: bool = _figure(False, values.switch, "take Video-LLaVA as target")
-    use_llava15: bool = _figure(False, values.switch, "take LLaVA-1.5 as target")
-    first_model: str | None = _figure(None, values.text, "the model that is measured first")
-    eventgpt_model_path: str | None = _figure(None, values.text, "EventGPT's folder or hub id")
-    video_llava_model_path: str | None = _figure(None, values.text, "Video-LLaVA's folder or hub id")
-    llava_model_path: str | None = _figure(None, values.text, "LLaVA-1.5's folder or hub id")
+    model_set: str | None = _figure(values.text, "tiny (default), full, or checkpoint (default with a model path)")
+    models: tuple[str, ...] | None = _figure(values.names, "the models by key, comma-separated: egpt,videollava,llava")
+    use_video_llava: bool = _figure(values.switch, "take Video-LLaVA as target", False)
+    use_llava15: bool = _figure(values.switch, "take LLaVA-1.5 as target", False)
+    first_model: str | None = _figure(values.text, "the model that is measured first")
+    eventgpt_model_path: str | None = _figure(values.text, "EventGPT's folder or hub id")
+    video_llava_model_path: str | None = _figure(values.text, "Video-LLaVA's folder or hub id")
+    llava_model_path: str | None = _figure(values.text, "LLaVA-1.5's folder or hub id")
     model_path: Mapping[str, str] | None = _figure(
-        None, values.key_and_value, "KEY=PATH: folder or hub id of the model of that key; repeatable"
+        values.key_and_value, "KEY=PATH: folder or hub id of the model of that key; repeatable"
     )
-    device: str | None = _figure(None, values.text, "cpu, cuda or cuda:N (default: cpu for the tiny set, else cuda)")
+    device: str | None = _figure(values.text, "cpu, cuda or cuda:N (default: cpu for the tiny set, else cuda)")
     engine: tuple[str, ...] | None = _figure(
-        None,
         values.names,
         "what runs the model: eager, graph, compile, comma-separated (default: eager; on CUDA the first two)",
     )
     dtype: str | None = _figure(
-        None,
         values.text,
         "float32, float16 or bfloat16 (default: float32 on the CPU; else float16, and bfloat16 for the draft)",
     )
-    attn: str = _figure("sdpa", values.text, "attention kernel: sdpa or eager")
+    attn: str = _figure(values.text, "attention kernel: sdpa or eager", "sdpa")
     processor: str = _figure(
-        "torch", values.text, "images to pixels as torchvision computes it, or as Pillow does: torch or pil"
+        values.text, "images to pixels as torchvision computes it, or as Pillow does: torch or pil", "torch"
     )
 
-    query: str = _figure(DEFAULT_QUERY, values.text, "the question asked of every sample")
-    temperature: float = _figure(0.0, values.temperature, "sampling temperature; 0 is greedy")
-    top_p: float = _figure(1.0, values.share, "nucleus sampling: share of probability kept")
+    query: str = _figure(values.text, "the question asked of every sample", DEFAULT_QUERY)
+    temperature: float = _figure(values.temperature, "sampling temperature; 0 is greedy", 0.0)
+    top_p: float = _figure(values.share, "nucleus sampling: share of probability kept", 1.0)
     top_k: int | None = _figure(
-        None, values.count, "sampling from this many likeliest tokens (default: all; 50 with --legacy_generation)"
+        values.count, "sampling from this many likeliest tokens (default: all; 50 with --legacy_generation)"
     )
-    max_new_tokens: int = _figure(512, values.count, "maximum of new tokens per answer")
-    fixed_tokens: int | None = _figure(
-        None, values.count, "tokens of a run of fixed length (default: by model and set)"
-    )
-    gamma: int = _option(5, values.count, "draft tokens per round of speculative decoding")
+    max_new_tokens: int = _figure(values.count, "maximum of new tokens per answer", 512)
+    fixed_tokens: int | None = _figure(values.count, "tokens of a run of fixed length (default: by model and set)")
+    gamma: int = _option(values.count, "draft tokens per round of speculative decoding", 5)
     legacy_generation: bool = _figure(
-        False,
         values.switch,
         "as the old script: repetition penalty 1.1 for LLaVA-1.5, sampling at 0.6 for EventGPT; top_k 50",
+        False,
     )
 
     rounds: int | None = _figure(
-        None,
         values.count,
         "timed rounds of a stage test, per sample "
         "(default: 5; 3 if those take 3 s, or 24 of all samples take 1 s; 20 under a gate)",
     )
     measurement_time: float | None = _figure(
-        None,
         values.seconds,
         "seconds that a sample's rounds fill, by up to ten times as many as --rounds (default: none; 1 under a gate)",
     )
     stage_samples: int | None = _figure(
-        None, values.count, "maximum of samples per stage test (default: 8; 1 for the set full)"
+        values.count, "maximum of samples per stage test (default: 8; 1 for the set full)"
     )
     warmup_steps: int = _figure(
-        1,
         values.whole_number,
         "warm-up samples of the whole pass: run first with short answers, not timed; measured again later",
+        1,
     )
     throughput: bool = _option(
-        False, values.switch, "measure samples per second too, in a pass whose files are loaded ahead of the model"
+        values.switch, "measure samples per second too, in a pass whose files are loaded ahead of the model", False
     )
-    loader_workers: int = _figure(2, values.count, "threads that load files side by side under --throughput")
+    loader_workers: int = _figure(values.count, "threads that load files side by side under --throughput", 2)
     prefetch: int | None = _figure(
-        None,
         values.count,
         "maximum of samples loaded ahead of the model under --throughput (default: twice the loader workers)",
     )
 
     output_dir: Path | None = _option(
-        None, values.path, "the run's folder (default: results/<date and time>)", names_output=True
+        values.path, "the run's folder (default: results/<date and time>)", names_output=True
     )
     output_json: Path | None = _option(
-        None, values.path, "path of the legacy result JSON (default: in the run's folder)", names_output=True
+        values.path, "path of the legacy result JSON (default: in the run's folder)", names_output=True
     )
     report: bool = _option(
-        True, values.switch, "write report.html and report.md at the end (default)", off_switch="no_report"
+        values.switch, "write report.html and report.md at the end (default)", True, off_switch="no_report"
     )
 
     resume: Path | None = _option(
-        None,
-        values.path,
-        "resume an unfinished run: its folder, or latest (default: results/latest)",
-        without_value="latest",
+        values.path, "resume an unfinished run: its folder, or latest (default: results/latest)", without_value="latest"
     )
-    retry_failed: bool = _option(False, values.switch, "under --resume, repeat samples that failed")
+    retry_failed: bool = _option(values.switch, "under --resume, repeat samples that failed", False)
     sample_timeout: float | None = _option(
-        None, values.seconds, "time limit in seconds per sample, in stage tests per call; slower ones count as failed"
+        values.seconds, "time limit in seconds per sample, in stage tests per call; slower ones count as failed"
     )
 
-    limits: Path | None = _option(None, values.path, "limits file (default: limits.toml beside pytest.ini)")
+    limits: Path | None = _option(values.path, "limits file (default: limits.toml beside pytest.ini)")
     gate: bool = _option(
-        False, values.switch, "compare with the baseline and flag what is worse; `python -m harness gate` also decides"
+        values.switch, "compare with the baseline and flag what is worse; `python -m harness gate` also decides", False
     )
-    baselines: Path | None = _option(
-        None, values.path, "folder of the baselines (default: baselines beside pytest.ini)"
-    )
+    baselines: Path | None = _option(values.path, "folder of the baselines (default: baselines beside pytest.ini)")
     confirm: Path | None = _option(
-        None, values.path, "a run's folder: measure again what was flagged there; `python -m harness gate` sets it"
+        values.path, "a run's folder: measure again what was flagged there; `python -m harness gate` sets it"
     )
 
     @property

@@ -1,7 +1,5 @@
 """Other programs: git, and pytest sessions in processes of their own."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -1,7 +1,5 @@
 """Joins the two rooms: options become a selection of models and data, pipelines become parameters of the tests."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -109,8 +107,13 @@ def selection(request: pytest.FixtureRequest) -> Selection:
 @pytest.fixture(scope="session")
 def dataset(request: pytest.FixtureRequest, session: Session) -> Dataset:
     """The samples: the folder that was named, or the embedded one, made now if this is its first use."""
-    named = request.config.stash.get(DATASET, None)
-    return named or open_dataset(_embedded(session, request.config.stash[EMBEDDED]), session.options)
+    named, spec = request.config.stash.get(DATASET, None), request.config.stash[EMBEDDED]
+    if named:
+        return named
+    with Progress(session.terminal, "embedded dataset") as progress:
+        progress.start("first use: rendering scenes", spec.samples)
+        folder = ensure_embedded(spec, progress=lambda _done, _total: progress.advance())
+    return open_dataset(folder, session.options)
 
 
 @pytest.fixture(scope="session")
@@ -186,12 +189,3 @@ def fixed_length(selection: Selection) -> Callable[[str], Length]:
 def _or_skip(keys: Sequence[str], reason: str) -> list[Any]:
     """The keys, or one parameter in place of them that skips with the reason."""
     return [*keys] or [pytest.param("none", marks=pytest.mark.skip(reason=reason))]
-
-
-def _embedded(session: Session, spec: EmbeddedSpec) -> Path:
-    progress = Progress(session.terminal, "embedded dataset")
-    progress.start("first use: rendering scenes", spec.samples)
-    try:
-        return ensure_embedded(spec, progress=lambda _done, _total: progress.advance())
-    finally:
-        progress.stop()

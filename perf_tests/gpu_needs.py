@@ -1,7 +1,5 @@
 """What tests and models need of the machine, and the reason, in words, not to begin where that is not there."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Event images as EventGPT's published preprocessing draws them, event by event: the yardstick of time and pixels."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -1,7 +1,5 @@
 """What the options of a run mean to the models: a selection, settings, a plan; options are read nowhere else."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,13 +58,7 @@ def on_device_of(rank: Rank | None, selection: Selection) -> Selection:
     return replace(selection, settings=replace(selection.settings, device=str(find_device(f"cuda:{rank.local}"))))
 
 
-def plan_of(
-    selection: Selection,
-    dataset: Dataset,
-    *,
-    limits: dict[str, float],
-    identity: str,
-) -> Plan:
+def plan_of(selection: Selection, dataset: Dataset, *, limits: dict[str, float], identity: str) -> Plan:
     """Return what the run sets out to measure; `limits` by name, `identity` tells the dataset's files from others."""
     return Plan(
         model_set=selection.model_set,

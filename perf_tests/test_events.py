@@ -1,7 +1,5 @@
 """Stage 1 of EventGPT from raw events, beside the loop that its authors published and beside the event images."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Stages 1 and 2 with what the frame cache keeps, beside the same without it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What the way of reading an MP4 costs: each reader beside the old script's, on the same clip, with the same pixels."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """EventGPT drafts, the target verifies: what would be accepted, what it is made of, and what it saves or costs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pytest

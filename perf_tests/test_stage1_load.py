@@ -1,7 +1,5 @@
 """Stage 1: files to pixels."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Stage 2: pixels and prompt to tensors on the device."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pytest

@@ -1,7 +1,5 @@
 """Stage 3: images to the embeddings that the language model takes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pytest

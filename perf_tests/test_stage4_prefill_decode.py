@@ -1,7 +1,5 @@
 """Stage 4 in its two halves, which are bound by different things: arithmetic, and memory bandwidth."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import pytest

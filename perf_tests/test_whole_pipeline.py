@@ -1,7 +1,5 @@
 """The whole way from files to an answer, every sample of the dataset once, as the old script measured it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import pytest

@@ -1,7 +1,5 @@
 """`python -m harness ab`: from what was typed to the exit status; after every session ab.json says all so far."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import shutil
@@ -40,8 +38,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
     """Compare as chosen and print the table; return the exit status. Raises HarnessError where that cannot be done."""
-    checkout = checkout_of(Path.cwd())
-    folder, found = _resumed(chosen, pytest_arguments) if chosen.resume else _begun(chosen, pytest_arguments, checkout)
+    checkout, own = checkout_of(Path.cwd()), (chosen.a_args, chosen.b_args)
+    if chosen.resume:
+        if chosen.revisions or pytest_arguments or (*own, chosen.pairs) != (None, None, None):
+            raise OptionError(
+                f"--resume {chosen.resume} goes on as that comparison was begun: leave everything else out"
+            )
+        folder, found = chosen.resume.absolute(), results.read(chosen.resume)
+    else:
+        pairs = MAX_PAIRS if chosen.pairs is None else chosen.pairs
+        found = results.compare(make_plan(checkout, chosen.revisions, own, pytest_arguments, pairs), [])
+        folder = unused_folder(checkout.root / RESULTS, "ab_")
+        make_folder(folder)
+        results.write(folder, found)
     _say(*found.plan.lines())
     try:
         with ended_by_signals():
@@ -52,22 +61,6 @@ def run(chosen: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
     sys.stdout.write(table(found, folder, width=shutil.get_terminal_size().columns, color=sys.stdout.isatty()))
     assert found.outcome is not None, "a comparison that was measured to its end has an outcome"
     return found.outcome.exit_status
-
-
-def _begun(chosen: argparse.Namespace, arguments: Sequence[str], checkout: Checkout) -> tuple[Path, RevisionComparison]:
-    own = (chosen.a_args, chosen.b_args)
-    pairs = MAX_PAIRS if chosen.pairs is None else chosen.pairs
-    found = results.compare(make_plan(checkout, chosen.revisions, own, arguments, pairs), [])
-    folder = unused_folder(checkout.root / RESULTS, "ab_")
-    make_folder(folder)
-    results.write(folder, found)
-    return folder, found
-
-
-def _resumed(chosen: argparse.Namespace, arguments: Sequence[str]) -> tuple[Path, RevisionComparison]:
-    if chosen.revisions or arguments or (chosen.a_args, chosen.b_args, chosen.pairs) != (None, None, None):
-        raise OptionError(f"--resume {chosen.resume} goes on as that comparison was begun: leave everything else out")
-    return chosen.resume.absolute(), results.read(chosen.resume)
 
 
 def _measured(checkout: Checkout, folder: Path, plan: AbPlan, sessions: list[SessionFigures]) -> RevisionComparison:

@@ -14,10 +14,8 @@ Statist. Soc. B 51, 1989). Their boundaries for large samples would be a little 
 pairs too.
 """
 
-from __future__ import annotations
-
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from harness.figures.intervals import Interval, student_interval
@@ -39,7 +37,10 @@ def order(pair: int) -> tuple[str, str]:
 
 def looks(max_pairs: int) -> tuple[int, ...]:
     """Return the numbers of pairs after which the intervals are looked at: 4, 6, 8, 12, 16, 24, … and the last."""
-    return (*(each for each in _steps(max_pairs) if each < max_pairs), max_pairs)
+    steps = sorted(
+        each << doubled for each in (FIRST_LOOK, FIRST_LOOK * 3 // 2) for doubled in range(max_pairs.bit_length())
+    )
+    return (*(each for each in steps if each < max_pairs), max_pairs)
 
 
 def alpha_per_look(metrics: int, max_pairs: int) -> float:
@@ -93,11 +94,3 @@ def verdict(found: Interval, minimum_effect: float, *, lower_is_better: bool) ->
 def is_decided(found: PairedVerdict) -> bool:
     """Return whether more pairs could say nothing more about a metric that is slower, faster, or neither."""
     return found in {"regressed", "improved", "same"}
-
-
-def _steps(max_pairs: int) -> Iterator[int]:
-    step = FIRST_LOOK
-    while step <= max_pairs:
-        yield step
-        yield step + step // 2
-        step *= 2

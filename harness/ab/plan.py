@@ -1,7 +1,5 @@
 """What a comparison sets out to do: its two sides, what pytest is told, and how many pairs are the most."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Sequence
 

@@ -4,8 +4,6 @@ History of the format:
     1   first version
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -21,8 +19,7 @@ from harness.figures.intervals import Interval
 from harness.figures.metrics import Metric, only_the_target
 from harness.gates.exit_status import FAILED, NO_FIGURE, NOT_DECIDED
 from harness.records.fingerprint import REFERENCE_WORK, differences
-from harness.records.folder import write_whole
-from harness.records.json_files import read_json
+from harness.records.json_files import read_json, write_json
 
 FORMAT_VERSION = 1
 FILE_NAME = "ab.json"
@@ -45,10 +42,8 @@ class PairedFigure(msgspec.Struct, frozen=True):
 
 
 class _Measured(NamedTuple):
-    """A figure of a session, and how fast the machine was beside it, where that was read."""
-
     metric: Metric
-    speed: tuple[float, ...]
+    speed: tuple[float, ...]  # of the machine beside it, where that was read
 
 
 _Pairs = Sequence[tuple[_Measured, _Measured]]
@@ -90,7 +85,10 @@ def compare(plan: AbPlan, sessions: Sequence[SessionFigures]) -> RevisionCompari
     for name in "ab":
         _require_same_conditions([session for session in sessions if session.side == name])
     look = max((each for each in looks(plan.pairs) if each <= len(sessions) // 2), default=0)
-    by_name = _pairs_by_name(_comparable([session for session in sessions if session.pair <= look]))
+    looked_at = [session for session in sessions if session.pair <= look]
+    if len({session.conditions.get(REFERENCE_WORK) for session in looked_at if session.conditions}) > 1:
+        looked_at = [msgspec.structs.replace(session, speeds={}) for session in looked_at]  # speeds of different work
+    by_name = _pairs_by_name(looked_at)
     alpha = alpha_per_look(max(len(by_name), 1), plan.pairs)
     figures = tuple(_figure(name, pairs, alpha) for name, pairs in by_name.items())
     moved = [f"{figure.name}: {figure.moved}" for figure in figures if figure.moved]
@@ -134,7 +132,7 @@ def with_outcome(comparison: RevisionComparison) -> RevisionComparison:
 
 def write(folder: Path, found: RevisionComparison) -> None:
     """Write `ab.json`; raise RunFolderError where that cannot be done."""
-    write_whole(folder / FILE_NAME, msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+    write_json(folder / FILE_NAME, found)
 
 
 def read(folder: Path) -> RevisionComparison:
@@ -144,14 +142,6 @@ def read(folder: Path) -> RevisionComparison:
     if found.format_version != FORMAT_VERSION:
         raise ResultFileError(f"{path}: has format version {found.format_version}, this reader knows {FORMAT_VERSION}")
     return found
-
-
-def _comparable(sessions: Sequence[SessionFigures]) -> list[SessionFigures]:
-    """Return the sessions without what was read of the machine's speed, where that was not of the same work in all."""
-    works = {session.conditions.get(REFERENCE_WORK) for session in sessions if session.conditions}
-    if len(works) <= 1:
-        return list(sessions)
-    return [msgspec.structs.replace(session, speeds={}) for session in sessions]
 
 
 def _figure(name: str, pairs: _Pairs, alpha: float) -> PairedFigure:

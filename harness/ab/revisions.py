@@ -1,7 +1,5 @@
 """Revisions of a git checkout, each in a folder of its own: nothing in the user's working tree is touched."""
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import tempfile

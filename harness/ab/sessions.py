@@ -1,7 +1,5 @@
 """One session of a comparison: a fresh process of pytest in a revision's own tree, and what it measured."""
 
-from __future__ import annotations
-
 import signal
 import sys
 from collections.abc import Sequence
@@ -23,10 +21,7 @@ LAST_LINES = 15
 
 
 class SessionFigures(msgspec.Struct, frozen=True):
-    """What one session measured. `conditions`: its fingerprint.
-
-    `speeds`: how fast the machine was beside each time and speedup: logarithms of seconds of work that never changes.
-    """
+    """What one session measured; `speeds`: logarithms of reference work's seconds; `conditions`: its fingerprint."""
 
     pair: int
     side: str
@@ -40,10 +35,7 @@ class SessionFigures(msgspec.Struct, frozen=True):
 
 
 def measure(side: Side, arguments: Sequence[str], tree: Path, folder: Path) -> int:
-    """Run pytest in `tree`, let it write into `folder` and print beside it; return its exit status.
-
-    Raises SessionError where pytest ended before it had run its tests.
-    """
+    """Run pytest in `tree`, writing to `folder`; return its status, raise SessionError where no tests were run."""
     words = [*located(arguments, Path.cwd(), tree), *located(side.arguments, Path.cwd(), tree)]
     return run_session([*words, f"--output-dir={folder}"], folder, f"session {folder.name} of {side.words}", tree)
 
@@ -54,7 +46,8 @@ def run_session(words: Sequence[str], folder: Path, what: str, tree: Path | None
     status = run_to_end([sys.executable, "-m", "pytest", *words], log=log, folder=tree)
     if status in PYTEST_STATUSES or status < 0:
         ended = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
-        raise SessionError(f"{what} {ended}. {log} ends with\n{_last_lines(log)}")
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
+        raise SessionError("\n    ".join([f"{what} {ended}. {log} ends with", *lines]))
     return status
 
 
@@ -92,18 +85,10 @@ def located(arguments: Sequence[str], here: Path, tree: Path) -> list[str]:
     found = []
     for before, word in zip(["", *arguments], arguments, strict=False):
         option, equals, value = word.partition("=") if word.startswith("--") else (before, "", word)
-        if option.startswith("--") and "=" not in option and _is_only_here(value, here, tree):
+        names_tests = "::" in value or value.endswith(".py")
+        is_only_here = value and not names_tests and (here / value).exists() and not (tree / value).exists()
+        if option.startswith("--") and "=" not in option and is_only_here:
             found.append(f"{option}{equals}{here / value}" if equals else str(here / value))
         else:
             found.append(word)
     return found
-
-
-def _is_only_here(value: str, here: Path, tree: Path) -> bool:
-    looks_like_tests = "::" in value or value.endswith(".py")
-    return bool(value) and not looks_like_tests and (here / value).exists() and not (tree / value).exists()
-
-
-def _last_lines(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join(f"    {line}" for line in lines[-LAST_LINES:])

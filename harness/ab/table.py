@@ -1,7 +1,5 @@
 """A comparison as text for a terminal."""
 
-from __future__ import annotations
-
 import io
 import math
 from pathlib import Path

@@ -1,23 +1,15 @@
 """`python -m harness baseline …`: sessions are recorded, added, replaced, retired and listed."""
 
-from __future__ import annotations
-
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from harness.commands.child_session import PytestArguments
 from harness.errors import BaselineError
-from harness.gates.baselines import (
-    read_sessions,
-    session_file,
-    sessions_needed,
-    sessions_of_this_machine,
-    store,
-)
+from harness.gates.baselines import read_sessions, session_file, sessions_needed, sessions_of_this_machine, store
 from harness.gates.gate import Baseline
 from harness.gates.prediction import MIN_SESSIONS, predict
 from harness.measuring.environment import stable_environment
@@ -108,29 +100,21 @@ def _one_session(baselines: Path, arguments: PytestArguments) -> Path:
 
 
 def _change(baselines: Path, verb: str, work: Callable[[], Path]) -> None:
-    """Do the work on one session's file, and print what it changes in the figures of its baseline."""
+    """Do the work on one session's file, and print each figure of its baseline whose centre or limit moves."""
     before, path = read_sessions(baselines), work()
-    sys.stdout.write(f"{verb} {path}\n")
     was, now = (
         Baseline(path.parent.name, [each.record.run for each in stored if each.path.parent == path.parent])
         for stored in (before, read_sessions(baselines))
     )
-    for line in _changes(was, now):
-        sys.stdout.write(f"  {line}\n")
-
-
-def _changes(before: Baseline, after: Baseline) -> Iterator[str]:
-    """Yield a line for the number of sessions, and for each figure whose centre or limit moves."""
-    yield f"{len(before.sessions)} -> {len(after.sessions)} sessions"
-    for name, metrics in after.metrics.items():
-        was = [each.value for each in before.metrics.get(name, [])]
-        now = [each.value for each in metrics]
-        if min(len(was), len(now)) < 2:
+    sys.stdout.write(f"{verb} {path}\n  {len(was.sessions)} -> {len(now.sessions)} sessions\n")
+    for name, metrics in now.metrics.items():
+        values = [[each.value for each in found] for found in (was.metrics.get(name, []), metrics)]
+        if min(map(len, values)) < 2:
             continue
-        old, new = (predict(values, metrics[0].minimum_effect) for values in (was, now))
+        old, new = (predict(each, metrics[0].minimum_effect) for each in values)
         if abs(new.centre - old.centre) > _WORTH_A_LINE or abs(new.limit - old.limit) > _WORTH_A_LINE:
             written, change = metrics[0].format, metrics[0].format_change
-            yield (
-                f"{name}: {written(float(old.centre))} -> {written(float(new.centre))}, "
-                f"limit {change(float(old.limit))} -> {change(float(new.limit))}"
+            sys.stdout.write(
+                f"  {name}: {written(float(old.centre))} -> {written(float(new.centre))}, "
+                f"limit {change(float(old.limit))} -> {change(float(new.limit))}\n"
             )

@@ -1,7 +1,5 @@
 """`python -m harness gate -- <pytest arguments>`: a session that flags, a second one that confirms, one verdict."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`python -m harness merge`: a run's files from its journals, and of a run by several ranks its verdict."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -17,10 +15,7 @@ from harness.session.derived_files import RUN_FILE_NAME, derive_files, derive_re
 
 
 def merge_folder(folder: Path, output_json: Path | None = None) -> int:
-    """Derive a folder's files and print which; return the exit status of a run by ranks, else 0.
-
-    Raises ResultFileError where there is no journal.
-    """
+    """Derive a folder's files and print which; return the status of a run by ranks, else 0. Raises ResultFileError."""
     run = read_journal(folder / FILE_NAME)
     of_ranks = is_of_ranks(run)
     if of_ranks:

@@ -14,10 +14,10 @@ from harness.ab.sessions import run_session
 from harness.errors import OptionError, ResultFileError, SessionError
 from harness.gates.exit_status import FAILED, NO_FIGURE, PYTEST_STATUSES
 from harness.options import option_fields, output_flags, with_tests
-from harness.records.folder import RESULTS, make_folder, unused_folder, write_whole
+from harness.records.folder import RESULTS, make_folder, unused_folder
 from harness.records.journal import FILE_NAME as JOURNAL_NAME
 from harness.records.journal import read_journal
-from harness.records.json_files import read_json
+from harness.records.json_files import read_json, write_json
 from harness.records.lines import RunRecord, timestamp
 from harness.report.files import write_report
 from harness.report.sweep import Point, report_of_sweep
@@ -41,7 +41,7 @@ def sweep(option: str, words: str, arguments: Sequence[str]) -> int:
     plan = make_plan(option, words, arguments)
     folder = unused_folder(Path.cwd() / RESULTS, "sweep_")
     make_folder(folder)
-    write_whole(folder / FILE_NAME, msgspec.json.format(msgspec.json.encode(plan), indent=1) + b"\n")
+    write_json(folder / FILE_NAME, plan)
     return _measured(folder, plan)
 
 

@@ -3,25 +3,20 @@
 A file is pytest-benchmark's own JSON with our record inside, so that its `--benchmark-compare` displays it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from harness.errors import BaselineError
 from harness.gates import machine_speed
 from harness.gates.gate import Baseline, injections, interruptions
 from harness.gates.prediction import MIN_SESSIONS
 from harness.records.fingerprint import Fingerprint, differences, fingerprint, readable_name
-from harness.records.folder import write_whole
 from harness.records.journal import FILE_NAME as JOURNAL_NAME
 from harness.records.journal import read_journal
-from harness.records.json_files import read_json
+from harness.records.json_files import read_json, write_json
 from harness.records.lines import RunRecord
 from harness.records.sessions import BENCHMARK_FILE_NAME, EXTRA_KEY, SessionFile, SessionRecord
 
@@ -111,13 +106,16 @@ def store(baselines: Path, run_folder: Path, arguments: Sequence[str] = (), *, a
     """Write a run into the baseline of its fingerprint, or to `at`, the file of a session that it replaces."""
     run, content = load_run(run_folder)
     now = fingerprint(run)
-    if at is not None:
-        was = _read(at).fingerprint
-        if differences(was, now):
-            raise BaselineError(f"{run_folder}: is no replacement for {at}: {'; '.join(differences(was, now))}")
-    path = at or _next_file(_folder_of(baselines, now), run)
-    inside = SessionRecord(now, run, tuple(arguments))
-    write_whole(path, msgspec.json.format(msgspec.json.encode(content | {EXTRA_KEY: inside}), indent=1) + b"\n")
+    if at is None:
+        alike = (each for each in read_sessions(baselines) if not differences(each.record.fingerprint, now))
+        folder = next((each.path.parent for each in alike), baselines / readable_name(now))
+        numbers = [int(path.name[:4]) for path in folder.glob("*.json") if _NUMBERED.fullmatch(path.name)]
+        path = folder / f"{max(numbers, default=0) + 1:04}_{re.sub(r'[^0-9]', '', run.header.started_at[:10])}.json"
+    elif differ := differences(_read(at).fingerprint, now):
+        raise BaselineError(f"{run_folder}: is no replacement for {at}: {'; '.join(differ)}")
+    else:
+        path = at
+    write_json(path, content | {EXTRA_KEY: SessionRecord(now, run, tuple(arguments))})
     return path
 
 
@@ -128,21 +126,6 @@ def session_file(baselines: Path, name: str) -> Path:
     if len(found) != 1 or not folder:
         raise BaselineError(f"{baselines}: has no session {name!r}; `python -m harness baseline list` names them")
     return found[0]
-
-
-def _folder_of(baselines: Path, now: Fingerprint) -> Path:
-    """Return the folder of the sessions that this one can be compared with, or a new one."""
-    for session in read_sessions(baselines):
-        if not differences(session.record.fingerprint, now):
-            return session.path.parent
-    return baselines / readable_name(now)
-
-
-def _next_file(folder: Path, run: RunRecord) -> Path:
-    matches = (_NUMBERED.fullmatch(path.name) for path in folder.glob("*.json"))
-    last = max((int(match[1]) for match in matches if match), default=0)
-    date = re.sub(r"\D", "", run.header.started_at[:10])
-    return folder / f"{last + 1:04}_{date}.json"
 
 
 def _read(path: Path) -> SessionRecord:

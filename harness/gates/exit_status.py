@@ -8,8 +8,6 @@
 0            otherwise
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -60,9 +58,8 @@ def exit_status(
 ) -> Status:
     """Return the status of a run that pytest would end with `pytests`.
 
-    `expects_figures`: a test that records was collected, and nothing in the command line forbids measuring.
-    `figures`: measurements that were recorded. `gates`: the states of the verdicts, empty without a gate.
-    `why`: what is known of an end by pytest itself, or of figures that are missing.
+    `expects_figures`: tests that record were collected and may measure; `gates`: the states of verdicts; `why`: what is
+    known of an end by pytest itself, or of missing figures.
     """
     if pytests in PYTEST_STATUSES:
         return Status(pytests, why or PYTEST_STATUSES[pytests])

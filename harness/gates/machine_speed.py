@@ -1,9 +1,4 @@
-"""Judging the machine's own speed by reference work, timed at both ends of a run and between a test's rounds.
-
-If the work takes longer than in the baseline, the machine is slower, and not the program under test.
-"""
-
-from __future__ import annotations
+"""Judging the machine's own speed by reference work, timed at both ends of a run and between a test's rounds."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence

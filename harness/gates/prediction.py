@@ -161,10 +161,9 @@ def is_too_noisy(prediction: Prediction) -> Any:
 
 
 def is_bimodal(baseline: npt.ArrayLike, minimum_effect: float) -> Any:
-    """Return whether the sessions stand in two groups, as they do where a clock or a cache has two states.
+    """Return whether the sessions stand in two groups, as where a clock has two states; a group may be one session.
 
-    A group may be a single session. The gap between them has to be wider than the minimum effect, and than
-    GAP_IN_SPREADS times the spread within the groups.
+    The gap is wider than the minimum effect and than GAP_IN_SPREADS times the spread within the groups.
     """
     import numpy as np
 

@@ -1,7 +1,5 @@
 """The gate inside one session: finds the baseline, judges at the end, and in a confirming session fails the tests."""
 
-from __future__ import annotations
-
 from functools import cached_property
 from pathlib import Path
 
@@ -24,10 +22,7 @@ class SessionGate:
         self._concluded: set[str] = set()
 
     def wants(self, test: str) -> bool:
-        """Whether a test is to be run: any, or in a confirming session those that a flagged figure is made of.
-
-        Raises ResultFileError where there is nothing to confirm.
-        """
+        """Whether a test is run: any, or in a confirming session those of a flagged figure; raises ResultFileError."""
         return self._confirms is None or any(test in record.tests for record in self._flagged)
 
     def regressions(self, run: RunRecord, test: str) -> list[str]:

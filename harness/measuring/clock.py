@@ -4,8 +4,6 @@ pytest-benchmark takes `now` as its timer (see pytest.ini), the whole pass reads
 a GPU is only queued when a call returns: a time read before the device has caught up belongs to nothing.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 
@@ -24,6 +22,13 @@ def now() -> float:
     """Wait until the device has done all that it was given, then return the time in seconds."""
     _synchronize()
     return _read()
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """Return the seconds that a call takes, until the device has done it."""
+    start = now()
+    work()
+    return now() - start
 
 
 def seconds_on_gpu(work: Callable[[], object], device: str, times: int) -> float:

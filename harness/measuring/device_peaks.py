@@ -1,7 +1,5 @@
 """The device's peak rates, measured where the models run: what every stage's roofline is made of."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from harness.measuring import clock
@@ -15,9 +13,8 @@ _WARM_UP, _ROUNDS = 2, 7
 
 
 def measure_device_peaks(device: str, dtypes: Sequence[str]) -> MachineRecord:
-    """Return the best rates of reading and copying a large array and of matrix products in `dtypes`, on `device`.
-
-    Leaves no memory behind.
+    """Return the best rates of a large read, a large copy and products in `dtypes` on `device`; leaves no memory
+    behind.
     """
     import torch
 
@@ -42,10 +39,8 @@ def _product_rate(device: str, dtype: str, side: int) -> float:
     """Return operations per second of a product of two matrices of random numbers (zeros would run faster)."""
     import torch
 
-    generator = torch.Generator(device).manual_seed(0)
-    left, right = (
-        torch.randn((side, side), device=device, dtype=getattr(torch, dtype), generator=generator) for _ in range(2)
-    )
+    how = {"device": device, "dtype": getattr(torch, dtype), "generator": torch.Generator(device).manual_seed(0)}
+    left, right = (torch.randn((side, side), **how) for _ in range(2))
     product = torch.empty_like(left)
     return 2 * side**3 / _best(lambda: torch.mm(left, right, out=product))
 
@@ -53,9 +48,4 @@ def _product_rate(device: str, dtype: str, side: int) -> float:
 def _best(work: Callable[[], object]) -> float:
     for _ in range(_WARM_UP):
         work()
-    seconds = []
-    for _ in range(_ROUNDS):
-        start = clock.now()
-        work()
-        seconds.append(clock.now() - start)
-    return min(seconds)
+    return min(clock.seconds_of(work) for _ in range(_ROUNDS))

@@ -1,9 +1,4 @@
-"""The conditions of a run: machine, libraries, code. The stable part tells machines apart, the volatile part does not.
-
-Nothing here imports a library to learn its version: what is installed is asked of the package metadata.
-"""
-
-from __future__ import annotations
+"""The conditions of a run: machine, libraries, code; the stable part tells machines apart, the volatile does not."""
 
 import hashlib
 import os
@@ -64,17 +59,9 @@ def machine_info(device: str) -> dict[str, Any]:
     """Return pytest-benchmark's `machine_info`: its own facts of system and interpreter, and the stable environment."""
     # Of the processor name, count and architecture alone. py-cpuinfo, which pytest-benchmark would ask, takes up to a
     # second of each session, and its clock rate of the moment makes one machine look like two.
-    return {
-        "node": platform.node(),
-        "processor": platform.processor(),
-        "machine": platform.machine(),
-        "python_compiler": platform.python_compiler(),
-        "python_implementation": platform.python_implementation(),
+    own = "node processor machine release system python_compiler python_implementation python_version python_build"
+    return {name: getattr(platform, name)() for name in own.split()} | {
         "python_implementation_version": platform.python_version(),
-        "python_version": platform.python_version(),
-        "python_build": platform.python_build(),
-        "release": platform.release(),
-        "system": platform.system(),
         "cpu": {"brand_raw": cpu_name(), "count": os.cpu_count(), "arch_string_raw": platform.machine()},
         "event_vlm_perf": stable_environment(device),
     }
@@ -145,7 +132,6 @@ def stable_gpu(device: str) -> dict[str, Any] | None:
 
     if not torch.cuda.is_available():
         return None
-
     properties = torch.cuda.get_device_properties(device)
     found: dict[str, Any] = {
         "name": properties.name,

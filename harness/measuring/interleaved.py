@@ -1,7 +1,5 @@
 """Ways of doing one thing, round by round in turn, so that a machine that gets slower does so for all of them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -66,9 +64,7 @@ def seconds_in_turn(
     seconds: dict[str, list[float]] = {name: [] for name, _ in ways}
     for turn in range(turns + 1):
         for name, run in ways:
-            start = clock.now()
-            run()
-            took_s = clock.now() - start
+            took_s = clock.seconds_of(run)
             if turn:
                 seconds[name].append(took_s)
             afterwards()
@@ -81,9 +77,7 @@ def timed_pairs(benchmark: Benchmark, comparison: Interleaved, rounds: int) -> P
     way, reference = comparison.way[1], comparison.reference[1]
 
     def begin() -> Pairs:
-        start = clock.now()
-        reference()
-        pairs.reference_s.append(clock.now() - start)
+        pairs.reference_s.append(clock.seconds_of(reference))
         return pairs
 
     def end(_pairs: Pairs, seconds: float | None) -> None:

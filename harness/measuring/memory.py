@@ -1,9 +1,4 @@
-"""Peak memory of one call: on the GPU as PyTorch's allocator counts it, on the host as the kernel does.
-
-Never taken in a timed round: resetting and reading the counters takes time, and so does what they count.
-"""
-
-from __future__ import annotations
+"""Peak memory of one call; never of a timed round, since resetting and reading the counters takes time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Which models are in memory, how long each took to load, and what it occupies."""
 
-from __future__ import annotations
-
 import gc
 import sys
 from collections.abc import Callable, Mapping
@@ -47,7 +45,9 @@ class ModelSlot(Generic[Model]):
         for key in leaving:
             del self._live[key]
         if leaving:
-            _forget_last_failure()
+            # The exception that pytest keeps for a debugger: the variables of its frames hold the model that failed.
+            for name in ("last_type", "last_value", "last_traceback", "last_exc"):
+                vars(sys).pop(name, None)
             gc.collect()
             self._release()
         for key in keys:
@@ -58,13 +58,6 @@ class ModelSlot(Generic[Model]):
     def free(self) -> None:
         """Drop every model."""
         self.hold()
-
-
-def _forget_last_failure() -> None:
-    """Drop the exception that pytest keeps for a debugger: the variables of its frames hold the model that failed."""
-    for name in ("last_type", "last_value", "last_traceback", "last_exc"):
-        if hasattr(sys, name):
-            delattr(sys, name)
 
 
 def release_for(device: str) -> Callable[[], None]:

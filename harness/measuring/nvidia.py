@@ -1,7 +1,5 @@
 """Driver, power cap and clocks of a card, from NVIDIA's management library where it is installed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -46,14 +44,12 @@ def disturbances(uuid: str) -> tuple[tuple[str, ...] | None, int | None]:
 
     def throttled(nvml: Any, card: Any) -> dict[str, Any]:
         bits = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(card)
-        mask = {name: getattr(nvml, f"nvmlClocksThrottleReason{name}") for name in THROTTLE_REASONS}
-        return {"why": tuple(words for name, words in THROTTLE_REASONS.items() if bits & mask[name])}
+        names = [name for name in THROTTLE_REASONS if bits & getattr(nvml, f"nvmlClocksThrottleReason{name}")]
+        return {"why": tuple(map(THROTTLE_REASONS.__getitem__, names))}
 
-    def others(nvml: Any, card: Any) -> dict[str, Any]:
-        # The only process counts as ours: inside a container its number is another.
-        return {"others": max(0, len(nvml.nvmlDeviceGetComputeRunningProcesses(card)) - 1)}
-
-    return _read(uuid, throttled).get("why"), _read(uuid, others).get("others")
+    # The only process counts as ours: inside a container its number is another.
+    users = _read(uuid, lambda nvml, card: {"count": len(nvml.nvmlDeviceGetComputeRunningProcesses(card))}).get("count")
+    return _read(uuid, throttled).get("why"), None if users is None else max(0, users - 1)
 
 
 def _read(uuid: str, readings: Callable[[Any, Any], dict[str, Any]]) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Files loaded side by side, ahead of the model that takes them in order: never more of them than asked for."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor

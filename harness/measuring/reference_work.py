@@ -1,11 +1,8 @@
 """Reference work, which never changes within a version: its time is the speed of the machine itself.
 
-It is timed at both ends of a run, and between the rounds of each test in which the host has a part. If it runs slower
-than in the baseline, the machine is slower, not the code. Figures are then compared with what the baseline predicts for
-that speed. It takes a fraction of a second each time, so every run has it.
+It is timed at both ends of a run, and between the rounds of each test in which the host has a part, a fraction of a
+second each time. Figures are compared with what the baseline predicts for that speed.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -57,11 +54,7 @@ def _read(_device: str) -> Workload:
 
     numbers = torch.ones(READ_BYTES // 4)
 
-    def read() -> None:
-        for _ in range(2):
-            numbers.sum()
-
-    return _on_one_thread(read)
+    return _on_one_thread(lambda: (numbers.sum(), numbers.sum()))
 
 
 def _resize(_device: str) -> Workload:
@@ -91,12 +84,7 @@ def _on_one_thread(work: Workload) -> Workload:
 
 
 # A millisecond or two each, the copy on a CPU more; made for a device, and their memory goes with them.
-WORKLOADS: Workloads = {
-    "matrix product": _product,
-    "copy": _copy,
-    "cached read": _read,
-    "resize": _resize,
-}
+WORKLOADS: Workloads = {"matrix product": _product, "copy": _copy, "cached read": _read, "resize": _resize}
 
 
 def observe(moment: Moment, device: str, workloads: Workloads = WORKLOADS) -> ReferenceWorkRecord:
@@ -127,20 +115,14 @@ class Probe:
         works = {name: self._workloads[name]("cpu") for name in self._seconds}
         interval_s, every = min(INTERVAL_S, lasting_s / READINGS), 1
         for number, sample in enumerate(samples):
-            if number % every == 0:
-                self._take(works)
+            for name, work in works.items() if number % every == 0 else ():
+                work()  # what the round pushed out of the caches comes back: the program is no part of a reading
+                self._seconds[name].append(clock.seconds_of(work))
             start = clock.now()
             yield sample
             if number == 0:
                 took_s = clock.now() - start
                 every = math.ceil(interval_s / took_s) if took_s > 0 else 1
-
-    def _take(self, works: Mapping[str, Workload]) -> None:
-        for name, work in works.items():
-            work()  # what the round pushed out of the caches comes back: the program is no part of a reading
-            start = clock.now()
-            work()
-            self._seconds[name].append(clock.now() - start)
 
     def records(self) -> list[ReferenceWorkRecord]:
         """Return what was read so far, or nothing."""
@@ -153,14 +135,10 @@ class Probe:
 def _timed(work: Workload, device: str) -> tuple[float, ...]:
     for _ in range(WARM_UP):
         work()
-    if is_gpu(device):
-        return tuple(clock.seconds_on_gpu(work, device, TIMES_ON_GPU) for _ in range(ROUNDS))
-    seconds = []
-    for _ in range(ROUNDS):
-        start = clock.now()
-        work()
-        seconds.append(clock.now() - start)
-    return tuple(seconds)
+    on_gpu = is_gpu(device)
+    return tuple(
+        clock.seconds_on_gpu(work, device, TIMES_ON_GPU) if on_gpu else clock.seconds_of(work) for _ in range(ROUNDS)
+    )
 
 
 def _disturbances(device: str) -> tuple[tuple[str, ...] | None, int | None]:

@@ -1,7 +1,5 @@
 """Timed rounds: one call each on an input that was made before the clock started."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -101,10 +99,7 @@ def failure_of(error: Exception, sample: str, stage: str) -> Failure:
 def round_robin(
     samples: Sequence[Sample], max_rounds: int, min_rounds: int, is_enough: Callable[[], bool]
 ) -> Iterator[Sample]:
-    """Yield every sample once, then every sample again: a machine that gets slower does so for all of them.
-
-    Each comes `max_rounds` times, or `min_rounds` times and no further once `is_enough`.
-    """
+    """Yield all samples in turn, so that drift meets all, `max_rounds` times, or `min_rounds` once `is_enough`."""
     for turn in range(max_rounds):
         if turn >= min_rounds and is_enough():
             return

@@ -1,7 +1,5 @@
 """Speculative decoding under measurement: request by request, the target alone and then the pair."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -110,11 +108,10 @@ class SpeculationRun:
     def measure(
         self, samples: Sequence[Sample], on_record: Callable[[Line], None], requests: int | None = None
     ) -> list[Failure]:
-        """Take the first `requests` samples, or all, through both ways in turn; pytest-benchmark times the pair.
+        """Take the first `requests` samples, or all, through both ways in turn; return what failed.
 
-        Before them, on the first sample that can be answered, what each piece of the work costs: an engine captures or
-        compiles then. Behind them, where draft and target agree on all samples. Returns what failed. With benchmarks
-        disabled one sample goes both ways and nothing is measured.
+        Before them come the costs of the pieces, when an engine captures or compiles; behind them, where draft and
+        target agree on all samples. With benchmarks disabled one sample goes both ways and nothing is measured.
         """
         self.progress.start("speculative", len(samples) if self.benchmark.enabled else 1)
         answered: dict[str, TargetOnly] = {}

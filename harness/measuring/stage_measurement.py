@@ -1,7 +1,5 @@
 """One stage measured by itself: a cold round per sample, then the timed rounds, then the memory rounds."""
 
-from __future__ import annotations
-
 import gc
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -81,9 +79,10 @@ class StageInputs:
             self._kept[sample.id] = self._through(self._kept_stages, sample)
         return self._through(self._fresh_stages, self._kept[sample.id])
 
-    def release(self) -> None:
-        """Let go of every kept input."""
-        self._kept.clear()
+    def release(self, *samples: str) -> None:
+        """Let go of the kept inputs of these samples, or of all."""
+        for sample in samples or tuple(self._kept):
+            self._kept.pop(sample, None)
 
     def _through(self, stages: Sequence[str], value: Any) -> Any:
         for stage in stages:
@@ -133,15 +132,17 @@ class StageRun:
         else:
             self.benchmark.discard()
         inputs.release()
+        peak_of = lambda given: self.meter.peak_while(partial(self.calls[self.stage], given))  # noqa: E731
         for sample in ready[: self.memory_samples]:
-            self._memory_round(inputs, sample)
+            memory = self._untimed_round(inputs, sample, peak_of)
+            inputs.release()
+            if memory.failure is None:
+                self.result.memory[sample.id] = memory.output
+            del memory  # and with its input a KV cache
         return self.result
 
     def _cold_round(self, inputs: StageInputs, sample: Sample) -> bool:
         """Take a sample through the stage for the first time; return whether it succeeded."""
-        stop_if_asked()
-        cold = Round(sample)
-        cold.input = cold.run(inputs.prepare, sample, self.stage)
 
         def timed(given: Any) -> Any:
             start = clock.now()
@@ -149,11 +150,8 @@ class StageRun:
             self.result.cold_s[sample.id] = clock.now() - start  # the device's own failures are raised here
             return output
 
-        if cold.failure is None:
-            cold.output = cold.run(timed, cold.input, self.stage)
-        self.progress.advance()
+        cold = self._untimed_round(inputs, sample, timed)
         if cold.failure is not None:
-            self._keep(cold.failure)
             return False
         self.result.note(cold.output, sample.id)
         self.result.cold_states[sample.id] = state_of(cold.output)
@@ -188,10 +186,7 @@ class StageRun:
             self.benchmark.leave_out([index for index, state in enumerate(states) if state != kept])
 
     def _rounds_to_repeat(self, samples: dict[str, Sample]) -> Iterator[Sample]:
-        """Yield the samples of the few rounds whose file was found in another state, such as an evicted page.
-
-        Where they are more than a few, that is how the machine is: none of them is repeated.
-        """
+        """Yield the samples of rounds whose file was in another state, such as an evicted page, if they are few."""
         planned = len(self.result.round_s)
         for _ in range(max_other_states(planned)):
             kept = most_common_state(self.result.round_states)
@@ -205,21 +200,17 @@ class StageRun:
                 return
             yield samples[next(iter(missing))]
 
-    def _memory_round(self, inputs: StageInputs, sample: Sample) -> None:
+    def _untimed_round(self, inputs: StageInputs, sample: Sample, call: Callable[[Any], Any]) -> Round:
+        """Take a sample through `call`; note its failure, whose traces on the GPU go once nothing refers to them."""
         stop_if_asked()
-        memory = Round(sample)
-        memory.input = memory.run(inputs.prepare, sample, self.stage)
-        if memory.failure is None:
-            call = partial(self.calls[self.stage], memory.input)
-            memory.output = memory.run(self.meter.peak_while, call, self.stage)
-        inputs.release()
+        this = Round(sample)
+        this.input = this.run(inputs.prepare, sample, self.stage)
+        if this.failure is None:
+            this.output = this.run(call, this.input, self.stage)
         self.progress.advance()
-        if memory.failure is not None:
-            self._keep(memory.failure)
-        else:
-            self.result.memory[sample.id] = memory.output
-
-    def _keep(self, failure: Failure) -> None:
-        """Note a failure; what it left on the GPU goes once nothing refers to it any more."""
-        self.result.failures.append(failure)
-        recover_from(failure)
+        if this.failure is not None:
+            this.input = None
+            inputs.release(sample.id)
+            self.result.failures.append(this.failure)
+            recover_from(this.failure)
+        return this

@@ -1,7 +1,5 @@
 """How a measurement ends early: by a signal, by a sample's time limit, or because the device is lost."""
 
-from __future__ import annotations
-
 import gc
 import signal
 import sys

@@ -1,7 +1,5 @@
 """The whole pass: every sample once through all stages of a model, as the old script ran them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,10 +33,7 @@ class SampleRun:
 
 
 class RemainingSamples:
-    """The samples of a pass that this process takes, one after the other: `upcoming`, of `count` in all.
-
-    How many it takes is not known beforehand: ranks claim them, and a resumed run has some already.
-    """
+    """The samples of a pass that this process takes, of `count` in all: ranks claim them, a resumed run has some."""
 
     def __init__(self, samples: Iterable[Sample], count: int) -> None:
         upcoming = iter(samples)
@@ -73,10 +68,7 @@ class WholePass:
         warm_up: Sequence[Sample],
         again: Callable[[Sample], bool] = lambda _sample: False,
     ) -> list[Failure]:
-        """Warm up on some samples, discarding their times, then time each sample of `work` once.
-
-        A sample of which `again` is true goes through once more, unsynchronised, right after it succeeded.
-        """
+        """Warm up, then time each sample of `work` once, and unsynchronised right after it where `again` says so."""
         self._warm_up(() if work.is_done or not benchmark.enabled else warm_up)
         self.progress.start(f"{kind} pass", work.count if benchmark.enabled else 1)
 

@@ -4,8 +4,6 @@ What is read afresh in each run (clocks, temperature, load, which card of severa
 does not count.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """The folder that a run writes into, and how a file gets there whole or not at all."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from datetime import datetime
@@ -16,10 +14,7 @@ LATEST = "latest"
 
 
 def planned_folder(root: Path, output_dir: Path | None) -> Path:
-    """Return where this run will write: `output_dir`, or a folder under `root`/results named by the time of day.
-
-    Raises RunFolderError where `output_dir` is a file or holds something already.
-    """
+    """Return `output_dir`, or one under `root`/results named by the time; raise RunFolderError if it is in use."""
     if output_dir is not None:
         _require_unused(output_dir)
         return output_dir.absolute()

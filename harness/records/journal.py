@@ -4,8 +4,6 @@ All other files of a run are derived from it, so that a run that was killed has 
 torchrun the first rank writes `journal.jsonl`, which begins with the header, and rank N `journal.N.jsonl` beside it.
 """
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

@@ -8,8 +8,6 @@ History of the format:
         each test, which old files lack
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any, Literal
 
@@ -295,11 +293,7 @@ class OutcomeRecord(msgspec.Struct, frozen=True, tag_field="record", tag="outcom
 
 
 class GateRecord(
-    msgspec.Struct,
-    frozen=True,
-    tag_field="record",
-    tag="gate",
-    rename={"minimum_detectable_effect": "smallest_effect"},
+    msgspec.Struct, frozen=True, tag_field="record", tag="gate", rename={"minimum_detectable_effect": "smallest_effect"}
 ):
     """What came of comparing one figure with the baseline, in words; of two of one metric, the later holds.
 

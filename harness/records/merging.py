@@ -1,12 +1,10 @@
 """Merges the lines of one or more journals into one run's record; later measurements replace earlier ones. Pure.
 
-A run has a journal of its own and, under torchrun, one per further rank. A process that resumes a run writes an
-attempt: from there on stage tests are measured anew, and of two lines on one subject the later one holds.
+From an attempt on, which is a process that resumes a run, stage tests are measured anew.
 """
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Iterable, Sequence
+from itertools import accumulate
 from typing import Any, TypeVar, get_args, get_origin
 
 from msgspec.structs import fields
@@ -87,39 +85,26 @@ def _holding(journals: Sequence[Lines]) -> list[JournalLine]:
     """Leave out what a later line has replaced, each line where the first one on its subject stood."""
     found: dict[Hashable, JournalLine] = {}
     for rank, journal in enumerate(journals):
-        anew = _last_attempt_of_each_test(journal)
-        attempt = 0
-        for place, line in enumerate(journal):
-            attempt += isinstance(line, AttemptRecord)
-            if anew.get((type(line), getattr(line, "test", "")), attempt) == attempt:
-                _keep(found, _subject(line) or (rank, place), line)
+        attempts = list(accumulate(isinstance(line, AttemptRecord) for line in journal))
+        # A test that is always measured as a whole holds as its last attempt left it.
+        last: dict[tuple[type, str], int] = {
+            (type(line), line.test): attempt
+            for line, attempt in zip(journal, attempts, strict=True)
+            if isinstance(line, MEASURED_AS_A_WHOLE)
+        }
+        for place, (line, attempt) in enumerate(zip(journal, attempts, strict=True)):
+            if last.get((type(line), getattr(line, "test", "")), attempt) != attempt:
+                continue
+            subject: Hashable = (rank, place)
+            match line:
+                case PassRecord():
+                    subject = (PassRecord, line.kind, line.model, line.engine, line.sample)
+                case VerdictRecord():
+                    subject = (VerdictRecord, line.limit)
+                case OutcomeRecord():
+                    subject = (OutcomeRecord, line.test)
+            before = found.get(subject)
+            has_answer = isinstance(before, PassRecord) and not before.failure
+            if not (has_answer and isinstance(line, PassRecord) and line.failure):  # whatever another try came to
+                found[subject] = line
     return list(found.values())
-
-
-def _last_attempt_of_each_test(journal: Lines) -> dict[tuple[type, str], int]:
-    """The attempt in which a test that is always measured as a whole was measured last."""
-    attempt, found = 0, {}
-    for line in journal:
-        attempt += isinstance(line, AttemptRecord)
-        if isinstance(line, MEASURED_AS_A_WHOLE):
-            found[type(line), line.test] = attempt
-    return found
-
-
-def _subject(line: JournalLine) -> tuple[Any, ...] | None:
-    """What a line is about, where only one line on it holds."""
-    match line:
-        case PassRecord():
-            return (PassRecord, line.kind, line.model, line.engine, line.sample)
-        case VerdictRecord():
-            return (VerdictRecord, line.limit)
-        case OutcomeRecord():
-            return (OutcomeRecord, line.test)
-    return None
-
-
-def _keep(found: dict[Hashable, JournalLine], subject: Hashable, line: JournalLine) -> None:
-    before = found.get(subject)
-    if isinstance(before, PassRecord) and isinstance(line, PassRecord) and not before.failure and line.failure:
-        return  # an answer holds, whatever another try came to
-    found[subject] = line

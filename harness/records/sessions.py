@@ -1,7 +1,5 @@
 """A session as a file of a baseline holds it: pytest-benchmark's own JSON, with our record under one key."""
 
-from __future__ import annotations
-
 import msgspec
 
 from harness.records.fingerprint import Fingerprint

@@ -1,7 +1,5 @@
 """What a run writes down of speculative decoding: rounds, agreements, requests, and what the pieces take."""
 
-from __future__ import annotations
-
 import msgspec
 
 from harness.records.quantities import Count, MemoryPeak, Seconds, SecondsOrNone

@@ -1,14 +1,11 @@
 """The files that are derived from a run's record: `run.json`, the legacy result file, the report."""
 
-from __future__ import annotations
-
 import glob
 from pathlib import Path
 
-import msgspec
-
 from harness.legacy.writing import encode_legacy, legacy_file_name, legacy_records
 from harness.records.folder import write_whole
+from harness.records.json_files import write_json
 from harness.records.lines import RunRecord
 
 RUN_FILE_NAME = "run.json"
@@ -16,8 +13,7 @@ RUN_FILE_NAME = "run.json"
 
 def derive_files(folder: Path, run: RunRecord, output_json: Path | None = None) -> Path | None:
     """Write `run.json` and the legacy result file from a run's record; return the latter, if it has records."""
-    content = msgspec.json.format(msgspec.json.encode(run), indent=1)
-    write_whole(folder / RUN_FILE_NAME, content + b"\n")
+    write_json(folder / RUN_FILE_NAME, run)
     records = legacy_records(run)
     if not records:
         return None

@@ -1,7 +1,5 @@
 """The pytest plugin: hooks of a few lines each, in the order in which they fire; the work happens elsewhere."""
 
-from __future__ import annotations
-
 import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -34,14 +32,7 @@ SESSION = pytest.StashKey[Session]()
 # What a report says of a test that records; its keywords would not do: a parameter may be called "stage", too.
 RECORDS = ("event_vlm_perf", "records")
 # Options of pytest-benchmark that govern `benchmark(...)` and have no say in rounds of a stage's own input.
-WITHOUT_EFFECT = (
-    "--benchmark-min-rounds",
-    "--benchmark-max-time",
-    "--benchmark-min-time",
-    "--benchmark-warmup",
-    "--benchmark-warmup-iterations",
-    "--benchmark-cprofile",
-)
+WITHOUT_EFFECT = ("min-rounds", "max-time", "min-time", "warmup", "warmup-iterations", "cprofile")
 NOT_MEASURED_BY_RANKS = (
     "under torchrun only whole passes and throughput are measured: ranks disturb each other's stages"
 )
@@ -65,7 +56,9 @@ def pytest_configure(config: pytest.Config) -> None:
         chosen, rank = options.read(config), rank_of()
         folder, is_resumed = _folder(config, chosen, rank)
         terminal = open_terminal() if rank is None or rank.is_first else None
-        ours = config.stash[SESSION] = Session(chosen, folder, _measures(config), terminal, rank, is_resumed)
+        is_spread_out = config.getoption("dist", "no") != "no" or hasattr(config, "workerinput")
+        measures = not is_spread_out and not _forbids_measuring(config)
+        ours = config.stash[SESSION] = Session(chosen, folder, measures, terminal, rank, is_resumed)
         if rank is not None:
             use_share_of_cores(rank)
         if chosen.gate:
@@ -79,9 +72,9 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
     given = {word.partition("=")[0] for word in config.invocation_params.args}
     ours.advice.extend(
-        f"{name} has no effect on stage tests, whose rounds each need an input of their own; use --rounds"
+        f"--benchmark-{name} has no effect on stage tests, whose rounds each need an input of their own; use --rounds"
         for name in WITHOUT_EFFECT
-        if name in given
+        if f"--benchmark-{name}" in given
     )
     config.pluginmanager.register(_Outcomes(ours))
 
@@ -231,14 +224,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
     writer = terminalreporter._tw
     terminalreporter.section("event-vlm-perf")
-    text = summary(
-        ours.record,
-        ours.folder,
-        ours.files(),
-        width=writer.fullwidth,
-        color=writer.hasmarkup,
-        verbosity=terminalreporter.verbosity,
-    )
+    form: dict[str, Any] = {
+        "width": writer.fullwidth,
+        "color": writer.hasmarkup,
+        "verbosity": terminalreporter.verbosity,
+    }
+    text = summary(ours.record, ours.folder, ours.files(), **form)
     # Else pytest escapes the whole text, line ends too, where the terminal lacks one of its signs.
     terminalreporter.write(encodable(text, getattr(sys.stdout, "encoding", None) or "utf-8"))
 
@@ -274,12 +265,6 @@ class _Outcomes:
         elif report.failed:
             last = (report.longreprtext.strip().splitlines() or [""])[-1]
             self._session.note(OutcomeRecord(report.nodeid, "failed", f"{report.when}: {last}"))
-
-
-def _measures(config: pytest.Config) -> bool:
-    """Whether pytest-benchmark will time anything at all in this process."""
-    spread_out = config.getoption("dist", "no") != "no" or hasattr(config, "workerinput")
-    return not spread_out and not _forbids_measuring(config)
 
 
 def _folder(config: pytest.Config, chosen: options.Options, rank: Rank | None) -> tuple[Path, bool]:

@@ -1,10 +1,7 @@
-"""One of several processes of a torchrun: its rank, the store they share, and the work that it claims.
+"""One of several processes of a torchrun, which starts, restarts and ends them: its rank, and the work that it claims.
 
-Nothing here schedules or watches: torchrun starts, restarts and ends the ranks, and its own store, which outlives a
-restart, has the run's folder and the counters. There is no collective operation.
+Its store, which outlives a restart, has the run's folder and the counters; there is no collective operation.
 """
-
-from __future__ import annotations
 
 import os
 import time
@@ -12,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 from uuid import uuid4
 
 from harness.errors import ResumeError
@@ -23,25 +20,6 @@ PREFIX = "event_vlm_perf"
 PATIENCE = timedelta(minutes=60)
 PAUSE_S = 0.02
 MEASURED_BY_RANKS = ("whole", "throughput")
-
-
-class Store(Protocol):
-    """The part of torch.distributed.TCPStore that is used here."""
-
-    def set(self, key: str, value: str) -> None:
-        """Keep a value."""
-
-    def get(self, key: str) -> bytes:
-        """Return a value that is there."""
-
-    def wait(self, keys: list[str], timeout: timedelta) -> None:
-        """Return once all keys are there."""
-
-    def check(self, keys: list[str]) -> bool:
-        """Whether all keys are there."""
-
-    def add(self, key: str, amount: int) -> int:
-        """Add to a counter, and return what it is now."""
 
 
 @dataclass(slots=True)
@@ -57,7 +35,7 @@ class Rank:
     local: int
     per_node: int
     restart: int
-    store: Store
+    store: Any  # torch.distributed.TCPStore
     start: int = field(default=0, init=False)
 
     @property

@@ -1,7 +1,5 @@
 """The fixture of a recording test: it measures, writes down, judges, and fails the test where a figure is bad."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,7 +11,7 @@ from harness.figures.passes import samples_per_second
 from harness.figures.speculation import acceptance_statistics
 from harness.figures.stages import comparable_rounds, median_ms_per_token, times_faster
 from harness.measuring.benchmark import Benchmark
-from harness.measuring.interleaved import AnySample, Interleaved, Pairs, first_that_works, timed_pairs
+from harness.measuring.interleaved import AnySample, Interleaved, first_that_works, timed_pairs
 from harness.measuring.progress import Progress
 from harness.measuring.reference_work import Probe
 from harness.measuring.speculation import Line, Pair, SpeculationRun
@@ -120,10 +118,7 @@ class Recorder:
         return list(tally.times.values())
 
     def measure_throughput(self, pipeline: Pipeline, samples: Sequence[Sample], *, engine: str, length: Length) -> None:
-        """Take every sample once through `pipeline`, its files loaded ahead, as `measure_whole_pass` does.
-
-        Fails the test as `measure_stage` does.
-        """
+        """Take every sample once through `pipeline`, files loaded ahead; otherwise as `measure_whole_pass`."""
         options, pipeline = self.session.options, pipeline.with_engine(engine)
         done = self.session.finished("throughput", pipeline.key, engine)
         tally, warm_up = PassTally(done.values()), samples[: options.warmup_steps]
@@ -147,10 +142,9 @@ class Recorder:
     def measure_side_by_side(
         self, samples: Sequence[AnySample], prepare: Callable[[AnySample], Interleaved], *, rounds: int
     ) -> None:
-        """Time a way of doing something and a reference in turn, on the first sample on which both succeed.
+        """Time a way and a reference in turn, on the first sample on which both succeed.
 
-        Fails the test, after everything is written down, where a sample before it failed, and with the complaint of
-        what `prepare` returned.
+        Fails the test, after all is written, where a sample before it failed, and with the complaint of `prepare`.
         """
         sample, comparison, failures = first_that_works(samples, prepare, self.stage)
         complaints = [failure.sentence() for failure in failures]
@@ -160,8 +154,14 @@ class Recorder:
             complaints.insert(0, f"sample {sample.id!r} was measured, since those before it could not be")
         if comparison.complaint:
             complaints.append(comparison.complaint)
-        pairs = timed_pairs(self.benchmark, comparison, rounds)
-        lines = [self._pairs_record(sample, comparison, pairs)] if self.benchmark.enabled else []
+        pairs, lines = timed_pairs(self.benchmark, comparison, rounds), []
+        if self.benchmark.enabled:
+            names = comparison.what, comparison.way[0], comparison.reference[0]
+            seconds = tuple(pairs.way_s), tuple(pairs.reference_s)
+            conditions = {"sample": sample.id} | comparison.conditions
+            lines = [SideBySideRecord(self.test, *names, *seconds, conditions)]
+            facts = dict(zip(("what", "way", "reference"), names, strict=True)) | conditions
+            self.benchmark.extra_info.update(facts, times_faster=times_faster(*seconds))
         self._finish_test(lines, [], taken=0, figures=True, complaints=complaints)
 
     def measure_speculation(
@@ -246,20 +246,6 @@ class Recorder:
         all_complaints = [*slips, *_complaints(failures, taken), *complaints]
         if all_complaints:
             pytest.fail("\n".join(all_complaints), pytrace=False)
-
-    def _pairs_record(self, sample: Sample, of: Interleaved, pairs: Pairs) -> SideBySideRecord:
-        (way, _), (reference, _), conditions = of.way, of.reference, {"sample": sample.id} | of.conditions
-        record = SideBySideRecord(
-            self.test, of.what, way, reference, tuple(pairs.way_s), tuple(pairs.reference_s), conditions
-        )
-        self.benchmark.extra_info.update(
-            what=of.what,
-            way=way,
-            reference=reference,
-            times_faster=times_faster(record.way_s, record.reference_s),
-            **conditions,
-        )
-        return record
 
 
 def _engine_records(pipeline: Pipeline, engine: str | None) -> list[EngineRecord]:

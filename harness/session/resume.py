@@ -1,7 +1,5 @@
 """Resuming an unfinished run: finding it, and checking that code, options and data are unchanged."""
 
-from __future__ import annotations
-
 import shlex
 import time
 from collections.abc import Sequence
@@ -14,6 +12,7 @@ from harness.records.fingerprint import differences, machine_name, model_facts, 
 from harness.records.folder import LATEST, RESULTS
 from harness.records.journal import FILE_NAME, read_journal
 from harness.records.lines import AttemptRecord, Header, ModelRecord, RunRecord, timestamp
+from harness.session.ranks import Rank
 
 # Shared file systems show a file to other nodes some seconds after it was written.
 VISIBLE_AFTER_S = 60.0
@@ -64,17 +63,11 @@ def refuse_other_model(before: RunRecord, loaded: ModelRecord, folder: Path) -> 
             raise ResumeError(f"{folder}: cannot be resumed, since a model is another one: {'; '.join(differ)}")
 
 
-def new_attempt(before: Header, now: Header, *, rank: int = 0, world_size: int = 1, restart: int = 0) -> AttemptRecord:
+def new_attempt(before: Header, now: Header, rank: Rank | None = None) -> AttemptRecord:
     """Return the line with which this process resumes a run."""
     here, there = machine_name(now.environment), machine_name(before.environment)
-    return AttemptRecord(
-        started_at=timestamp(),
-        environment=now.environment,
-        machine=here if here != there else "",
-        rank=rank,
-        world_size=world_size,
-        restart=restart,
-    )
+    among = {"rank": rank.number, "world_size": rank.world_size, "restart": rank.restart} if rank else {}
+    return AttemptRecord(timestamp(), now.environment, machine=here if here != there else "", **among)
 
 
 def resuming_command(words: Sequence[str], folder: Path) -> str:

@@ -1,7 +1,5 @@
 """One pytest session: options, plan, journal, and whether it was meant to measure at all."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,9 +92,8 @@ class Session:
     status: Status | None = None
 
     def begin(self, plan: Plan, dtypes: Sequence[str] = ()) -> None:
-        """Take the suite's plan, the first reading of the machine's own speed, and what it can do at the most.
+        """Take the suite's plan, and measure the machine's own speed and its rates for products of `dtypes`.
 
-        `dtypes`: the types of the models' numbers, by whose products the device's rate is measured.
         Raises ResumeError where a run is to be resumed that was other work.
         """
         self.plan, self.device = plan, plan.device
@@ -113,10 +110,7 @@ class Session:
             self._append_all(self.readings)
 
     def open(self, header: Header, attempt: AttemptRecord | None = None) -> None:
-        """Make the folder and write the journal's first line, or with `attempt` reopen the run that is there.
-
-        Raises RunFolderError where that cannot be done, or another process writes this run.
-        """
+        """Make the folder and write the journal's first line, or reopen a run by `attempt`; raise RunFolderError."""
         if attempt is None:
             make_folder(self.folder)
         name = rank_file_name(attempt.rank if attempt else 0)
@@ -240,24 +234,19 @@ class Session:
         else:
             before = header_in(self.folder)
             refuse_other_work(before, now, self.folder)
-            attempt = (
-                new_attempt(before, now, rank=rank.number, world_size=rank.world_size, restart=rank.restart)
-                if rank
-                else new_attempt(before, now)
-            )
-            self.open(before, attempt)
+            self.open(before, new_attempt(before, now, rank))
         if rank is not None and rank.is_first:
             rank.publish(self.folder)
 
     def _append_all(self, lines: Iterable[JournalLine]) -> None:
         """Write lines to the open journal, measurements with the machine and the rank that took them."""
         assert self.journal is not None, "the journal is open before anything follows its first line"
-        machine = {"machine": self.attempt.machine} if self.attempt else {}
-        rank = {"rank": self.rank.number} if self.rank else {}
         for line in lines:
             place: dict[str, Any] = {}
-            if isinstance(line, PassRecord | StageRecord):
-                place = machine | rank if isinstance(line, PassRecord) else machine
+            if self.attempt and isinstance(line, PassRecord | StageRecord):
+                place["machine"] = self.attempt.machine
+            if self.rank and isinstance(line, PassRecord):
+                place["rank"] = self.rank.number
             self.journal.append(msgspec.structs.replace(line, **place) if place else line)
 
     def _with_verdicts(self, run: RunRecord, verdicts: Iterable[VerdictRecord]) -> RunRecord:
