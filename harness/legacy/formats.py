@@ -11,9 +11,10 @@ import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import msgspec
@@ -119,6 +120,8 @@ def old_file(path: Path, content: Any) -> OldFile:
         notes.append(f"Not understood and left out: {some(sorted(names))} ({count} records).")
     if isinstance(about.get("config"), dict) and about["config"]:
         notes.append(f"The file's settings: {some([f'{key} {value}' for key, value in about['config'].items()])}.")
+    if alone := _totals_alone(records, models):
+        notes.append(f"Totals are recorded, and no stages: mean {alone}.")
     dates = [str(each) for each in (about.get("datetime"), *(one.get("benchmark_datetime") for one in records)) if each]
     date = next(filter(_is_iso, dates), None)
     if date is None:
@@ -132,6 +135,18 @@ def find(record: Record, model: str, what: str) -> Found | None:
         if key in record:
             return Found(key, record[key])
     return None
+
+
+def _totals_alone(records: list[Record], models: Sequence[str]) -> str:
+    """Return the mean of each model's recorded totals in words, where no record has a stage of any model."""
+    if any(find(record, model, "load") for record in records for model in models):
+        return ""
+    said = []
+    for model in models:
+        found = [find(record, model, "total") for record in records]
+        known = [each.value for each in found if each and type(each.value) in {int, float} and 0 <= each.value <= 1e9]
+        said += [f"{model} {fmean(known):.4g} s of {len(known)} samples"] if known else []
+    return ", ".join(said)
 
 
 def _keys(model: str, what: str) -> Iterator[str]:
@@ -201,7 +216,7 @@ def _models(keys: set[str]) -> tuple[str, ...]:
     named = {key.removesuffix(end) for key in keys for end in ends if key.endswith(end)} - {""}
     spelled = {name: model for model, names in SPELLINGS.items() for name in names}
     found = {spelled.get(name, name) for name in named}
-    found |= {model for model in SPELLINGS if not keys.isdisjoint(_keys(model, "error"))}
+    found |= {model for model in SPELLINGS for what in ("error", "total") if not keys.isdisjoint(_keys(model, what))}
     order = list(SPELLINGS)
     return tuple(sorted(found, key=lambda model: (order.index(model) if model in order else len(order), model)))
 

@@ -58,7 +58,7 @@ def run_of_old_file(path: Path, gamma: int = 5, content: Any = None) -> RunRecor
         first = f" ({failures[0].sample!r:.80}: {failures[0].text:.200}, {len(failures)} so)" if failures else ""
         raise ResultFileError(
             f"{path}: no sample has the times of all three stages of a model, as egpt_stage1_time to egpt_stage3_time, "
-            f"or of all five{first}; name the run's journal.jsonl or run.json, if there is one"
+            f"or of all five{first}; name the run's journal.jsonl or run.json, if there is one. {' '.join(file.notes)}"
         )
     models = tuple(dict.fromkeys(each.model for each in passes))
     notes = [*file.notes, *short_answers(file)]

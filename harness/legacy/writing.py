@@ -16,6 +16,7 @@ from harness.figures.agreement import Agreement
 from harness.figures.passes import comparisons, legacy_stage_s, pass_s, passes
 from harness.figures.stages import peak_bytes, seconds_by_sample
 from harness.legacy.formats import DRAFT, Record
+from harness.records.folder import shortened
 from harness.records.lines import Failure, PassRecord, RunRecord
 from harness.records.quantities import MIB
 from harness.records.speculation import SpeculationRecord
@@ -49,7 +50,8 @@ def legacy_records(run: RunRecord) -> list[Record]:
 def legacy_file_name(run: RunRecord, count: int) -> str:
     """Return the name that the old script would have chosen: dataset, number of samples, time of the start."""
     started = datetime.fromisoformat(run.header.started_at).strftime("%Y%m%d_%H%M%S")
-    return f"{Path(run.header.dataset).stem}_results_n{count}_{started}.json"
+    # As much room for any number of samples: the name before the number tells which files are the run's own.
+    return f"{shortened(Path(run.header.dataset).stem, 48)}_results_n{count}_{started}.json"
 
 
 def encode_legacy(records: list[Record]) -> bytes:

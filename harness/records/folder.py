@@ -11,6 +11,7 @@ from harness.errors import RunFolderError
 
 RESULTS = Path("results")
 LATEST = "latest"
+MAX_NAME_BYTES = 255
 
 
 def planned_folder(root: Path, output_dir: Path | None) -> Path:
@@ -49,11 +50,16 @@ def point_latest_to(folder: Path) -> None:
         fresh.replace(link)
 
 
+def shortened(name: str, more_bytes: int) -> str:
+    """Return the part of a file's name that leaves room for so many bytes more: a disk takes 255."""
+    return os.fsencode(name)[: MAX_NAME_BYTES - more_bytes].decode(errors="ignore")
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file under a temporary name beside it, then rename: a reader sees the old file or the new one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+        temporary = path.with_name(f".{shortened(path.name, 10)}.{uuid4().hex[:8]}")
         # Not mkstemp: its files are their owner's alone, where the umask says who else may read.
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except OSError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.errors import ResultFileError
 from harness.legacy.reading import BELOW_ZERO
 from harness.legacy.token_pairs import read_answers
-from harness.records.folder import write_whole
+from harness.records.folder import shortened, write_whole
 from harness.records.lines import RunRecord
 from harness.report import PAGE, TEXT
 from harness.report.blocks import Report
@@ -47,7 +47,7 @@ def report_files(paths: Sequence[Path], output_dir: Path | None, gamma: int) -> 
         run = read_result(first, gamma)
         report = report_of(run, _title(first)) if run else report_of_answers(read_answers(first), first.stem, gamma)
         runs = [run] if run else []
-        stem = "report" if first.is_dir() or first.name in OF_A_RUN else f"{first.stem}_report"
+        stem = "report" if first.is_dir() or first.name in OF_A_RUN else f"{shortened(first.stem, 20)}_report"
     page_file, text_file = folder / f"{stem}.html", folder / f"{stem}.md"
     _write(report, page_file, text_file)
     failures = [each.failure for run in runs for each in run.passes if each.failure]

@@ -23,6 +23,12 @@ def test_file_is_written_whole_into_folders_that_were_not_there(tmp_path: Path) 
     assert names_in(path.parent) == ["run.json"]
 
 
+@pytest.mark.parametrize("name", ["n" * 255, "車" * 85])
+def test_a_file_whose_name_has_the_most_bytes_is_written_whole(tmp_path: Path, name: str) -> None:
+    write_whole(tmp_path / name, b"all of it")
+    assert names_in(tmp_path) == [name]
+
+
 def test_a_new_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     for content in (b"old and longer", b"new"):

@@ -188,3 +188,23 @@ def test_a_file_of_errors_alone_is_one_sentence(tmp_path: Path, capsys: pytest.C
     for command in ("report", "acceptance"):
         assert main([command, str(path)]) == 2
         assert "all 3 samples are under 'errors', the first, '0', with 'is ambiguous'" in capsys.readouterr().err
+
+
+def test_a_file_whose_name_has_the_most_bytes_has_a_report(tmp_path: Path) -> None:
+    page, text = report_files([old_file(tmp_path, name="車" * 83 + ".json")], None, 5)
+    assert page.is_file()
+    assert text.is_file()
+
+
+def test_a_file_of_totals_alone_says_so_with_their_means(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    totals = [{key: value for key, value in record.items() if "stage" not in key} for record in old_records()]
+    means = {model: fmean(record[f"{model}_time"] for record in totals) for model in ("egpt", "videollava")}
+    (tmp_path / "totals.json").write_text(json.dumps(totals), encoding="utf-8")
+    said = [f"{model} {seconds:.4g} s of {len(totals)} samples" for model, seconds in means.items()]
+    sentence = f"Totals are recorded, and no stages: mean {', '.join(said)}."
+    text = report_files([tmp_path / "totals.json"], None, 5)[1].read_text(encoding="utf-8")
+    assert sentence in text.replace("\\", "")
+    without_ids = [{key: value for key, value in record.items() if "ids" not in key} for record in totals]
+    (tmp_path / "only.json").write_text(json.dumps(without_ids), encoding="utf-8")
+    assert main(["report", str(tmp_path / "only.json")]) == 2
+    assert sentence in capsys.readouterr().err

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,17 @@ def test_legacy_file_of_fewer_samples_is_replaced_by_that_of_more(tmp_path: Path
     run.judge_test("two")
     assert names_in(run.folder) == [LEGACY_NAME.format(2), "journal.jsonl", "run.json"]
     assert len(json.loads((run.folder / LEGACY_NAME.format(2)).read_text())) == 2
+
+
+@pytest.mark.parametrize("stem", ["d" * 250, "車" * 83])
+def test_a_dataset_whose_name_has_the_most_bytes_has_a_legacy_file(stem: str, tmp_path: Path, run_in: BeginRun) -> None:
+    run = run_in(tmp_path, dataset=f"data/{stem}.json")
+    for sample in ("s1", "s2"):
+        run.append(whole_pass("egpt", sample))
+        run.judge_test(sample)
+    (legacy,) = run.folder.glob("*_results_n*.json")
+    assert re.fullmatch(rf"{stem[0]}+_results_n2_20260304_050607\.json", legacy.name)
+    assert 200 < len(legacy.name.encode()) <= 255
 
 
 @pytest.mark.parametrize("stem", ["set[1]_results", "a_n0_b", "what*"])
