@@ -183,9 +183,8 @@ def dots(
             axes.axvline(value, color=COLOURS["bad"], linewidth=1, linestyle=(0, (4, 3)))
             axes.annotate(_plain(words), (value, -0.5), (-3, 0), textcoords="offset points", **style)
         _rows(axes, [label for label, _ in rows])
-        axes.set_xlim(
-            0, 1.06 * max([value for _, points in rows for _, value, _ in points] + ([line[0]] if line else []))
-        )
+        farthest = max([value for _, points in rows for _, value, _ in points] + ([line[0]] if line else []))
+        axes.set_xlim(0, 1.06 * farthest or 1)
         axes.set_xlabel(x_label)
         _legend(axes)
     return svg[0]
@@ -198,10 +197,10 @@ def roofline(groups: Sequence[Group], bytes_per_s: float, operations_per_s: Mapp
         left = 0.3 * min(across)
         right = 3 * max(*across, *(rate / bytes_per_s for rate in operations_per_s.values()))
         for dtype, rate in operations_per_s.items():
-            ridge = rate / bytes_per_s
-            axes.plot([left, ridge, right], [left * bytes_per_s, rate, rate], color=COLOURS["muted"], linewidth=1.4)
+            roof = [left * bytes_per_s / 1e12, rate / 1e12, rate / 1e12]
+            axes.plot([left, rate / bytes_per_s, right], roof, color=COLOURS["muted"], linewidth=1.4)
             style = {"ha": "right", "fontsize": 7.5, "color": COLOURS["muted"]}
-            axes.annotate(_plain(dtype), (right, rate), (0, 3), textcoords="offset points", **style)
+            axes.annotate(_plain(dtype), (right, roof[-1]), (0, 3), textcoords="offset points", **style)
         for group in groups:
             axes.plot(group.x, group.y, "o", color=COLOURS[group.colour], markersize=5, label=_plain(group.label))
             for place, label in group.named.items():
@@ -210,8 +209,10 @@ def roofline(groups: Sequence[Group], bytes_per_s: float, operations_per_s: Mapp
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlim(left, right)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.set_xlabel("operations per byte")
-        axes.set_ylabel("operations/s")
+        axes.set_ylabel("TFLOP/s")
         axes.minorticks_off()
         _legend(axes)
     return svg[0]

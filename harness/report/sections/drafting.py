@@ -37,7 +37,8 @@ def sections(run: RunRecord) -> Iterator[Section]:
         yield _speculation(run, found)
     pairs = answer_pairs(run)
     if pairs:
-        yield agreement(pairs, int(run.header.options.get("gamma", 5)))
+        named = {label(run, target): of_target for target, of_target in pairs.items()}
+        yield agreement(named, int(run.header.options.get("gamma", 5)))
 
 
 def answer_pairs(run: RunRecord) -> dict[str, list[TokenPair]]:

@@ -25,10 +25,11 @@ def sections(run: RunRecord) -> Iterator[Section]:
             label(run, model),
             colour(run, model),
             [each.operations_per_s / each.bytes_per_s for each in of],
-            [each.operations_per_s for each in of],
-            {place: label(run, each.stage, each.engine) for place, each in enumerate(of)},
+            [each.operations_per_s / 1e12 for each in of],
+            # Those of the other models lie near them.
+            {} if place else {each: label(run, of[each].stage, of[each].engine) for each in range(len(of))},
         )
-        for model, of in by_model.items()
+        for place, (model, of) in enumerate(by_model.items())
     ]
     bandwidth = max(machine.read_bytes_per_s, machine.copy_bytes_per_s)
     chart = Chart(

@@ -230,7 +230,7 @@ def _split(found: Comparison, tokens: float, pace: float) -> Text:
     """Stage 3's speedup as a product: fewer tokens, times less time per token."""
     total, names = found.stages[3].factor, ("stage3", found.target, found.engine)
     template = "Stage 3: {total} = {tokens} ({fewer} tokens) × {pace} ({faster} tokens)"
-    if total > 1:
+    if min(tokens, pace) > 1:
         template += "; in logarithms, which add up, {of_tokens} % and {of_pace} % of it"
     return text(
         template + ".",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import gc
 from functools import partial
 from pathlib import Path
@@ -29,10 +30,27 @@ def resident_bytes() -> int:
 @can_reset
 def test_host_peak_sees_what_was_allocated_and_freed_inside_the_call() -> None:
     gc.collect()
+    memory.reset_host_peak()
     before = resident_bytes()
     peak = HostMemory().peak_while(allocate_and_free)
     assert peak.host_bytes is not None
+    assert peak.host_growth_bytes is not None
     assert 60 * MIB < peak.host_bytes - before < 96 * MIB
+    assert 60 * MIB < peak.host_growth_bytes < 96 * MIB
+
+
+@can_reset
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="this C library gives nothing back")
+def test_a_call_grows_by_what_it_takes_however_often_it_took_it_before() -> None:
+    """Small pieces below one that is kept stay with the C library, and the next call would find them there."""
+    kept: list[bytes] = []
+
+    def take() -> None:
+        pieces = [bytes(60_000) for _ in range(1000)]
+        kept.append(pieces[-1])
+
+    growth = [HostMemory().peak_while(take).host_growth_bytes or 0 for _ in range(3)]
+    assert min(growth) > 40 * MIB
 
 
 @can_reset

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import re
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from harness.records.lines import (
 )
 from harness.records.quantities import MemoryPeak
 from harness.report.content import report_of
+from harness.report.markdown import markdown
 from harness.report.page import page
 from harness.report.several import report_of_several
 from tests.harness.made_runs import STARTED_AT, failed_pass, full_run, header, headline_run, whole_pass
@@ -87,6 +89,24 @@ def test_colours_are_the_pages_own_so_that_dark_and_print_follow(everything: Pag
     drawings = "".join(re.findall(r"<svg.*?</svg>", everything.source, flags=re.DOTALL))
     assert "var(--m1)" in drawings
     assert not re.findall(r"#[0-9a-f]{6}\b", drawings)
+
+
+def test_no_stage_has_the_colour_of_what_is_bad() -> None:
+    """By the hue, in light and dark."""
+    style = (Path(page.__code__.co_filename).parent / "page.css").read_text(encoding="utf-8")
+    for number in range(1, 7):
+        for colour in re.findall(rf"--s{number}: #([0-9a-f]{{6}})", style):
+            red, green, blue = (int(colour[place : place + 2], 16) / 255 for place in (0, 2, 4))
+            hue, _, saturation = colorsys.rgb_to_hls(red, green, blue)
+            assert saturation < 0.2 or 25 < 360 * hue < 330, (number, colour)
+
+
+def test_the_command_line_of_the_run_is_there_to_copy() -> None:
+    recorded = {"command": ["/a/pytest/__main__.py", "perf_tests", "--query", "What's <this>?"]}
+    run = RunRecord(header(environment=header().environment | recorded))
+    typed = """python -m pytest perf_tests --query 'What'"'"'s <this>?'"""
+    assert typed in read(run).words
+    assert typed in markdown(report_of(run, "x"))
 
 
 def test_the_same_record_gives_the_same_page() -> None:
