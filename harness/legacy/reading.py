@@ -163,20 +163,8 @@ def _peaks(file: OldFile, models: Sequence[str], notes: list[str]) -> Iterator[S
         for stage in (*STAGES, INFERENCE):
             sizes = _sizes(file.records, model, f"{stage} memory", notes)
             if sizes:
-                yield StageRecord(
-                    test="",
-                    model=model,
-                    engine=None,
-                    stage=stage,
-                    variant="",
-                    cold_s={},
-                    round_samples=(),
-                    round_s=(),
-                    tokens={},
-                    sources=(),
-                    memory={sample: MemoryPeak(host_bytes=size) for sample, size in sizes.items()},
-                    failures=(),
-                )
+                memory = {sample: MemoryPeak(host_bytes=size) for sample, size in sizes.items()}
+                yield StageRecord("", model, None, stage, "", {}, (), (), {}, (), memory, ())
 
 
 def _sizes(records: Sequence[Record], model: str, what: str, notes: list[str]) -> dict[str, int]:

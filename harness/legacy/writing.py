@@ -29,12 +29,8 @@ def legacy_records(run: RunRecord) -> list[Record]:
     of_pairs = _pair_keys(run)
     records = []
     for sample in run.header.samples:
-        record: Record = {
-            "id": sample.id,
-            "split": sample.split,
-            "query": sample.query,
-            "benchmark_datetime": run.header.started_at,
-        }
+        record: Record = {name: getattr(sample, name) for name in ("id", "split", "query")}
+        record["benchmark_datetime"] = run.header.started_at
         known = {model: answers[sample.id] for model, answers in per_model.items() if sample.id in answers}
         for model, keys in known.items():
             # The media fields stand before their model's keys, as in the old script's files.
@@ -130,28 +126,21 @@ def _pair_keys(run: RunRecord) -> dict[str, Record]:
 
 
 def _acceptance(prefix: str, agreement: Agreement) -> Record:
-    return {
-        f"{prefix}_acceptance_rate": agreement.rate,
-        f"{prefix}_acceptance_matched": agreement.matched,
-        f"{prefix}_acceptance_compared": agreement.compared,
-    }
+    return {f"{prefix}_acceptance_{name}": getattr(agreement, name) for name in ("rate", "matched", "compared")}
 
 
 def _request_keys(record: SpeculationRecord) -> Record:
-    prefix = f"{record.target}_spec"
+    counts = ("drafted", "accepted", "emitted")
     keys: Record = {
-        f"{prefix}_gamma": record.gamma,
-        f"{prefix}_rounds": len(record.rounds),
-        f"{prefix}_drafted": sum(each.drafted for each in record.rounds),
-        f"{prefix}_accepted": sum(each.accepted for each in record.rounds),
-        f"{prefix}_emitted": sum(each.emitted for each in record.rounds),
-        f"{prefix}_identical": record.identical,
-        f"{prefix}_time": record.pair_s,
-        f"{prefix}_alone_time": record.alone_s,
-        f"{prefix}_decode_time": record.loop_s,
-        f"{prefix}_alone_decode_time": record.alone_decode_s,
+        "gamma": record.gamma,
+        "rounds": len(record.rounds),
+        **{name: sum(getattr(each, name) for each in record.rounds) for name in counts},
+        "identical": record.identical,
+        "time": record.pair_s,
+        "alone_time": record.alone_s,
+        "decode_time": record.loop_s,
+        "alone_decode_time": record.alone_decode_s,
     }
     if record.first_pair_s is not None and record.first_alone_s is not None:
-        keys[f"{prefix}_first_token_time"] = record.first_pair_s
-        keys[f"{prefix}_alone_first_token_time"] = record.first_alone_s
-    return keys
+        keys |= {"first_token_time": record.first_pair_s, "alone_first_token_time": record.first_alone_s}
+    return {f"{record.target}_spec_{key}": value for key, value in keys.items()}
