@@ -81,6 +81,6 @@ def test_a_session_that_ends_too_early_is_shown_and_the_comparison_can_be_gone_o
     assert done.returncode == 2
     assert "session 02_b of HEAD (" in done.stderr
     assert "No module named 'nothing_of_that_name'" in done.stderr
-    assert f"ab --resume {repository.results()} goes on" in done.stderr
+    assert f"ab --resume {repository.results()} resumes it" in done.stderr
     assert nothing_is_left_behind(repository)
     assert (repository.results() / "01_a" / "run.json").exists()
