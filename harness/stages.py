@@ -99,11 +99,6 @@ class Length:
     tokens: int
     fixed: bool = False
 
-    @property
-    def name(self) -> str:
-        """The word for it in records: natural or fixed."""
-        return "fixed" if self.fixed else "natural"
-
     def at_most(self, tokens: int) -> Length:
         """The same, but never longer than `tokens`."""
         return replace(self, tokens=min(self.tokens, tokens))

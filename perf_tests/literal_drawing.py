@@ -11,18 +11,13 @@ def draw_one_by_one(events: EventStream, count: int) -> tuple[NDArray[np.uint8],
     size = len(events) // count
     pictures = []
     for part in range(count):
-        start = part * size
-        end = len(events) if part == count - 1 else start + size
-        pictures.append(_draw(events.x[start:end], events.y[start:end], events.p[start:end]))
+        these = slice(part * size, len(events) if part == count - 1 else (part + 1) * size)
+        x, y, p = events.x[these], events.y[these], events.p[these]
+        picture = np.ones((y.max() + 1, x.max() + 1, 3), dtype=np.uint8) * 255
+        for x_, y_, p_ in zip(x, y, p, strict=True):
+            if p_ == 0:
+                picture[y_, x_] = np.array([0, 0, 255])
+            else:
+                picture[y_, x_] = np.array([255, 0, 0])
+        pictures.append(picture)
     return tuple(pictures)
-
-
-def _draw(x: NDArray[np.uint16], y: NDArray[np.uint16], p: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    height, width = y.max() + 1, x.max() + 1
-    picture = np.ones((height, width, 3), dtype=np.uint8) * 255
-    for x_, y_, p_ in zip(x, y, p, strict=True):
-        if p_ == 0:
-            picture[y_, x_] = np.array([0, 0, 255])
-        else:
-            picture[y_, x_] = np.array([255, 0, 0])
-    return picture

@@ -20,8 +20,6 @@ from perf_tests.literal_drawing import draw_one_by_one
 
 Drawn = Sequence[NDArray[np.uint8]]
 
-PAIRS_PER_ROUND = 4  # a pair takes some hundredths of a second, and a single sample is read
-
 
 @pytest.fixture
 def samples_with_events(selection: Selection, stage_samples: Sequence[Sample]) -> Sequence[Sample]:
@@ -47,8 +45,8 @@ def test_draw_events(samples_with_events: Sequence[Sample], session: Session, re
             complaint="" if same else f"the events of {sample.id} are drawn otherwise than one by one",
         )
 
-    rounds = session.options.rounds or MIN_ROUNDS  # the loop takes a good part of a second
-    recorder.measure_side_by_side(samples_with_events, prepare, rounds=rounds)
+    pairs = session.options.rounds or MIN_ROUNDS  # the loop takes a good part of a second
+    recorder.measure_side_by_side(samples_with_events, prepare, pairs=pairs)
 
 
 @pytest.mark.stage("events")
@@ -74,7 +72,7 @@ def test_load_raw_events(samples_with_events: Sequence[Sample], session: Session
             complaint=complaint,
         )
 
-    recorder.measure_side_by_side(samples_with_events, prepare, rounds=session.options.planned_rounds * PAIRS_PER_ROUND)
+    recorder.measure_side_by_side(samples_with_events, prepare)
 
 
 def _skip_without(find: Callable[[Sample], object], samples: Sequence[Sample]) -> None:

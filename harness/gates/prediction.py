@@ -173,7 +173,8 @@ def is_bimodal(baseline: npt.ArrayLike, minimum_effect: float) -> Any:
     for split in range(1, count):
         low, high = ordered[..., :split], ordered[..., split:]
         gap = high[..., 0] - low[..., -1]
-        within = np.sqrt((_squares(low) + _squares(high)) / max(count - 2, 1))
+        squares = split * low.var(axis=-1) + (count - split) * high.var(axis=-1)
+        within = np.sqrt(squares / max(count - 2, 1))
         found |= (gap > minimum_effect) & (gap > GAP_IN_SPREADS * within)
     return found
 
@@ -184,8 +185,3 @@ def _length(vector: Array, gram: Array) -> Array:
 
     length: Array = (vector * np.linalg.solve(gram, vector[..., None])[..., 0]).sum(axis=-1)
     return length
-
-
-def _squares(values: Array) -> Array:
-    squares: Array = ((values - values.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1)
-    return squares

@@ -29,14 +29,6 @@ class Interleaved:
     complaint: str = ""
 
 
-@dataclass(slots=True)
-class Pairs:
-    """Seconds of both ways; those of one index were measured one right after the other."""
-
-    way_s: list[float] = field(default_factory=list)
-    reference_s: list[float] = field(default_factory=list)
-
-
 def first_that_works(
     samples: Iterable[AnySample], prepare: Callable[[AnySample], Interleaved], stage: str
 ) -> tuple[AnySample | None, Interleaved | None, list[Failure]]:
@@ -71,18 +63,18 @@ def seconds_in_turn(
     return seconds
 
 
-def timed_pairs(benchmark: Benchmark, comparison: Interleaved, rounds: int) -> Pairs:
-    """Run both `rounds` times in turn; pytest-benchmark times the way. With benchmarks disabled both run once."""
-    pairs = Pairs()
-    way, reference = comparison.way[1], comparison.reference[1]
+def timed_pairs(benchmark: Benchmark, comparison: Interleaved, rounds: int) -> tuple[list[float], list[float]]:
+    """Run both `rounds` times in turn, pytest-benchmark timing the way; return seconds of the way and the reference.
 
-    def begin() -> Pairs:
-        pairs.reference_s.append(clock.seconds_of(reference))
-        return pairs
+    Those of one index were measured one right after the other. With benchmarks disabled both run once, untimed.
+    """
+    way_s: list[float] = []
+    reference_s: list[float] = []
 
-    def end(_pairs: Pairs, seconds: float | None) -> None:
-        if seconds is not None:
-            pairs.way_s.append(seconds)
+    def begin() -> bool:
+        reference_s.append(clock.seconds_of(comparison.reference[1]))
+        return True
 
-    benchmark.timed(lambda _: way(), begin=begin, end=end, rounds=rounds)
-    return pairs if benchmark.enabled else Pairs()
+    keep = lambda _, took_s: way_s.append(took_s or 0.0)  # noqa: E731
+    benchmark.timed(lambda _: comparison.way[1](), begin=begin, end=keep, rounds=rounds)
+    return (way_s, reference_s) if benchmark.enabled else ([], [])

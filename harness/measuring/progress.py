@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import AbstractContextManager
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_DRAWINGS = 0.2
 
 
-class Progress:
+class Progress(AbstractContextManager["Progress"]):
     """A bar with rate and time left on `terminal`, if there is one; wiped when its measurement ends."""
 
     def __init__(self, terminal: IO[str] | None, prefix: str = "") -> None:
@@ -22,9 +23,6 @@ class Progress:
         self._bar: rich.progress.Progress | None = None
         self._task: rich.progress.TaskID | None = None
         self._next_drawing = 0.0
-
-    def __enter__(self) -> Progress:
-        return self
 
     def __exit__(self, *_error: object) -> None:
         self.stop()

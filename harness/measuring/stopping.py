@@ -123,12 +123,7 @@ def time_limit(seconds: float | None) -> Iterator[None]:
 
 def limited(call: Callable[[Any], Any], seconds: float | None) -> Callable[[Any], Any]:
     """Return `call` under a time limit of `seconds`, if any."""
-
-    def within_limit(value: Any) -> Any:
-        with time_limit(seconds):
-            return call(value)
-
-    return within_limit if seconds is not None else call
+    return time_limit(seconds)(call) if seconds is not None else call
 
 
 def recover_from(failure: Failure | None) -> None:

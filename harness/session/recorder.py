@@ -140,9 +140,9 @@ class Recorder:
         self._finish_test(_engine_records(pipeline, engine), failures, taken=tally.taken, figures=bool(tally.times))
 
     def measure_side_by_side(
-        self, samples: Sequence[AnySample], prepare: Callable[[AnySample], Interleaved], *, rounds: int
+        self, samples: Sequence[AnySample], prepare: Callable[[AnySample], Interleaved], *, pairs: int | None = None
     ) -> None:
-        """Time a way and a reference in turn, on the first sample on which both succeed.
+        """Time a way and a reference in `pairs`, four a round, on the first sample on which both succeed.
 
         Fails the test, after all is written, where a sample before it failed, and with the complaint of `prepare`.
         """
@@ -154,10 +154,11 @@ class Recorder:
             complaints.insert(0, f"sample {sample.id!r} was measured, since those before it could not be")
         if comparison.complaint:
             complaints.append(comparison.complaint)
-        pairs, lines = timed_pairs(self.benchmark, comparison, rounds), []
+        pairs, lines = pairs or 4 * self.session.options.planned_rounds, []
+        way_s, reference_s = timed_pairs(self.benchmark, comparison, pairs)
         if self.benchmark.enabled:
             names = comparison.what, comparison.way[0], comparison.reference[0]
-            seconds = tuple(pairs.way_s), tuple(pairs.reference_s)
+            seconds = tuple(way_s), tuple(reference_s)
             conditions = {"sample": sample.id} | comparison.conditions
             lines = [SideBySideRecord(self.test, *names, *seconds, conditions)]
             facts = dict(zip(("what", "way", "reference"), names, strict=True)) | conditions
