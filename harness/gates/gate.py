@@ -183,11 +183,11 @@ def _judge(run: RunRecord, name: str, metric: Metric | None, baseline: Baseline,
     at_ends, in_baseline = (doubts.of_ends, doubts.of_baseline) if by_ends else ((), ())
     invalid = [*doubts.of_session, *at_ends] or _fewer_rounds(run, metric, known) or speeds.extrapolation(prediction)
     if invalid:
-        return _undecided(metric, "invalid", "; ".join(invalid), prediction)
+        return _with_figures(metric, "invalid", "; ".join(invalid), prediction)
     unstable = in_baseline or _instability(metric, prediction)
     if unstable:
         advice = "look for what differs between its sessions, and retire those that stand apart or record it anew"
-        return _undecided(metric, "unstable", f"{'; '.join(unstable)}: {advice}", prediction)
+        return _with_figures(metric, "unstable", f"{'; '.join(unstable)}: {advice}", prediction)
     verdict = _compared(metric, known, prediction)
     at = "; the baseline's is what it lets one expect at this speed of the machine" if speeds.here else ""
     return msgspec.structs.replace(verdict, sentence=f"{verdict.sentence}{at}")
@@ -212,14 +212,8 @@ def _compared(metric: Metric, known: Sequence[Metric], prediction: Prediction) -
         sentence = f"{sentence}; {moved}"
     elif is_beyond(prediction, -loss):
         state, sentence = "improved", f"{sentence}; if that is to stay, replace the baseline"
-    return GateRecord(
-        metric=metric.name,
-        state=state,
-        sentence=sentence,
-        tests=metric.tests,
-        value=metric.value,
-        centre=centre,
-        loss=loss,
+    return msgspec.structs.replace(
+        _with_figures(metric, state, sentence, prediction),
         limit=limit,
         limit_of_mean=float(prediction.limit_of_mean),
         minimum_detectable_effect=detectable,
@@ -270,8 +264,8 @@ def _without_figure(metric: Metric, state: GateState, sentence: str) -> GateReco
     return GateRecord(metric=metric.name, state=state, sentence=sentence, tests=metric.tests)
 
 
-def _undecided(metric: Metric, state: GateState, sentence: str, prediction: Prediction) -> GateRecord:
-    """Return a verdict that is none, with the figures by which a reader may judge."""
+def _with_figures(metric: Metric, state: GateState, sentence: str, prediction: Prediction) -> GateRecord:
+    """Return a verdict with the figures by which a reader may judge it."""
     centre = float(prediction.centre)
     loss = (metric.value - centre) * (1 if metric.lower_is_better else -1)
     return GateRecord(metric.name, state, sentence, metric.tests, metric.value, centre, loss)

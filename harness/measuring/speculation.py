@@ -196,10 +196,7 @@ class SpeculationRun:
             target=self.target,
             engine=self.engine,
             gamma=self.pair.gamma,
-            rounds=tuple(
-                RoundLog(each.drafted, each.accepted, each.emitted, each.draft_s, each.verify_s)
-                for each in found.rounds
-            ),
+            rounds=msgspec.convert(tuple(found.rounds), tuple[RoundLog, ...], from_attributes=True),
             token_ids=ids,
             identical=identical,
             alone_s=alone.seconds,

@@ -338,24 +338,10 @@ class EndRecord(msgspec.Struct, frozen=True, tag_field="record", tag="end"):
     advice: tuple[str, ...] = ()
 
 
-JournalLine = (
-    Header
-    | ModelRecord
-    | MachineRecord
-    | EngineRecord
-    | StageRecord
-    | PassRecord
-    | SideBySideRecord
-    | AgreementRecord
-    | SpeculationRecord
-    | SpeculationCostRecord
-    | VerdictRecord
-    | ReferenceWorkRecord
-    | OutcomeRecord
-    | GateRecord
-    | AttemptRecord
-    | EndRecord
-)
+_Beginning = Header | AttemptRecord | ModelRecord | MachineRecord | EngineRecord | ReferenceWorkRecord
+# What a test measures anew as a whole when a run is resumed; passes are kept one by one.
+MeasuredAsAWhole = StageRecord | SideBySideRecord | AgreementRecord | SpeculationRecord | SpeculationCostRecord
+JournalLine = _Beginning | MeasuredAsAWhole | PassRecord | VerdictRecord | OutcomeRecord | GateRecord | EndRecord
 
 
 class RunRecord(msgspec.Struct, frozen=True, rename={"reference_work": "sentinels"}):

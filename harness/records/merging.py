@@ -9,102 +9,85 @@ from typing import Any, TypeVar, get_args, get_origin
 
 from msgspec.structs import fields
 
-from harness.records.lines import (
-    AttemptRecord,
-    EndRecord,
-    EngineRecord,
-    GateRecord,
-    Header,
-    JournalLine,
-    MachineRecord,
-    OutcomeRecord,
-    PassRecord,
-    RunRecord,
-    SideBySideRecord,
-    StageRecord,
-    VerdictRecord,
-)
-from harness.records.speculation import AgreementRecord, SpeculationCostRecord, SpeculationRecord
-
-MEASURED_AS_A_WHOLE = StageRecord | SideBySideRecord | AgreementRecord | SpeculationRecord | SpeculationCostRecord
+from harness.records import lines as records
 
 # Fields of a run's record that have all lines of one kind, in order.
 _KINDS: dict[str, Any] = {
-    each.name: get_args(each.type)[0] for each in fields(RunRecord) if get_origin(each.type) is tuple
+    each.name: get_args(each.type)[0] for each in fields(records.RunRecord) if get_origin(each.type) is tuple
 }
 
-Line = TypeVar("Line", bound=JournalLine)
-Lines = Sequence[JournalLine]
+Line = TypeVar("Line", bound=records.JournalLine)
+Lines = Sequence[records.JournalLine]
 
 
-def merged_record(header: Header, own: Lines, of_other_ranks: Sequence[Lines] = ()) -> RunRecord:
+def merged_record(header: records.Header, own: Lines, of_other_ranks: Sequence[Lines] = ()) -> records.RunRecord:
     """Return the record of a run from the lines behind its header, and from those of its further ranks in order."""
     journals = [own, *of_other_ranks]
     lines = [line for journal in journals for line in journal]
-    attempts = _of(AttemptRecord, lines)
+    attempts = _of(records.AttemptRecord, lines)
     if attempts:
         lines = _holding(journals)
     by_kind: dict[str, Any] = {name: _of(kind, lines) for name, kind in _KINDS.items()}
     by_kind |= {
-        "gates": tuple({line.metric: line for line in _of(GateRecord, lines)}.values()),
-        "engines": tuple({(line.model, line.engine): line for line in _of(EngineRecord, lines)}.values()),
+        "gates": tuple({line.metric: line for line in _of(records.GateRecord, lines)}.values()),
+        "engines": tuple({(line.model, line.engine): line for line in _of(records.EngineRecord, lines)}.values()),
         "attempts": attempts,
     }
-    machine = next(iter(reversed(_of(MachineRecord, own))), None)
-    return RunRecord(header=header, end=_end(header, journals), machine=machine, **by_kind)
+    machine = next(iter(reversed(_of(records.MachineRecord, own))), None)
+    return records.RunRecord(header=header, end=_end(header, journals), machine=machine, **by_kind)
 
 
-def world_size(header: Header, own: Lines) -> int:
+def world_size(header: records.Header, own: Lines) -> int:
     """Return how many ranks the latest attempt has."""
-    attempts = _of(AttemptRecord, own)
+    attempts = _of(records.AttemptRecord, own)
     return attempts[-1].world_size if attempts else int(header.environment.get("world_size", 1))
 
 
-def end_of(journal: Lines) -> EndRecord | None:
+def end_of(journal: Lines) -> records.EndRecord | None:
     """Return how the latest attempt of a journal ended; None where it has not, or was killed."""
     for line in reversed(journal):
-        if isinstance(line, EndRecord):
+        if isinstance(line, records.EndRecord):
             return line
-        if isinstance(line, AttemptRecord):
+        if isinstance(line, records.AttemptRecord):
             return None
     return None
 
 
-def _of(kind: type[Line], lines: Iterable[JournalLine]) -> tuple[Line, ...]:
+def _of(kind: type[Line], lines: Iterable[records.JournalLine]) -> tuple[Line, ...]:
     return tuple(line for line in lines if isinstance(line, kind))
 
 
-def _end(header: Header, journals: Sequence[Lines]) -> EndRecord | None:
+def _end(header: records.Header, journals: Sequence[Lines]) -> records.EndRecord | None:
     """How the run ended, once all ranks of its latest attempt have: of different ends, that of the highest status."""
     count = world_size(header, journals[0])
     ends = [end for end in map(end_of, journals[:count]) if end is not None]
     return max(ends, key=lambda end: end.exit_status) if len(ends) == count else None
 
 
-def _holding(journals: Sequence[Lines]) -> list[JournalLine]:
+def _holding(journals: Sequence[Lines]) -> list[records.JournalLine]:
     """Leave out what a later line has replaced, each line where the first one on its subject stood."""
-    found: dict[Hashable, JournalLine] = {}
+    found: dict[Hashable, records.JournalLine] = {}
     for rank, journal in enumerate(journals):
-        attempts = list(accumulate(isinstance(line, AttemptRecord) for line in journal))
+        attempts = list(accumulate(isinstance(line, records.AttemptRecord) for line in journal))
         # A test that is always measured as a whole holds as its last attempt left it.
         last: dict[tuple[type, str], int] = {
             (type(line), line.test): attempt
             for line, attempt in zip(journal, attempts, strict=True)
-            if isinstance(line, MEASURED_AS_A_WHOLE)
+            if isinstance(line, records.MeasuredAsAWhole)
         }
         for place, (line, attempt) in enumerate(zip(journal, attempts, strict=True)):
             if last.get((type(line), getattr(line, "test", "")), attempt) != attempt:
                 continue
             subject: Hashable = (rank, place)
             match line:
-                case PassRecord():
-                    subject = (PassRecord, line.kind, line.model, line.engine, line.sample)
-                case VerdictRecord():
-                    subject = (VerdictRecord, line.limit)
-                case OutcomeRecord():
-                    subject = (OutcomeRecord, line.test)
+                case records.PassRecord():
+                    subject = (records.PassRecord, line.kind, line.model, line.engine, line.sample)
+                case records.VerdictRecord():
+                    subject = (records.VerdictRecord, line.limit)
+                case records.OutcomeRecord():
+                    subject = (records.OutcomeRecord, line.test)
             before = found.get(subject)
-            has_answer = isinstance(before, PassRecord) and not before.failure
-            if not (has_answer and isinstance(line, PassRecord) and line.failure):  # whatever another try came to
+            # An answer holds, whatever another try came to.
+            if not (isinstance(before, records.PassRecord) and not before.failure and getattr(line, "failure", None)):
                 found[subject] = line
     return list(found.values())

@@ -18,15 +18,7 @@ from harness.measuring.speculation import Line, Pair, SpeculationRun
 from harness.measuring.stage_measurement import StageRun
 from harness.measuring.stopping import limited
 from harness.measuring.whole_pass import PassTally, PassTimes, RemainingSamples, WholePass
-from harness.records.lines import (
-    EngineRecord,
-    Failure,
-    JournalLine,
-    PassKind,
-    PassRecord,
-    SideBySideRecord,
-    StageRecord,
-)
+from harness.records import lines as records
 from harness.records.quantities import MIB, MemoryPeak, is_gpu
 from harness.records.speculation import SpeculationRecord
 from harness.session.session import Session
@@ -79,7 +71,7 @@ class Recorder:
         record = result.record(test=self.test, model=pipeline.key, engine=engine, stage=self.stage, variant=variant)
         self.session.advice.extend(_other_states(record))
         self.benchmark.extra_info.update(_stage_extra_info(record))
-        lines: list[JournalLine] = [*_engine_records(pipeline, engine), record, *probe.records()]
+        lines: list[records.JournalLine] = [*_engine_records(pipeline, engine), record, *probe.records()]
         self._finish_test(lines, result.failures, taken=len(samples), figures=bool(record.round_s))
 
     def measure_whole_pass(
@@ -88,7 +80,7 @@ class Recorder:
         samples: Sequence[Sample],
         *,
         engine: str,
-        kind: PassKind,
+        kind: records.PassKind,
         length: Length,
         also_unsynchronised: Sequence[Sample] = (),
     ) -> list[PassTimes]:
@@ -112,7 +104,7 @@ class Recorder:
             if self.benchmark.enabled and before:
                 whole.measure_unsynchronised(before)
         self.benchmark.extra_info.update(model=pipeline.key, engine=engine, stage=self.stage, kind=kind)
-        lines: list[JournalLine] = [*_engine_records(pipeline, engine), *probe.records()]
+        lines: list[records.JournalLine] = [*_engine_records(pipeline, engine), *probe.records()]
         failures = list(tally.failures.values())
         self._finish_test(lines, failures, taken=tally.taken, figures=bool(tally.times))
         return list(tally.times.values())
@@ -127,15 +119,9 @@ class Recorder:
             work = self._work(samples, done, progress)
             whole = self._whole_pass(pipeline, engine, length, tally.add, progress)
             whole.measure_throughput(self.benchmark, work, workers=workers, ahead=ahead, warm_up=warm_up)
-        self.benchmark.extra_info.update(
-            model=pipeline.key,
-            engine=engine,
-            stage=self.stage,
-            kind="throughput",
-            loader_workers=workers,
-            prefetch=ahead,
-            samples_per_second=samples_per_second(tally.records),
-        )
+        self.benchmark.extra_info.update(model=pipeline.key, engine=engine, stage=self.stage, kind="throughput")
+        rate = samples_per_second(tally.records)
+        self.benchmark.extra_info.update(loader_workers=workers, prefetch=ahead, samples_per_second=rate)
         failures = list(tally.failures.values())
         self._finish_test(_engine_records(pipeline, engine), failures, taken=tally.taken, figures=bool(tally.times))
 
@@ -160,7 +146,7 @@ class Recorder:
             names = comparison.what, comparison.way[0], comparison.reference[0]
             seconds = tuple(way_s), tuple(reference_s)
             conditions = {"sample": sample.id} | comparison.conditions
-            lines = [SideBySideRecord(self.test, *names, *seconds, conditions)]
+            lines = [records.SideBySideRecord(self.test, *names, *seconds, conditions)]
             facts = dict(zip(("what", "way", "reference"), names, strict=True)) | conditions
             self.benchmark.extra_info.update(facts, times_faster=times_faster(*seconds))
         self._finish_test(lines, [], taken=0, figures=True, complaints=complaints)
@@ -218,10 +204,10 @@ class Recorder:
         pipeline: Pipeline,
         engine: str,
         length: Length,
-        on_record: Callable[[PassRecord], None],
+        on_record: Callable[[records.PassRecord], None],
         progress: Progress,
     ) -> WholePass:
-        def write_down(record: PassRecord) -> None:
+        def write_down(record: records.PassRecord) -> None:
             self.session.append(record)
             on_record(record)
 
@@ -231,8 +217,8 @@ class Recorder:
 
     def _finish_test(
         self,
-        lines: Iterable[JournalLine],
-        failures: Sequence[Failure],
+        lines: Iterable[records.JournalLine],
+        failures: Sequence[records.Failure],
         *,
         taken: int,
         figures: bool,
@@ -249,13 +235,13 @@ class Recorder:
             pytest.fail("\n".join(all_complaints), pytrace=False)
 
 
-def _engine_records(pipeline: Pipeline, engine: str | None) -> list[EngineRecord]:
+def _engine_records(pipeline: Pipeline, engine: str | None) -> list[records.EngineRecord]:
     """Return the engine's facts after its work; none of the library's own engine."""
     facts = pipeline.engine_facts() if engine else None
-    return [] if engine is None or facts is None else [EngineRecord(pipeline.key, engine, asdict(facts))]
+    return [] if engine is None or facts is None else [records.EngineRecord(pipeline.key, engine, asdict(facts))]
 
 
-def _stage_extra_info(record: StageRecord) -> dict[str, Any]:
+def _stage_extra_info(record: records.StageRecord) -> dict[str, Any]:
     """Return what pytest-benchmark's file says beside the rounds: which sample each is of, cold times, memory."""
     peak = MemoryPeak.highest(record.memory.values())
     return {
@@ -274,7 +260,7 @@ def _stage_extra_info(record: StageRecord) -> dict[str, Any]:
     }
 
 
-def _other_states(record: StageRecord) -> list[str]:
+def _other_states(record: records.StageRecord) -> list[str]:
     """Say how many rounds found the file in another state than most did, where they are few."""
     kept = most_common_state(record.round_states) if record.round_states else ""
     others = [state for state in record.round_states if state != kept]
@@ -286,7 +272,7 @@ def _other_states(record: StageRecord) -> list[str]:
     ]
 
 
-def _complaints(failures: Sequence[Failure], taken: int) -> list[str]:
+def _complaints(failures: Sequence[records.Failure], taken: int) -> list[str]:
     if not failures:
         return []
     samples = dict.fromkeys(failure.sample for failure in failures)

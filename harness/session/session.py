@@ -16,27 +16,10 @@ from harness.measuring.environment import stable_environment, volatile_environme
 from harness.measuring.memory import MemoryMeter, meter_for
 from harness.measuring.reference_work import WORKLOADS, Workloads, observe
 from harness.options import Options
+from harness.records import lines as records
 from harness.records.folder import make_folder, point_latest_to
 from harness.records.journal import FILE_NAME as JOURNAL_NAME
 from harness.records.journal import Journal, rank_file_name, read_journal
-from harness.records.lines import (
-    FORMAT_VERSION,
-    AttemptRecord,
-    EndRecord,
-    GateState,
-    Header,
-    JournalLine,
-    MachineRecord,
-    ModelRecord,
-    OutcomeRecord,
-    PassKind,
-    PassRecord,
-    Plan,
-    RunRecord,
-    StageRecord,
-    VerdictRecord,
-    timestamp,
-)
 from harness.records.sessions import BENCHMARK_FILE_NAME
 from harness.report import PAGE, TEXT
 from harness.session.derived_files import RUN_FILE_NAME, derive_files, derive_report
@@ -49,7 +32,7 @@ class Instruments:
     """What the machine itself is measured with; a suite of stubs brings its own."""
 
     workloads: Workloads = field(default_factory=lambda: WORKLOADS)
-    device_peaks: Callable[[str, Sequence[str]], MachineRecord] = measure_device_peaks
+    device_peaks: Callable[[str, Sequence[str]], records.MachineRecord] = measure_device_peaks
     memory_meter: Callable[[str], MemoryMeter] = meter_for
 
 
@@ -71,27 +54,27 @@ class Session:
     advice: list[str] = field(default_factory=list)
     expects_figures: bool = False
     figures: int = 0
-    plan: Plan | None = None
+    plan: records.Plan | None = None
     # Under a gate only.
     session_gate: SessionGate | None = None
-    gates: set[GateState] = field(default_factory=set)
+    gates: set[records.GateState] = field(default_factory=set)
     # By test: of a test that failed twice, in its body and after it, the first outcome is kept.
-    outcomes: dict[str, OutcomeRecord] = field(default_factory=dict)
+    outcomes: dict[str, records.OutcomeRecord] = field(default_factory=dict)
     # The machine's own speed, which follows the journal's first line.
-    readings: tuple[JournalLine, ...] = ()
+    readings: tuple[records.JournalLine, ...] = ()
     # None until the first line is written, which makes the folder.
     journal: Journal | None = None
     # The line with which this process resumed the run; None where it began it.
-    attempt: AttemptRecord | None = None
+    attempt: records.AttemptRecord | None = None
     judged_limits: set[str] = field(default_factory=set)
     has_broken_limit: bool = False
     # Who or what ended the run before its end, in words.
     stopped_by: str = ""
     # The whole run, once it has ended.
-    record: RunRecord | None = None
+    record: records.RunRecord | None = None
     status: Status | None = None
 
-    def begin(self, plan: Plan, dtypes: Sequence[str] = ()) -> None:
+    def begin(self, plan: records.Plan, dtypes: Sequence[str] = ()) -> None:
         """Take the suite's plan, and measure the machine's own speed and its rates for products of `dtypes`.
 
         Raises ResumeError where a run is to be resumed that was other work.
@@ -109,7 +92,7 @@ class Session:
         if self.journal is not None:
             self._append_all(self.readings)
 
-    def open(self, header: Header, attempt: AttemptRecord | None = None) -> None:
+    def open(self, header: records.Header, attempt: records.AttemptRecord | None = None) -> None:
         """Make the folder and write the journal's first line, or reopen a run by `attempt`; raise RunFolderError."""
         if attempt is None:
             make_folder(self.folder)
@@ -118,22 +101,22 @@ class Session:
         self.journal.append(attempt or header)
         point_latest_to(self.folder)
 
-    def append(self, line: JournalLine) -> None:
+    def append(self, line: records.JournalLine) -> None:
         """Write one measurement down; the first one makes the run's folder."""
         if not self.measures:
             return
         if self.journal is None:
             self.open(self._header())
             self._append_all(self.readings)
-        if isinstance(line, ModelRecord) and self.attempt is not None:
+        if isinstance(line, records.ModelRecord) and self.attempt is not None:
             refuse_other_model(self.read(), line, self.folder)
         self._append_all([line])
 
-    def read(self) -> RunRecord:
+    def read(self) -> records.RunRecord:
         """Return everything written so far."""
         return read_journal(self.folder / JOURNAL_NAME)
 
-    def finished(self, kind: PassKind, model: str, engine: str) -> dict[str, PassRecord]:
+    def finished(self, kind: records.PassKind, model: str, engine: str) -> dict[str, records.PassRecord]:
         """Return, by sample, the passes that are there already and are not to be taken again."""
         if self.attempt is None:
             return {}
@@ -154,7 +137,7 @@ class Session:
             self.terminal.write(f"\n{line}\n")
             self.terminal.flush()
 
-    def note(self, outcome: OutcomeRecord) -> None:
+    def note(self, outcome: records.OutcomeRecord) -> None:
         """Keep why a recording test gave no figure."""
         self.outcomes.setdefault(outcome.test, outcome)
 
@@ -193,7 +176,7 @@ class Session:
         self.status = status
         if self.journal is None:
             return
-        end = EndRecord(timestamp(), status.code, status.reason, tuple(self.advice))
+        end = records.EndRecord(records.timestamp(), status.code, status.reason, tuple(self.advice))
         if self.rank is None:
             run = self.read()
             run = self._with_verdicts(run, judge(run.header.limits, run))
@@ -238,18 +221,18 @@ class Session:
         if rank is not None and rank.is_first:
             rank.publish(self.folder)
 
-    def _append_all(self, lines: Iterable[JournalLine]) -> None:
+    def _append_all(self, lines: Iterable[records.JournalLine]) -> None:
         """Write lines to the open journal, measurements with the machine and the rank that took them."""
         assert self.journal is not None, "the journal is open before anything follows its first line"
         for line in lines:
             place: dict[str, Any] = {}
-            if self.attempt and isinstance(line, PassRecord | StageRecord):
+            if self.attempt and isinstance(line, records.PassRecord | records.StageRecord):
                 place["machine"] = self.attempt.machine
-            if self.rank and isinstance(line, PassRecord):
+            if self.rank and isinstance(line, records.PassRecord):
                 place["rank"] = self.rank.number
             self.journal.append(msgspec.structs.replace(line, **place) if place else line)
 
-    def _with_verdicts(self, run: RunRecord, verdicts: Iterable[VerdictRecord]) -> RunRecord:
+    def _with_verdicts(self, run: records.RunRecord, verdicts: Iterable[records.VerdictRecord]) -> records.RunRecord:
         """Write down the verdicts on limits that were not judged before, and return the run with them."""
         new = [verdict for verdict in verdicts if verdict.limit not in self.judged_limits]
         self.judged_limits.update(verdict.limit for verdict in new)
@@ -257,13 +240,13 @@ class Session:
         by_limit = {verdict.limit: verdict for verdict in (*run.verdicts, *new)}
         return msgspec.structs.replace(run, verdicts=tuple(by_limit.values()))
 
-    def _header(self) -> Header:
+    def _header(self) -> records.Header:
         assert self.plan is not None, "the suite says what it sets out to measure before it measures"
         environment = stable_environment(self.plan.device) | volatile_environment(self.plan.device)
-        return Header(
+        return records.Header(
             **msgspec.structs.asdict(self.plan),
-            format_version=FORMAT_VERSION,
-            started_at=timestamp(),
+            format_version=records.FORMAT_VERSION,
+            started_at=records.timestamp(),
             environment=environment,
             options=self.options.as_json(),
         )
