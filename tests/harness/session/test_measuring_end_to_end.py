@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from harness.gates.limits import MIN_LIFT_SAMPLES
 from tests import ROOT
 from tests.harness.stub_suite import PLUGINS, StubSuite, failed_tests, worked
 
@@ -245,6 +246,9 @@ def test_speculative(samples, model_slot, recorder):
 @pytest.mark.parametrize(("bound", "state"), [("1", "pass"), ("1.01", "broken")])
 def test_acceptance_and_lift_are_judged_by_the_test_that_drafted(suite, bound, state):
     (suite.folder / "suite" / "test_pair.py").write_text(SPECULATIVE)
+    conftest = suite.folder / "suite" / "conftest.py"  # of fewer samples than eight, the lift says nothing
+    enough = f"range({MIN_LIFT_SAMPLES})"
+    conftest.write_text(conftest.read_text().replace("range(3)", enough))
     limits = [f"eager.{kind}.videollava" for kind in ("acceptance", "vision_lift")]
     result = suite.run(tests=("suite/test_pair.py",), STUB_LIMITS=" ".join(f"{each}={bound}" for each in limits))
     assert result.returncode == (0 if state == "pass" else 1), result.stdout
