@@ -63,7 +63,6 @@ class Replay(msgspec.Struct, frozen=True):
     shuffled_per_sample: float | None
     shuffled_interval: Interval | None
     shuffled_token_weighted: float | None
-    shuffled_prefix_mean: float | None
 
 
 def positionwise(draft: Sequence[int], target: Sequence[int]) -> Agreement:
@@ -121,7 +120,6 @@ def replay(pairs: Sequence[TokenPair], gamma: int) -> Replay:
         shuffled_per_sample=fmean(by_sample) if others else None,
         shuffled_interval=_interval(by_sample),
         shuffled_token_weighted=token_weighted(shuffled) if others else None,
-        shuffled_prefix_mean=fmean(common_prefix(*answers) for answers in others) if others else None,
     )
 
 

@@ -121,12 +121,10 @@ def pass_figures(run: RunRecord) -> list[PassFigure]:
 
 def comparisons(run: RunRecord) -> list[Comparison]:
     """Return every target beside the draft, for every engine with whole passes of both."""
-    if run.header.draft is None:
-        return []
     found = []
-    for engine in run.header.engines:
-        draft = passes(run, "whole", run.header.draft, engine)
+    for engine in run.header.engines if run.header.draft else ():
         for target in run.header.targets:
+            draft = passes(run, "whole", run.header.draft or "", engine)
             pairs = paired(draft, passes(run, "whole", target, engine))
             if pairs:
                 found.append(_comparison(target, engine, pairs, int(run.header.options["gamma"])))

@@ -15,7 +15,7 @@ All are pooled: every round weighs the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 
 import msgspec
@@ -30,6 +30,7 @@ from harness.figures.speculation_cost import (
     predicted_speedup,
 )
 from harness.records.lines import RunRecord
+from harness.records.quantities import MemoryPeak
 from harness.records.speculation import AgreementRecord, RoundLog, SpeculationCostRecord, SpeculationRecord
 
 
@@ -143,18 +144,22 @@ def _figures(
     cost = next((each for each in run.speculation_costs if (each.target, each.engine) == (target, engine)), None)
     agreeing = _agreeing(agreements)
     places = [len(each.agrees["own"]) - 1 for each in agreements]
+    both = zip(agreeing.get("own", ()), agreeing.get("shuffled", ()), strict=False)
+    lifted = [mine - theirs for mine, theirs in both]
     total_s = [(each.alone_s, each.pair_s) for each in requests]
     first_s = [(each.first_alone_s, each.first_pair_s) for each in requests if each.first_alone_s and each.first_pair_s]
     decode_s = [(each.alone_decode_s, each.loop_s) for each in requests]
+    peaks = (cost.alone_memory, cost.pair_memory) if cost else (MemoryPeak(), MemoryPeak())
+    alone, pair = (peak.on(run.header.device) for peak in peaks)
     # Answers of one token have no decoding to compare.
-    decode = _over_pair(decode_s) if any(pair for _, pair in decode_s) else None
+    decode = _over_pair(decode_s) if any(loop_s for _, loop_s in decode_s) else None
     return SpeculationFigures(
         target=target,
         draft=run.header.draft or "",
         engine=engine,
         gamma=gamma,
         acceptance={kind: pooled_ratio(each, places) for kind, each in agreeing.items() if sum(places)},
-        lift=_lift(agreeing, places),
+        lift=pooled_ratio(lifted, places) if lifted and sum(places) else None,
         statistics=acceptance_statistics(rounds) if rounds else None,
         identical=sum(each.identical for each in requests),
         near_ties=sum(each.divergence is not None and each.divergence.is_near_tie for each in requests),
@@ -165,7 +170,7 @@ def _figures(
         decode_speedup=decode.value if decode else None,
         cost_model=_cost_model(cost, gamma, rounds, agreements) if cost else None,
         draft_weights_bytes=next((each.memory_bytes for each in run.models if each.model == run.header.draft), None),
-        added_peak_bytes=_added_peak(cost, run.header.device) if cost else None,
+        added_peak_bytes=None if alone is None or pair is None else pair - alone,
     )
 
 
@@ -178,14 +183,6 @@ def _agreeing(agreements: Sequence[AgreementRecord]) -> dict[str, list[int]]:
         for kind in kinds
         if all(kind in record.agrees for record in agreements)
     }
-
-
-def _lift(agreeing: Mapping[str, Sequence[int]], places: Sequence[int]) -> Interval | None:
-    """Return what the right pictures bring over those of another sample."""
-    if "shuffled" not in agreeing or not sum(places):
-        return None
-    both = zip(agreeing["own"], agreeing["shuffled"], strict=True)
-    return pooled_ratio([mine - theirs for mine, theirs in both], places)
 
 
 def _over_pair(seconds: Sequence[tuple[float, float]]) -> Interval | None:
@@ -204,8 +201,3 @@ def _cost_model(
         break_even=break_even(gamma, costs) if gamma in costs.gammas else None,
         least_break_even=least_break_even(costs),
     )
-
-
-def _added_peak(cost: SpeculationCostRecord, device: str) -> int | None:
-    alone, pair = cost.alone_memory.on(device), cost.pair_memory.on(device)
-    return None if alone is None or pair is None else pair - alone

@@ -13,9 +13,13 @@ def t_cumulative(t: float, degrees: int) -> float:
     """
     if degrees < 1:
         raise ValueError(f"degrees of freedom are {degrees}: 1 or more are needed")
-    angle = math.atan(t / math.sqrt(degrees))
-    within = _odd(angle, degrees) if degrees % 2 else _even(angle, degrees)
-    return 0.5 + within / 2
+    angle, odd = math.atan(t / math.sqrt(degrees)), degrees % 2
+    term = total = (math.cos(angle) if degrees > 1 else 0.0) if odd else 1.0
+    for k in range(1 + odd, degrees - 1, 2):
+        term *= k / (k + 1) * math.cos(angle) ** 2
+        total += term
+    within = math.sin(angle) * total
+    return 0.5 + (2 / math.pi * (angle + within) if odd else within) / 2
 
 
 @lru_cache
@@ -30,19 +34,3 @@ def t_quantile(probability: float, degrees: int) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if t_cumulative(middle, degrees) < probability else (low, middle)
     return (low + high) / 2
-
-
-def _odd(angle: float, degrees: int) -> float:
-    term = total = math.cos(angle) if degrees > 1 else 0.0
-    for k in range(2, degrees - 1, 2):
-        term *= k / (k + 1) * math.cos(angle) ** 2
-        total += term
-    return 2 / math.pi * (angle + math.sin(angle) * total)
-
-
-def _even(angle: float, degrees: int) -> float:
-    term = total = 1.0
-    for k in range(1, degrees - 2, 2):
-        term *= k / (k + 1) * math.cos(angle) ** 2
-        total += term
-    return math.sin(angle) * total

@@ -52,9 +52,5 @@ def outliers(values: Mapping[str, float]) -> dict[str, float]:
         return {}
     summary = summarize(values.values())
     reach = FENCE * (summary.quartile_3 - summary.quartile_1)
-    beyond = {
-        sample: max(summary.quartile_1 - reach - value, value - summary.quartile_3 - reach)
-        for sample, value in values.items()
-    }
-    apart = [sample for sample in values if beyond[sample] > 0]
-    return {sample: values[sample] for sample in sorted(apart, key=lambda sample: -beyond[sample])}
+    beyond = {each: max(summary.quartile_1 - value, value - summary.quartile_3) for each, value in values.items()}
+    return {each: values[each] for each in sorted(beyond, key=lambda each: -beyond[each]) if beyond[each] > reach}

@@ -86,6 +86,12 @@ class Answers:
 Block = Sentences | Table | Chart | Answers
 
 
+def filled(*blocks: Block | None) -> list[Block]:
+    """Return the blocks that have something in them."""
+    empty = {Sentences: "lines", Table: "rows"}
+    return [each for each in blocks if each and getattr(each, empty.get(type(each), ""), True)]
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
     """One subject. `lead`: how to read it; `brief`: in Markdown too; `folded`: on a page, until somebody unfolds it."""

@@ -165,31 +165,6 @@ def curves(
     return svg[0]
 
 
-def dots(
-    rows: Sequence[tuple[str, Sequence[tuple[str, float, str]]]], x_label: str, line: tuple[float, str] | None = None
-) -> str:
-    """Points (label, value, colour) in rows, from zero; `line`: a value to compare all of them with."""
-    with _axes(1.0 + 0.36 * len(rows)) as (axes, svg):
-        seen: set[str] = set()
-        for place, (_, points) in enumerate(rows):
-            axes.plot([0, max(value for _, value, _ in points)], [place, place], color=COLOURS["grid"], linewidth=2)
-            for label, value, colour in points:
-                shown = "_" if label in seen else _plain(label)
-                seen.add(label)
-                axes.plot([value], [place], "o", color=COLOURS[colour], markersize=6.5, alpha=0.85, label=shown)
-        if line is not None:
-            value, words = line
-            style = {"ha": "right", "va": "top", "color": COLOURS["bad"]}
-            axes.axvline(value, color=COLOURS["bad"], linewidth=1, linestyle=(0, (4, 3)))
-            axes.annotate(_plain(words), (value, -0.5), (-3, 0), textcoords="offset points", **style)
-        _rows(axes, [label for label, _ in rows])
-        farthest = max([value for _, points in rows for _, value, _ in points] + ([line[0]] if line else []))
-        axes.set_xlim(0, 1.06 * farthest or 1)
-        axes.set_xlabel(x_label)
-        _legend(axes)
-    return svg[0]
-
-
 def roofline(groups: Sequence[Group], bytes_per_s: float, operations_per_s: Mapping[str, float]) -> str:
     """Points below a device's roofs on logarithmic axes: what its memory feeds, and what each number type computes."""
     with _axes(3.3) as (axes, svg):

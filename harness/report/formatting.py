@@ -8,6 +8,10 @@ _ASCII = str.maketrans({"·": "|", "–": "-", "…": "...", "±": "+-", "×": "
 _CONTROL_CHARACTERS = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "�")
 
 
+# Numbers without a unit, by their digits behind the point: whole ones, and shares between 0 and 1 with three.
+whole, tenths, hundredths, fraction = (f"{{:z.{digits}f}}".format for digits in range(4))
+
+
 def milliseconds(seconds: float) -> str:
     """Return a time in milliseconds with three or more significant digits; from 10 s on in seconds, with the unit."""
     value, unit = (seconds, " s") if abs(seconds) >= 10 else (1000 * seconds, "")
@@ -37,11 +41,6 @@ def change(share: float) -> str:
     return f"{100 * share:+z.1f}"
 
 
-def fraction(share: float) -> str:
-    """Return a share as a figure between 0 and 1."""
-    return f"{share:z.3f}"
-
-
 def mebibytes(size: float) -> str:
     """Return a size in MiB."""
     return f"{size / MIB:z.0f}"
@@ -50,21 +49,6 @@ def mebibytes(size: float) -> str:
 def with_unit(size: float) -> str:
     """Return a size in MiB, or in GiB from 10 of them on, with the unit."""
     return f"{size / MIB / 1024:.1f} GiB" if size >= 10 * 1024 * MIB else f"{round(size / MIB)} MiB"
-
-
-def whole(number: float) -> str:
-    """Return a number of things."""
-    return f"{number:.0f}"
-
-
-def tenths(number: float) -> str:
-    """Return a number with one digit behind the point."""
-    return f"{number:z.1f}"
-
-
-def hundredths(number: float) -> str:
-    """Return a number with two digits behind the point."""
-    return f"{number:z.2f}"
 
 
 def significant(number: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from harness.figures.passes import Comparison
-from harness.figures.stages import LEGACY_READER, stage1_variant
 from harness.records.lines import RunRecord
 from harness.report.blocks import name
 from harness.stages import LEGACY_STAGES, STAGES, UNDIVIDED
@@ -31,8 +30,3 @@ def colour(run: RunRecord, model: str) -> str:
 def name_of_speedup(found: Comparison, stage: int | None = None) -> str:
     """The name of a speedup of the whole passes: of one of the three stages, or of the total."""
     return name("speedup", "total" if stage is None else f"stage{stage}", found.target, found.engine)
-
-
-def gated_load(run: RunRecord, target: str) -> str:
-    """What stage 1's gated speedup was measured by: the legacy reader, or the stage test as it is."""
-    return "old reader, gated" if stage1_variant(run, target) == LEGACY_READER else "stage test, gated"

@@ -41,7 +41,13 @@ def thumbnail(caption: str, path: Path, folder: Path) -> Picture:
             return Picture(caption, trouble="outside the dataset folder")
         if path.stat().st_size > MAX_FILE:
             return Picture(caption, trouble=f"more than {MAX_FILE >> 20} MiB")
-        small = _shrunk(path)
+        with warnings.catch_warnings():
+            # More pixels than Pillow warns of are an error.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                image.draft("RGB", (2 * SIDE, 2 * SIDE))
+                small = image.convert("RGB")
+        small.thumbnail((SIDE, SIDE))
         content = io.BytesIO()
         small.save(content, "JPEG", quality=80, optimize=True)
     except FileNotFoundError:
@@ -49,17 +55,6 @@ def thumbnail(caption: str, path: Path, folder: Path) -> Picture:
     except UNREADABLE as error:
         return Picture(caption, trouble=f"not a picture that can be read ({type(error).__name__})")
     return Picture(caption, "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode("ascii"))
-
-
-def _shrunk(path: Path) -> Image.Image:
-    """Return a picture as small as the page needs it; more pixels than Pillow warns of are an error, not a warning."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(path, formats=FORMATS) as image:
-            image.draft("RGB", (2 * SIDE, 2 * SIDE))
-            small = image.convert("RGB")
-    small.thumbnail((SIDE, SIDE))
-    return small
 
 
 def _frames(folder: Path, frames_folder: str | None) -> list[Path]:

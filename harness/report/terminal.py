@@ -79,8 +79,15 @@ def _lines(report: Report, width: int, verbosity: int) -> Iterator[Line]:
     if verbosity >= 0:
         for section in report.sections:
             yield from _section(section, width, everything=verbosity > 0)
-        yield from _warnings(report, width)
-        yield from _problems(report, verbosity)
+        # Warnings by number and first words: report.md has the rest, and what to do.
+        for number, (warning, _) in enumerate(report.warnings[:MAX_WARNINGS], start=1):
+            words = f"warning {number} of {len(report.warnings)}: {plain(warning)}"
+            # Between words: half a figure would be another one.
+            yield _line(textwrap.shorten(words, width, placeholder=" …"), "yellow")
+        shown = report.problems if verbosity > 0 else report.problems[:MAX_PROBLEMS]
+        yield from (_whole(f"- {plain(each)}", "red") for each in shown)
+        if len(report.problems) > len(shown):
+            yield _line(f"… and {len(report.problems) - len(shown)} more in report.md")
         yield from (_whole(f"advice: {each}") for each in report.advice)
     if report.verdict:
         yield _whole(f"{report.verdict.label} – {report.verdict.reason}", STYLES[report.verdict.tone])
@@ -133,21 +140,6 @@ def _widths(columns: list[list[str]], text_columns: int, width: int) -> list[int
             break
         found[place] -= 1
     return found
-
-
-def _warnings(report: Report, width: int) -> Iterator[Line]:
-    """By number and first words: report.md has the rest, and what to do."""
-    for number, (warning, _) in enumerate(report.warnings[:MAX_WARNINGS], start=1):
-        words = f"warning {number} of {len(report.warnings)}: {plain(warning)}"
-        # Between words: half a figure would be another one.
-        yield _line(textwrap.shorten(words, width, placeholder=" …"), "yellow")
-
-
-def _problems(report: Report, verbosity: int) -> Iterator[Line]:
-    shown = report.problems if verbosity > 0 else report.problems[:MAX_PROBLEMS]
-    yield from (_whole(f"- {plain(each)}", "red") for each in shown)
-    if len(report.problems) > len(shown):
-        yield _line(f"… and {len(report.problems) - len(shown)} more in report.md")
 
 
 def _line(text: Text, style: str = "") -> rich.text.Text:

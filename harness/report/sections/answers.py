@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.figures.passes import pass_s, passes
 from harness.records.lines import PassRecord, PlannedSample, RunRecord
 from harness.report.blocks import Answers, Section, Text, figure, text
-from harness.report.formatting import milliseconds, whole
+from harness.report.formatting import duration, whole
 from harness.report.naming import label
 from harness.report.pictures import pictures_of
 
@@ -29,16 +29,14 @@ def sections(run: RunRecord) -> Iterator[Section]:
 def _answers(run: RunRecord, sample: PlannedSample, written: dict[str, dict[str, PassRecord]]) -> Answers:
     found: list[tuple[Text, str]] = [("the dataset's own", sample.reference)] if sample.reference else []
     records = [by_sample[sample.id] for by_sample in written.values() if sample.id in by_sample]
-    found += [(_who(run, each), each.text) for each in records]
+    for each in records:
+        names = (each.model, each.engine, each.sample)
+        who = text(
+            "{model}, {tokens} tokens in {time}",
+            model=label(run, each.model),
+            tokens=figure(whole, len(each.token_ids), "answer_tokens", *names),
+            time=figure(duration, pass_s(each), "answer_s", *names),
+        )
+        found.append((who, each.text))
     folder = run.header.dataset_folder or str(Path(run.header.dataset).parent)
     return Answers(sample.id, sample.query, partial(pictures_of, sample, Path(folder)), found)
-
-
-def _who(run: RunRecord, record: PassRecord) -> Text:
-    names = (record.model, record.engine, record.sample)
-    return text(
-        "{model}, {tokens} tokens in {ms} ms",
-        model=label(run, record.model),
-        tokens=figure(whole, len(record.token_ids), "answer_tokens", *names),
-        ms=figure(milliseconds, pass_s(record), "answer_s", *names),
-    )

@@ -8,7 +8,7 @@ from typing import Any
 from harness.legacy.reading import NO_TIME, NOT_RECORDED
 from harness.options import Options
 from harness.records.lines import Header, RunRecord
-from harness.report.blocks import Block, Section, Table
+from harness.report.blocks import Section, Table, filled
 
 
 def _plain(value: object) -> str:
@@ -67,21 +67,21 @@ def sections(run: RunRecord) -> Iterator[Section]:
         "samples": str(len(header.samples)),
         **environment(header.environment),
     }
-    blocks: list[Block] = [Table(("condition", "value"), [each for each in found.items() if each[1]], text_columns=2)]
     defaults = Options().as_json()
     options = [
         (f"--{option}", _plain(value))
         for option, value in header.options.items()
         if option in defaults and value != defaults[option] and option != "output_dir"
     ]
-    if options:
-        blocks.append(Table(("option, where it is not the default", "value"), options, text_columns=2))
     facts = [(each.model, each.facts) for each in run.models]
     facts += [(f"{each.model} {each.engine}", each.facts) for each in run.engines]
     rows = dict.fromkeys((whose, fact, _plain(value)) for whose, known in facts for fact, value in known.items())
-    if rows:
-        title = "models and engines, read back after loading"
-        blocks.append(Table(("model", "fact", "value"), list(rows), text_columns=3, folded=title))
+    title = "models and engines, read back after loading"
+    blocks = filled(
+        Table(("condition", "value"), [each for each in found.items() if each[1]], text_columns=2),
+        Table(("option, where it is not the default", "value"), options, text_columns=2),
+        Table(("model", "fact", "value"), list(rows), text_columns=3, folded=title),
+    )
     yield Section("conditions", "Conditions", blocks, brief=True)
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from statistics import fmean
 
 from harness.figures.agreement import Replay, TokenPair, replay
 from harness.figures.intervals import Interval
 from harness.figures.passes import paired, passes
 from harness.figures.speculation import SpeculationFigures, speculation_figures
 from harness.records.lines import RunRecord
-from harness.report.blocks import Block, Section, Sentences, Table, Text, ends, figure, joined, name, text, with_ends
+from harness.report.blocks import Section, Sentences, Table, Text, ends, figure, filled, joined, name, text, with_ends
 from harness.report.formatting import (
     change,
     duration,
@@ -71,19 +70,15 @@ def agreement(pairs: Mapping[str, Sequence[TokenPair]], gamma: int) -> Section:
         [target, *(figure(fraction, value, "prefix", target, str(k)) for k, value in enumerate(each.survival, start=1))]
         for target, each in found.items()
     ]
-    columns = (
-        "target", "pairs", "positions", "mean of samples", "95 % interval", "all tokens",
-        "from the start", "none %",
-    )  # fmt: skip
-    blocks: list[Block] = [
+    columns = ("target", "pairs", "positions", "mean of samples", "95 % interval", "all tokens")
+    blocks = [
         Table(columns, [row for target, each in found.items() for row in _agreement_rows(target, each)]),
         Table(("share whose first tokens all agree", *(str(k) for k in range(1, gamma + 1))), survival),
     ]
     lead = (
         "Position by position, two answers that were written independently: not the acceptance rate of speculative "
         "decoding. Shuffled pairs are answers to the same question about different samples: what is agreed on there "
-        "needs no picture. "
-        "From the start: tokens before the first that differs, and how many pairs have none."
+        "needs no picture."
     )
     return Section("agreement", "Agreement of the answers", blocks, lead, brief=True)
 
@@ -92,7 +87,7 @@ def _agreement_rows(target: str, found: Replay) -> Iterator[list[Text]]:
     def shown(digits: Callable[[float], str], value: float | None, what: str) -> Text:
         return "" if value is None else figure(digits, value, "agreement", what, target)
 
-    per_sample, none = found.shuffled_per_sample, fmean([length == 0 for length in found.prefixes])
+    per_sample = found.shuffled_per_sample
     yield [
         target,
         shown(whole, found.samples, "samples"),
@@ -100,8 +95,6 @@ def _agreement_rows(target: str, found: Replay) -> Iterator[list[Text]]:
         shown(fraction, found.per_sample, "per_sample"),
         ends(found.per_sample_interval, fraction, "agreement", "per_sample", target),
         shown(fraction, found.token_weighted, "all_tokens"),
-        shown(hundredths, fmean(found.prefixes), "prefix"),
-        shown(percent, none, "no_prefix"),
     ]
     if per_sample is not None:
         yield [
@@ -111,8 +104,6 @@ def _agreement_rows(target: str, found: Replay) -> Iterator[list[Text]]:
             shown(fraction, per_sample, "shuffled"),
             ends(found.shuffled_interval, fraction, "agreement", "shuffled", target),
             shown(fraction, found.shuffled_token_weighted, "shuffled_all_tokens"),
-            shown(hundredths, found.shuffled_prefix_mean, "shuffled_prefix"),
-            "",
         ]
 
 
@@ -148,39 +139,34 @@ def pays(speedup: Interval) -> str:
 
 def _speculation(run: RunRecord, found: SpeculationFigures) -> Section:
     place = name(found.target, found.engine)
-    blocks: list[Block] = []
-    if found.acceptance:
-        rows: list[list[Text]] = [
-            [
-                SEES.get(kind, kind),
-                figure(fraction, each.value, "accepted", kind, place),
-                ends(each, fraction, "accepted", kind, place),
-            ]
-            for kind, each in found.acceptance.items()
+    of_acceptance: list[list[Text]] = [
+        [
+            SEES.get(kind, kind),
+            figure(fraction, each.value, "accepted", kind, place),
+            ends(each, fraction, "accepted", kind, place),
         ]
-        blocks.append(Table(("the draft sees", "acceptance", "95 % interval"), rows))
-    if found.statistics is not None and found.statistics.survival:
-        by_position = [
-            [
-                what,
-                *(
-                    "" if value is None else figure(fraction, value, key, str(k), place)
-                    for k, value in enumerate(of, 1)
-                ),
-            ]
-            for what, key, of in (
-                ("accepted up to here", "survival", found.statistics.survival),
-                ("of those that came so far", "conditional", found.statistics.conditional_at),
-            )
-        ]
-        blocks.append(Table(["position in the proposal", *map(str, range(1, len(by_position[0])))], by_position))
-    if found.cost_model is not None:
-        steps = found.cost_model.costs.v
-        shown = [m for m in SHOWN_LENGTHS if m in steps]
-        row: list[Text] = ["v, decoding steps", *(figure(significant, steps[m], "v", str(m), place) for m in shown)]
-        blocks.append(Table(["tokens of a pass", *map(str, shown)], [row]))
-    lines = [*_payoff(found, place), *_lines(found, place)]
-    blocks += [Sentences(lines)] if lines else []
+        for kind, each in found.acceptance.items()
+    ]
+    survival, conditional = (
+        (found.statistics.survival, found.statistics.conditional_at) if found.statistics else ((), ())
+    )
+    by_position = [
+        [what, *("" if value is None else figure(fraction, value, key, str(k), place) for k, value in enumerate(of, 1))]
+        for what, key, of in (
+            ("accepted up to here", "survival", survival),
+            ("of those that came so far", "conditional", conditional),
+        )
+        if of
+    ]
+    steps = found.cost_model.costs.v if found.cost_model else {}
+    shown = [m for m in SHOWN_LENGTHS if m in steps]
+    row: list[Text] = ["v, decoding steps", *(figure(significant, steps[m], "v", str(m), place) for m in shown)]
+    blocks = filled(
+        Table(("the draft sees", "acceptance", "95 % interval"), of_acceptance),
+        Table(["position in the proposal", *map(str, range(1, len(survival) + 1))], by_position),
+        Table(["tokens of a pass", *map(str, shown)], [row] if shown else []),
+        Sentences([*_payoff(found, place), *_lines(found, place)]),
+    )
     lead = (
         f"Speculative decoding: {found.engine}, gamma {found.gamma}, {found.requests} requests. "
         "The controls tell what of the acceptance comes from seeing."

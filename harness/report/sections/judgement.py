@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from harness.figures.metrics import change_as_share
 from harness.records.lines import Failure, GateRecord, GateState, RunRecord
-from harness.report.blocks import Block, Section, Sentences, Table, Text, figure
+from harness.report.blocks import Section, Sentences, Table, Text, figure, filled
 from harness.report.formatting import change
 
 BEST_FIRST: tuple[GateState, ...] = (
@@ -37,7 +37,7 @@ def baseline(run: RunRecord) -> Iterator[Section]:
     marked = frozenset(place for place, gate in enumerate(gates) if gate.state == "regressed")
     columns = ("figure", "state", "in words", "worse by %", "limit %", "would have found %", "sessions")
     line = Sentences([f"{kept} of {len(gates)} figures under the gate pass."], in_summary=True)
-    blocks: list[Block] = [line, Table(columns, [_gate_row(gate) for gate in gates], text_columns=3, marked=marked)]
+    blocks = filled(line, Table(columns, [_gate_row(gate) for gate in gates], text_columns=3, marked=marked))
     lead = "Each figure vs. the same figure of earlier sessions."
     yield Section("baseline", "Against the baseline", blocks, lead, brief=True, folded=False)
 
@@ -73,11 +73,10 @@ def failures(run: RunRecord) -> Iterator[Section]:
         for model, each in failed_samples(run)
     )
     tests = [(each.test, each.outcome, each.reason) for each in run.outcomes]
-    blocks: list[Block] = []
-    if samples:
-        blocks.append(Table(("model", "sample", "stage", "error"), list(samples), text_columns=4))
-    if tests:
-        blocks.append(Table(("test", "outcome", "reason"), tests, text_columns=3))
+    blocks = filled(
+        Table(("model", "sample", "stage", "error"), list(samples), text_columns=4),
+        Table(("test", "outcome", "reason"), tests, text_columns=3),
+    )
     if blocks:
         yield Section("failures", "What failed or was left out", blocks, brief=True)
 

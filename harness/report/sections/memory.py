@@ -6,11 +6,9 @@ from collections.abc import Iterator
 
 from harness.figures.stages import growth_bytes, peak_bytes
 from harness.records.lines import RunRecord
-from harness.records.quantities import MIB
-from harness.report import charts
-from harness.report.blocks import Chart, Section, Table, Text, figure
+from harness.report.blocks import Section, Table, Text, figure
 from harness.report.formatting import mebibytes, percent, with_unit
-from harness.report.naming import STAGE_COLOURS, colour, label
+from harness.report.naming import label
 
 
 def sections(run: RunRecord) -> Iterator[Section]:
@@ -37,27 +35,10 @@ def sections(run: RunRecord) -> Iterator[Section]:
         highest = {model: max(value for (key, _), value in sizes.items() if key == model) for model in models}
         of_card = (figure(percent, highest[model] / card, "memory", "of_card", model) for model in models)
         rows.append([f"highest, % of {with_unit(card)}", *of_card])
-    line = card if card and card < 4 * max(sizes.values()) else None  # else the peaks would be squeezed
-    dots = [
-        (
-            label(run, model),
-            [
-                (stage, value / MIB, STAGE_COLOURS.get(stage, colour(run, model)))
-                for (key, stage), value in sizes.items()
-                if key == model
-            ],
-        )
-        for model in models
-    ]
-    chart = Chart(
-        "Growth of the process during each stage" if on_host else "Peak of each stage",
-        "a row a model, a point a stage" + (", and a line where the card is full" if line else ""),
-        lambda: charts.dots(dots, "MiB", (line / MIB, with_unit(line)) if line else None),
-    )
     counted = "growth of the process in a stage" if on_host else kind(run)
     lead = f"Memory rounds are never timed ones. Shown is the highest of them: {counted}."
     columns = ["stage", *(f"{label(run, model)} MiB" for model in models)]
-    yield Section("memory", "Where the memory goes", [chart, Table(columns, rows)], lead)
+    yield Section("memory", "Where the memory goes", [Table(columns, rows)], lead)
 
 
 def capacity(run: RunRecord) -> int | None:

@@ -8,7 +8,7 @@ from statistics import fmean
 from harness.figures.passes import Comparison, comparisons, paired, pass_figures, passes
 from harness.legacy.reading import NOT_RECORDED
 from harness.records.lines import PassRecord, RunRecord
-from harness.report.blocks import Section, Sentences, Table, Text, figure
+from harness.report.blocks import Section, Sentences, Table, Text, figure, filled
 from harness.report.formatting import change, fraction, mebibytes, milliseconds, times
 
 
@@ -18,23 +18,24 @@ def sections(run: RunRecord) -> Iterator[Section]:
     if not figures:
         return
     weights = {each.model: each.memory_bytes for each in run.models}
-    rows: list[list[Text]] = []
-    for each in figures:
-        model, total = each.model, _mean_total(each.records)
-        rows.append(
-            [
-                model,
-                figure(milliseconds, total, "recorded_total", model) if total else NOT_RECORDED,
-                figure(milliseconds, each.mean_total_s, "sum_of_stages", model),
-                figure(change, total / each.mean_total_s - 1, "recorded_over_sum", model) if total else "",
-                figure(mebibytes, weights[model], "recorded_weights", model) if model in weights else NOT_RECORDED,
-            ]
-        )
-    blocks = [Table(("model", "recorded total ms", "sum of stages ms", "total over sum %", "model memory MiB"), rows)]
-    found = [_speedups(run, each) for each in comparisons(run)]
-    if found:
-        columns = ("target", "speedup, recorded totals", "speedup, sums", "c (cost ratio)", "S (theoretical speedup)")
-        blocks.append(Table(columns, found))
+    rows: list[list[Text]] = [
+        [
+            each.model,
+            figure(milliseconds, total, "recorded_total", each.model) if total else NOT_RECORDED,
+            figure(milliseconds, each.mean_total_s, "sum_of_stages", each.model),
+            figure(change, total / each.mean_total_s - 1, "recorded_over_sum", each.model) if total else "",
+            figure(mebibytes, size, "recorded_weights", each.model) if size is not None else NOT_RECORDED,
+        ]
+        for each in figures
+        for total, size in [(_mean_total(each.records), weights.get(each.model))]
+    ]
+    blocks = filled(
+        Table(("model", "recorded total ms", "sum of stages ms", "total over sum %", "model memory MiB"), rows),
+        Table(
+            ("target", "speedup, recorded totals", "speedup, sums", "c (cost ratio)", "S (theoretical speedup)"),
+            [_speedups(run, each) for each in comparisons(run)],
+        ),
+    )
     lead = (
         "Totals as the file has them, where all samples have one; all other figures add the stages up. c is the "
         f"draft's total over the target's; S is the old script's forecast at gamma {run.header.options.get('gamma')}, "

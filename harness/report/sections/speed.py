@@ -16,12 +16,11 @@ from harness.figures.passes import (
     pass_figures,
     synchronisation_overhead,
 )
-from harness.figures.stages import Speedup, stage1_speedup
+from harness.figures.stages import LEGACY_READER, Speedup, stage1_speedup, stage1_variant
 from harness.figures.summary import outliers
 from harness.records.lines import RunRecord
 from harness.report import charts
 from harness.report.blocks import (
-    Block,
     Chart,
     Section,
     Sentences,
@@ -29,13 +28,14 @@ from harness.report.blocks import (
     Text,
     ends,
     figure,
+    filled,
     joined,
     name,
     text,
     with_ends,
 )
 from harness.report.formatting import change, duration, milliseconds, percent, significant, times
-from harness.report.naming import STAGE_COLOURS, STAGE_NUMBERS, colour, gated_load, label, name_of_speedup
+from harness.report.naming import STAGE_COLOURS, STAGE_NUMBERS, colour, label, name_of_speedup
 from harness.stages import LEGACY_STAGES
 
 MAX_NAMED = 3
@@ -57,7 +57,7 @@ def sections(run: RunRecord) -> Iterator[Section]:
     rows = [_latency_row(run, each) for each in by_measure]
     columns = ("latency", "model", "mean", *(f"p{each}" for each in PERCENTILES), "n")
     apart = [line for each in figures for line in _apart(run, each)]
-    blocks: list[Block] = [Table(columns, rows, text_columns=2), *([Sentences(apart)] if apart else [])]
+    blocks = filled(Table(columns, rows, text_columns=2), Sentences(apart))
     lead = "Per sample, from the whole pass; 95 % intervals in brackets."
     yield Section("latency", "Latency", blocks, lead, brief=True, folded=False)
     yield _breakdown(run, figures)
@@ -114,7 +114,15 @@ def _breakdown(run: RunRecord, figures: list[PassFigure]) -> Section:
     rows: list[list[Text]] = [
         [
             label(run, each.model, each.engine),
-            *(_stage_cell(each, stage) for stage in stages),
+            *(
+                ""
+                if stage not in each.stages
+                # Of stage 1 only where it found all files in the same state.
+                else "see below"
+                if stage == "load" and each.load_is_mixed
+                else figure(milliseconds, each.mean_s(stage), "pass", stage, each.model, each.engine)
+                for stage in stages
+            ),
             figure(milliseconds, each.mean_total_s, "pass", "total", each.model, each.engine),
             str(len(each.records)),
         ]
@@ -127,8 +135,8 @@ def _breakdown(run: RunRecord, figures: list[PassFigure]) -> Section:
     )
     lines = [_load_by_state(run, each) for each in figures if each.load_is_mixed]
     lines += synchronised(run)
-    blocks: list[Block] = [chart, Table(["model", *stages, "total", "n"], rows, in_summary=True)]
-    blocks += [Sentences(lines, in_summary=True)] if lines else []
+    table = Table(["model", *stages, "total", "n"], rows, in_summary=True)
+    blocks = filled(chart, table, Sentences(lines, in_summary=True))
     lead = "The whole pass: each of n samples once through all stages, until the answer ends."
     return Section("stages", "Stages, mean ms per sample", blocks, lead, brief=True, folded=False)
 
@@ -144,15 +152,6 @@ def synchronised(run: RunRecord, least: float = -1.0) -> Iterator[Text]:
                 gap=figure(change, gap, "sync_gap", each.model, each.engine),
                 model=label(run, each.model, each.engine),
             )
-
-
-def _stage_cell(found: PassFigure, stage: str) -> Text:
-    """The mean of a stage; of stage 1 only where it found all files in the same state."""
-    if stage not in found.stages:
-        return ""
-    if stage == "load" and found.load_is_mixed:
-        return "see below"
-    return figure(milliseconds, found.mean_s(stage), "pass", stage, found.model, found.engine)
 
 
 def _load_by_state(run: RunRecord, found: PassFigure) -> Text:
@@ -196,14 +195,15 @@ def _comparison(run: RunRecord, found: Comparison) -> Section:
     rows.append(["total", *_speedup_cells(found.total, name_of_speedup(found)), "100", saved])
     gated = stage1_speedup(run, target)
     if gated:
-        rows.append([f"1 load ({gated_load(run, target)})", *_speedup_cells(gated, f"speedup.stage1.{target}"), "", ""])
+        how = "old reader" if stage1_variant(run, target) == LEGACY_READER else "stage test"
+        rows.append([f"1 load ({how}, gated)", *_speedup_cells(gated, f"speedup.stage1.{target}"), "", ""])
     columns = ["stage", f"{draft_name} ms", f"{target_name} ms", "faster", "95 % interval", "% of target's time",
                "% of time saved"]  # fmt: skip
     sides = [each for each in pass_figures(run) if each.engine == engine and each.model in {run.header.draft, target}]
     lines = [line for each in sides for line in _apart(run, each)]
     if found.tokens_factor and found.pace_factor:
         lines.insert(0, _split(found, found.tokens_factor, found.pace_factor))
-    blocks: list[Block] = [Table(columns, rows), *([Sentences(lines)] if lines else [])]
+    blocks = filled(Table(columns, rows), Sentences(lines))
     # The first engine's are open: of several, the others are a click away.
     folded = engine != run.header.engines[0]
     title = f"Why {draft_name} is faster than {target_name}"

@@ -8,7 +8,7 @@ from statistics import median
 from harness.figures.passes import pass_figures, passes, samples_per_second, throughput
 from harness.figures.stages import StageFigure, stage_figures, times_faster
 from harness.records.lines import RunRecord
-from harness.report.blocks import Section, Table, Text, figure
+from harness.report.blocks import Section, Table, Text, figure, filled
 from harness.report.formatting import hundredths, mebibytes, milliseconds, percent, times, whole
 from harness.report.naming import label
 
@@ -28,7 +28,7 @@ def sections(run: RunRecord) -> Iterator[Section]:
             ]
             for model, each in reversed(first.items())
         ]
-        blocks = [table, *([Table(("model", "loaded in s, first time", "weights MiB"), loaded)] if loaded else [])]
+        blocks = filled(table, Table(("model", "loaded in s, first time", "weights MiB"), loaded))
         lead = "Each stage by itself, its input made before the clock starts."
         title = "Stages by themselves, and cold start"
         yield Section("stage-tests", title, blocks, lead, brief=True, folded=not alone)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.figures.agreement import replay
 from harness.figures.latency import latencies
 from harness.figures.passes import comparisons
 from harness.figures.speculation import speculation_figures
@@ -15,7 +14,7 @@ from harness.records.lines import RunRecord
 from harness.report.blocks import Figure, Text, Tile, Tone, Verdict, ends, figure, text
 from harness.report.formatting import duration, fraction, percent, times, with_unit
 from harness.report.naming import label, name_of_speedup
-from harness.report.sections.drafting import answer_pairs, pays
+from harness.report.sections.drafting import pays
 from harness.report.sections.judgement import failed_samples, gate_groups
 from harness.report.sections.memory import capacity, kind
 
@@ -120,9 +119,8 @@ def _by_model(title: str, what: str, shown: list[tuple[str, Figure]]) -> Tile:
 
 
 def _drafting(run: RunRecord) -> Iterator[Tile]:
-    """Whether drafting pays, and acceptance beside its control; else how far recorded answers agree."""
-    found = speculation_figures(run)
-    for each in found[:1]:
+    """Whether drafting pays, and acceptance beside its control."""
+    for each in speculation_figures(run)[:1]:
         place, own, blind = (each.target, each.engine), each.acceptance.get("own"), each.acceptance.get("blind")
         details: list[Text] = [text("drafting for {target}", target=label(run, *place))]
         share = figure(fraction, own.value, "accepted", "own", *place) if own else None
@@ -134,11 +132,3 @@ def _drafting(run: RunRecord) -> Iterator[Tile]:
             yield Tile("speculative decoding", figure(times, each.speedup.value, "pair_speedup", *place), details)
         elif share:
             yield Tile("acceptance", share, details)
-    for target, pairs in list(answer_pairs(run).items())[: not found]:
-        agreed = replay(pairs, 1)
-        details = [text("with {target}, by position", target=label(run, target))]
-        if agreed.shuffled_per_sample is not None:
-            shuffled = figure(fraction, agreed.shuffled_per_sample, "agreement", "shuffled", target)
-            details.append(text("control: {share}, shuffled pairs", share=shuffled))
-        own_share = figure(fraction, agreed.per_sample, "agreement", "per_sample", target)
-        yield Tile("agreement of the answers", own_share, details)

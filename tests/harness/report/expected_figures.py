@@ -340,7 +340,6 @@ def agreement() -> list[Grid]:
         )
         assert found.shuffled_per_sample is not None
         assert found.shuffled_token_weighted is not None
-        assert found.shuffled_prefix_mean is not None
         rows.append(
             [
                 target,
@@ -349,13 +348,11 @@ def agreement() -> list[Grid]:
                 found.per_sample,
                 ends(found.per_sample_interval),
                 found.token_weighted,
-                fmean(found.prefixes),
-                fmean(each == 0 for each in found.prefixes),
             ]
         )
-        control = (found.shuffled_per_sample, found.shuffled_token_weighted, found.shuffled_prefix_mean)
+        control = (found.shuffled_per_sample, found.shuffled_token_weighted)
         name, interval = f"{target}, shuffled", ends(found.shuffled_interval)
-        rows.append([name, found.shuffled_pairings, "", control[0], interval, *control[1:], ""])
+        rows.append([name, found.shuffled_pairings, "", control[0], interval, control[1]])
         survival.append([target, *found.survival])
     return [rows, survival]
 

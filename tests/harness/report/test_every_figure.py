@@ -329,5 +329,5 @@ def test_sentences_about_the_device_and_the_answers() -> None:
     ]
     records = [passes(model, "eager")[sample] for sample in SAMPLES[:4] for model in MODELS]
     assert answers == [
-        (f"{each.model}, {len(each.token_ids)} tokens in {milliseconds(total(each))} ms", each.text) for each in records
+        (f"{each.model}, {len(each.token_ids)} tokens in {duration(total(each))}", each.text) for each in records
     ]
