@@ -75,11 +75,14 @@ def report_of_sweep(title: str, option: str, points: Sequence[Point], problems: 
         conditions=[
             f"model set {header.model_set} on {header.device}",
             machine_name(header.environment),
-            f"{len(header.samples)} samples",
+            f"{len(header.samples)} sample{'s' * (len(header.samples) > 1)}",
         ],
         problems=[*problems, *failures],
         warnings=[
-            (f"{option} {each.value}: {line}", "") for each in points for line in _other_than(first, each, option)
+            (f"{option} {each.value}: {line}", "")
+            for each in points
+            for line in differences(fingerprint(first), fingerprint(each.run))
+            if not line.startswith(f"option {option} ")
         ],
         sections=[_answers(axis, rows), _stages(axis, rows)] if rows else [],
     )
@@ -114,8 +117,8 @@ def _values(run: RunRecord, model: str, engine: str) -> dict[str, float]:
 def _answers(axis: str, rows: Sequence[_Row]) -> Section:
     lines = {key: [line for name in _labels(rows) for line in _line(rows, name, key)] for key in (FIRST, RATE)}
     blocks: list[Block] = [
-        *_chart("Time to first token", axis, "ms to first token", lines[FIRST]),
-        *_chart("Throughput", axis, "answers per second", lines[RATE]),
+        *_chart("Time to first token", axis, "ms, logarithmic", lines[FIRST]),
+        *_chart("Throughput", axis, "answers per second, logarithmic", lines[RATE]),
         _table(axis, rows, FIRST_COLUMNS),
     ]
     lead = (
@@ -129,7 +132,7 @@ def _stages(axis: str, rows: Sequence[_Row]) -> Section:
     blocks: list[Block] = []
     for name in _labels(rows):
         lines = [line for stage in STAGES for key in (stage, f"{stage}.roofline") for line in _line(rows, name, key)]
-        blocks += _chart(f"Stages of {name}", axis, "ms, logarithmic", lines, both=True)
+        blocks += _chart(f"Stages of {name}", axis, "ms, logarithmic", lines)
     lead = (
         "Medians of the timed rounds; decode per token. Dashed, and as % of it: the roofline, the time in which the "
         "device could move a stage's bytes or do its operations."
@@ -175,13 +178,11 @@ def _line(rows: Sequence[_Row], name: str, key: str) -> Iterator[charts.Group]:
         )
 
 
-def _chart(
-    title: str, axis: str, y_label: str, lines: Sequence[charts.Group], *, both: bool = False
-) -> Iterator[Chart]:
+def _chart(title: str, axis: str, y_label: str, lines: Sequence[charts.Group]) -> Iterator[Chart]:
     if lines:
         x_label = f"{axis}{', s' if axis.endswith('window') else ''}, logarithmic"
         description = f"curves over {axis}: {', '.join(line.label for line in lines)}"
-        yield Chart(title, description, lambda: charts.curves(lines, x_label, y_label, logarithmic=True, both=both))
+        yield Chart(title, description, lambda: charts.curves(lines, x_label, y_label, logarithmic=True, both=True))
 
 
 def _failures(run: RunRecord) -> list[str]:
@@ -190,8 +191,3 @@ def _failures(run: RunRecord) -> list[str]:
     named = (each.text if each.sample in each.text else f"{each.sample}, {each.stage}: {each.text}" for each in found)
     lines = list(dict.fromkeys(named))
     return [*lines[:3], *([f"and {len(lines) - 3} more"] if len(lines) > 3 else [])]
-
-
-def _other_than(first: RunRecord, point: Point, option: str) -> list[str]:
-    found = differences(fingerprint(first), fingerprint(point.run))
-    return [each for each in found if not each.startswith(f"option {option} ")]
