@@ -9,7 +9,6 @@ from fixtures.pipeline import Sample, StagedPipeline
 from fixtures.selection import Selection
 from fixtures.speculation.pair import SpeculativePair
 from harness.measuring.model_slot import ModelSlot
-from harness.records.speculation import SpeculationRecord
 from harness.session.recorder import Recorder
 from harness.session.session import Session
 
@@ -50,10 +49,9 @@ def test_speculative(
     )
     exact = verifier.facts().dtype == "float32"
     wrong = [each for each in requests if each.divergence and (exact or not each.divergence.is_near_tie)]
-    assert not wrong, f"answers that are not the target's own: {', '.join(map(_described, wrong))}"
-
-
-def _described(request: SpeculationRecord) -> str:
-    where = request.divergence
-    assert where is not None
-    return f"{request.sample} from token {where.place} on (margin {where.margin:.3g}, a tie is {where.allowed:.3g})"
+    where = (
+        f"{each.sample} from token {at.place} on (margin {at.margin:.3g}, a tie is {at.allowed:.3g})"
+        for each in wrong
+        if (at := each.divergence)
+    )
+    assert not wrong, f"answers that are not the target's own: {', '.join(where)}"

@@ -168,7 +168,11 @@ def _judge(run: RunRecord, name: str, metric: Metric | None, baseline: Baseline,
     """Judge one figure; the first reason not to holds."""
     known = baseline.metrics.get(name, [])
     if metric is None:
-        return _without_figure(known[0], "not run", f"not run: {_why_not_run(run, known[0])}")
+        ended = [
+            f"{each.test} was {each.outcome} ({each.reason})" for each in run.outcomes if each.test in known[0].tests
+        ]
+        gone = f"{' and '.join(known[0].tests) or 'its test'} was not reached, or is not there any more"
+        return _without_figure(known[0], "not run", f"not run: {'; '.join(ended) or gone}")
     if len(known) < MIN_SESSIONS:
         has = f"the baseline has {len(known)} sessions of it" if known else "the baseline has not got it"
         return _without_figure(metric, "missing baseline", f"{has}, {MIN_SESSIONS} or more are needed (better 10)")
@@ -250,14 +254,6 @@ def _fewer_rounds(run: RunRecord, metric: Metric, known: Sequence[Metric]) -> li
         why = f"; {other_states} more found the file in another state" if other_states else ""
         return [f"measured in {metric.rounds} rounds, the baseline in {planned}{why}"]
     return [f"{len(record.failures)} rounds of {record.test} failed" for record in records if record.failures]
-
-
-def _why_not_run(run: RunRecord, metric: Metric) -> str:
-    outcomes = {record.test: record for record in run.outcomes}
-    known = [outcomes[test] for test in metric.tests if test in outcomes]
-    if known:
-        return "; ".join(f"{each.test} was {each.outcome} ({each.reason})" for each in known)
-    return f"{' and '.join(metric.tests) or 'its test'} was not reached, or is not there any more"
 
 
 def _without_figure(metric: Metric, state: GateState, sentence: str) -> GateRecord:

@@ -13,9 +13,7 @@ _WARM_UP, _ROUNDS = 2, 7
 
 
 def measure_device_peaks(device: str, dtypes: Sequence[str]) -> MachineRecord:
-    """Return the best rates of a large read, a large copy and products in `dtypes` on `device`; leaves no memory
-    behind.
-    """
+    """Return the best rates of a large read, a large copy and products in `dtypes`; leaves no memory on `device`."""
     import torch
 
     on_gpu = is_gpu(device)

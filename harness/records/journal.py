@@ -8,6 +8,7 @@ import errno
 import fcntl
 import os
 import re
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 
@@ -87,7 +88,11 @@ class Journal:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise RunFolderError(f"{self.path}: {_holder(self.path)}; wait for its end, or end it") from error
+            record = read_journal(self.path.with_name(FILE_NAME))
+            attempts = [each for each in record.attempts if rank_file_name(each.rank) == self.path.name]
+            latest: AttemptRecord | Header = attempts[-1] if attempts else record.header
+            who = f"process {latest.environment.get('pid')} is writing this run since {latest.started_at}"
+            raise RunFolderError(f"{self.path}: {who}; wait for its end, or end it") from error
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
@@ -107,7 +112,14 @@ def read_journal(path: Path) -> RunRecord:
     lines = _whole_lines(path)
     if not lines:
         raise ResultFileError(f"{path}: holds no finished line, not even a header: nothing was measured in this run")
-    _require_known_version(path, lines[0])
+    version = FORMAT_VERSION
+    with suppress(*JSON_ERRORS):  # else there is no header: reading it says so, with the line
+        version = msgspec.json.decode(lines[0], type=_Version).format_version
+    if version > FORMAT_VERSION:  # looked at first: of a newer one, no other field can be counted on
+        raise ResultFileError(
+            f"{path}: has format version {version}, this reader knows up to {FORMAT_VERSION}; "
+            "use the version of the suite that wrote it, or a newer one"
+        )
     header, *rest = _records(path, lines)
     if not isinstance(header, Header):
         raise ResultFileError(f"{path}, line 1: must be the run's header; is this the journal of a run?")
@@ -125,31 +137,8 @@ def _of_other_ranks(path: Path) -> list[Path]:
     return [path.with_name(rank_file_name(rank)) for rank in range(1, max(found, default=0) + 1)]
 
 
-def _holder(path: Path) -> str:
-    """Who writes a journal, in words: the process that began the latest attempt."""
-    record = read_journal(path.with_name(FILE_NAME))
-    attempts = [each for each in record.attempts if rank_file_name(each.rank) == path.name]
-    latest: AttemptRecord | Header = attempts[-1] if attempts else record.header
-    return f"process {latest.environment.get('pid')} is writing this run since {latest.started_at}"
-
-
 class _Version(msgspec.Struct):
-    """The one field of a header that is the same in every version."""
-
-    format_version: int = FORMAT_VERSION
-
-
-def _require_known_version(path: Path, first_line: bytes) -> None:
-    """Look at the version before anything else: of a newer one, no other field can be counted on."""
-    try:
-        version = msgspec.json.decode(first_line, type=_Version).format_version
-    except JSON_ERRORS:
-        return  # no header at all: reading it says so, with the line
-    if version > FORMAT_VERSION:
-        raise ResultFileError(
-            f"{path}: has format version {version}, this reader knows up to {FORMAT_VERSION}; "
-            "use the version of the suite that wrote it, or a newer one"
-        )
+    format_version: int = FORMAT_VERSION  # the one field of a header that is the same in every version
 
 
 def _whole_lines(path: Path) -> list[bytes]:
