@@ -30,6 +30,8 @@ from harness.report.sections.by_machine import lines_of_each, sections_of_each
 def report_of(run: RunRecord, source: str) -> Report:
     """Return the report of one run; what it has not measured is not in it."""
     header = run.header
+    # What was typed: Python's own arguments begin with the path of pytest.
+    typed = header.environment.get("command")
     names = [label(run, model) for model in header.models]
     draft, *targets = [label(run, model) for model in (header.draft, *header.targets) if model] or [""]
     return Report(
@@ -47,7 +49,7 @@ def report_of(run: RunRecord, source: str) -> Report:
         ],
         highlights=list(lines_of_each(run, highlights.highlights)),
         caveats=list(lines_of_each(run, highlights.caveats)),
-        command=_command(header.environment.get("command")),
+        command=shlex.join(["python", "-m", "pytest", *map(str, typed[1:])]) if isinstance(typed, list) else "",
         sections=[
             *judgement.baseline(run),
             *sections_of_each(run, _measured),
@@ -71,12 +73,6 @@ def report_of_answers(found: Answers, source: str, gamma: int) -> Report:
 def _measured(run: RunRecord) -> Iterator[Section]:
     for each in (speed, stage_tests, roofline, memory):
         yield from each.sections(run)
-
-
-def _command(recorded: object) -> str:
-    """The line that was typed: Python's own arguments begin with the path of pytest."""
-    words = [str(each) for each in recorded] if isinstance(recorded, list) else []
-    return shlex.join(["python", "-m", "pytest", *words[1:]]) if words else ""
 
 
 def _conditions(run: RunRecord) -> list[Text]:

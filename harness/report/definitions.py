@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from harness.report.blocks import Report, Sentences, Table, plain
+
 DEFINITIONS = {
+    "speedup": "mean time of the target over mean time of the draft, over the samples that both have",
+    "time per sample": "the mean end to end",
+    "speculative decoding": "time of the target alone over that of draft and target together: above 1x it pays",
     "time to first token": "load, preprocess, vision and prefill of one sample (TTFT)",
     "time per output token": "decoding over its steps, one fewer than the tokens: the prompt gives the first (TPOT)",
     "end to end": "all stages of one sample, from its file to the end of the answer",
@@ -11,7 +16,7 @@ DEFINITIONS = {
     "p90": "90 % of the samples are below; few samples leave an end of its interval unknown",
     "p99": "99 % of the samples are below; not known of fewer than 100 samples",
     "95 % interval": "Student's t over the samples, on logarithms; other machines differ by more",
-    "faster": "mean time of the target over mean time of the draft, over the samples that both have",
+    "faster": "how many times: the same as the speedup",
     "% of target's time": "where the target spends its time",
     "% of time saved": "where the time is saved",
     "gated": "stage 1 as limits and baselines take it: MP4 files by the old script's reader, the yardstick",
@@ -24,12 +29,24 @@ DEFINITIONS = {
     "lift": "acceptance with the right pictures less that with another sample's",
     "acceptance rate": "accepted over drafted tokens, in rounds of speculative decoding",
     "mean acceptance length": "tokens per round, the target's own included",
-    "tau, gamma, c, v": "mean acceptance length; tokens drafted per round; a drafted token, and a pass of the target "
-    "over several tokens, in decoding steps of the target",
-    "growth": "how far the process grew during a stage, at its highest",
-}  # fmt: skip
+    "tau": "the mean acceptance length, in the cost model of speculative decoding",
+    "gamma": "tokens drafted per round",
+    "decoding steps": "of the target; c of them take a drafted token, v(m) a pass of the target over m tokens",
+}
 
 
 def term_in(words: str) -> str:
     """Return the defined term that a heading names, the longest one; empty where it names none."""
     return max((term for term in DEFINITIONS if term in words), key=len, default="")
+
+
+def definitions_of(report: Report) -> dict[str, str]:
+    """Return the terms that a report uses, with their definitions."""
+    words = [*(each.label for each in report.tiles), *map(plain, report.headlines)]
+    for block in (block for section in report.sections for block in section.blocks):
+        if isinstance(block, Table):
+            words += [*block.columns, *(plain(row[0]) for row in block.rows)]
+        if isinstance(block, Sentences):
+            words += map(plain, block.lines)
+    used = " ".join(words)
+    return {term: meaning for term, meaning in DEFINITIONS.items() if term in used}

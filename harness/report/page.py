@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.report.blocks import CAVEATS, Answers, Chart, Figure, Report, Sentences, Table, parts
-from harness.report.definitions import DEFINITIONS, term_in
+from harness.report.definitions import definitions_of, term_in
 from harness.report.formatting import strip_control_characters
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ KINDS = {Sentences: "sentences", Table: "table", Chart: "chart", Answers: "answe
 
 def page(report: Report) -> str:
     """Return the page; every text that comes from outside is escaped, every figure has its exact value beside it."""
-    return _template().render(report=report, style=(HERE / "page.css").read_text(encoding="utf-8"))
+    style = (HERE / "page.css").read_text(encoding="utf-8")
+    return _template().render(report=report, style=style, definitions=definitions_of(report))
 
 
 @cache
@@ -42,5 +43,5 @@ def _template() -> Template:
     environment.filters["parts"] = parts
     environment.filters["term_in"] = term_in
     environment.filters["anchor"] = lambda term: "term-" + re.sub(r"[^a-z0-9]+", "-", term.lower()).strip("-")
-    environment.globals |= {"caveats": CAVEATS, "definitions": DEFINITIONS}
+    environment.globals["caveats"] = CAVEATS
     return environment.get_template("page.html.j2")

@@ -35,8 +35,15 @@ def summary(run: RunRecord, folder: Path, files: Iterable[Path], *, width: int, 
     """Return the summary at the end of a run; `verbosity` as pytest counts it: below 0 for -q, above for -v."""
     names = [str(path.relative_to(folder) if path.is_relative_to(folder) else path) for path in files]
     found = rendered(report_of(run, folder.name), width=width, color=color, verbosity=verbosity)
-    of_folder = f"  {', '.join(names)}\n" if names and verbosity >= 0 else ""
-    return found + strip_control_characters(f"files: {folder}\n{of_folder}")
+    wrapped = textwrap.wrap(
+        ", ".join(names if verbosity >= 0 else ()),
+        max(WIDTHS[0], min(width, WIDTHS[1])),
+        initial_indent="  ",
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return found + strip_control_characters("\n".join([f"files: {folder}", *wrapped, ""]))
 
 
 def rendered(report: Report, *, width: int = WIDTHS[1], color: bool = False, verbosity: int = 0) -> str:
@@ -83,7 +90,7 @@ def _lines(report: Report, width: int, verbosity: int) -> Iterator[Line]:
         for number, (warning, _) in enumerate(report.warnings[:MAX_WARNINGS], start=1):
             words = f"warning {number} of {len(report.warnings)}: {plain(warning)}"
             # Between words: half a figure would be another one.
-            yield _line(textwrap.shorten(words, width, placeholder=" …"), "yellow")
+            yield _line(textwrap.shorten(words, width, placeholder=" …", break_on_hyphens=False), "yellow")
         shown = report.problems if verbosity > 0 else report.problems[:MAX_PROBLEMS]
         yield from (_whole(f"- {plain(each)}", "red") for each in shown)
         if len(report.problems) > len(shown):

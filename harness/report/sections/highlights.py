@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.figures.intervals import mean_interval
 from harness.figures.passes import comparisons, pass_figures
 from harness.records.lines import RunRecord
 from harness.report.blocks import Text, ends, figure, joined, text
@@ -77,16 +76,4 @@ def caveats(run: RunRecord) -> Iterator[Text]:
                     target=label(run, found.target, found.engine),
                     what="in all" if stage is None else f"in {STAGE_NUMBERS[stage][2:]}",
                     ends=ends(interval, times, name_of_speedup(found, stage)),
-                )
-    known = [(each, mean_interval(each.total_s.values())) for each in pass_figures(run)]
-    targets = [(each, found) for each, found in known if found and each.model != run.header.draft]
-    for place, (one, mine) in enumerate(targets):
-        for other, theirs in targets[place + 1 :]:
-            if mine.low <= theirs.high and theirs.low <= mine.high:
-                yield text(
-                    "Whether {one} or {other} is faster: their intervals overlap, {mine} and {theirs}.",
-                    one=label(run, one.model, one.engine),
-                    other=label(run, other.model, other.engine),
-                    mine=ends(mine, duration, "latency.end_to_end.mean", one.model, one.engine),
-                    theirs=ends(theirs, duration, "latency.end_to_end.mean", other.model, other.engine),
                 )

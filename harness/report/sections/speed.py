@@ -128,10 +128,21 @@ def _breakdown(run: RunRecord, figures: list[PassFigure]) -> Section:
         ]
         for each in figures
     ]
+    bars = [
+        charts.Bar(
+            label(run, each.model, each.engine),
+            tuple((stage, each.mean_s(stage), STAGE_COLOURS[stage]) for stage in each.stages),
+            interval.low if interval else None,
+            interval.high if interval else None,
+            milliseconds(each.mean_total_s),
+        )
+        for each in figures
+        for interval in [mean_interval(each.total_s.values())]
+    ]
     chart = Chart(
         "Mean time of a sample, by stage",
         "stacked bars, a bar a model; the line at the end is the 95 % interval of the total",
-        lambda: charts.bars([_bar(run, each) for each in figures], "per sample"),
+        lambda: charts.bars(bars, "per sample"),
     )
     lines = [_load_by_state(run, each) for each in figures if each.load_is_mixed]
     lines += synchronised(run)
@@ -166,17 +177,6 @@ def _load_by_state(run: RunRecord, found: PassFigure) -> Text:
     )
     model = label(run, found.model, found.engine)
     return text("load of {model}, which the totals mix: {states}.", model=model, states=joined(states, ", "))
-
-
-def _bar(run: RunRecord, found: PassFigure) -> charts.Bar:
-    total = mean_interval(found.total_s.values())
-    return charts.Bar(
-        label(run, found.model, found.engine),
-        tuple((stage, found.mean_s(stage), STAGE_COLOURS[stage]) for stage in found.stages),
-        total.low if total else None,
-        total.high if total else None,
-        milliseconds(found.mean_total_s),
-    )
 
 
 def _comparison(run: RunRecord, found: Comparison) -> Section:

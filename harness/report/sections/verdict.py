@@ -61,7 +61,13 @@ def problems(run: RunRecord) -> Iterator[Text]:
 def tiles(run: RunRecord) -> Iterator[Tile]:
     """Yield the figures that follow from what was measured; there is no time of several machines."""
     if len(by_machine(run)) == 1:
-        yield from _speedup(run)
+        speedups = [
+            (f"over {label(run, each.target, each.engine)}", figure(times, each.total.factor, name_of_speedup(each)))
+            for each in comparisons(run)
+        ]
+        for first in comparisons(run)[:1]:
+            interval = ends(first.total.interval, times, name_of_speedup(first))
+            yield _tile("total speedup", "", speedups, *([text("95 %: {ends}", ends=interval)] if interval else []))
         whole = latencies(run)
         for title, measure in (("time per sample", "end_to_end"), ("time to first token", "ttft")):
             means = [
@@ -70,7 +76,7 @@ def tiles(run: RunRecord) -> Iterator[Tile]:
                 for key in [(each.model, each.engine)]
                 if each.measure == measure
             ]
-            yield from [_by_model(title, "mean", means)] if means else []
+            yield from [_tile(title, ", mean", means)] if means else []
         stages: dict[str, list[StageFigure]] = {}
         for test in stage_figures(run) if not whole else ():
             if test.is_most_common and not test.variant:
@@ -80,7 +86,7 @@ def tiles(run: RunRecord) -> Iterator[Tile]:
                 (label(run, each.model, each.engine), figure(duration, each.seconds.median, "time", *each.names))
                 for each in tests
             ]
-            yield _by_model(stage, f"median of {tests[0].seconds.n} rounds", medians)
+            yield _tile(stage, f", median of {tests[0].seconds.n} rounds", medians)
     yield from _drafting(run)
     peaks = peak_bytes(run) if run.header.device != "cpu" else {}
     if peaks:
@@ -93,29 +99,11 @@ def tiles(run: RunRecord) -> Iterator[Tile]:
         yield Tile("peak memory", figure(with_unit, highest, "memory.peak"), details)
 
 
-def _speedup(run: RunRecord) -> Iterator[Tile]:
-    found = comparisons(run)
-    if found:
-        first, *others = found
-        interval = ends(first.total.interval, times, name_of_speedup(first))
-        details = [text("over {target}", target=label(run, first.target, first.engine))]
-        details += [text("95 %: {ends}", ends=interval)] if interval else []
-        details += [
-            text(
-                "{factor} over {target}",
-                factor=figure(times, each.total.factor, name_of_speedup(each)),
-                target=label(run, each.target, each.engine),
-            )
-            for each in others
-        ]
-        yield Tile("total speedup", figure(times, first.total.factor, name_of_speedup(first)), details)
-
-
-def _by_model(title: str, what: str, shown: list[tuple[str, Figure]]) -> Tile:
-    """The first model's figure in large, those of the others below."""
-    (model, first), *others = shown
-    details = [text("{model}, {what}", model=model, what=what)]
-    return Tile(title, first, details + [text("{value} {model}", value=each, model=who) for who, each in others])
+def _tile(title: str, what: str, shown: list[tuple[str, Figure]], *more: Text) -> Tile:
+    """The first one's figure in large, those of the others below."""
+    (who, first), *others = shown
+    rest = [text("{value} {who}", value=value, who=other) for other, value in others]
+    return Tile(title, first, [text("{who}{what}", who=who, what=what), *more, *rest])
 
 
 def _drafting(run: RunRecord) -> Iterator[Tile]:

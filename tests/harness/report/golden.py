@@ -40,7 +40,10 @@ def golden_run() -> RunRecord:
 
 def terminal_text(verbosity: int, width: int, ascii_only: bool) -> str:
     """The summary, as a terminal without UTF-8 gets it, too."""
-    files = [FOLDER / name for name in ("report.html", "report.md", "run.json", "journal.jsonl")]
+    files = [
+        FOLDER / name
+        for name in ("report.html", "report.md", "run.json", "a_result_file_of_a_long_name.json", "journal.jsonl")
+    ]
     text = summary(golden_run(), FOLDER, files, width=width, color=False, verbosity=verbosity)
     return encodable(text, "ascii" if ascii_only else "utf-8")
 

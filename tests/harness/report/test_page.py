@@ -234,3 +234,9 @@ def test_results_side_by_side_keep_machines_apart(tmp_path: Path) -> None:
     found = Page(page(report))
     assert "moved.json, a fast one" in found.words
     assert 2.75 not in found.values.values()
+
+
+def test_every_link_leads_to_its_place(everything: Page) -> None:
+    links = {each[1:] for each in everything.addresses if each.startswith("#")}
+    assert {each for each in links if each.startswith("term-")} > {"term-time-to-first-token", "term-faster"}
+    assert links - set(everything.ids) == set()

@@ -61,18 +61,6 @@ def test_few_samples_support_nothing_general(samples: int, too_few: bool) -> Non
     assert (f"Only {samples} samples: 10 or more are needed" in words) is too_few
 
 
-def test_targets_whose_intervals_overlap_are_not_told_apart() -> None:
-    ids = tuple(f"s{number}" for number in range(12))
-    seconds = {"egpt": 1.0, "videollava": 5.0, "llava": 5.1}
-    passes = tuple(
-        whole_pass(model, sample, (value * (1 + number % 3), 0.1, 0.1, 0.1, 0.1))
-        for model, value in seconds.items()
-        for number, sample in enumerate(ids)
-    )
-    run = RunRecord(header(ids, models=tuple(seconds), targets=("videollava", "llava")), passes=passes)
-    assert any(line.startswith("Whether videollava or llava is faster") for line in map(plain, caveats(run)))
-
-
 def warned(run: RunRecord) -> str:
     return " ".join(plain(what) for what, _ in warnings(run))
 
