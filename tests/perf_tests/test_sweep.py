@@ -32,7 +32,7 @@ def test_windows_of_a_clip_are_swept_and_the_one_that_it_lacks_is_named(tmp_path
     assert "s of events, less than the window of 3 s" in done.stdout
     (folder,) = (tmp_path / "results").glob("sweep_*")
     text = (folder / "report.md").read_text(encoding="utf-8")
-    assert "| 50ms | egpt |" in text
-    assert "| 400ms | egpt |" in text
-    assert "| 3s | egpt |" not in text
+    assert "| 50ms | EventGPT |" in text
+    assert "| 400ms | EventGPT |" in text
+    assert "| 3s | EventGPT |" not in text
     assert "answers/s" in text
