@@ -142,7 +142,13 @@ def _figures(
     rounds = [each for request in requests for each in request.rounds]
     gamma = int(run.header.options["gamma"])
     cost = next((each for each in run.speculation_costs if (each.target, each.engine) == (target, engine)), None)
-    agreeing = _agreeing(agreements)
+    # The places of each sample at which the draft agrees, by what it was shown on every sample. The first place is the
+    # target's own and never proposed.
+    agreeing = {
+        kind: [sum(record.agrees[kind][1:]) for record in agreements]
+        for kind in (agreements[0].agrees if agreements else ())
+        if all(kind in record.agrees for record in agreements)
+    }
     places = [len(each.agrees["own"]) - 1 for each in agreements]
     both = zip(agreeing.get("own", ()), agreeing.get("shuffled", ()), strict=False)
     lifted = [mine - theirs for mine, theirs in both]
@@ -172,17 +178,6 @@ def _figures(
         draft_weights_bytes=next((each.memory_bytes for each in run.models if each.model == run.header.draft), None),
         added_peak_bytes=None if alone is None or pair is None else pair - alone,
     )
-
-
-def _agreeing(agreements: Sequence[AgreementRecord]) -> dict[str, list[int]]:
-    """Return the places of each sample at which the draft agrees, by what it was shown on every sample."""
-    kinds = agreements[0].agrees if agreements else {}
-    # The first place is the target's own and never proposed.
-    return {
-        kind: [sum(record.agrees[kind][1:]) for record in agreements]
-        for kind in kinds
-        if all(kind in record.agrees for record in agreements)
-    }
 
 
 def _over_pair(seconds: Sequence[tuple[float, float]]) -> Interval | None:

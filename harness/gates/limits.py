@@ -106,9 +106,8 @@ def measured(run: RunRecord) -> dict[str, Measured]:
     for comparison in comparisons(run):
         place, basis = f"{comparison.engine}.speedup.{comparison.target}", f"{comparison.total.samples} samples"
         versus = f"speedup of {run.header.draft} over {comparison.target}"
-        stage3, total = comparison.stages[3].factor, comparison.total.factor
-        found[f"{place}.stage3"] = Measured(f"stage-3 {versus}", stage3, "{:.3g}x", basis)
-        found[f"{place}.total"] = Measured(f"total {versus}", total, "{:.3g}x", basis)
+        for what, words, speedup in (("stage3", "stage-3", comparison.stages[3]), ("total", "total", comparison.total)):
+            found[f"{place}.{what}"] = Measured(f"{words} {versus}", speedup.factor, "{:.3g}x", basis)
     for each in latencies(run):
         if each.measure in LATENCIES:
             kind, words = LATENCIES[each.measure]

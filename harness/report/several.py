@@ -46,11 +46,24 @@ def report_of_several(found: Sequence[tuple[Path, RunRecord | None]]) -> Report:
             results.append(Result(title, part, clip_s, "" if clip_s is None else f"{clip_s:g} s"))
     if all(each.clip_s is not None for each in results):
         results.sort(key=lambda each: each.clip_s or 0.0)
+    known = [(each.title, found) for each in results for found in comparisons(each.run)]
+    ranges: list[Text] = []
+    if known:
+        (least, low), (most, high) = (pick(known, key=lambda item: item[1].total.factor) for pick in (min, max))
+        ranges.append(
+            text(
+                "The total speedup ranges from {low} ({low_of}) to {high} ({high_of}).",
+                low=figure(times, low.total.factor, "least.speedup"),
+                low_of=f"{least}, {low.target}",
+                high=figure(times, high.total.factor, "most.speedup"),
+                high_of=f"{most}, {high.target}",
+            )
+        )
     return Report(
         title=f"{len(results)} results side by side",
         source=", ".join(each.title for each in results),
         conditions=["as each file has them: machines and options may differ"],
-        highlights=list(_range(results)),
+        highlights=ranges,
         caveats=[
             text("{title}: {line}", title=each.title, line=line) for each in results for line in caveats(each.run)
         ],
@@ -76,21 +89,6 @@ def duration_s(path: Path, run: RunRecord) -> float | None:
         if len(lengths) == 1:
             return lengths.pop()
     return None
-
-
-def _range(results: Sequence[Result]) -> Iterator[Text]:
-    known = [(each.title, found) for each in results for found in comparisons(each.run)]
-    if known:
-        (low_title, low), (high_title, high) = (
-            pick(known, key=lambda item: item[1].total.factor) for pick in (min, max)
-        )
-        yield text(
-            "The total speedup ranges from {low} ({low_of}) to {high} ({high_of}).",
-            low=figure(times, low.total.factor, "least.speedup"),
-            low_of=f"{low_title}, {low.target}",
-            high=figure(times, high.total.factor, "most.speedup"),
-            high_of=f"{high_title}, {high.target}",
-        )
 
 
 def _speedups(results: Sequence[Result]) -> Iterator[Section]:

@@ -34,33 +34,21 @@ def sections(run: RunRecord) -> Iterator[Section]:
     """Yield one section for each target that was drafted for, and one for the answers as they were written."""
     for found in speculation_figures(run):
         yield _speculation(run, found)
-    pairs = answer_pairs(run)
-    if pairs:
-        named = {label(run, target): of_target for target, of_target in pairs.items()}
-        yield agreement(named, int(run.header.options.get("gamma", 5)))
-
-
-def answer_pairs(run: RunRecord) -> dict[str, list[TokenPair]]:
-    """Return draft's and target's answers by target, from the first engine's whole passes.
-
-    None of the set `full`, whose random weights agree by chance alone.
-    """
-    if run.header.draft is None or run.header.model_set == "full":
-        return {}
-    engine = run.header.engines[0]
-    draft = passes(run, "whole", run.header.draft, engine)
-    questions = {each.id: each.query for each in run.header.samples}
-    found = {}
-    for target in run.header.targets:
+    header, engine = run.header, run.header.engines[0]
+    draft = passes(run, "whole", header.draft or "", engine)
+    questions = {each.id: each.query for each in header.samples}
+    found_pairs: dict[str, list[TokenPair]] = {}
+    # None of the set `full`, whose random weights agree by chance alone.
+    for target in header.targets if header.draft and header.model_set != "full" else ():
         both = paired(draft, passes(run, "whole", target, engine))
         pairs = [
             TokenPair(mine.sample, mine.token_ids, theirs.token_ids, questions.get(mine.sample, ""))
             for mine, theirs in both
+            if mine.token_ids and theirs.token_ids
         ]
-        known = [pair for pair in pairs if pair.draft and pair.target]
-        if known:
-            found[target] = known
-    return found
+        found_pairs |= {label(run, target): pairs} if pairs else {}
+    if found_pairs:
+        yield agreement(found_pairs, int(header.options.get("gamma", 5)))
 
 
 def agreement(pairs: Mapping[str, Sequence[TokenPair]], gamma: int) -> Section:

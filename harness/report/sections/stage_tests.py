@@ -32,7 +32,17 @@ def sections(run: RunRecord) -> Iterator[Section]:
         lead = "Each stage by itself, its input made before the clock starts."
         title = "Stages by themselves, and cold start"
         yield Section("stage-tests", title, blocks, lead, brief=True, folded=not alone)
-    rows = list(_throughput_rows(run))
+    rows: list[list[Text]] = [
+        [
+            label(run, model, engine),
+            figure(hundredths, ahead, "throughput", model, engine),
+            figure(hundredths, in_turn, "alone", model, engine) if in_turn else "",
+        ]
+        for model in run.header.models
+        for engine in run.header.engines
+        if (ahead := throughput(run, model, engine)) is not None
+        for in_turn in [samples_per_second(passes(run, "whole", model, engine).values())]
+    ]
     if rows:
         ranks = len({each.rank for each in run.passes if each.kind == "throughput"})
         lead = (
@@ -76,16 +86,3 @@ def ways(run: RunRecord) -> Iterator[Section]:
         columns = ("what", "way", "reference", "ms", "reference ms", "faster", "pairs")
         lead = "A/B, interleaved on the same input; faster is the median over pairs of rounds."
         yield Section("ways", "Readers and other ways", [Table(columns, rows, text_columns=3)], lead)
-
-
-def _throughput_rows(run: RunRecord) -> Iterator[list[Text]]:
-    for model in run.header.models:
-        for engine in run.header.engines:
-            ahead = throughput(run, model, engine)
-            if ahead is not None:
-                alone = samples_per_second(passes(run, "whole", model, engine).values())
-                yield [
-                    label(run, model, engine),
-                    figure(hundredths, ahead, "throughput", model, engine),
-                    figure(hundredths, alone, "alone", model, engine) if alone else "",
-                ]
