@@ -24,14 +24,21 @@ LIBRARIES = (
     *(f"transformers.models.{name}.modeling_{name}" for name in ("auto", "llava", "video_llava")),
     *(f"transformers.models.auto.{name}_auto" for name in ("image_processing", "tokenization")),
 )
+# And of this project, but what pytest itself imports and rewrites.
+ROOMS = (
+    *LIBRARIES,
+    *("harness.session.recorder", "harness.report.files", "fixtures.selection", "fixtures.speculation.pair"),
+    *(f"fixtures.models.{name}" for name in ("egpt", "llava", "videollava", "eventgpt")),
+    *(f"fixtures.model_sets.{name}" for name in ("tiny", "pretrained")),
+)
 # Short answers and one round: what is looked at is what comes out, not how long it took.
 QUICK = ("--embedded", SMALL, "--rounds=1", "--max_new_tokens=12", "--fixed-tokens=4", "--no_report")
 
 
-def run_with_libraries(words, folder, **environment):
+def run_with_libraries(words, folder, imported=LIBRARIES, **environment):
     """Run `python -m` with these words, where torch and transformers are imported already."""
     variables = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | environment
-    return run_python(words, folder, variables, LIBRARIES)
+    return run_python(words, folder, variables, imported)
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class Suite:
     def run(self, *arguments):
         quick = (*QUICK, f"--limits={self.limits}", f"--output-dir={self.output}")
         words = ("pytest", "perf_tests", *PLUGINS, *quick, *arguments)
-        return run_with_libraries(words, ROOT, XDG_CACHE_HOME=str(self.cache))
+        return run_with_libraries(words, ROOT, ROOMS, XDG_CACHE_HOME=str(self.cache))
 
     def record(self):
         return read_journal(self.output / "journal.jsonl")

@@ -14,7 +14,7 @@ from harness.figures.speculation import speculation_figures
 from harness.gates.gate import Baseline, judge_session
 from harness.records.fingerprint import fingerprint
 from tests import ROOT
-from tests.perf_tests.conftest import PLUGINS, Suite, run_with_libraries
+from tests.perf_tests.conftest import PLUGINS, ROOMS, Suite, run_with_libraries
 from tests.repository.test_contract import CONTRACT
 
 WHOLE = ("test_whole_pipeline", "test_whole_pipeline_fixed")
@@ -263,7 +263,7 @@ def test_the_first_model_goes_first_and_comparisons_wait_for_the_draft(suite):
 @pytest.fixture(scope="module")
 def ids():
     """The ids of `pytest perf_tests` with its defaults."""
-    listed = run_with_libraries(["pytest", "perf_tests", *PLUGINS, "--collect-only", "-q"], ROOT).stdout
+    listed = run_with_libraries(["pytest", "perf_tests", *PLUGINS, "--collect-only", "-q"], ROOT, ROOMS).stdout
     return {line for line in listed.splitlines() if "::" in line}
 
 
@@ -341,7 +341,7 @@ def typed(folder, dataset, command, *more):
     for written, real in {**STANDS_FOR, "/data/dsec": str(dataset)}.items():
         command = command.replace(written, real)
     words = shlex.split(command.removeprefix("python -m ").replace("perf_tests", str(ROOT / "perf_tests")))
-    return run_with_libraries([*words, *more], folder, PYTHONPATH=str(ROOT))
+    return run_with_libraries([*words, *more], folder, ROOMS, PYTHONPATH=str(ROOT))
 
 
 def test_the_table_of_old_command_lines_has_what_it_promises():

@@ -57,6 +57,7 @@ def suite(tmp_path):
     return SeveralRanks(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_rank_that_is_killed_is_healed_by_torchruns_restart_alone(suite):
     assert suite.run("-k", "whole", output="undisturbed").returncode == 0
     result = suite.run_by_ranks(STUB_KILL="videollava:decode:s0:1")
