@@ -27,7 +27,7 @@ from tests import ROOT
 # All but plugins by their names, which pytest wants to import itself.
 PYTEST = (*(f"_pytest.{name}" for name in default_plugins), "pytest_benchmark.fixture", "pytest_benchmark.session")
 CHARTS = ("matplotlib.figure", "matplotlib.backends.backend_svg", "jinja2")
-HARNESS = (*PYTEST, *CHARTS, "harness.session.recorder", "harness.report.files")
+HARNESS = (*PYTEST, *CHARTS, "harness.session.recorder", "harness.report.files", "harness.report.terminal")
 TIMEOUT_S = 300
 _servers: dict[tuple[str, ...], subprocess.Popen[str]] = {}
 

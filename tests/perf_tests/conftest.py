@@ -27,7 +27,13 @@ LIBRARIES = (
 # And of this project, but what pytest itself imports and rewrites.
 ROOMS = (
     *LIBRARIES,
-    *("harness.session.recorder", "harness.report.files", "fixtures.selection", "fixtures.speculation.pair"),
+    *(
+        "harness.session.recorder",
+        "harness.report.files",
+        "harness.report.terminal",
+        "fixtures.selection",
+        "fixtures.speculation.pair",
+    ),
     *(f"fixtures.models.{name}" for name in ("egpt", "llava", "videollava", "eventgpt")),
     *(f"fixtures.model_sets.{name}" for name in ("tiny", "pretrained")),
 )

@@ -216,7 +216,10 @@ def test_a_machine_slower_than_in_a_calm_baseline_raises_few_alarms(sessions: in
 @pytest.mark.parametrize("noise", NOISES)
 @pytest.mark.parametrize(("sessions", "busy"), [(10, 0.0), (10, 0.1), (20, 0.1)])
 def test_a_machine_of_changing_speed_raises_no_more_alarms(noise: float, sessions: int, busy: float) -> None:
-    assert share_that_fails_on_a_busy_machine(noise, runs=RUNS_BY_NOISE[noise] // 2, busy=busy, sessions=sessions) <= AT_MOST
+    assert (
+        share_that_fails_on_a_busy_machine(noise, runs=RUNS_BY_NOISE[noise] // 2, busy=busy, sessions=sessions)
+        <= AT_MOST
+    )
 
 
 @pytest.mark.parametrize(("noise", "effect", "power"), [(0.01, 0.05, 0.86), (0.02, 0.10, 0.95)])
