@@ -83,6 +83,7 @@ def test_the_record_says_so(hand):
     assert extra == {"threads": "1", "injected work": "5 % in vision, prefill, decode"}
 
 
-def test_the_real_work_takes_time():
+def test_the_real_work_takes_time(monkeypatch):
+    monkeypatch.setattr(injected_work, "PRODUCTS", 20)
     work = injected_work.ExtraWork("cpu")
     assert work.seconds > 0

@@ -180,6 +180,7 @@ def test_a_failed_sample_is_named_with_its_error() -> None:
     assert "RuntimeError: out of memory" in found.words
 
 
+@pytest.mark.slow
 def test_a_report_of_1100_samples_is_under_3_mb() -> None:
     assert len(page(report_of(long_run(1100), "x")).encode()) < 3_000_000
 
