@@ -11,7 +11,6 @@ from harness.errors import RunFolderError
 
 RESULTS = Path("results")
 LATEST = "latest"
-BENCHMARK_FILE_NAME = "benchmark.json"
 MAX_NAME_BYTES = 255
 
 
