@@ -158,30 +158,25 @@ class SpeculationRun:
         samples = [alone.sample for alone in answered]
         found = self.pair.agreements(samples, [alone.answer.token_ids for alone in answered])
         return [
-            AgreementRecord(
-                self.test, sample.id, self.target, self.engine, {kind: tuple(each) for kind, each in agrees.items()}
-            )
+            AgreementRecord(*self._names(sample), {kind: tuple(each) for kind, each in agrees.items()})
             for sample, agrees in zip(samples, found, strict=True)
         ]
+
+    def _names(self, sample: Sample) -> tuple[str, str, str, str]:
+        """What every record begins with."""
+        return self.test, sample.id, self.target, self.engine
 
     def _costs(self, alone: TargetOnly) -> SpeculationCostRecord:
         """Time and memory of the pieces, in rounds of their own."""
         sample = alone.sample
         context = self.pair.aligned_context(sample, alone.answer.token_ids)
         step_times = measure_step_times(context)
-        dtype, contexts = context.dtype, (context.target_context, context.draft_context)
+        conditions = context.dtype, context.target_context, context.draft_context
         del context  # two KV caches
         return SpeculationCostRecord(
-            test=self.test,
-            sample=sample.id,
-            target=self.target,
-            engine=self.engine,
-            dtype=dtype,
-            target_context=contexts[0],
-            draft_context=contexts[1],
-            step_s=step_times.step_s,
-            draft_step_s=step_times.draft_step_s,
-            verify_s=step_times.verify_s,
+            *self._names(sample),
+            *conditions,
+            **msgspec.structs.asdict(step_times),
             alone_memory=self.meter.peak_while(lambda: self.pair.generate_target(sample, clock.now)),
             pair_memory=self.meter.peak_while(lambda: self.pair.generate_speculative(sample, clock.now)),
         )
@@ -191,10 +186,7 @@ class SpeculationRun:
         identical = ids == tuple(alone.answer.token_ids)
         divergence = None if identical else self.pair.divergence(alone.sample, alone.answer.token_ids, ids)
         return SpeculationRecord(
-            test=self.test,
-            sample=alone.sample.id,
-            target=self.target,
-            engine=self.engine,
+            *self._names(alone.sample),
             gamma=self.pair.gamma,
             rounds=msgspec.convert(tuple(found.rounds), tuple[RoundLog, ...], from_attributes=True),
             token_ids=ids,
