@@ -75,7 +75,9 @@ def _measured(checkout: Checkout, folder: Path, plan: AbPlan, sessions: list[Ses
             pair = found.pairs + 1
             for name in order(pair):
                 start = time.monotonic()
-                sessions.append(_session(folder, plan, trees[name], pair, name))
+                place, side = folder / f"{2 * pair - 1 + order(pair).index(name):02}_{name}", plan.side(name)
+                status = measure(side, plan.arguments, trees[name], place)
+                sessions.append(read_session(pair, name, side, place, status))
                 found = results.compare(plan, sessions)
                 results.write(folder, found)
                 took = f"{name.upper()} took {time.monotonic() - start:.0f} s ({sessions[-1].folder})"
@@ -88,12 +90,6 @@ def _measured(checkout: Checkout, folder: Path, plan: AbPlan, sessions: list[Ses
     found = results.with_outcome(found)
     results.write(folder, found)
     return found
-
-
-def _session(folder: Path, plan: AbPlan, tree: Path, pair: int, name: str) -> SessionFigures:
-    place = folder / f"{2 * pair - 1 + order(pair).index(name):02}_{name}"
-    status = measure(plan.side(name), plan.arguments, tree, place)
-    return read_session(pair, name, plan.side(name), place, status)
 
 
 def _whole_pairs(folder: Path, sessions: Sequence[SessionFigures]) -> list[SessionFigures]:

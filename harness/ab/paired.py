@@ -6,12 +6,10 @@ difference. What jumps from one session to the next is in the readings of refere
 `harness.figures.metrics` a difference is a log-ratio; its interval is Student's.
 
 Looking again and again until something shows would find something in any noise. So the looks are fixed beforehand
-(`looks`), and the share of misses is divided among all looks and all metrics of the comparison (Bonferroni's
-inequality): *all* intervals of *all* looks hold the truth together in at least 95 % of comparisons, however dependent
-they are and whenever one stops. Dividing evenly over looks is Pocock's idea (Biometrika 64, 1977); that a sequence of
-intervals stays valid under any rule of stopping is Jennison and Turnbull's "repeated confidence intervals" (J. R.
-Statist. Soc. B 51, 1989). Their boundaries for large samples would be a little tighter; the inequality holds for four
-pairs too.
+(`looks`), and the share of misses is divided evenly among all looks (Pocock, Biometrika 64, 1977) and metrics
+(Bonferroni's inequality, which holds for four pairs too): *all* intervals of *all* looks hold the truth together in at
+least 95 % of comparisons, however dependent they are and whenever one stops (repeated confidence intervals: Jennison
+and Turnbull, J. R. Statist. Soc. B 51, 1989).
 """
 
 import math

@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.commands.child_session import PytestArguments
 from harness.gates.baselines import read_sessions, sessions_needed, sessions_of_this_machine
 from harness.gates.exit_status import FAILED, NO_FIGURE, PYTEST_STATUSES, Status, exit_status
-from harness.gates.gate import flagged, merged, states
+from harness.gates.gate import flagged, merged
 from harness.measuring.environment import stable_environment
 from harness.processes import run_to_end
 from harness.records.fingerprint import at_a_glance
@@ -45,7 +45,7 @@ def gate(words: Iterable[str]) -> int:
         gates = merged(gates, confirming.gates if confirming else [])
     assert run.end is not None, "a finished run has an end"
     failed = FAILED if run.end.exit_status == FAILED else 0
-    status = exit_status(failed, expects_figures=True, figures=len(gates), gates=states(gates))
+    status = exit_status(failed, expects_figures=True, figures=len(gates), gates={gate.state for gate in gates})
     _write_down(folder, gates, status)
     sys.stdout.write(gate_lines(gates))
     return _say(status).code

@@ -35,7 +35,6 @@ from harness.gates.prediction import (
 from harness.records.lines import GateRecord, GateState, RunRecord
 from harness.stages import max_other_states
 
-EVERYTHING = "everything"
 # What a model's facts say, under `extra`, where the goal tables have slowed it down on purpose.
 INJECTED_WORK = "injected work"
 
@@ -132,20 +131,10 @@ def figures_of(gate: GateRecord) -> str:
     return f"{metric.format(gate.value)}, baseline {metric.format(gate.centre)} ({change})"
 
 
-def missing_baseline(sentence: str) -> list[GateRecord]:
-    """Return the verdict on all figures at once, where there is nothing to compare them with."""
-    return [GateRecord(EVERYTHING, "missing baseline", sentence)]
-
-
 def merged(first: Iterable[GateRecord], second: Iterable[GateRecord]) -> list[GateRecord]:
     """Return the verdicts of a session, the flagged ones decided by those of a second one."""
     again = {record.metric: record for record in second}
     return [_decided(record, again.get(record.metric)) if record.state == "flagged" else record for record in first]
-
-
-def states(gates: Iterable[GateRecord]) -> set[GateState]:
-    """Return the states that occur."""
-    return {gate.state for gate in gates}
 
 
 def flagged(gates: Iterable[GateRecord]) -> list[GateRecord]:

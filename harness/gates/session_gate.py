@@ -4,7 +4,7 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.gates.baselines import find_baseline, read_sessions, why_none
-from harness.gates.gate import Baseline, flagged, judge_metric, judge_session, merged, missing_baseline
+from harness.gates.gate import Baseline, flagged, judge_metric, judge_session, merged
 from harness.records.journal import FILE_NAME as JOURNAL_NAME
 from harness.records.journal import read_journal
 from harness.records.lines import GateRecord, RunRecord
@@ -45,7 +45,7 @@ class SessionGate:
         """Return the verdicts on a session that has come to its end."""
         baseline = self._find(run)
         if baseline is None:
-            return missing_baseline(why_none(self._stored, run, self._folder))
+            return [GateRecord("everything", "missing baseline", why_none(self._stored, run, self._folder))]
         wanted = {record.metric for record in self._flagged}
         return [gate for gate in judge_session(run, baseline) if self._confirms is None or gate.metric in wanted]
 

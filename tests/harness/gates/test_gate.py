@@ -8,7 +8,7 @@ import pytest
 
 from harness.figures.student import t_quantile
 from harness.gates.exit_status import exit_status
-from harness.gates.gate import Baseline, judge_metric, judge_session, merged, states
+from harness.gates.gate import Baseline, judge_metric, judge_session, merged
 from harness.gates.prediction import PROBABILITY, SLOPE, SLOPE_DEVIATION
 from harness.records.lines import AttemptRecord, GateRecord, ModelRecord, OutcomeRecord, ReferenceWorkRecord, RunRecord
 from harness.records.quantities import MemoryPeak
@@ -75,7 +75,7 @@ def test_a_baseline_whose_figure_stands_in_two_groups_is_unstable() -> None:
 def test_a_baseline_on_a_machine_of_two_speeds_is_unstable_in_every_time() -> None:
     slow = (ReferenceWorkRecord("start", (1.2,), (1.0,)), ReferenceWorkRecord("end", (1.0,), (1.0,)))
     known = baseline(*[session()] * 5, *[session(reference_work=slow)] * 5)
-    assert states(judge_session(session(), known)) == {"unstable"}
+    assert {each.state for each in judge_session(session(), known)} == {"unstable"}
 
 
 @pytest.mark.parametrize(
