@@ -293,7 +293,7 @@ def test_an_interrupted_comparison_goes_on_after_its_last_whole_pair(
         main(["ab", "HEAD"])
     assert ended.value.code == 130
     (results,) = (folder / "results").iterdir()
-    assert f"ab --resume {results} goes on" in capsys.readouterr().err
+    assert f"ab --resume {results} resumes it" in capsys.readouterr().err
     assert len(written(folder)["sessions"]) == 3
     assert written(folder)["outcome"] is None
     assert not list(results.glob("tree_*"))
