@@ -14,6 +14,8 @@ from typing import Literal
 
 from harness.figures.intervals import Interval
 
+MAX_SPAN = 1000.0
+"""Times its lower end: an interval that reaches farther is said to be wide, without its ends."""
 CAVEATS = "What these data do not show"
 Tone = Literal["good", "bad", "doubt", "plain"]
 
@@ -157,7 +159,9 @@ def figure(digits: Callable[[float], str], value: float, *names: str | None) -> 
 
 
 def ends(interval: Interval | None, digits: Callable[[float], str], *names: str | None) -> Text:
-    """Return the ends of an interval, as far as they are known."""
+    """Return the ends of an interval, as far as they are known and tell something."""
+    if interval is not None and 0 < MAX_SPAN * interval.low < interval.high < math.inf:
+        return "too wide to tell"
     known = [] if interval is None else [("low", interval.low), ("high", interval.high)]
     found = {which: figure(digits, end, *names, which) for which, end in known if math.isfinite(end)}
     if len(found) == 2:

@@ -131,7 +131,7 @@ def _pass(model: str, engine: str, sample: str) -> PassRecord:
     if (model, sample) == ("llava", "s11"):
         return failed_pass(model, sample, engine=engine)
     key = ("pass", model, engine, sample)
-    apart = 20 if sample == APART[model] else 1
+    apart = 6 if sample == APART[model] else 1
     seconds = tuple(
         apart * SLOWNESS[model] * share * distinct(*key, stage)
         for share, stage in zip((0.3, 0.02, 0.1, 0.2, 0.7), STAGES, strict=True)
