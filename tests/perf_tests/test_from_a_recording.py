@@ -2,6 +2,8 @@
 
 import json
 import os
+from contextlib import redirect_stdout
+from io import StringIO
 
 import pytest
 
@@ -11,14 +13,16 @@ from fixtures.data.dataset import JSON_NAME
 SCENE = "1:160x120:1"
 
 
-@pytest.fixture
-def recorded(tmp_path, capsys):
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
     """A folder with one sequence, and the dataset folder that was made of it: clips of half a second."""
-    sequences, made = tmp_path / "dsec", tmp_path / "made"
-    assert main(["embedded", f"--embedded={SCENE}", f"--dsec={sequences}"]) == 0
+    folder = tmp_path_factory.mktemp("recorded")
+    sequences, made = folder / "dsec", folder / "made"
     words = ["prepare", f"--dsec={sequences}", "--clip=500ms", f"--dataset_dir={made}", "--workers=1"]
-    assert main(words) == 0
-    assert "clip: 3 made, 0 there already, 0 failed" in capsys.readouterr().out
+    with redirect_stdout(StringIO()) as printed:
+        assert main(["embedded", f"--embedded={SCENE}", f"--dsec={sequences}"]) == 0
+        assert main(words) == 0
+    assert "clip: 3 made, 0 there already, 0 failed" in printed.getvalue()
     return sequences, made
 
 

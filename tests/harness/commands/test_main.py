@@ -18,6 +18,8 @@ from tests import ROOT
 from tests.forked import run_python
 from tests.harness.made_runs import ENVIRONMENT, STARTED_AT, failed_pass, header, whole_pass
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 JOURNAL = ROOT / "tests" / "harness" / "files" / "run_v1.jsonl"
 LEGACY_NAME = "EventGPT_Instruction_Subset_results_n2_20260304_050607.json"
 
@@ -74,11 +76,16 @@ def by_two_ranks(folder: Path, first: EndRecord | None, second: EndRecord | None
     ],
 )
 def test_merge_gives_the_verdict_on_a_run_by_ranks(
-    ends: tuple[EndRecord | None, EndRecord | None], more: tuple[JournalLine, ...], status: int, tmp_path: Path
+    ends: tuple[EndRecord | None, EndRecord | None],
+    more: tuple[JournalLine, ...],
+    status: int,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    done = typed("merge", by_two_ranks(tmp_path, *ends, *more))
-    assert (done.returncode, done.stderr) == (status, "")
-    assert f"exit status {status}: " in done.stdout
+    assert main(["merge", str(by_two_ranks(tmp_path, *ends, *more))]) == status
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert f"exit status {status}: " in printed.out
     run = json.loads((tmp_path / "run.json").read_text())
     assert (run["end"]["exit_status"], len(run["passes"])) == (status, 2 + _passes(more))
 
@@ -87,11 +94,10 @@ def _passes(lines: tuple[JournalLine, ...]) -> int:
     return sum(isinstance(line, PassRecord) for line in lines)
 
 
-def test_merge_of_a_killed_run_says_how_to_go_on(tmp_path: Path) -> None:
+def test_merge_of_a_killed_run_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "journal.jsonl").write_bytes(msgspec.json.encode(header()) + b"\n")
-    done = typed("merge", tmp_path)
-    assert done.returncode == 0
-    assert f"--resume={tmp_path} resumes it" in done.stdout
+    assert main(["merge", str(tmp_path)]) == 0
+    assert f"--resume={tmp_path} resumes it" in capsys.readouterr().out
 
 
 def test_merge_says_what_is_wrong_and_ends_with_2_where_there_is_no_journal(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from tests.harness.legacy.five_stage_files import five_stages
 from tests.harness.report.made_reports import old_file, old_records
 from tests.harness.report.reading import Page
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def pages(folder: Path, content: Any, name: str = "old.json") -> tuple[str, Page]:
     """The text and the page of a file's report."""

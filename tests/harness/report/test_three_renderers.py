@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
+import pytest
 from markdown_it import MarkdownIt
 
 from harness.report.blocks import Report, Table, plain
@@ -16,6 +17,8 @@ from tests.harness.report.distinct_run import (
     distinct_run,
 )
 from tests.harness.report.reading import Page, section, sentences
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 ON_GPU = report_of(distinct_run(), "source")
 
