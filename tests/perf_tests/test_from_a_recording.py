@@ -10,6 +10,7 @@ import pytest
 from fixtures.__main__ import main
 from fixtures.data.dataset import JSON_NAME
 
+pytestmark = pytest.mark.slow
 SCENE = "1:160x120:1"
 
 
