@@ -33,6 +33,9 @@ from harness.records.lines import RunRecord
 from harness.records.quantities import MemoryPeak
 from harness.records.speculation import AgreementRecord, RoundLog, SpeculationCostRecord, SpeculationRecord
 
+MAX_POSITIONS = 128
+"""Of a proposal whose acceptance is told position by position; a file may name any number of them."""
+
 
 class AcceptanceStatistics(
     msgspec.Struct,
@@ -105,7 +108,7 @@ def acceptance_statistics(rounds: Sequence[RoundLog]) -> AcceptanceStatistics:
     drafted = sum(each.drafted for each in proposing)
     accepted = sum(each.accepted for each in proposing)
     rejections = sum(each.accepted < each.drafted for each in proposing)
-    deepest = max((each.drafted for each in proposing), default=0)
+    deepest = min(max((each.drafted for each in proposing), default=0), MAX_POSITIONS)
     return AcceptanceStatistics(
         rounds=len(rounds),
         acceptance_rate=accepted / drafted if drafted else None,

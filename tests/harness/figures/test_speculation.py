@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.figures.agreement import expected_tokens
-from harness.figures.speculation import acceptance_statistics, speculation_figures
+from harness.figures.speculation import MAX_POSITIONS, acceptance_statistics, speculation_figures
 from harness.records.lines import RunRecord
 from harness.records.quantities import MIB
 from harness.records.speculation import AgreementRecord, DivergenceRecord, RoundLog
@@ -81,6 +81,11 @@ def test_decoding_stands_beside_what_the_measured_costs_predict() -> None:
     assert found.cost_model.predicted == pytest.approx(4.5 / (4 * 0.25 + 2))
     assert found.decode_speedup == 3.0
     assert found.residual == pytest.approx(3 / 1.5 - 1)
+
+
+def test_a_file_that_names_billions_of_drafted_tokens_is_told_of_the_first_positions() -> None:
+    found = acceptance_statistics(log((2**31, 3)))
+    assert found.survival == (1.0, 1.0, 1.0, *[0.0] * (MAX_POSITIONS - 3))
 
 
 def test_without_measured_costs_nothing_is_predicted() -> None:
