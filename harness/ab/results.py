@@ -152,16 +152,8 @@ def _figure(name: str, pairs: _Pairs, alpha: float) -> PairedFigure:
     )
     found = verdict(interval, metric.minimum_effect, lower_is_better=metric.lower_is_better)
     moved = _only_the_target(pairs, alpha) if found not in {"same", "improved"} else ""
-    middle = fmean(value for pair in values for value in pair)
-    return PairedFigure(
-        name=name,
-        metric=metric,
-        a=middle - interval.value / 2,
-        b=middle + interval.value / 2,
-        interval=interval,
-        verdict="improved" if moved else found,
-        moved=moved,
-    )
+    middle, half = fmean(value for pair in values for value in pair), interval.value / 2
+    return PairedFigure(name, metric, middle - half, middle + half, interval, "improved" if moved else found, moved)
 
 
 def _differences_of_speed(pairs: _Pairs) -> list[list[float]]:
@@ -179,12 +171,8 @@ def _only_the_target(pairs: _Pairs, alpha: float) -> str:
     metric, speeds = pairs[0][0].metric, _differences_of_speed(pairs)
     target, draft = (paired_interval([b[side] - a[side] for a, b in sides], alpha, speeds) for side in (0, 1))
     of_target, of_draft = (verdict(each, metric.minimum_effect, lower_is_better=True) for each in (target, draft))
-    return only_the_target(
-        metric,
-        target.value,
-        target_moved=of_target == "improved",
-        draft_moved_against=of_draft in {"regressed", "undecided"},
-    )
+    moved, against = of_target == "improved", of_draft in {"regressed", "undecided"}
+    return only_the_target(metric, target.value, target_moved=moved, draft_moved_against=against)
 
 
 def _pairs_by_name(sessions: Sequence[SessionFigures]) -> dict[str, list[tuple[_Measured, _Measured]]]:

@@ -64,11 +64,7 @@ def read_session(pair: int, name: str, side: Side, folder: Path, status: int) ->
         )
     metrics, readings = session_metrics(run), machine_speed.speeds_in_tests(run)
     return SessionFigures(
-        pair=pair,
-        side=name,
-        folder=folder.name,
-        exit_status=status,
-        reason=run.end.reason if run.end else "",
+        *(pair, name, folder.name, status, run.end.reason if run.end else ""),
         engines=run.header.engines,
         metrics=metrics,
         speeds={

@@ -30,9 +30,8 @@ def merge_folder(folder: Path, output_json: Path | None = None) -> int:
     sys.stdout.write(f"{folder / RUN_FILE_NAME}\n")
     sys.stdout.write(f"{legacy}\n" if legacy else "no legacy result file: no sample was finished\n")
     sys.stdout.write(f"advice: {trouble}\n" if trouble else f"{folder / PAGE}\n{folder / TEXT}\n")
-    sys.stdout.write(
-        f"{finished} passes of {len(run.header.samples)} planned samples x {len(run.header.models)} models\n"
-    )
+    planned = f"{len(run.header.samples)} planned samples x {len(run.header.models)} models"
+    sys.stdout.write(f"{finished} passes of {planned}\n")
     if not of_ranks and (run.end is None or run.end.exit_status in PYTEST_STATUSES):
         sys.stdout.write(f"this run has not come to its end; the same command with --resume={folder} resumes it\n")
     return run.end.exit_status if of_ranks and run.end else 0

@@ -121,17 +121,8 @@ def predict(
     limit_of_mean = np.maximum(minimum_effect, of_mean)
     found_in_each = limit + t_quantile(math.sqrt(POWER), freedom) * of_next
     found_in_mean = limit_of_mean + t_quantile(POWER, freedom) * of_next / math.sqrt(2)
-    return Prediction(
-        sessions=count,
-        centre=centre,
-        spread=spread,
-        residuals=residuals,
-        leverage=leverage,
-        extrapolation_sd=extrapolation_sd,
-        limit=limit,
-        limit_of_mean=limit_of_mean,
-        minimum_detectable_effect=np.maximum(found_in_each, found_in_mean),
-    )
+    detectable = np.maximum(found_in_each, found_in_mean)
+    return Prediction(count, centre, spread, residuals, leverage, extrapolation_sd, limit, limit_of_mean, detectable)
 
 
 def is_beyond(prediction: Prediction, loss: Any) -> Any:

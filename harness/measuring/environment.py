@@ -17,17 +17,8 @@ from harness.measuring.reference_work import VERSION as REFERENCE_WORK_VERSION
 from harness.processes import git
 from harness.records.quantities import is_gpu
 
-LIBRARIES = (
-    "torch",
-    "transformers",
-    "numpy",
-    "pillow",
-    "av",
-    "safetensors",
-    "tokenizers",
-    "pytest",
-    "pytest-benchmark",
-)
+_OF_MODELS = ("torch", "transformers", "numpy", "pillow", "av", "safetensors", "tokenizers")
+LIBRARIES = (*_OF_MODELS, "pytest", "pytest-benchmark")
 # A run does not wait longer for what it can do without.
 GIT_TIMEOUT_S = 20.0
 
@@ -115,11 +106,8 @@ def git_state(folder: Path) -> dict[str, Any] | None:
             digest.update(os.fsencode(name) + (top / name).read_bytes())
     except (RevisionError, OSError):
         return None
-    return {
-        "commit": commit,
-        "dirty": dirty,
-        "changes": f"sha256 {digest.hexdigest()}" if tracked or any(others) else "",
-    }
+    changes = f"sha256 {digest.hexdigest()}" if tracked or any(others) else ""
+    return {"commit": commit, "dirty": dirty, "changes": changes}
 
 
 def stable_gpu(device: str) -> dict[str, Any] | None:

@@ -222,14 +222,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     from harness.report.formatting import encodable
     from harness.report.terminal import summary
 
-    writer = terminalreporter._tw
+    writer, verbosity = terminalreporter._tw, terminalreporter.verbosity
     terminalreporter.section("event-vlm-perf")
-    form: dict[str, Any] = {
-        "width": writer.fullwidth,
-        "color": writer.hasmarkup,
-        "verbosity": terminalreporter.verbosity,
-    }
-    text = summary(ours.record, ours.folder, ours.files(), **form)
+    text = summary(
+        ours.record, ours.folder, ours.files(), width=writer.fullwidth, color=writer.hasmarkup, verbosity=verbosity
+    )
     # Else pytest escapes the whole text, line ends too, where the terminal lacks one of its signs.
     terminalreporter.write(encodable(text, getattr(sys.stdout, "encoding", None) or "utf-8"))
 

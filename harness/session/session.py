@@ -84,11 +84,8 @@ class Session:
             return
         if self.rank is not None or self.is_resumed:
             self._join()
-        instruments = self.instruments
-        self.readings = (
-            observe("start", plan.device, instruments.workloads),
-            instruments.device_peaks(plan.device, dtypes),
-        )
+        own_speed = observe("start", plan.device, self.instruments.workloads)
+        self.readings = own_speed, self.instruments.device_peaks(plan.device, dtypes)
         if self.journal is not None:
             self._append_all(self.readings)
 
