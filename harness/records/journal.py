@@ -2,6 +2,8 @@
 
 All other files of a run are derived from it, so that a run that was killed has lost nothing that it had finished. Under
 torchrun the first rank writes `journal.jsonl`, which begins with the header, and rank N `journal.N.jsonl` beside it.
+
+The last key of each line, `chain`, is the SHA-256 of the one before it and of the line without it.
 """
 
 import errno
@@ -9,6 +11,7 @@ import fcntl
 import os
 import re
 from contextlib import suppress
+from hashlib import sha256
 from io import FileIO
 from pathlib import Path
 
@@ -22,6 +25,10 @@ FILE_NAME = "journal.jsonl"
 _OF_A_RANK = re.compile(r"journal\.(\d{1,6})\.jsonl")
 # A file system that cannot lock: nothing is lost but the protection.
 _NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
+
+# Behind the last value of a line; older journals do not have it.
+_CHAIN = re.compile(rb',"chain":"([0-9a-f]{64})"\}')
+_CHAIN_BYTES = len(',"chain":""}') + 64
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(JournalLine).decode
@@ -48,8 +55,9 @@ class Journal:
         self._file = _open(path, os.O_CREAT if reopen else os.O_CREAT | os.O_EXCL)
         try:
             self._lock()
-            self._size = len(self._file.readall().rpartition(b"\n")[0]) if reopen else 0
-            self._size += self._size > 0
+            before = self._file.readall().rpartition(b"\n")[0] if reopen else b""
+            self._size = len(before) + (len(before) > 0)
+            self._chain = _stated(before[before.rfind(b"\n") + 1 :])[1]
             self._take_back()
         except BaseException:
             self._file.close()
@@ -60,7 +68,9 @@ class Journal:
 
         What was written of a line that did not fit, or was interrupted, is taken back.
         """
-        content = _encode(line) + b"\n"
+        content = _encode(line)
+        chain = _chained(self._chain, content)
+        content = content[:-1] + b',"chain":"' + chain + b'"}\n'
         try:
             written = 0
             while written < len(content):
@@ -76,6 +86,7 @@ class Journal:
             self._take_back()
             raise
         self._size += len(content)
+        self._chain = chain
 
     def close(self) -> None:
         """Close the file; every line is on disk already."""
@@ -107,7 +118,7 @@ def read_journal(path: Path) -> RunRecord:
     """Return what a run's journal holds, and those of its further ranks beside it, torn last lines left out.
 
     Raises ResultFileError naming file and line where it is missing, has no header, is of a version that this reader
-    does not know, or is damaged before its last line.
+    does not know, or is damaged before its last line. A line that does not follow from the one before it is a note.
     """
     lines = _whole_lines(path)
     if not lines:
@@ -123,9 +134,10 @@ def read_journal(path: Path) -> RunRecord:
     header, *rest = _records(path, lines)
     if not isinstance(header, Header):
         raise ResultFileError(f"{path}, line 1: must be the run's header; is this the journal of a run?")
-    return merged_record(
-        header, rest, [_records(each, _whole_lines(each) if each.exists() else []) for each in _of_other_ranks(path)]
-    )
+    others = {each: _whole_lines(each) if each.exists() else [] for each in _of_other_ranks(path)}
+    run = merged_record(header, rest, [_records(each, found) for each, found in others.items()])
+    notes = [note for each, found in {path: lines, **others}.items() for note in _breaks(each, found)]
+    return msgspec.structs.replace(run, notes=tuple(notes))
 
 
 def _of_other_ranks(path: Path) -> list[Path]:
@@ -148,6 +160,33 @@ def _whole_lines(path: Path) -> list[bytes]:
         raise ResultFileError(f"{path}: cannot be read ({error.strerror}); name the folder of a run") from error
     *whole, _torn = content.split(b"\n")
     return whole
+
+
+def _chained(before: bytes, content: bytes) -> bytes:
+    """The chain of a line, of which `content` is all else, behind a line of chain `before`, in hexadecimal digits."""
+    return sha256(before + content).hexdigest().encode()
+
+
+def _stated(line: bytes) -> tuple[bytes, bytes]:
+    """A line without its chain, and the chain; empty where it has none."""
+    found = _CHAIN.fullmatch(line, max(0, len(line) - _CHAIN_BYTES))
+    return (line[: found.start()] + b"}", found[1]) if found else (line, b"")
+
+
+def _breaks(path: Path, lines: list[bytes]) -> list[str]:
+    """The lines that were not written behind the one before them, as a sentence, or none."""
+    before, broken = b"", []
+    for number, line in enumerate(lines, start=1):
+        content, chain = _stated(line)
+        if (before or chain) and chain != _chained(before, content):
+            broken.append(str(number))
+        before = chain
+    if not broken:
+        return []
+    return [
+        f"{path.name}, line {', '.join(broken)}: not what the run wrote behind the line before: lines were changed, "
+        "moved or taken out."
+    ]
 
 
 def _records(path: Path, lines: list[bytes]) -> list[JournalLine]:

@@ -347,8 +347,8 @@ JournalLine = _Beginning | MeasuredAsAWhole | PassRecord | VerdictRecord | Outco
 class RunRecord(msgspec.Struct, frozen=True, rename={"reference_work": "sentinels"}):
     """A whole run: the lines of its journals by kind. This is `run.json`.
 
-    `end` is None until the run ends, and for good where it was killed. `notes`: what is unusual in the old result file
-    that the record was read from, in sentences.
+    `end` is None until the run ends, and for good where it was killed. `notes`: what is unusual in the journal or old
+    result file that the record was read from, in sentences.
     """
 
     header: Header

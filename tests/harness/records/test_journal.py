@@ -4,7 +4,7 @@ import os
 import re
 import resource
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -116,12 +116,61 @@ def test_damage_before_the_last_line_is_named_by_file_and_line(damage: bytes, tm
         read_journal(path)
 
 
-def test_removing_the_damaged_line_does_help(tmp_path: Path) -> None:
+def test_removing_the_damaged_line_does_help_and_is_said(tmp_path: Path) -> None:
     path = written(tmp_path / FILE_NAME, header(), loaded("egpt"), END)
     lines = path.read_bytes().split(b"\n")
     del lines[1]
     path.write_bytes(b"\n".join(lines))
-    assert lines_of(read_journal(path)) == [header(), END]
+    run = read_journal(path)
+    assert lines_of(run) == [header(), END]
+    assert run.notes == (
+        "journal.jsonl, line 2: not what the run wrote behind the line before: lines were changed, moved or taken out.",
+    )
+
+
+TAMPERING: dict[str, tuple[Callable[[list[bytes]], object], str]] = {
+    "a line taken out": (lambda lines: lines.pop(2), "line 3:"),
+    "a figure edited": (lambda lines: edit(lines, 2, b"1.0", b"0.5"), "line 3:"),
+    "the header edited": (lambda lines: edit(lines, 0, b"egpt", b"llava"), "line 1:"),
+    "two lines in the other order": (lambda lines: lines.insert(2, lines.pop(1)), "line 2, 3, 4:"),
+    "a line twice": (lambda lines: lines.insert(2, lines[2]), "line 4:"),
+    "a chain taken away": (lambda lines: edit(lines, 1, lines[1][-76:], b"}"), "line 2, 3:"),
+}
+
+
+def edit(lines: list[bytes], number: int, was: bytes, now: bytes) -> None:
+    assert was in lines[number]
+    lines[number] = lines[number].replace(was, now, 1)
+
+
+@pytest.mark.parametrize("how", TAMPERING)
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_line_that_the_run_did_not_write_there_is_a_note(rank: int, how: str, tmp_path: Path) -> None:
+    path = written(tmp_path / FILE_NAME, header(environment={"world_size": 2}))
+    begun = header() if rank == 0 else AttemptRecord(STARTED_AT, {"of": "egpt"}, rank=1, world_size=2)
+    (tmp_path / rank_file_name(rank)).unlink(missing_ok=True)
+    tampered = written(tmp_path / rank_file_name(rank), begun, loaded("egpt"), whole_pass("egpt"), END)
+    assert not read_journal(path).notes
+    lines = tampered.read_bytes().split(b"\n")
+    tamper, where = TAMPERING[how]
+    tamper(lines)
+    tampered.write_bytes(b"\n".join(lines))
+    (note,) = read_journal(path).notes
+    assert note.startswith(f"{tampered.name}, {where} not what the run wrote")
+
+
+def test_an_older_journal_without_a_chain_is_read_and_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    path.write_bytes(msgspec.json.encode(header()) + b"\n" + msgspec.json.encode(loaded("egpt")) + b"\n")
+    journal = Journal(path, reopen=True)
+    for line in (whole_pass("egpt"), END):
+        journal.append(line)
+    journal.close()
+    run = read_journal(path)
+    assert (len(lines_of(run)), run.notes) == (4, ())
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([*lines[:2], *lines[3:]]))
+    assert "line 3:" in read_journal(path).notes[0]
 
 
 def test_a_journal_starts_with_its_header(tmp_path: Path) -> None:
