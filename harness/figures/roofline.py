@@ -36,10 +36,7 @@ class StageRoofline(msgspec.Struct, frozen=True):
 
 def rooflines(run: RunRecord) -> list[StageRoofline]:
     """Return the roofline of every stage measurement whose work and machine are known, in the order of measurement."""
-    machine = run.machine
-    if machine is None:
-        return []
-    found = [_roofline(machine, record) for record in run.stages]
+    found = [_roofline(run.machine, record) for record in run.stages if run.machine]
     return [roofline for roofline in found if roofline is not None]
 
 

@@ -108,7 +108,12 @@ def stage1_speedup(run: RunRecord, target: str, of_sample: Pooling = median) -> 
     draft_s = seconds_by_sample(run, draft, "load", "", of_sample=of_sample)
     target_s = {} if variant is None else seconds_by_sample(run, target, "load", variant, of_sample=of_sample)
     both = [sample for sample in draft_s if sample in target_s]
-    if not both or _load_states(run, draft, "") != _load_states(run, target, variant or ""):
+    # The states in which most files of each model were found.
+    states = [
+        {most_common_state(_states(record)) for record in run.stages if _place(record) == side and record.round_s}
+        for side in ((draft, "load", ""), (target, "load", variant or ""))
+    ]
+    if not both or states[0] != states[1]:
         return None
     return Speedup.of([target_s[sample] for sample in both], [draft_s[sample] for sample in both])
 
@@ -137,8 +142,7 @@ def seconds_by_sample(
     """Return `of_sample` of each sample's comparable timed rounds, by one engine where the stage has several."""
     rounds: dict[str, list[float]] = defaultdict(list)
     for record in run.stages:
-        is_asked_for = (record.model, record.stage, record.variant) == (model, stage, variant)
-        if is_asked_for and record.engine in {None, engine}:
+        if _place(record) == (model, stage, variant) and record.engine in {None, engine}:
             for sample, seconds in comparable_rounds(record):
                 rounds[sample].append(seconds)
     return {sample: of_sample(values) for sample, values in rounds.items()}
@@ -184,15 +188,10 @@ def _states(record: StageRecord) -> Sequence[str]:
     return record.round_states or [""] * len(record.round_s)
 
 
+def _place(record: StageRecord) -> tuple[str, str, str]:
+    return record.model, record.stage, record.variant
+
+
 def _rounds(record: StageRecord, state: str) -> list[tuple[str, float]]:
     rounds = zip(record.round_samples, record.round_s, _states(record), strict=True)
     return [(sample, seconds) for sample, seconds, found in rounds if found == state]
-
-
-def _load_states(run: RunRecord, model: str, variant: str) -> set[str]:
-    """Return the states in which most files of a model were found, by measurement of stage 1."""
-    return {
-        most_common_state(_states(record))
-        for record in run.stages
-        if (record.model, record.stage, record.variant) == (model, "load", variant) and record.round_s
-    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import warnings
 from pathlib import Path
@@ -29,7 +30,12 @@ UNREADABLE = (
 def pictures_of(sample: PlannedSample, folder: Path) -> tuple[Picture, ...]:
     """Return an event image from the middle, and the first and last frame, as far as the dataset folder has them."""
     wanted = [("events", folder / each) for each in sample.event_images[len(sample.event_images) // 2 :][:1]]
-    frames = _frames(folder, sample.frames_folder)
+    frames: list[Path] = []
+    # None where they cannot be listed.
+    with contextlib.suppress(OSError, ValueError):
+        place = folder / (sample.frames_folder or "")
+        if sample.frames_folder and place.resolve().is_relative_to(folder.resolve()):
+            frames = sorted(place.glob("[!.]*.png"))
     wanted += [("first frame", each) for each in frames[:1]] + [("last frame", each) for each in frames[1:][-1:]]
     return tuple(thumbnail(caption, path, folder) for caption, path in wanted)
 
@@ -55,14 +61,3 @@ def thumbnail(caption: str, path: Path, folder: Path) -> Picture:
     except UNREADABLE as error:
         return Picture(caption, trouble=f"not a picture that can be read ({type(error).__name__})")
     return Picture(caption, "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode("ascii"))
-
-
-def _frames(folder: Path, frames_folder: str | None) -> list[Path]:
-    """Return the frames of a folder in the order of their names; none where it cannot be listed."""
-    if not frames_folder:
-        return []
-    try:
-        place = folder / frames_folder
-        return sorted(place.glob("[!.]*.png")) if place.resolve().is_relative_to(folder.resolve()) else []
-    except (OSError, ValueError):
-        return []

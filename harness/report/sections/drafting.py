@@ -72,27 +72,22 @@ def agreement(pairs: Mapping[str, Sequence[TokenPair]], gamma: int) -> Section:
 
 
 def _agreement_rows(target: str, found: Replay) -> Iterator[list[Text]]:
-    def shown(digits: Callable[[float], str], value: float | None, what: str) -> Text:
-        return "" if value is None else figure(digits, value, "agreement", what, target)
-
-    per_sample = found.shuffled_per_sample
-    yield [
-        target,
-        shown(whole, found.samples, "samples"),
-        f"{found.matched} of {found.compared}",
-        shown(fraction, found.per_sample, "per_sample"),
-        ends(found.per_sample_interval, fraction, "agreement", "per_sample", target),
-        shown(fraction, found.token_weighted, "all_tokens"),
-    ]
-    if per_sample is not None:
-        yield [
-            text("{target}, shuffled", target=target),
-            shown(whole, found.shuffled_pairings, "pairings"),
-            "",
-            shown(fraction, per_sample, "shuffled"),
-            ends(found.shuffled_interval, fraction, "agreement", "shuffled", target),
-            shown(fraction, found.shuffled_token_weighted, "shuffled_all_tokens"),
-        ]
+    own = (found.samples, "per_sample", found.per_sample, found.per_sample_interval, found.token_weighted)
+    shuffled = found.shuffled_per_sample, found.shuffled_interval, found.shuffled_token_weighted
+    positions = f"{found.matched} of {found.compared}"
+    for who, compared, (count, what, mean, interval, of_all) in (
+        (target, positions, own),
+        (text("{target}, shuffled", target=target), "", (found.shuffled_pairings, "shuffled", *shuffled)),
+    ):
+        if mean is not None:
+            yield [
+                who,
+                figure(whole, count, "agreement", what, "pairs", target),
+                compared,
+                figure(fraction, mean, "agreement", what, target),
+                ends(interval, fraction, "agreement", what, target),
+                figure(fraction, of_all or 0.0, "agreement", what, "all_tokens", target),
+            ]
 
 
 def pair_line(run: RunRecord, found: SpeculationFigures) -> Text:
