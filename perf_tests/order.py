@@ -11,14 +11,14 @@ def in_order_of_measurement(items: Sequence[pytest.Item], selection: Selection) 
     """Return the items grouped by model, so that each is loaded once, and within a model by engine, in their order.
 
     An engine keeps caches and graphs as long as its model is there: the memory of those before it must not count them.
-    What takes no engine comes first, and tests that hold two models come last.
+    What takes no engine comes first, what measures nothing behind what does, and tests that hold two models last.
 
     Where a target goes before the draft, those of its tests that compare it with the draft go behind the draft's:
     the target is loaded a second time for them.
     """
     models, draft = selection.models, selection.draft
 
-    def turn(item: pytest.Item) -> tuple[int, int]:
+    def turn(item: pytest.Item) -> tuple[int, int, bool]:
         callspec = getattr(item, "callspec", None)
         chosen = callspec.params if callspec else {}
         model, engine, place = chosen.get("pipeline"), chosen.get("engine"), -1
@@ -28,6 +28,7 @@ def in_order_of_measurement(items: Sequence[pytest.Item], selection: Selection) 
             place = models.index(model)
             waits = item.get_closest_marker("compares_with_draft") and draft in models
             place += len(models) if waits and place < models.index(draft or "") else 0
-        return place, selection.engines.index(engine) if engine in selection.engines else -1
+        number = selection.engines.index(engine) if engine in selection.engines else -1
+        return place, number, item.get_closest_marker("stage") is None
 
     return sorted(items, key=lambda item: (*turn(item), *item.location[:2]))

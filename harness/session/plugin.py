@@ -29,7 +29,7 @@ from harness.session.resume import resuming_command, unfinished_run
 from harness.session.session import Session
 
 SESSION = pytest.StashKey[Session]()
-# What a report says of a test that records; its keywords would not do: a parameter may be called "stage", too.
+# What a report says of a test that records or audits; its keywords would not do: a parameter may be called "stage".
 RECORDS = ("event_vlm_perf", "records")
 # Options of pytest-benchmark that govern `benchmark(...)` and have no say in rounds of a stage's own input.
 WITHOUT_EFFECT = ("min-rounds", "max-time", "min-time", "warmup", "warmup-iterations", "cprofile")
@@ -47,6 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Read the options once; a wrong one is a usage error."""
     config.addinivalue_line("markers", "stage(name): a test that measures this stage and records what it measured")
+    config.addinivalue_line("markers", "audit: a test whose failure speaks against figures that others recorded")
     try:
         if config.getoption("benchmark_histogram", None) and find_spec("pygal") is None:
             raise OptionError(
@@ -89,8 +90,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """A run with a recording test in it is expected to record, even where the test is deselected later."""
-    if item.get_closest_marker("stage"):
+    if item.get_closest_marker("stage") or item.get_closest_marker("audit"):
         item.user_properties.append(RECORDS)
+    if item.get_closest_marker("stage"):
         item.config.stash[SESSION].expects_figures = not _forbids_measuring(item.config)
 
 

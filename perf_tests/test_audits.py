@@ -1,0 +1,246 @@
+"""Audits of the models that were measured: times count only if the work was done, within the clock, on these inputs.
+
+They time nothing that is written down, and come behind what is measured of a model and an engine.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields, is_dataclass, replace
+from itertools import count
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from fixtures.errors import SampleError
+from fixtures.pipeline import (
+    Generation,
+    ModelInputs,
+    Prefilled,
+    RawClip,
+    Sample,
+    StagedPipeline,
+    VisionFeatures,
+)
+from fixtures.selection import Selection
+from harness.measuring import clock
+from harness.session.session import Session
+from harness.stages import Length, stage_calls
+
+pytestmark = pytest.mark.audit
+
+# A cache answers in a hundredth of the time; a machine that others use doubles a time for a moment, not in all pairs.
+LEAST_SHARE, PAIRS, ATTEMPTS = 0.5, 4, 3
+# Tokens of an answer, and of one that is to tell what a step takes.
+MAX_TOKENS, FEW_TOKENS = 16, 8
+# What is left to do after a stage has returned gets twice its time, and this.
+PATIENCE_S = 0.03
+# Of the features' norm; rounding in half precision is a tenth of that.
+LEAST_CHANGE = 0.02
+SEEDS = count()
+RESULTS = {RawClip, ModelInputs, VisionFeatures, Prefilled, Generation}
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """A model by one engine, a sample and its clip, and the answers of `fixed` length that its whole passes gave."""
+
+    pipeline: StagedPipeline
+    sample: Sample
+    clip: RawClip
+    fixed: int
+    timed: Sequence[tuple[int, ...]] = ()
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens an answer of an audit has."""
+        return min(self.fixed, MAX_TOKENS)
+
+    def features(self, clip: RawClip) -> VisionFeatures:
+        """Stages 2 and 3."""
+        return self.pipeline.encode_vision(self.pipeline.preprocess(clip))
+
+    def answer(self, clip: RawClip, *, stop_at_eos: bool = False) -> Generation:
+        """Stages 2 to 4, for so many tokens or up to the end token."""
+        prefilled = self.pipeline.prefill(self.features(clip))
+        return self.pipeline.decode(prefilled, max_new_tokens=self.tokens, stop_at_eos=stop_at_eos)
+
+    def new_clips(self) -> Iterator[RawClip]:
+        """Clips of the same shapes that no stage has seen, of noise."""
+        while True:
+            draw = np.random.default_rng(next(SEEDS))
+            noise = (draw.integers(0, 256, image.shape, dtype=np.uint8) for image in self.clip.images)
+            yield replace(self.clip, images=tuple(noise))
+
+
+@pytest.fixture
+def audited(
+    pipeline: StagedPipeline,
+    engine: str,
+    stage_samples: Sequence[Sample],
+    selection: Selection,
+    session: Session,
+    fixed_length: Callable[[str], Length],
+) -> Audited:
+    """The first sample that can be loaded."""
+    kind, passes = (
+        "whole" if selection.model_set == "full" else "fixed",
+        session.read().passes if session.journal else (),
+    )
+    for sample in stage_samples:
+        with suppress(SampleError):
+            of_sample = (pipeline.key, engine, kind, sample.id)
+            timed = [
+                each.token_ids for each in passes if (each.model, each.engine, each.kind, each.sample) == of_sample
+            ]
+            length = fixed_length(pipeline.key).tokens
+            return Audited(pipeline.with_engine(engine), sample, pipeline.load(sample), length, timed)
+    pytest.skip("no sample can be loaded")
+
+
+def test_timed_answers_match_an_untimed_run(audited: Audited) -> None:
+    """Answers under the clock, of the whole passes and of rounds here, are those of a run without one."""
+    untimed = audited.answer(audited.clip).token_ids
+    again: list[tuple[int, ...]] = []
+    unseen = next(audited.new_clips())
+    first = audited.answer(unseen).token_ids
+    for clip in (audited.clip, unseen):
+        clock.seconds_of(lambda clip=clip: again.append(audited.answer(clip).token_ids))  # type: ignore[misc]
+    expected = [untimed] * (1 + len(audited.timed)) + [first]
+    timed = [each[: audited.tokens] for each in audited.timed]
+    for one, other in zip([again[0], *timed, again[1]], expected, strict=True):
+        if one != other:
+            place = next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
+            _fail(f"answers under the clock are not those of an untimed run, from token {place + 1} on")
+
+
+def test_an_input_asked_twice_costs_twice(audited: Audited) -> None:
+    """No stage keeps answers or features: an input that it has seen takes it as long as one that it has not."""
+    stages = stage_calls(audited.pipeline, Length(min(FEW_TOKENS, audited.tokens), fixed=True))
+    load, clips = stages.pop("load"), audited.new_clips()
+    one, other = load(audited.sample), load(audited.sample)
+    if any(map(np.shares_memory, one.images, other.images)) and "hit" not in one.state:
+        _fail("load gives pictures that it gave before, and no frame cache is in use")
+    seen: dict[str, Any] = {}
+    given: Any = next(clips)
+    for stage, call in stages.items():
+        seen[stage], given = given, call(given)
+    cached = set(stages)
+    for _ in range(ATTEMPTS):
+        shares = _shares(stages, seen, [next(clips) for _ in range(PAIRS)])
+        cached = {stage for stage in cached if shares[stage] < LEAST_SHARE}
+        if not cached:
+            return
+    _fail(f"an input asked twice is not worked on twice, by {', '.join(sorted(cached))}: it takes less than half")
+
+
+def test_output_lengths_are_kept(audited: Audited) -> None:
+    """Fixed lengths have every token; natural answers are their beginning, up to an end token and no word."""
+    fixed = audited.answer(audited.clip)
+    wrong = [len(each) for each in audited.timed if len(each) != audited.fixed]
+    if wrong:
+        _fail(f"{audited.fixed} tokens were asked for, whole passes gave {wrong[0]}")
+    if (len(fixed.token_ids), fixed.stopped_by) != (audited.tokens, "length"):
+        _fail(f"{audited.tokens} tokens were asked for, {len(fixed.token_ids)} came (stopped by {fixed.stopped_by})")
+    natural = audited.answer(audited.clip, stop_at_eos=True)
+    length = len(natural.token_ids)
+    if natural.token_ids != fixed.token_ids[:length]:
+        _fail("an answer that may end is another one than that of fixed length")
+    if natural.stopped_by == "length" and length != audited.tokens:
+        _fail(f"an answer stopped by its length has {length} tokens, not {audited.tokens}")
+    last = replace(natural, token_ids=natural.token_ids[-1:])
+    if natural.stopped_by == "eos" and audited.pipeline.text(last):
+        _fail(f"an answer ends by {audited.pipeline.text(last)!r}, which is no end token")
+
+
+def test_no_work_is_deferred_past_the_clock(audited: Audited) -> None:
+    """When the clock stops, results are complete, seen through another stream of a GPU, and no thread works on."""
+    given: Any = audited.sample
+    for stage, call in stage_calls(audited.pipeline, Length(audited.tokens, fixed=True)).items():
+        before, start = set(threading.enumerate()), clock.now()
+        given = call(given)
+        took_s = clock.now() - start
+        at_once, working = _values(given), set(threading.enumerate()) - before
+        time.sleep(2 * took_s + PATIENCE_S)
+        later = _values(given)
+        if working:
+            _fail(f"{stage} leaves a thread behind: {', '.join(sorted(each.name for each in working))}")
+        if type(given) not in RESULTS or len(at_once) != len(later) or not all(map(np.array_equal, at_once, later)):
+            _fail(f"the result of {stage} is not complete when the clock stops")
+
+
+def test_features_depend_on_every_picture(audited: Audited) -> None:
+    """Another picture in any place of a clip gives other features, and other features another first token's logits."""
+    clip, other = (clip for clip, _ in zip(audited.new_clips(), range(2), strict=False))
+    features = audited.features(clip)
+    for place, picture in enumerate(other.images):
+        images = (*clip.images[:place], picture, *clip.images[place + 1 :])
+        if not _change(audited.features(replace(clip, images=images)).embeddings, features.embeddings) > 0:
+            _fail(f"picture {place + 1} of {len(images)} can be another one, and the features stay the same")
+    logits = [audited.pipeline.prefill(each).logits for each in (features, audited.features(other))]
+    if torch.equal(*logits):
+        _fail("the language model answers other features by the same logits")
+
+
+def test_lower_resolution_is_noticed(audited: Audited) -> None:
+    """Pictures of half the size give other features, and so does detail that half of the tower's pixels cannot hold."""
+    clip = next(audited.new_clips())
+    inputs = audited.pipeline.preprocess(clip)
+    features = audited.pipeline.encode_vision(inputs)
+    smaller = replace(clip, images=tuple(image[::2, ::2].copy() for image in clip.images), resized=False)
+    if not _change(audited.features(smaller).embeddings, features.embeddings) > 0:
+        _fail("pictures of half the size give the same features")
+    # Every second pixel is 0 there, and so is the mean of each 2 x 2.
+    detail = torch.zeros_like(inputs.pixel_values)
+    detail[..., ::2, 1::2], detail[..., 1::2, ::2] = 1, -1
+    finer = replace(inputs, pixel_values=inputs.pixel_values + detail)
+    if not _change(audited.pipeline.encode_vision(finer).embeddings, features.embeddings) > LEAST_CHANGE:
+        _fail("detail of a pixel's size is not seen: the tower is given fewer pixels than it is said to be")
+
+
+def _shares(
+    stages: dict[str, Callable[[Any], Any]], seen: dict[str, Any], clips: Sequence[RawClip]
+) -> dict[str, float]:
+    """What each stage takes for an input that it has `seen`, as a share of its time for a new one; fastest of each."""
+    times: dict[str, tuple[list[float], list[float]]] = {stage: ([], []) for stage in stages}
+    for clip in clips:
+        given: Any = clip
+        for stage, call in stages.items():
+            # Decoding consumes its input.
+            before = stages["prefill"](seen["prefill"]) if stage == "decode" else seen[stage]
+            for seconds, each in zip(times[stage], (before, given), strict=True):
+                start = clock.now()
+                given = call(each)
+                seconds.append(clock.now() - start)
+    return {stage: min(again) / min(new) for stage, (again, new) in times.items()}
+
+
+def _values(result: Any) -> list[Any]:
+    """Numbers of a stage's result as they are now, in host memory; on a GPU by a stream that waits for no other."""
+    if isinstance(result, Tensor):
+        if type(result) is not Tensor:
+            _fail(f"a {type(result).__name__} may compute its values when they are looked at")
+        if not result.is_cuda:
+            return [result.float().numpy(force=True).copy()]
+        with torch.cuda.stream(torch.cuda.Stream(result.device)):  # type: ignore[no-untyped-call]
+            return [result.float().cpu().numpy()]
+    if is_dataclass(result):
+        return [value for each in fields(result) for value in _values(getattr(result, each.name))]
+    if isinstance(result, tuple):
+        return [value for each in result for value in _values(each)]
+    return [np.array(result)] if isinstance(result, np.ndarray | int | str) else []
+
+
+def _change(one: Tensor, other: Tensor) -> float:
+    """How far embeddings are from others, as a share of their norm; infinite where their numbers differ."""
+    if one.shape != other.shape:
+        return float("inf")
+    return float((one.float() - other.float()).norm() / other.float().norm())
+
+
+def _fail(sentence: str) -> NoReturn:
+    pytest.fail(sentence, pytrace=False)
