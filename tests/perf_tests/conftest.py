@@ -17,6 +17,7 @@ from tests.forked import CHARTS, PYTEST, run_python
 
 SMALL = "2:160x120:1"
 PLUGINS = ("-p", "pytest_benchmark.plugin", "-p", "no:cacheprovider")
+SHORT_READINGS = ("-p", "tests.perf_tests.short_readings")
 # Of others alone: a test may bring fixtures and a harness of its own.
 LIBRARIES = (
     *(*PYTEST, *CHARTS, "torch", "av", "safetensors.torch", "tokenizers.implementations", "msgspec", "psutil"),
@@ -57,7 +58,7 @@ class Suite:
 
     def run(self, *arguments):
         quick = (*QUICK, f"--limits={self.limits}", f"--output-dir={self.output}")
-        words = ("pytest", "perf_tests", *PLUGINS, *quick, *arguments)
+        words = ("pytest", "perf_tests", *PLUGINS, *SHORT_READINGS, *quick, *arguments)
         return run_with_libraries(words, ROOT, ROOMS, XDG_CACHE_HOME=str(self.cache))
 
     def record(self):

@@ -14,7 +14,7 @@ from harness.figures.speculation import speculation_figures
 from harness.gates.gate import Baseline, judge_session
 from harness.records.fingerprint import fingerprint
 from tests import ROOT
-from tests.perf_tests.conftest import PLUGINS, ROOMS, Suite, run_with_libraries
+from tests.perf_tests.conftest import PLUGINS, ROOMS, SHORT_READINGS, Suite, run_with_libraries
 from tests.repository.test_contract import CONTRACT
 
 WHOLE = ("test_whole_pipeline", "test_whole_pipeline_fixed")
@@ -359,7 +359,14 @@ def test_the_table_of_old_command_lines_has_what_it_promises():
 def test_each_command_line_measures_what_the_old_script_did(command, tmp_path, dataset_folder, no_limits):
     entries = (dataset_folder / "EventGPT_Instruction_Subset.json").read_text(encoding="utf-8")
     (dataset_folder / "part.json").write_text(json.dumps(json.loads(entries)[:1]), encoding="utf-8")
-    pytests = (*PLUGINS, f"--rootdir={ROOT}", f"--output_dir={tmp_path / 'out'}", f"--limits={no_limits}", *SMALL)
+    pytests = (
+        *PLUGINS,
+        *SHORT_READINGS,
+        f"--rootdir={ROOT}",
+        f"--output_dir={tmp_path / 'out'}",
+        f"--limits={no_limits}",
+        *SMALL,
+    )
     done = typed(tmp_path, dataset_folder, command, *pytests)
     assert done.returncode == 0, done.stdout + done.stderr
     found = [*tmp_path.glob("results.json"), *(tmp_path / "out").glob("*_results_n*.json")]
