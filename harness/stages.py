@@ -66,6 +66,9 @@ class Pipeline(Protocol):
     def work(self, stage: str, given: Any, output: Any) -> Any:
         """What a stage had to do at the least: `bytes`, `operations` and `dtype`; None where that is not stated."""
 
+    def examine(self, output: Any) -> Any:
+        """What a stage's result tells of itself: `finite`, `visual_tokens`; or None. A pipeline may lack this method."""
+
     def facts(self) -> Any:
         """What was loaded, read back from the live model: a dataclass of plain values."""
 

@@ -14,6 +14,7 @@ from fixtures.model_sets.loading import MODEL_SETS, model_dtypes, pipeline_loade
 from fixtures.model_sets.registry import MODELS
 from fixtures.pipeline import Sample, StagedPipeline
 from fixtures.scenes.embedded import EmbeddedSpec, ensure_embedded
+from fixtures.scenes.layout import KINDS
 from fixtures.selection import ENGINES, Selection, select
 from fixtures.system.atomic_files import default_cache_root
 from fixtures.system.devices import keep_freed_memory, use_threads_for
@@ -138,11 +139,15 @@ def plan(
 ) -> None:
     """Say what this run sets out to measure, before anything is."""
     use_threads_for(selection.model_set, selection.device)  # before the machine's own speed is read
-    known_as = request.config.stash[EMBEDDED].folder_name if session.options.dataset_dir is None else None
+    is_embedded = session.options.dataset_dir is None
+    known_as = request.config.stash[EMBEDDED].folder_name if is_embedded else None
     identity = dataset_identity(dataset, known_as)
     dtypes = model_dtypes(selection.settings, selection.models)
     limits = request.config.stash[LIMITS]
-    set_plan(plan_of(selection, dataset, limits=limits, identity=identity), dtypes)
+    set_plan(
+        plan_of(selection, dataset, limits=limits, identity=identity, objects=tuple(KINDS) if is_embedded else ()),
+        dtypes,
+    )
 
 
 @pytest.fixture(scope="session")

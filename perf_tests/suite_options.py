@@ -1,5 +1,6 @@
 """What the options of a run mean to the models: a selection, settings, a plan; options are read nowhere else."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,8 +59,13 @@ def on_device_of(rank: Rank | None, selection: Selection) -> Selection:
     return replace(selection, settings=replace(selection.settings, device=str(find_device(f"cuda:{rank.local}"))))
 
 
-def plan_of(selection: Selection, dataset: Dataset, *, limits: dict[str, float], identity: str) -> Plan:
-    """Return what the run sets out to measure; `limits` by name, `identity` tells the dataset's files from others."""
+def plan_of(
+    selection: Selection, dataset: Dataset, *, limits: dict[str, float], identity: str, objects: Sequence[str]
+) -> Plan:
+    """Return what the run sets out to measure; `limits` by name, `identity` tells the dataset's files from others.
+
+    `objects`: what answers to this dataset may name.
+    """
     return Plan(
         model_set=selection.model_set,
         device=selection.device,
@@ -85,6 +91,7 @@ def plan_of(selection: Selection, dataset: Dataset, *, limits: dict[str, float],
         dataset_identity=identity,
         dataset_folder=str(dataset.folder.absolute()),
         names={key: MODELS[key].name for key in selection.models},
+        objects=tuple(objects),
     )
 
 

@@ -80,6 +80,9 @@ class StubPipeline:
     def work(self, stage: str, given: Any, output: Any) -> None:
         """State nothing."""
 
+    def examine(self, output: Any) -> None:
+        """Find nothing to look at."""
+
     def facts(self) -> StubFacts:
         """Return what there is to say."""
         return StubFacts()

@@ -30,13 +30,14 @@ from typing import Any, Literal
 import msgspec
 
 from harness.figures.passes import comparisons
+from harness.figures.quality import COUNTS, AnswersBySample, quality
 from harness.figures.speculation import speculation_figures
 from harness.figures.stages import Speedup, comparable_rounds, decoding_steps, stage1_speedup, stage1_variant
 from harness.figures.summary import mean_of_faster_half
 from harness.records.lines import Header, RunRecord, StageRecord
 from harness.records.quantities import MIB, MemoryPeak
 
-MetricKind = Literal["time", "memory", "acceptance", "speedup"]
+MetricKind = Literal["time", "memory", "acceptance", "speedup", "quality"]
 # By the first part of a name: kind, unit of the figure itself, and whether less is better.
 FAMILIES: dict[str, tuple[MetricKind, str, bool]] = {
     "time": ("time", "s", True),
@@ -44,6 +45,8 @@ FAMILIES: dict[str, tuple[MetricKind, str, bool]] = {
     "memory": ("memory", "bytes", True),
     "acceptance": ("acceptance", "share", False),
     "speedup": ("speedup", "times", False),
+    "quality": ("quality", "share", False),
+    "length": ("quality", "count", False),
 }
 
 # The smallest change that a gate may call one, as a share of the figure, however quiet the baseline was. Stages on a
@@ -59,6 +62,8 @@ DEVICE_MEMORY = 0.01
 HOST_MEMORY = 0.05
 # Of the share itself: one answer of a hundred tokens that is worded differently moves it by less.
 ACCEPTANCE = 0.02
+# Of a share of samples or objects; of a number of tokens, as a share of it.
+QUALITY = 0.02
 # Of what a figure can be written as; a file may say anything.
 MAX_LOG = 700.0
 
@@ -139,13 +144,16 @@ def only_the_target(metric: Metric, change: float, *, target_moved: bool, draft_
     return f"only {target} got {word} ({metric.format_change(change)}), the draft did not get {other}"
 
 
-def session_metrics(run: RunRecord) -> dict[str, Metric]:
-    """Return every gated figure of a session by name; what was not measured is not there."""
+def session_metrics(run: RunRecord, before: AnswersBySample | None = None) -> dict[str, Metric]:
+    """Return every gated figure of a session by name; what was not measured is not there.
+
+    `before`: the answers of a baseline, with which the session's are compared.
+    """
     groups: dict[tuple[str, ...], list[StageRecord]] = defaultdict(list)
     for record in run.stages:
         groups[record.stage, record.model, record.engine or "", record.variant].append(record)
     found = [metric for place, records in groups.items() for metric in _of_stage(place, records, run.header)]
-    found += [*_stage_1_speedups(run), *_whole_pass_speedups(run), *_acceptances(run)]
+    found += [*_stage_1_speedups(run), *_whole_pass_speedups(run), *_acceptances(run), *_qualities(run, before)]
     return {metric.name: metric for metric in found}
 
 
@@ -235,9 +243,19 @@ def _acceptances(run: RunRecord) -> Iterator[Metric]:
             )
 
 
+def _qualities(run: RunRecord, before: AnswersBySample | None) -> Iterator[Metric]:
+    for each in quality(run, before):
+        if each.measure in COUNTS:
+            value, effect, family = math.log(max(each.value, 1e-9)), math.log1p(QUALITY), "length"
+        else:
+            value, effect, family = each.value, QUALITY, "quality"
+        place = (family, each.measure, each.model, each.engine)
+        yield Metric.of(*place, value=value, rounds=each.samples, minimum_effect=effect, tests=each.tests)
+
+
 def _tests(records: Iterable[StageRecord]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(record.test for record in records))
 
 
 def _is_log(name: str) -> bool:
-    return not name.startswith("acceptance.")
+    return not name.startswith(("acceptance.", "quality."))

@@ -19,6 +19,7 @@ from statistics import fmean
 import msgspec
 
 from harness.figures.metrics import Metric, only_the_target, percent_change, session_metrics
+from harness.figures.quality import AnswersBySample, changed_answer, usual_answers
 from harness.figures.stages import comparable_rounds
 from harness.gates import machine_speed
 from harness.gates.prediction import (
@@ -47,13 +48,14 @@ class Baseline:
     sessions: Sequence[RunRecord]
     metrics: dict[str, list[Metric]] = field(init=False)
     speeds: dict[str, list[dict[str, float]]] = field(init=False)
+    answers: AnswersBySample = field(init=False)
 
     def __post_init__(self) -> None:
         """Gather each figure over the sessions that have it."""
-        self.metrics, self.speeds = {}, {}
+        self.metrics, self.speeds, self.answers = {}, {}, usual_answers(self.sessions)
         for session in self.sessions:
             readings = machine_speed.speeds_in_tests(session)
-            for name, metric in session_metrics(session).items():
+            for name, metric in session_metrics(session, self.answers).items():
                 self.metrics.setdefault(name, []).append(metric)
                 self.speeds.setdefault(name, []).append(machine_speed.speeds_beside(readings, metric.tests))
 
@@ -104,19 +106,21 @@ class Speeds:
 
 def judge_session(run: RunRecord, baseline: Baseline) -> list[GateRecord]:
     """Return a verdict on every figure that the session or the baseline has."""
-    found = session_metrics(run)
+    found = session_metrics(run, baseline.answers)
     doubts = Doubts(
         of_session=[*injections(run), *interruptions(run), *machine_speed.disturbances(run)],
         of_ends=machine_speed.doubts(run, baseline.sessions),
         of_baseline=machine_speed.baseline_doubts(baseline.sessions),
     )
-    names = [*baseline.metrics, *(name for name in found if name not in baseline.metrics)]
-    return [_judge(run, name, found.get(name), baseline, doubts) for name in names]
+    # Baselines from before answers were looked at have no quality: that is no reason to record them anew.
+    added = [name for name, metric in found.items() if name not in baseline.metrics and metric.kind != "quality"]
+    gates = [_judge(run, name, found.get(name), baseline, doubts) for name in [*baseline.metrics, *added]]
+    return _with_quality(gates, found, run, baseline.answers)
 
 
 def judge_metric(run: RunRecord, name: str, baseline: Baseline) -> GateRecord | None:
     """Return the verdict on one figure, of a session that is still going on; None where it is not there."""
-    metric = session_metrics(run).get(name)
+    metric = session_metrics(run, baseline.answers).get(name)
     if metric is None or len(baseline.metrics.get(name, [])) < MIN_SESSIONS:
         return None
     return _judge(run, name, metric, baseline, Doubts())
@@ -203,7 +207,7 @@ def _compared(metric: Metric, known: Sequence[Metric], prediction: Prediction) -
         state, sentence = ("improved", f"{sentence}; {moved}") if moved else ("flagged", sentence)
     elif is_beyond(prediction, -loss) and moved:
         sentence = f"{sentence}; {moved}"
-    elif is_beyond(prediction, -loss):
+    elif is_beyond(prediction, -loss) and metric.kind != "quality":
         state, sentence = "improved", f"{sentence}; if that is to stay, replace the baseline"
     return msgspec.structs.replace(
         _with_figures(metric, state, sentence, prediction),
@@ -212,6 +216,41 @@ def _compared(metric: Metric, known: Sequence[Metric], prediction: Prediction) -
         minimum_detectable_effect=detectable,
         sessions=prediction.sessions,
     )
+
+
+def _with_quality(
+    gates: Sequence[GateRecord], metrics: Mapping[str, Metric], run: RunRecord, before: AnswersBySample
+) -> list[GateRecord]:
+    """Put beside each figure that improved what became of the answers, of which a flagged figure shows one.
+
+    Where answers got worse the figure is flagged: loss and limit are then theirs, by which a second session decides.
+    """
+    qualities = [gate for gate in gates if gate.metric in metrics and metrics[gate.metric].kind == "quality"]
+
+    def concerns(quality: GateRecord, of: Metric) -> bool:
+        _, _, model, engine = metrics[quality.metric].parts
+        models = {*of.parts, *([run.header.draft] if of.kind == "speedup" else [])}
+        return model in models and (engine in of.parts or not {*run.header.engines} & {*of.parts})
+
+    def judged(gate: GateRecord) -> GateRecord:
+        if gate.state == "flagged" and gate in qualities:
+            changed = changed_answer(run, before, *metrics[gate.metric].parts[2:])
+            return msgspec.structs.replace(gate, sentence="; ".join(filter(None, (gate.sentence, changed))))
+        beside = [each for each in qualities if concerns(each, metrics[gate.metric])]
+        if gate.state != "improved" or not beside:
+            return gate
+        worse = max((each for each in beside if each.state == "flagged"), key=lambda each: each.loss or 0, default=None)
+        if worse is None:
+            as_before = sum(each.state == "pass" for each in beside)
+            sentence = f"{gate.sentence}; quality: {as_before} of {len(beside)} measures as before"
+            return msgspec.structs.replace(gate, sentence=sentence)
+        sentence = f"{gate.sentence}; but {worse.metric} got worse: {worse.sentence}"
+        limits = {"loss": worse.loss, "limit_of_mean": worse.limit_of_mean}
+        return msgspec.structs.replace(
+            gate, state="flagged", sentence=sentence, tests=(*gate.tests, *worse.tests), **limits
+        )
+
+    return [judged(gate) for gate in gates]
 
 
 def _only_the_target(metric: Metric, known: Sequence[Metric], *, slower: bool) -> str:

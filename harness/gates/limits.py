@@ -4,6 +4,7 @@ In the file, tables are keyed by model set and engine; below that
 
     speedup.<target>.{stage1,stage3,total}   at least, times
     acceptance.<target>                      at least, share of the target's tokens that the draft proposes, too
+    quality.<model>.<measure>                at least, share or number: the measures of harness/figures/quality.py
     vision_lift.<target>                     at least, share: what the right pictures bring over another sample's
     ttft_ms.<model>                          at most, milliseconds: p50 of the time to first token
     ms_per_token.<model>                     at most, milliseconds: p50 of the time per output token
@@ -31,6 +32,8 @@ from harness.errors import LimitsError
 from harness.figures.intervals import quantile_interval
 from harness.figures.latency import latencies
 from harness.figures.passes import comparisons
+from harness.figures.quality import LIMITED as MEASURES
+from harness.figures.quality import quality
 from harness.figures.speculation import speculation_figures
 from harness.figures.stages import LEGACY_READER, peak_bytes, stage1_speedup, stage1_variant, stage_figures
 from harness.records.fingerprint import by_machine
@@ -38,7 +41,7 @@ from harness.records.lines import RunRecord, VerdictRecord, VerdictState
 from harness.records.quantities import MIB
 from harness.stages import STAGES
 
-LOWER_BOUNDS = ("speedup", "acceptance", "vision_lift")
+LOWER_BOUNDS = ("speedup", "acceptance", "vision_lift", "quality")
 # Of the latency table: kind of limit and words by measure.
 LATENCIES = {
     "ttft": ("ttft_ms", "time to first token"),
@@ -52,7 +55,7 @@ MIN_LIFT_SAMPLES = 8
 MAX_CHARACTERS, MAX_LINE = 100_000, 400
 SPEEDUPS = ("stage1", "stage3", "total")
 # What stands behind the model's key in a limit's name, by kind; of the other kinds nothing does.
-_LAST_KEYS = {"speedup": SPEEDUPS, **dict.fromkeys(BY_STAGE, STAGES)}
+_LAST_KEYS = {"speedup": SPEEDUPS, "quality": MEASURES, **dict.fromkeys(BY_STAGE, STAGES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,10 @@ def measured(run: RunRecord) -> dict[str, Measured]:
             p50 = 1000 * quantile_interval(each.values, 0.5).value
             figure = Measured(f"{words} of {each.model}", p50, "{:.4g} ms", f"p50 of {len(each.values)}")
             found[f"{each.engine}.{kind}.{each.model}"] = figure
+    for of in quality(run):
+        subject = f"{of.measure.replace('_', ' ')} of {of.model}"
+        figure = Measured(subject, of.value, "{:.4g}", f"{of.samples} values")
+        found[f"{of.engine}.quality.{of.model}.{of.measure}"] = figure
     for pair in speculation_figures(run):
         versus, own, lift = f"{pair.draft} drafting for {pair.target}", pair.acceptance.get("own"), pair.lift
         if own is not None:
@@ -171,6 +178,7 @@ def _why_not_run(name: str) -> str:
         + (", the files of both found in the same state" if what == "stage1" else ""),
         "acceptance": f"the speculative test of {model} on two samples or more",
         "vision_lift": f"the speculative test of {model} on {MIN_LIFT_SAMPLES} samples or more",
+        "quality": f"whole passes and stage tests of {model}, and for {what} what it is compared with",
         "median_ms": f"the test of stage {what} of {model}",
         "host_memory_mib": f"memory rounds of {model} on the CPU of a system that tells a process' peak resident set",
         "device_memory_mib": f"memory rounds of {model} on a GPU",

@@ -34,11 +34,21 @@ class StageMeasurement:
     memory: dict[str, MemoryPeak] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     work: dict[str, StageWork] = field(default_factory=dict)
+    visual_tokens: dict[str, int] = field(default_factory=dict)
+    not_finite: set[str] = field(default_factory=set)
+    not_repeated: set[str] = field(default_factory=set)
+    first_ids: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
-    def note(self, output: Any, sample: str) -> None:
-        """Keep the output's number of tokens and its source."""
+    def note(self, output: Any, sample: str, examined: Any) -> None:
+        """Keep what the output of a round says: tokens, source, and what was `examined` of it."""
         if hasattr(output, "token_ids"):
             self.tokens[sample] = len(output.token_ids)
+            if self.first_ids.setdefault(sample, tuple(output.token_ids)) != tuple(output.token_ids):
+                self.not_repeated.add(sample)
+        if examined is not None and not examined.finite:
+            self.not_finite.add(sample)
+        if examined is not None and examined.visual_tokens is not None:
+            self.visual_tokens[sample] = examined.visual_tokens
         source = source_of(output)
         if source:
             self.sources.add(source)
@@ -57,6 +67,9 @@ class StageMeasurement:
             cold_states=self.cold_states if any(self.cold_states.values()) else {},
             round_states=tuple(self.round_states) if any(self.round_states) else (),
             work=self.work,
+            visual_tokens=self.visual_tokens,
+            not_finite=tuple(sorted(self.not_finite)),
+            not_repeated=tuple(sorted(self.not_repeated)),
         )
 
 
@@ -97,6 +110,7 @@ class StageInputs:
 class StageRun:
     """One stage of one pipeline under measurement; `calls` are its stages by name, `work_of` states one's work.
 
+    `examine` looks at what a round gave, where no clock runs.
     `between` takes readings before some timed rounds, where no clock runs; it is given the seconds that they fill.
     `memory_samples` is how many samples have a memory round, if not all.
     """
@@ -109,6 +123,7 @@ class StageRun:
     progress: Progress
     between: Callable[[Iterable[Sample], float], Iterable[Sample]] = lambda samples, _lasting_s: samples
     memory_samples: int | None = None
+    examine: Callable[[Any], Any] = lambda _output: None
     result: StageMeasurement = field(default_factory=StageMeasurement)
 
     def measure(self, samples: Sequence[Sample], plan: RoundsPlan) -> StageMeasurement:
@@ -153,7 +168,7 @@ class StageRun:
         cold = self._untimed_round(inputs, sample, timed)
         if cold.failure is not None:
             return False
-        self.result.note(cold.output, sample.id)
+        self.result.note(cold.output, sample.id, self.examine(cold.output))
         self.result.cold_states[sample.id] = state_of(cold.output)
         work = self.work_of(self.stage, cold.input, cold.output)
         if work is not None:
@@ -166,7 +181,7 @@ class StageRun:
                 self.result.round_samples.append(this.sample.id)
                 self.result.round_s.append(seconds)
                 self.result.round_states.append(state_of(this.output))
-                self.result.note(this.output, this.sample.id)
+                self.result.note(this.output, this.sample.id, self.examine(this.output))
 
         gc.collect()
         self.result.failures += timed_rounds(

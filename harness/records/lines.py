@@ -77,6 +77,8 @@ class Plan(msgspec.Struct, frozen=True):
     dataset_identity: str | None = None
     dataset_folder: str | None = None
     names: dict[str, str] = {}
+    # Classes of objects that answers may name; empty where the dataset does not say, and in older files.
+    objects: tuple[str, ...] = ()
 
 
 class Header(Plan, frozen=True, kw_only=True, tag_field="record", tag="header"):
@@ -159,7 +161,9 @@ class StageRecord(msgspec.Struct, frozen=True, tag_field="record", tag="stage"):
     `variant` tells two measurements of one stage apart ("legacy reader"); `tokens` only for decoding.
     `round_states[i]`: where stage 1 found the file in that round ("cold", "warm page cache", "cache hit"), likewise
     `cold_states`; empty for other stages. `sources`: all that was read in either kind of round. `work`: by sample,
-    for stages on the device whose pipeline states it.
+    for stages on the device whose pipeline states it. `visual_tokens`: by sample, where the output says so;
+    `not_finite`: samples with an output that was no finite number; `not_repeated`: those whose timed answers were not
+    all that of their cold round.
     """
 
     test: str
@@ -178,6 +182,9 @@ class StageRecord(msgspec.Struct, frozen=True, tag_field="record", tag="stage"):
     round_states: tuple[str, ...] = ()
     work: dict[str, StageWork] = {}
     machine: str = ""
+    visual_tokens: dict[str, Count] = {}
+    not_finite: tuple[str, ...] = ()
+    not_repeated: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise ValueError where rounds lack their samples."""

@@ -65,7 +65,15 @@ class Recorder:
         memory_samples = None if is_gpu(self.session.device) else HOST_MEMORY_SAMPLES
         with Progress(self.session.terminal, pipeline.key) as progress:
             run = StageRun(
-                self.benchmark, calls, self.stage, pipeline.work, meter, progress, probe.between, memory_samples
+                self.benchmark,
+                calls,
+                self.stage,
+                pipeline.work,
+                meter,
+                progress,
+                probe.between,
+                memory_samples,
+                getattr(pipeline, "examine", lambda _output: None),  # a model of somebody's own may have none
             )
             result = run.measure(samples, options.rounds_plan)
         record = result.record(test=self.test, model=pipeline.key, engine=engine, stage=self.stage, variant=variant)

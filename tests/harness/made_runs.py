@@ -42,11 +42,11 @@ ENVIRONMENT: dict[str, Any] = {
 }
 
 
-def planned(sample: str) -> PlannedSample:
-    return PlannedSample(sample, "test", QUERY, f"{sample}/events.npy", f"{sample}/frames")
+def planned(sample: str, reference: str | None = None) -> PlannedSample:
+    return PlannedSample(sample, "test", QUERY, f"{sample}/events.npy", f"{sample}/frames", reference)
 
 
-def header(samples: tuple[str, ...] = ("s1",), **changes: Any) -> Header:
+def header(samples: tuple[str, ...] = ("s1",), reference: str | None = None, **changes: Any) -> Header:
     fields: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "started_at": STARTED_AT,
@@ -60,7 +60,7 @@ def header(samples: tuple[str, ...] = ("s1",), **changes: Any) -> Header:
         "targets": ("videollava",),
         "dataset": "data/EventGPT_Instruction_Subset.json",
         "limits": {},
-        "samples": tuple(planned(sample) for sample in samples),
+        "samples": tuple(planned(sample, reference) for sample in samples),
     }
     return Header(**fields | changes)
 

@@ -12,18 +12,21 @@ from harness.report.blocks import Answers, Section, Text, figure, text
 from harness.report.formatting import duration, whole
 from harness.report.naming import label
 from harness.report.pictures import pictures_of
+from harness.report.sections import quality
 
 SAMPLES = 4
 
 
 def sections(run: RunRecord) -> Iterator[Section]:
-    """Yield the answers to the first samples, but for the set `full`, whose random weights answer nothing."""
+    """Yield what answers are worth, and the first of them, but for the set `full`: random weights answer nothing."""
     engine = run.header.engines[0]
     written = {model: passes(run, "whole", model, engine) for model in run.header.models}
     known = [each for each in run.header.samples if any(each.id in records for records in written.values())]
-    if known and run.header.model_set != "full":
-        blocks = [_answers(run, sample, written) for sample in known[:SAMPLES]]
-        yield Section("answers", "Answers", blocks, f"The first {len(blocks)} of {len(known)} samples.")
+    shown = known[:SAMPLES] if run.header.model_set != "full" else []
+    blocks = [*quality.blocks(run), *(_answers(run, sample, written) for sample in shown)]
+    if blocks:
+        lead = f"The first {len(shown)} of {len(known)} samples." if shown else ""
+        yield Section("answers", "Answers and their quality", blocks, lead)
 
 
 def _answers(run: RunRecord, sample: PlannedSample, written: dict[str, dict[str, PassRecord]]) -> Answers:

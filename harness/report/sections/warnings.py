@@ -16,6 +16,7 @@ from harness.report.blocks import Text, figure, text
 from harness.report.formatting import change, percent, whole
 from harness.report.naming import label
 from harness.report.sections.by_machine import lines_of_each
+from harness.report.sections.quality import unsound
 from harness.report.sections.speed import synchronised
 
 NOISY = 0.10
@@ -42,6 +43,7 @@ def warnings(run: RunRecord) -> Iterator[tuple[Text, str]]:
             template = f"The time of a fixed {work} changed by {{moved}} % between start and end of the run."
             yield text(template, moved=moved), f"Something else was running, or the clock moved. {REPEAT}"
     for lines, way_out in (
+        (unsound, "Times of such answers mean nothing: look at the model first."),
         (_few_samples, "Take more: leave --max_samples out, name a larger dataset, or raise --embedded."),
         (_noisy, "Close what else runs, or raise --rounds."),
         (

@@ -14,6 +14,7 @@ from harness.records.lines import StageRecord
 from harness.stages import STAGES
 from tests.harness.report.distinct_run import ENGINES, MODELS, TARGETS, distinct_run
 from tests.harness.report.expected_figures import EACH, MIB, PAIRS, RUN, means, passes, stage_test, total
+from tests.harness.report.expected_quality import qualities
 
 
 def load_s(record: StageRecord) -> float:
@@ -53,6 +54,7 @@ def expected(device: str) -> Iterator[tuple[str, float]]:
         yield f"{engine}.total_ms.{model}", 1000 * median(map(total, whole))
         yield f"{engine}.ttft_ms.{model}", 1000 * median(total(o) - s for o, s in zip(whole, decode, strict=True))
         steps = [(s, len(o.token_ids) - 1) for o, s in zip(whole, decode, strict=True)]
+        yield from ((f"{engine}.quality.{model}.{name}", value) for name, value in qualities(model, engine).items())
         yield f"{engine}.ms_per_token.{model}", 1000 * median(s / n for s, n in steps if n > 0)
     for target, engine in PAIRS:
         for what, part in (("stage3", "3 vision + LLM"), ("total", "total")):

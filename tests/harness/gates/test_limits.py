@@ -79,9 +79,10 @@ def test_an_empty_file_limits_nothing(tmp_path: Path) -> None:
         (
             "[tiny.eager]\nspeedups.videollava.total = 1",
             "'speedups' in [tiny.eager]",
-            "speedup, acceptance, vision_lift, ttft_ms, ms_per_token, total_ms, median_ms, host_memory_mib, "
+            "speedup, acceptance, vision_lift, quality, ttft_ms, ms_per_token, total_ms, median_ms, host_memory_mib, "
             "device_memory_mib",
         ),
+        ("[tiny.eager]\nquality.egpt.colours = 1", "'colours'", "objects_named, ended, finite, repeated, as_eager"),
         ("[tiny.eager]\nspeedup.lava.total = 1", "'lava' in [tiny.eager.speedup]", "egpt, videollava"),
         ("[tiny.eager]\nacceptance.lava = 1", "'lava' in [tiny.eager.acceptance]", "egpt, videollava"),
         (
@@ -258,6 +259,7 @@ def test_verdict_is_one_sentence_with_both_figures_and_their_unit(name: str, bou
         ("acceptance.llava", "it takes the speculative test of llava on two samples or more"),
         ("vision_lift.llava", "it takes the speculative test of llava on 8 samples or more"),
         ("ttft_ms.llava", "it takes whole passes of llava, its stages divided"),
+        ("quality.llava.as_eager", "it takes whole passes and stage tests of llava, and for as_eager what it is"),
         ("median_ms.egpt.decode", "it takes the test of stage decode of egpt"),
         ("host_memory_mib.llava.load", "it takes memory rounds of llava on the CPU of a system that tells"),
         ("device_memory_mib.llava.load", "it takes memory rounds of llava on a GPU"),

@@ -29,6 +29,7 @@ STAGE_SAMPLES = SAMPLES[:4]
 SLOWNESS = {"egpt": 1.0, "videollava": 3.1, "llava": 2.3}
 APART = {"egpt": "s3", "videollava": "s5", "llava": "s7"}
 GAMMA = 4
+OBJECTS, REFERENCE = ("van", "bus", "horse"), "A van and two buses."
 
 
 def distinct(*key: object) -> float:
@@ -48,6 +49,8 @@ def distinct_run(device: str = "cuda") -> RunRecord:
     fields: dict[str, Any] = {
         "header": header(
             SAMPLES,
+            REFERENCE,
+            objects=OBJECTS,
             models=MODELS,
             targets=TARGETS,
             engines=ENGINES,
@@ -102,6 +105,8 @@ def _stage(model: str, stage: str, engine: str | None, variant: str = "") -> Sta
         for sample in STAGE_SAMPLES
     }
     on_device = stage in {"vision", "prefill", "decode"}
+    place = 2 * MODELS.index(model) + ENGINES.index(engine or "eager")
+    wrong = {"vision": place, "prefill": place - 4, "decode": place}.get(stage, 0)
     work = {
         sample: StageWork(1e7 * distinct(*key, sample, "bytes"), 1e10 * distinct(*key, sample, "operations"), "float16")
         for sample in (STAGE_SAMPLES if on_device else ())
@@ -124,6 +129,9 @@ def _stage(model: str, stage: str, engine: str | None, variant: str = "") -> Sta
         },
         sources=("mp4 (fast)" if model == "videollava" and not variant else "png",) if stage == "load" else (),
         work=work,
+        visual_tokens={s: some(500, *key, s, "visual") for s in STAGE_SAMPLES} if stage == "vision" else {},
+        not_finite=STAGE_SAMPLES[: max(0, wrong)] if stage in {"vision", "prefill"} else (),
+        not_repeated=STAGE_SAMPLES[:wrong] if stage == "decode" else (),
     )
 
 
@@ -136,8 +144,12 @@ def _pass(model: str, engine: str, sample: str) -> PassRecord:
         apart * SLOWNESS[model] * share * distinct(*key, stage)
         for share, stage in zip((0.3, 0.02, 0.1, 0.2, 0.7), STAGES, strict=True)
     )
-    ids = tuple(some(7, sample, place) if place % 3 else some(7, *key, place) for place in range(20 + some(30, *key)))
-    return whole_pass(model, sample, seconds, engine=engine, token_ids=ids, text=f"{model} by {engine} of {sample}")
+    number, named = int(sample[1:]), 2 * MODELS.index(model) + ENGINES.index(engine)
+    own = key if number >= 2 + MODELS.index(model) else ("pass", model, "eager", sample)
+    ids = tuple(some(7, sample, place) if place % 3 else some(7, *own, place) for place in range(20 + some(30, *own)))
+    words = f"{model} by {engine} of {sample}" + (" and Vans, no horse" if number < 3 + named else "")
+    stopped_by = "length" if number <= named else "eos"
+    return whole_pass(model, sample, seconds, engine=engine, token_ids=ids, text=words, stopped_by=stopped_by)
 
 
 def _other(kind: str, model: str, engine: str, sample: str) -> PassRecord:

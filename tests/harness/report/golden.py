@@ -9,8 +9,7 @@ import msgspec
 from harness.records.lines import RunRecord
 from harness.report.formatting import encodable
 from harness.report.terminal import summary
-from tests.harness.made_runs import header
-from tests.harness.report.distinct_run import MODELS, SAMPLES, TARGETS, distinct_run
+from tests.harness.report.distinct_run import distinct_run
 
 HERE = Path(__file__).parent / "golden"
 LEVELS = {"quiet": -1, "default": 0, "verbose": 1}
@@ -27,13 +26,11 @@ SHOWN = {
 def golden_run() -> RunRecord:
     """One engine and models with names; all else as in the run in which nothing equals anything else."""
     run = distinct_run("cpu")
-    named = header(
-        SAMPLES,
-        models=MODELS,
-        targets=TARGETS,
+    named = msgspec.structs.replace(
+        run.header,
+        engines=("eager",),
         names={"egpt": "EventGPT", "videollava": "Video-LLaVA", "llava": "LLaVA-1.5"},
         environment=run.header.environment | {"command": ["/usr/bin/pytest", "perf_tests", "--query", "What is it?"]},
-        options=run.header.options,
     )
     return msgspec.structs.replace(run, header=named)
 

@@ -17,17 +17,18 @@ from harness.report.blocks import Figure, Section, Table, Text, parts, plain
 from harness.report.content import report_of
 from harness.report.formatting import change, duration, fraction, hundredths, milliseconds, percent, times, with_unit
 from harness.stages import STAGES
+from tests.harness.report import expected_figures
 from tests.harness.report.distinct_run import (
     APART,
     ENGINES,
     MODELS,
+    REFERENCE,
     SAMPLES,
     TARGETS,
     distinct_run,
 )
 from tests.harness.report.expected_figures import (
     EACH,
-    EXPECTED,
     MEASURED,
     PAIRS,
     PARTS,
@@ -46,9 +47,11 @@ from tests.harness.report.expected_figures import (
     stage_test,
     total,
 )
+from tests.harness.report.expected_quality import qualities, quality
 from tests.harness.report.reading import section, sentences
 
 ON_GPU = report_of(RUN, "source")
+EXPECTED = {**expected_figures.EXPECTED, "answers": quality}
 
 
 def of_cell(cell: Text) -> Cell:
@@ -81,6 +84,8 @@ def test_the_columns_name_what_stands_in_them() -> None:
         shares = ["% of target's time", "% of time saved"]
         wanted = [["stage", f"egpt {engine} ms", f"{target} {engine} ms", "faster", "95 % interval", *shares]]
         assert columns[f"beside.{target}.{engine}"] == wanted
+    measures = ["objects named", "ended", "finite", "repeated", "as eager", "answer tokens", "visual tokens"]
+    assert columns["answers"] == [["model", *measures]]
     assert columns["throughput"] == [["model", "samples/s", "samples/s, one after the other"]]
 
 
@@ -265,9 +270,15 @@ def test_warnings_name_the_worst_and_how_much() -> None:
         spreads[model, stage, engine, variant] = (third - first) / 2 / middle
     worst = max(spreads, key=lambda each: spreads[each])
     noisy = sum(each > 0.1 for each in spreads.values())
+    wrong = {
+        measure: fraction(max(1 - qualities(*each)[measure] for each in EACH)) for measure in ("finite", "repeated")
+    }
     assert [plain(what) for what, _ in ON_GPU.warnings] == [
         "The time of a fixed matrix product changed by +20.0 % between start and end of the run.",
         "The time of a fixed copy changed by +23.3 % between start and end of the run.",
+        f"Numbers of 5 models or engines are not finite, those of llava graph in {wrong['finite']} of the samples.",
+        "Timed answers of 5 models or engines differ from untimed ones, of llava eager in "
+        f"{wrong['repeated']} of samples.",
         f"The rounds of {noisy} stage tests are noisy, those of {worst[1]} of {worst[0]} by "
         f"±{percent(spreads[worst])} %.",
         *(
@@ -310,6 +321,17 @@ def test_sentences_about_a_pair(target: str, engine: str) -> None:
     assert f"raises acceptance by {fraction(found.lift.value)} ({lift})" in text
 
 
+def test_sentences_about_quality() -> None:
+    *differences, summary = sentences(section(ON_GPU, "answers"))
+    for model, sentence in zip(MODELS, differences, strict=True):
+        first = SAMPLES[2 + MODELS.index(model)]
+        one, other = (passes(model, engine)[first].token_ids for engine in ENGINES)
+        token = next(place for place in range(99) if one[place : place + 1] != other[place : place + 1])
+        assert sentence == f"{model} graph parts from eager at token {token + 1} of sample {first}."
+    shares = [f"{fraction(qualities(model, engine)['objects_named'])} ({model} {engine})" for model, engine in EACH]
+    assert summary == f"Answers name {', '.join(shares)} of the objects shown."
+
+
 def test_sentences_about_the_device_and_the_answers() -> None:
     assert sentences(section(ON_GPU, "floors")) == [
         "The device reads 1.1 GB/s, copies 1.3 GB/s, and computes 1.7 TFLOP/s in products of float32, 2.9 TFLOP/s in "
@@ -320,7 +342,14 @@ def test_sentences_about_the_device_and_the_answers() -> None:
         for block in section(ON_GPU, "answers").blocks
         for who, answer in getattr(block, "answers", ())
     ]
-    records = [passes(model, "eager")[sample] for sample in SAMPLES[:4] for model in MODELS]
     assert answers == [
-        (f"{each.model}, {len(each.token_ids)} tokens in {duration(total(each))}", each.text) for each in records
+        answer
+        for sample in SAMPLES[:4]
+        for answer in [
+            ("the dataset's own", REFERENCE),
+            *(
+                (f"{each.model}, {len(each.token_ids)} tokens in {duration(total(each))}", each.text)
+                for each in (passes(model, "eager")[sample] for model in MODELS)
+            ),
+        ]
     ]

@@ -119,7 +119,7 @@ def test_verbose_has_everything_that_the_report_has() -> None:
     for heading in (
         "Where the memory goes",
         "Readers and other ways",
-        "Answers",
+        "Answers and their quality",
         "Conditions",
         "Distance from the roofline",
     ):

@@ -1,0 +1,85 @@
+"""What answers are worth, beside the times: objects named, ends, repetition, and agreement with eager."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.figures.passes import passes
+from harness.figures.quality import COUNTS, LIMITED, REFERENCE_ENGINE, first_difference, quality
+from harness.records.lines import RunRecord
+from harness.report.blocks import Block, Sentences, Table, Text, figure, filled, joined, text
+from harness.report.formatting import fraction, significant, whole
+from harness.report.naming import label
+
+# Shares that are 1 unless something is wrong, with what is wrong below that.
+SOUND = {
+    "finite": "Numbers of {count} models or engines are not finite, those of {who} in {share} of the samples.",
+    "repeated": "Timed answers of {count} models or engines differ from untimed ones, of {who} in {share} of samples.",
+}
+
+
+def blocks(run: RunRecord) -> list[Block]:
+    """Return the measures of every model and engine, where answers part from eager's, and the summary."""
+    found = {(each.model, each.engine, each.measure): each for each in quality(run)}
+    # What most datasets and single engines do not have is no empty column.
+    shown = [measure for measure in LIMITED if any(key[2] == measure for key in found)]
+    rows = [
+        [
+            label(run, model, engine),
+            *(
+                figure(significant if measure in COUNTS else fraction, found[key].value, "quality", measure, *key[:2])
+                if (key := (model, engine, measure)) in found
+                else ""
+                for measure in shown
+            ),
+        ]
+        for model, engine in dict.fromkeys(key[:2] for key in found)
+    ]
+    return filled(
+        Table(("model", *(measure.replace("_", " ") for measure in shown)), rows),
+        Sentences(list(_differences(run))),
+        Sentences(list(_summary(run)), in_summary=True),
+    )
+
+
+def unsound(run: RunRecord) -> Iterator[Text]:
+    """Yield a sentence for each measure that is below 1, which it never is in a sound run; it names the worst."""
+    for measure, template in SOUND.items():
+        found = [each for each in quality(run) if each.measure == measure and each.value < 1]
+        if found:
+            worst = min(found, key=lambda each: each.value)
+            share = figure(fraction, 1 - worst.value, "unsound", measure, worst.model, worst.engine)
+            who = label(run, worst.model, worst.engine)
+            yield text(template, count=figure(whole, len(found), "unsound", measure), who=who, share=share)
+
+
+def _summary(run: RunRecord) -> Iterator[Text]:
+    named = [each for each in quality(run) if each.measure == "objects_named"]
+    shares: list[Text] = [
+        text(
+            "{share} ({who})",
+            who=label(run, each.model, each.engine),
+            share=figure(fraction, each.value, "quality", each.measure, each.model, each.engine),
+        )
+        for each in named
+    ]
+    if shares:
+        yield text("Answers name {shares} of the objects shown.", shares=joined(shares, ", "))
+
+
+def _differences(run: RunRecord) -> Iterator[Text]:
+    """Yield, for each engine beside eager, where the first answer parts from eager's."""
+    for model in run.header.models:
+        theirs = passes(run, "whole", model, REFERENCE_ENGINE)
+        for engine in run.header.engines:
+            for sample, each in passes(run, "whole", model, engine).items() if engine != REFERENCE_ENGINE else ():
+                token = first_difference(theirs[sample].token_ids, each.token_ids) if sample in theirs else None
+                if token is not None:
+                    yield text(
+                        "{who} parts from {reference} at token {token} of sample {sample}.",
+                        who=label(run, model, engine),
+                        reference=REFERENCE_ENGINE,
+                        token=figure(whole, token, "first_difference", model, engine),
+                        sample=sample,
+                    )
+                    break
