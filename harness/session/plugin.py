@@ -31,6 +31,7 @@ from harness.session.session import Session
 SESSION = pytest.StashKey[Session]()
 # What a report says of a test that records or audits; its keywords would not do: a parameter may be called "stage".
 RECORDS = ("event_vlm_perf", "records")
+TIMER = f"{clock.__name__}.{clock.now.__name__}"
 # Options of pytest-benchmark that govern `benchmark(...)` and have no say in rounds of a stage's own input.
 WITHOUT_EFFECT = ("min-rounds", "max-time", "min-time", "warmup", "warmup-iterations", "cprofile")
 NOT_MEASURED_BY_RANKS = (
@@ -98,7 +99,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what several ranks do not measure, and in a confirming session what has nothing to confirm."""
+    """Leave out what several ranks do not measure, and what a confirming session does not; refuse other timers."""
     ours, others = config.stash[SESSION], []
     try:
         for item in items:
@@ -111,6 +112,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 others.append(item)
     except HarnessError as error:
         raise pytest.UsageError(f"--confirm: {error}") from error
+    if ours.expects_figures and str(config.getoption("benchmark_timer", TIMER)) != TIMER:
+        raise pytest.UsageError(f"--benchmark-timer: times are taken by {TIMER} alone, which waits for the device")
     if others:
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if item not in set(others)]
