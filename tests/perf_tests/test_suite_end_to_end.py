@@ -260,6 +260,17 @@ def test_the_first_model_goes_first_and_comparisons_wait_for_the_draft(suite):
     assert order[-2:] == ["test_whole_pipeline[videollava-eager]", "test_speculative[videollava-eager]"]
 
 
+def test_audits_come_behind_what_is_measured_of_their_model(suite):
+    result = suite.run("--collect-only", "-q", "--models=egpt,videollava")
+    order = [line.partition("::")[::2] for line in result.stdout.splitlines() if "::" in line]
+    places = [place for place, (file, _) in enumerate(order) if file.endswith("test_audits.py")]
+    of_draft, of_target = places[:6], places[6:]
+    assert of_draft == list(range(of_draft[0], of_draft[0] + 6))
+    assert of_target == list(range(of_target[0], of_target[0] + 6))
+    assert order[of_draft[0] - 1][1] == "test_throughput[egpt-eager]"
+    assert [test for _, test in order[of_target[-1] + 1 :]] == ["test_speculative[videollava-eager]"]
+
+
 @pytest.fixture(scope="module")
 def ids():
     """The ids of `pytest perf_tests` with its defaults."""

@@ -33,6 +33,15 @@ def test_rounds_are_exactly_as_long_as_the_stage(whole):
     assert decode.tokens == {"s0": 6, "s1": 6, "s2": 6}
 
 
+def test_a_failed_audit_speaks_against_the_run(suite):
+    with (suite.folder / "suite" / "test_stub.py").open("a") as file:
+        file.write("@pytest.mark.audit\ndef test_work():\n    pytest.fail('it cheats', pytrace=False)\n")
+    result = suite.run("-k", "test_work or load and egpt")
+    assert result.returncode == 1
+    (outcome,) = (each for each in suite.record().outcomes if each.outcome == "failed")
+    assert (outcome.test, outcome.reason) == ("suite/test_stub.py::test_work", "call: it cheats")
+
+
 def test_rounds_go_round_robin_over_the_samples(whole):
     assert whole.record().stages[0].round_samples == ("s0", "s1", "s2") * 4
 
