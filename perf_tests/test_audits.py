@@ -5,10 +5,10 @@ They time nothing that is written down, and come behind what is measured of a mo
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
-from itertools import count
+from itertools import count, islice
 from typing import Any, NoReturn
 
 import numpy as np
@@ -17,15 +17,7 @@ import torch
 from torch import Tensor
 
 from fixtures.errors import SampleError
-from fixtures.pipeline import (
-    Generation,
-    ModelInputs,
-    Prefilled,
-    RawClip,
-    Sample,
-    StagedPipeline,
-    VisionFeatures,
-)
+from fixtures.pipeline import Generation, ModelInputs, Prefilled, RawClip, Sample, StagedPipeline, VisionFeatures
 from fixtures.selection import Selection
 from harness.measuring import clock
 from harness.session.session import Session
@@ -35,30 +27,30 @@ pytestmark = pytest.mark.audit
 
 # A cache answers in a hundredth of the time; a machine that others use doubles a time for a moment, not in all pairs.
 LEAST_SHARE, PAIRS, ATTEMPTS = 0.5, 4, 3
-# Tokens of an answer, and of one that is to tell what a step takes.
-MAX_TOKENS, FEW_TOKENS = 16, 8
+# Of an answer: they tell what a step takes, and in what answers differ.
+MAX_TOKENS = 12
 # What is left to do after a stage has returned gets twice its time, and this.
 PATIENCE_S = 0.03
 # Of the features' norm; rounding in half precision is a tenth of that.
 LEAST_CHANGE = 0.02
 SEEDS = count()
+Calls = dict[str, Callable[[Any], Any]]
 RESULTS = {RawClip, ModelInputs, VisionFeatures, Prefilled, Generation}
 
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """A model by one engine, a sample and its clip, and the answers of `fixed` length that its whole passes gave."""
+    """A model by one engine, a sample and its clip, and the answers of `fixed` length that its whole passes gave.
+
+    `tokens` is the length of an audit's own answers, `fixed` at most.
+    """
 
     pipeline: StagedPipeline
     sample: Sample
     clip: RawClip
     fixed: int
     timed: Sequence[tuple[int, ...]] = ()
-
-    @property
-    def tokens(self) -> int:
-        """How many tokens an answer of an audit has."""
-        return min(self.fixed, MAX_TOKENS)
+    tokens: int = MAX_TOKENS
 
     def features(self, clip: RawClip) -> VisionFeatures:
         """Stages 2 and 3."""
@@ -87,40 +79,31 @@ def audited(
     fixed_length: Callable[[str], Length],
 ) -> Audited:
     """The first sample that can be loaded."""
-    kind, passes = (
-        "whole" if selection.model_set == "full" else "fixed",
-        session.read().passes if session.journal else (),
-    )
+    kind = "whole" if selection.model_set == "full" else "fixed"
+    passes = session.read().passes if session.journal else ()
     for sample in stage_samples:
         with suppress(SampleError):
-            of_sample = (pipeline.key, engine, kind, sample.id)
-            timed = [
-                each.token_ids for each in passes if (each.model, each.engine, each.kind, each.sample) == of_sample
-            ]
-            length = fixed_length(pipeline.key).tokens
-            return Audited(pipeline.with_engine(engine), sample, pipeline.load(sample), length, timed)
+            clip, this = pipeline.load(sample), (kind, pipeline.key, engine, sample.id)
+            timed = [each.token_ids for each in passes if (each.kind, each.model, each.engine, each.sample) == this]
+            fixed = fixed_length(pipeline.key).tokens
+            return Audited(pipeline.with_engine(engine), sample, clip, fixed, timed, min(fixed, MAX_TOKENS))
     pytest.skip("no sample can be loaded")
 
 
 def test_timed_answers_match_an_untimed_run(audited: Audited) -> None:
     """Answers under the clock, of the whole passes and of rounds here, are those of a run without one."""
-    untimed = audited.answer(audited.clip).token_ids
-    again: list[tuple[int, ...]] = []
-    unseen = next(audited.new_clips())
-    first = audited.answer(unseen).token_ids
-    for clip in (audited.clip, unseen):
-        clock.seconds_of(lambda clip=clip: again.append(audited.answer(clip).token_ids))  # type: ignore[misc]
-    expected = [untimed] * (1 + len(audited.timed)) + [first]
-    timed = [each[: audited.tokens] for each in audited.timed]
-    for one, other in zip([again[0], *timed, again[1]], expected, strict=True):
-        if one != other:
-            place = next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
-            _fail(f"answers under the clock are not those of an untimed run, from token {place + 1} on")
+    clips = (audited.clip, next(audited.new_clips()))
+    untimed = [audited.answer(clip).token_ids for clip in clips]
+    timed: list[tuple[int, ...]] = []
+    for clip in clips:
+        clock.seconds_of(lambda clip=clip: timed.append(audited.answer(clip).token_ids))  # type: ignore[misc]
+    if timed != untimed or any(each[: audited.tokens] != untimed[0] for each in audited.timed):
+        _fail("answers under the clock are not those of an untimed run")
 
 
 def test_an_input_asked_twice_costs_twice(audited: Audited) -> None:
     """No stage keeps answers or features: an input that it has seen takes it as long as one that it has not."""
-    stages = stage_calls(audited.pipeline, Length(min(FEW_TOKENS, audited.tokens), fixed=True))
+    stages = stage_calls(audited.pipeline, Length(audited.tokens, fixed=True))
     load, clips = stages.pop("load"), audited.new_clips()
     one, other = load(audited.sample), load(audited.sample)
     if any(map(np.shares_memory, one.images, other.images)) and "hit" not in one.state:
@@ -131,7 +114,7 @@ def test_an_input_asked_twice_costs_twice(audited: Audited) -> None:
         seen[stage], given = given, call(given)
     cached = set(stages)
     for _ in range(ATTEMPTS):
-        shares = _shares(stages, seen, [next(clips) for _ in range(PAIRS)])
+        shares = _shares(stages, seen, islice(clips, PAIRS))
         cached = {stage for stage in cached if shares[stage] < LEAST_SHARE}
         if not cached:
             return
@@ -141,20 +124,18 @@ def test_an_input_asked_twice_costs_twice(audited: Audited) -> None:
 def test_output_lengths_are_kept(audited: Audited) -> None:
     """Fixed lengths have every token; natural answers are their beginning, up to an end token and no word."""
     fixed = audited.answer(audited.clip)
-    wrong = [len(each) for each in audited.timed if len(each) != audited.fixed]
-    if wrong:
-        _fail(f"{audited.fixed} tokens were asked for, whole passes gave {wrong[0]}")
-    if (len(fixed.token_ids), fixed.stopped_by) != (audited.tokens, "length"):
-        _fail(f"{audited.tokens} tokens were asked for, {len(fixed.token_ids)} came (stopped by {fixed.stopped_by})")
+    for asked, ids in [(audited.tokens, fixed.token_ids), *((audited.fixed, ids) for ids in audited.timed)]:
+        if len(ids) != asked:
+            _fail(f"{asked} tokens were asked for, {len(ids)} came")
     natural = audited.answer(audited.clip, stop_at_eos=True)
     length = len(natural.token_ids)
     if natural.token_ids != fixed.token_ids[:length]:
         _fail("an answer that may end is another one than that of fixed length")
     if natural.stopped_by == "length" and length != audited.tokens:
         _fail(f"an answer stopped by its length has {length} tokens, not {audited.tokens}")
-    last = replace(natural, token_ids=natural.token_ids[-1:])
-    if natural.stopped_by == "eos" and audited.pipeline.text(last):
-        _fail(f"an answer ends by {audited.pipeline.text(last)!r}, which is no end token")
+    last = audited.pipeline.text(replace(natural, token_ids=natural.token_ids[-1:]))
+    if natural.stopped_by == "eos" and last:
+        _fail(f"an answer ends by {last!r}, which is no end token")
 
 
 def test_no_work_is_deferred_past_the_clock(audited: Audited) -> None:
@@ -164,18 +145,18 @@ def test_no_work_is_deferred_past_the_clock(audited: Audited) -> None:
         before, start = set(threading.enumerate()), clock.now()
         given = call(given)
         took_s = clock.now() - start
-        at_once, working = _values(given), set(threading.enumerate()) - before
+        at_once, working = _values(given), [each.name for each in threading.enumerate() if each not in before]
         time.sleep(2 * took_s + PATIENCE_S)
         later = _values(given)
         if working:
-            _fail(f"{stage} leaves a thread behind: {', '.join(sorted(each.name for each in working))}")
+            _fail(f"{stage} leaves a thread behind: {', '.join(working)}")
         if type(given) not in RESULTS or len(at_once) != len(later) or not all(map(np.array_equal, at_once, later)):
             _fail(f"the result of {stage} is not complete when the clock stops")
 
 
 def test_features_depend_on_every_picture(audited: Audited) -> None:
     """Another picture in any place of a clip gives other features, and other features another first token's logits."""
-    clip, other = (clip for clip, _ in zip(audited.new_clips(), range(2), strict=False))
+    clip, other = islice(audited.new_clips(), 2)
     features = audited.features(clip)
     for place, picture in enumerate(other.images):
         images = (*clip.images[:place], picture, *clip.images[place + 1 :])
@@ -202,9 +183,7 @@ def test_lower_resolution_is_noticed(audited: Audited) -> None:
         _fail("detail of a pixel's size is not seen: the tower is given fewer pixels than it is said to be")
 
 
-def _shares(
-    stages: dict[str, Callable[[Any], Any]], seen: dict[str, Any], clips: Sequence[RawClip]
-) -> dict[str, float]:
+def _shares(stages: Calls, seen: dict[str, Any], clips: Iterable[RawClip]) -> dict[str, float]:
     """What each stage takes for an input that it has `seen`, as a share of its time for a new one; fastest of each."""
     times: dict[str, tuple[list[float], list[float]]] = {stage: ([], []) for stage in stages}
     for clip in clips:

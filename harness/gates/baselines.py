@@ -90,12 +90,8 @@ def load_run(folder: Path) -> tuple[RunRecord, dict[str, Any]]:
     """Return a run and its pytest-benchmark file; raise BaselineError where it must not become a yardstick."""
     run = read_journal(folder / JOURNAL_NAME)
     reasons = [f"{each.test} {each.outcome}: {each.reason}" for each in run.outcomes if each.outcome == "failed"]
-    reasons += [
-        *(note.rstrip(".") for note in run.notes),
-        *injections(run),
-        *interruptions(run),
-        *machine_speed.disturbances(run),
-    ]
+    reasons += [note.rstrip(".") for note in run.notes]
+    reasons += [*injections(run), *interruptions(run), *machine_speed.disturbances(run)]
     if run.end is None:
         reasons.append("it did not come to its end")
     if not machine_speed.speeds_at_ends(run):

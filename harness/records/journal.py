@@ -27,8 +27,7 @@ _OF_A_RANK = re.compile(r"journal\.(\d{1,6})\.jsonl")
 _NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
 
 # Behind the last value of a line; older journals do not have it.
-_CHAIN = re.compile(rb',"chain":"([0-9a-f]{64})"\}')
-_CHAIN_BYTES = len(',"chain":""}') + 64
+_CHAIN = re.compile(rb'(.*),"chain":"([0-9a-f]{64})"\}', re.DOTALL)
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(JournalLine).decode
@@ -136,7 +135,7 @@ def read_journal(path: Path) -> RunRecord:
         raise ResultFileError(f"{path}, line 1: must be the run's header; is this the journal of a run?")
     others = {each: _whole_lines(each) if each.exists() else [] for each in _of_other_ranks(path)}
     run = merged_record(header, rest, [_records(each, found) for each, found in others.items()])
-    notes = [note for each, found in {path: lines, **others}.items() for note in _breaks(each, found)]
+    notes = [note for each, found in {path: lines, **others}.items() for note in _first_break(each, found)]
     return msgspec.structs.replace(run, notes=tuple(notes))
 
 
@@ -169,24 +168,19 @@ def _chained(before: bytes, content: bytes) -> bytes:
 
 def _stated(line: bytes) -> tuple[bytes, bytes]:
     """A line without its chain, and the chain; empty where it has none."""
-    found = _CHAIN.fullmatch(line, max(0, len(line) - _CHAIN_BYTES))
-    return (line[: found.start()] + b"}", found[1]) if found else (line, b"")
+    found = _CHAIN.fullmatch(line)
+    return (found[1] + b"}", found[2]) if found else (line, b"")
 
 
-def _breaks(path: Path, lines: list[bytes]) -> list[str]:
-    """The lines that were not written behind the one before them, as a sentence, or none."""
-    before, broken = b"", []
+def _first_break(path: Path, lines: list[bytes]) -> list[str]:
+    """A sentence on the first line that was not written behind the one before it, or nothing."""
+    before = b""
     for number, line in enumerate(lines, start=1):
         content, chain = _stated(line)
         if (before or chain) and chain != _chained(before, content):
-            broken.append(str(number))
+            return [f"{path.name}, line {number}: from here on lines were changed, moved or taken out after the run."]
         before = chain
-    if not broken:
-        return []
-    return [
-        f"{path.name}, line {', '.join(broken)}: not what the run wrote behind the line before: lines were changed, "
-        "moved or taken out."
-    ]
+    return []
 
 
 def _records(path: Path, lines: list[bytes]) -> list[JournalLine]:
