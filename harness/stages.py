@@ -67,7 +67,7 @@ class Pipeline(Protocol):
         """What a stage had to do at the least: `bytes`, `operations` and `dtype`; None where that is not stated."""
 
     def examine(self, output: Any) -> Any:
-        """What a stage's result tells of itself: `finite`, `visual_tokens`; or None. A pipeline may lack it."""
+        """What a stage's result is: `finite`, `probes`, `visual_tokens`; or None. A pipeline may lack this method."""
 
     def facts(self) -> Any:
         """What was loaded, read back from the live model: a dataclass of plain values."""

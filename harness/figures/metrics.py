@@ -30,7 +30,7 @@ from typing import Any, Literal
 import msgspec
 
 from harness.figures.passes import comparisons
-from harness.figures.quality import COUNTS, AnswersBySample, quality
+from harness.figures.quality import COUNTS, NOTHING, Usual, quality
 from harness.figures.speculation import speculation_figures
 from harness.figures.stages import Speedup, comparable_rounds, decoding_steps, stage1_speedup, stage1_variant
 from harness.figures.summary import mean_of_faster_half
@@ -144,16 +144,16 @@ def only_the_target(metric: Metric, change: float, *, target_moved: bool, draft_
     return f"only {target} got {word} ({metric.format_change(change)}), the draft did not get {other}"
 
 
-def session_metrics(run: RunRecord, before: AnswersBySample | None = None) -> dict[str, Metric]:
+def session_metrics(run: RunRecord, usual: Usual = NOTHING) -> dict[str, Metric]:
     """Return every gated figure of a session by name; what was not measured is not there.
 
-    `before`: the answers of a baseline, with which the session's are compared.
+    `usual`: what a baseline's sessions have, with which this one's outputs are compared.
     """
     groups: dict[tuple[str, ...], list[StageRecord]] = defaultdict(list)
     for record in run.stages:
         groups[record.stage, record.model, record.engine or "", record.variant].append(record)
     found = [metric for place, records in groups.items() for metric in _of_stage(place, records, run.header)]
-    found += [*_stage_1_speedups(run), *_whole_pass_speedups(run), *_acceptances(run), *_qualities(run, before)]
+    found += [*_stage_1_speedups(run), *_whole_pass_speedups(run), *_acceptances(run), *_qualities(run, usual)]
     return {metric.name: metric for metric in found}
 
 
@@ -243,8 +243,8 @@ def _acceptances(run: RunRecord) -> Iterator[Metric]:
             )
 
 
-def _qualities(run: RunRecord, before: AnswersBySample | None) -> Iterator[Metric]:
-    for each in quality(run, before):
+def _qualities(run: RunRecord, usual: Usual) -> Iterator[Metric]:
+    for each in quality(run, usual):
         if each.measure in COUNTS:
             value, effect, family = math.log(max(each.value, 1e-9)), math.log1p(QUALITY), "length"
         else:

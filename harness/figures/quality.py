@@ -6,17 +6,19 @@ finite          share of the samples whose features and logits were finite numbe
 repeated        share of the samples whose timed answers were all those of the untimed first round
 as_eager        share of the answers that are those of the engine `eager` in the same run
 as_before       share of the answers that are those of the baseline's sessions
+same_features   share of the features and logits that are those of the baseline's sessions, within 2 %
 answer_tokens   mean number of tokens in an answer
 visual_tokens   mean number of embeddings of a sample's images
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import zip_longest
-from statistics import fmean
+from itertools import chain, zip_longest
+from statistics import fmean, median
 from textwrap import shorten
 
 import msgspec
@@ -29,8 +31,19 @@ COUNTS = ("answer_tokens", "visual_tokens")
 REFERENCE_ENGINE = "eager"
 MAX_CAPTION = 160
 
-AnswersBySample = Mapping[tuple[str, str, str], PassRecord]
-"""Answers by model, engine and sample."""
+MAX_CHANGE = 0.02
+"""Root mean square of what features differ by, as a share of their own: half precision moves them by less."""
+
+
+class Usual(msgspec.Struct, frozen=True):
+    """What most sessions of a baseline have: answers by model, engine and sample, features by stage and sample, too."""
+
+    answers: Mapping[tuple[str, str, str], PassRecord] = {}
+    probes: Mapping[tuple[str, str, str, str], tuple[float, ...]] = {}
+
+
+NOTHING = Usual()
+"""Without a baseline."""
 
 
 class Quality(msgspec.Struct, frozen=True):
@@ -44,8 +57,8 @@ class Quality(msgspec.Struct, frozen=True):
     tests: tuple[str, ...]
 
 
-def quality(run: RunRecord, before: AnswersBySample | None = None) -> list[Quality]:
-    """Return all measures of a run; `before`: the baseline's answers, for `as_before`."""
+def quality(run: RunRecord, usual: Usual = NOTHING) -> list[Quality]:
+    """Return all measures of a run; `usual`: what the baseline has, for `as_before` and `same_features`."""
     found: list[Quality] = []
     for model in run.header.models:
         for engine in run.header.engines:
@@ -53,39 +66,50 @@ def quality(run: RunRecord, before: AnswersBySample | None = None) -> list[Quali
             reference = passes(run, "whole", model, REFERENCE_ENGINE) if engine != REFERENCE_ENGINE else {}
             values = dict(_of_answers(run, answered))
             values["as_eager"] = _shares(reference, answered)
-            known = {sample: each for (*place, sample), each in (before or {}).items() if place == [model, engine]}
+            known = {sample: each for (*place, sample), each in usual.answers.items() if place == [model, engine]}
             values["as_before"] = _shares(known, answered)
             found += _measures(model, engine, values, dict.fromkeys(each.test for each in answered.values()))
             stages = [each for each in run.stages if (each.model, each.engine, each.variant) == (model, engine, "")]
             tests = dict.fromkeys(each.test for each in stages)
             values = _of_stages(stages)
+            values["same_features"] = [
+                float(math.dist(now, then) <= MAX_CHANGE * math.hypot(*then)) if len(now) == len(then) else 0.0
+                for record in stages
+                for sample, now in record.probes.items()
+                if (then := usual.probes.get((model, engine, record.stage, sample)))
+            ]
             if run.header.options.get("temperature"):
                 values.pop("repeated", None)  # drawn answers differ
             found += _measures(model, engine, values, tests)
     return found
 
 
-def usual_answers(sessions: Iterable[RunRecord]) -> AnswersBySample:
-    """Return the answer that most sessions have."""
+def usual_of(sessions: Sequence[RunRecord]) -> Usual:
+    """Return what most sessions have: the most frequent answers, and of features the medians."""
+    probes: dict[tuple[str, str, str, str], list[tuple[float, ...]]] = defaultdict(list)
+    for record in chain.from_iterable(session.stages for session in sessions):
+        for sample, some in record.probes.items():
+            probes[record.model, record.engine or "", record.stage, sample].append(some)
     found: dict[tuple[str, str, str], list[PassRecord]] = defaultdict(list)
     for session in sessions:
         for each in session.passes:
             if each.kind == "whole" and each.failure is None:
                 found[each.model, each.engine, each.sample].append(each)
     counted = {place: Counter(each.token_ids for each in answers) for place, answers in found.items()}
-    return {
-        place: next(each for each in answers if each.token_ids == counted[place].most_common(1)[0][0])
-        for place, answers in found.items()
+    answers = {
+        place: next(each for each in those if each.token_ids == counted[place].most_common(1)[0][0])
+        for place, those in found.items()
     }
+    return Usual(answers, {place: tuple(map(median, zip(*each, strict=False))) for place, each in probes.items()})
 
 
-def changed_answer(run: RunRecord, before: AnswersBySample, model: str, engine: str) -> str:
+def changed_answer(run: RunRecord, known: Usual, model: str, engine: str) -> str:
     """Return the first answer that differs from the baseline's, and that one, in words; "" where none does."""
     for sample, each in passes(run, "whole", model, engine).items():
-        usual = before.get((model, engine, sample))
-        if usual is not None and usual.token_ids != each.token_ids:
-            now, then = (shorten(text, MAX_CAPTION, placeholder=" …") for text in (each.text, usual.text))
-            return f"sample {sample} now: {now!r}, in the baseline: {then!r}"
+        then = known.answers.get((model, engine, sample))
+        if then is not None and then.token_ids != each.token_ids:
+            texts = [shorten(text, MAX_CAPTION, placeholder=" …") for text in (each.text, then.text)]
+            return f"sample {sample} now: {texts[0]!r}, in the baseline: {texts[1]!r}"
     return ""
 
 

@@ -19,7 +19,7 @@ from statistics import fmean
 import msgspec
 
 from harness.figures.metrics import Metric, only_the_target, percent_change, session_metrics
-from harness.figures.quality import AnswersBySample, changed_answer, usual_answers
+from harness.figures.quality import Usual, changed_answer, usual_of
 from harness.figures.stages import comparable_rounds
 from harness.gates import machine_speed
 from harness.gates.prediction import (
@@ -48,14 +48,14 @@ class Baseline:
     sessions: Sequence[RunRecord]
     metrics: dict[str, list[Metric]] = field(init=False)
     speeds: dict[str, list[dict[str, float]]] = field(init=False)
-    answers: AnswersBySample = field(init=False)
+    usual: Usual = field(init=False)
 
     def __post_init__(self) -> None:
         """Gather each figure over the sessions that have it."""
-        self.metrics, self.speeds, self.answers = {}, {}, usual_answers(self.sessions)
+        self.metrics, self.speeds, self.usual = {}, {}, usual_of(self.sessions)
         for session in self.sessions:
             readings = machine_speed.speeds_in_tests(session)
-            for name, metric in session_metrics(session, self.answers).items():
+            for name, metric in session_metrics(session, self.usual).items():
                 self.metrics.setdefault(name, []).append(metric)
                 self.speeds.setdefault(name, []).append(machine_speed.speeds_beside(readings, metric.tests))
 
@@ -106,7 +106,7 @@ class Speeds:
 
 def judge_session(run: RunRecord, baseline: Baseline) -> list[GateRecord]:
     """Return a verdict on every figure that the session or the baseline has."""
-    found = session_metrics(run, baseline.answers)
+    found = session_metrics(run, baseline.usual)
     doubts = Doubts(
         of_session=[*injections(run), *interruptions(run), *machine_speed.disturbances(run)],
         of_ends=machine_speed.doubts(run, baseline.sessions),
@@ -115,12 +115,12 @@ def judge_session(run: RunRecord, baseline: Baseline) -> list[GateRecord]:
     # Baselines from before answers were looked at have no quality: that is no reason to record them anew.
     added = [name for name, metric in found.items() if name not in baseline.metrics and metric.kind != "quality"]
     gates = [_judge(run, name, found.get(name), baseline, doubts) for name in [*baseline.metrics, *added]]
-    return _with_quality(gates, found, run, baseline.answers)
+    return _with_quality(gates, found, run, baseline.usual)
 
 
 def judge_metric(run: RunRecord, name: str, baseline: Baseline) -> GateRecord | None:
     """Return the verdict on one figure, of a session that is still going on; None where it is not there."""
-    metric = session_metrics(run, baseline.answers).get(name)
+    metric = session_metrics(run, baseline.usual).get(name)
     if metric is None or len(baseline.metrics.get(name, [])) < MIN_SESSIONS:
         return None
     return _judge(run, name, metric, baseline, Doubts())
@@ -219,7 +219,7 @@ def _compared(metric: Metric, known: Sequence[Metric], prediction: Prediction) -
 
 
 def _with_quality(
-    gates: Sequence[GateRecord], metrics: Mapping[str, Metric], run: RunRecord, before: AnswersBySample
+    gates: Sequence[GateRecord], metrics: Mapping[str, Metric], run: RunRecord, known: Usual
 ) -> list[GateRecord]:
     """Put beside each figure that improved what became of the answers, of which a flagged figure shows one.
 
@@ -234,10 +234,12 @@ def _with_quality(
 
     def judged(gate: GateRecord) -> GateRecord:
         if gate.state == "flagged" and gate in qualities:
-            changed = changed_answer(run, before, *metrics[gate.metric].parts[2:])
+            changed = changed_answer(run, known, *metrics[gate.metric].parts[2:])
             return msgspec.structs.replace(gate, sentence="; ".join(filter(None, (gate.sentence, changed))))
+        if gate.state != "improved":
+            return gate
         beside = [each for each in qualities if concerns(each, metrics[gate.metric])]
-        if gate.state != "improved" or not beside:
+        if not beside:
             return gate
         worse = max((each for each in beside if each.state == "flagged"), key=lambda each: each.loss or 0, default=None)
         if worse is None:

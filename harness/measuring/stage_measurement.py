@@ -35,6 +35,7 @@ class StageMeasurement:
     failures: list[Failure] = field(default_factory=list)
     work: dict[str, StageWork] = field(default_factory=dict)
     visual_tokens: dict[str, int] = field(default_factory=dict)
+    probes: dict[str, tuple[float, ...]] = field(default_factory=dict)
     not_finite: set[str] = field(default_factory=set)
     not_repeated: set[str] = field(default_factory=set)
     first_ids: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -45,13 +46,17 @@ class StageMeasurement:
             self.tokens[sample] = len(output.token_ids)
             if self.first_ids.setdefault(sample, tuple(output.token_ids)) != tuple(output.token_ids):
                 self.not_repeated.add(sample)
-        if examined is not None and not examined.finite:
-            self.not_finite.add(sample)
-        if examined is not None and examined.visual_tokens is not None:
-            self.visual_tokens[sample] = examined.visual_tokens
         source = source_of(output)
         if source:
             self.sources.add(source)
+        if examined is None:
+            return
+        if examined.finite:
+            self.probes.setdefault(sample, examined.probes)
+        else:
+            self.not_finite.add(sample)
+        if examined.visual_tokens is not None:
+            self.visual_tokens[sample] = examined.visual_tokens
 
     def record(self, **names: Any) -> StageRecord:
         """Return what was measured as a record; `names` are its test, model, engine, stage and variant."""
@@ -68,6 +73,7 @@ class StageMeasurement:
             round_states=tuple(self.round_states) if any(self.round_states) else (),
             work=self.work,
             visual_tokens=self.visual_tokens,
+            probes=self.probes,
             not_finite=tuple(sorted(self.not_finite)),
             not_repeated=tuple(sorted(self.not_repeated)),
         )

@@ -162,6 +162,7 @@ class StageRecord(msgspec.Struct, frozen=True, tag_field="record", tag="stage"):
     `round_states[i]`: where stage 1 found the file in that round ("cold", "warm page cache", "cache hit"), likewise
     `cold_states`; empty for other stages. `sources`: all that was read in either kind of round. `work`: by sample,
     for stages on the device whose pipeline states it. `visual_tokens`: by sample, where the output says so;
+    `probes`: likewise, some of the features or logits in the cold round.
     `not_finite`: samples with an output that was no finite number; `not_repeated`: those whose timed answers were not
     all that of their cold round.
     """
@@ -183,6 +184,7 @@ class StageRecord(msgspec.Struct, frozen=True, tag_field="record", tag="stage"):
     work: dict[str, StageWork] = {}
     machine: str = ""
     visual_tokens: dict[str, Count] = {}
+    probes: dict[str, tuple[float, ...]] = {}
     not_finite: tuple[str, ...] = ()
     not_repeated: tuple[str, ...] = ()
 

@@ -10,7 +10,7 @@ import pytest
 from harness.gates.gate import judge_session, merged
 from harness.records.lines import RunRecord
 from tests.harness.gates.test_gate import baseline, session, verdict
-from tests.harness.made_runs import header, whole_pass
+from tests.harness.made_runs import header, stage_test, whole_pass
 
 QUESTION = {"objects": ("van", "bus"), "reference": "A van and a bus."}
 
@@ -40,6 +40,18 @@ def test_worse_answers_regress_though_nothing_got_slower(worse: Any, metric: str
     assert figures in verdict(bad, KNOWN, metric).sentence
     both = merged(judge_session(bad, KNOWN), judge_session(bad, KNOWN))
     assert {each.metric: each.state for each in both}[metric] == "regressed"
+
+
+@pytest.mark.parametrize(("size", "state"), [(1.019, "pass"), (1.021, "flagged"), (0.979, "flagged")])
+def test_other_features_are_seen_though_the_answers_are_the_same(size: float, state: str) -> None:
+    def features(of_second: float) -> RunRecord:
+        seconds = {"s1": [1.0] * 2, "s2": [1.0] * 2}
+        probes = {"s1": (4.0, -1.0), "s2": (4.0 * of_second, -1.0 * of_second)}
+        stage = stage_test("egpt", "vision", seconds, engine="eager", probes=probes, test="test_vision")
+        return session(header=header(("s1", "s2")), stages=(stage,))
+
+    known = baseline(*[features(1.0)] * 10)
+    assert verdict(features(size), known, "quality.same_features.egpt.eager").state == state
 
 
 def test_worse_answers_are_shown_beside_those_of_the_baseline() -> None:
@@ -81,6 +93,11 @@ def test_another_models_answers_do_not_spoil_a_figure() -> None:
 
     known = baseline(*[of_both(1.0, (1, 2, 3))] * 10)
     assert verdict(of_both(0.5, (4, 5, 6)), known).state == "improved"
+
+
+def test_a_session_without_a_figure_of_the_baseline_has_its_answers_judged() -> None:
+    gates = {each.metric: each.state for each in judge_session(answered(stages=()), KNOWN)}
+    assert (gates["time.vision.egpt"], gates["quality.as_before.egpt.eager"]) == ("not run", "pass")
 
 
 def test_a_baseline_from_before_answers_were_looked_at_is_not_missing() -> None:

@@ -1,0 +1,97 @@
+"""Whether gates see what got faster by doing less, and no loss of quality where nothing changed, on the CPU.
+
+Each session is kept in results/trust_quality/ and not measured again; remove that folder to begin anew.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from harness.commands.child_session import PytestArguments
+from harness.figures.metrics import percent_change
+from harness.gates.gate import Baseline, judge_session, merged
+from harness.records.journal import FILE_NAME as JOURNAL_NAME
+from harness.records.journal import read_journal
+from harness.records.lines import GateRecord, RunRecord
+from tests import ROOT
+from tests.goals.faster_and_wrong import MUTATION, MUTATIONS
+from tests.goals.goal_table import GoalTable
+
+KEPT = ROOT / "results" / "trust_quality"
+# Each of three models has eight measures of quality: 312 evaluations, each session judged by all others.
+SESSIONS = 13
+TESTS = "preprocess or vision or prefill or decode or whole_pipeline and not fixed"
+SESSION = ("perf_tests", "-k", TESTS, "--rounds=5", "--measurement_time=0.2", "--no_report")
+PLUGIN = "tests.goals.faster_and_wrong"
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[GoalTable]:
+    """The rows of all that was measured."""
+    goals = GoalTable("trust_quality", in_pieces=True)
+    yield goals
+    goals.write()
+
+
+@pytest.fixture(scope="module")
+def unchanged() -> list[RunRecord]:
+    """Sessions of one and the same program."""
+    return [_session(f"unchanged_{number:02}") for number in range(SESSIONS)]
+
+
+def test_unchanged_sessions_raise_no_alarm(unchanged: list[RunRecord], table: GoalTable) -> None:
+    """Each session is judged by all others, in one session: the second one is not needed to be right here."""
+    gates = [
+        gate
+        for number, run in enumerate(unchanged)
+        for gate in judge_session(run, Baseline("others", [*unchanged[:number], *unchanged[number + 1 :]]))
+        if _is_of_quality(gate)
+    ]
+    alarms = sum(gate.state != "pass" for gate in gates)
+    table.add("false alarms of quality, unchanged sessions", alarms, "evaluations", "0 in 300", len(gates))
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_faster_and_wrong_is_red(mutation: str, unchanged: list[RunRecord], table: GoalTable) -> None:
+    """A session and its confirmation of a model of which a stage does less."""
+    known = Baseline("unchanged", unchanged)
+    first, second = (judge_session(_session(f"{mutation}_{number}", mutation), known) for number in (1, 2))
+    gates = [gate for gate in merged(first, second) if ".egpt" in gate.metric]
+    red = [gate for gate in gates if gate.state == "regressed"]
+    faster = [gate for gate in gates if gate.metric.startswith("time.") and (gate.loss or 0) < 0]
+    best = min(faster, key=lambda gate: gate.loss or 0)
+    what = f"{mutation.replace('_', ' ')}: figures that regressed, while {best.metric} changed"
+    change = percent_change(best.loss or 0)
+    table.add(f"{what} by {change}", len(red), "figures", "1 or more", 2)
+
+
+def _is_of_quality(gate: GateRecord) -> bool:
+    return gate.metric.startswith(("quality.", "length."))
+
+
+def _session(name: str, mutation: str = "") -> RunRecord:
+    folder = KEPT / name
+    if not _is_complete(folder):
+        for number in count():  # one that was cut short is kept out of the way
+            aside = folder.with_name(f"{name}-broken-{number}")
+            if not folder.exists() or not aside.exists():
+                break
+        if folder.exists():
+            folder.rename(aside)
+        more = ["-p", PLUGIN, "--models=egpt"] if mutation else []
+        command = PytestArguments.parse(SESSION).command(folder, *more)
+        environment = os.environ | ({MUTATION: mutation} if mutation else {})
+        subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=False)
+    assert _is_complete(folder), f"{folder} has no session that came to its end"
+    return read_journal(folder / JOURNAL_NAME)
+
+
+def _is_complete(folder: Path) -> bool:
+    journal = folder / JOURNAL_NAME
+    return journal.exists() and read_journal(journal).end is not None
