@@ -78,14 +78,17 @@ def audited(
     session: Session,
     fixed_length: Callable[[str], Length],
 ) -> Audited:
-    """The first sample that can be loaded."""
+    """The first sample that can be loaded; of a resumed run only this machine's answers are to be the same."""
     kind = "whole" if selection.model_set == "full" else "fixed"
-    passes = session.read().passes if session.journal else ()
+    here = session.attempt.machine if session.attempt else ""
+    passes = [each for each in session.read().passes if each.machine == here] if session.journal else []
     for sample in stage_samples:
         with suppress(SampleError):
-            clip, this = pipeline.load(sample), (kind, pipeline.key, engine, sample.id)
-            timed = [each.token_ids for each in passes if (each.kind, each.model, each.engine, each.sample) == this]
-            fixed = fixed_length(pipeline.key).tokens
+            clip, this = pipeline.load(sample), (kind, pipeline.key, engine, sample.id, None)
+            of_this = (
+                each for each in passes if (each.kind, each.model, each.engine, each.sample, each.failure) == this
+            )
+            timed, fixed = [each.token_ids for each in of_this], fixed_length(pipeline.key).tokens
             return Audited(pipeline.with_engine(engine), sample, clip, fixed, timed, min(fixed, MAX_TOKENS))
     pytest.skip("no sample can be loaded")
 

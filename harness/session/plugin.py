@@ -30,7 +30,7 @@ from harness.session.session import Session
 
 SESSION = pytest.StashKey[Session]()
 # What a report says of a test that records or audits; its keywords would not do: a parameter may be called "stage".
-RECORDS = ("event_vlm_perf", "records")
+RECORDS, AUDITS = ("event_vlm_perf", "records"), ("event_vlm_perf", "audits")
 TIMER = f"{clock.__name__}.{clock.now.__name__}"
 # Options of pytest-benchmark that govern `benchmark(...)` and have no say in rounds of a stage's own input.
 WITHOUT_EFFECT = ("min-rounds", "max-time", "min-time", "warmup", "warmup-iterations", "cprofile")
@@ -91,9 +91,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """A run with a recording test in it is expected to record, even where the test is deselected later."""
-    if item.get_closest_marker("stage") or item.get_closest_marker("audit"):
-        item.user_properties.append(RECORDS)
+    if item.get_closest_marker("audit"):
+        item.user_properties.append(AUDITS)
     if item.get_closest_marker("stage"):
+        item.user_properties.append(RECORDS)
         item.config.stash[SESSION].expects_figures = not _forbids_measuring(item.config)
 
 
@@ -254,7 +255,8 @@ class _Outcomes:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep skips and failures with their reasons; a report from elsewhere means that figures were expected."""
-        if RECORDS[0] not in dict(report.user_properties):
+        kind = dict(report.user_properties).get(RECORDS[0])
+        if kind != RECORDS[1] and not (report.failed and kind == AUDITS[1]):
             return
         if hasattr(report, "node"):
             self._session.expects_figures = True

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from queue import SimpleQueue
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -16,7 +17,10 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from fixtures.pipeline import Generation, ModelInputs, Prefilled, RawClip, StagedPipeline, VisionFeatures
+from harness.records.lines import AttemptRecord, RunRecord
+from harness.stages import Length
 from perf_tests import test_audits as audits
+from tests.harness.made_runs import STARTED_AT, failed_pass, header, whole_pass
 from tests.stub_pipeline import StubPipeline, StubSample
 
 SIDE, WIDTH, WORDS, END, LENGTH = 16, 8, 40, 0, 12
@@ -258,3 +262,26 @@ def test_an_answer_of_the_whole_pass_that_is_another_one_fails() -> None:
         audits.test_timed_answers_match_an_untimed_run(replace(given, timed=((*right[:2], 1 + right[2], *right[3:]),)))
     with pytest.raises(pytest.fail.Exception, match="12 tokens were asked for, 11 came"):
         audits.test_output_lengths_are_kept(replace(given, timed=(right[:-1],)))
+
+
+@pytest.mark.parametrize(("machine", "expected"), [("", [(1,)]), ("another", [(2,)])])
+def test_answers_of_other_machines_and_failed_passes_are_not_compared(machine: str, expected: list[Any]) -> None:
+    of_this: dict[str, Any] = {"kind": "fixed", "token_ids": (1,)}
+    passes = (
+        whole_pass("egpt", **of_this),
+        whole_pass("egpt", **of_this | {"token_ids": (2,)}, machine="another"),
+        failed_pass("egpt", "s1", "decode", kind="fixed", machine=machine),
+        *(
+            whole_pass("egpt", **of_this | other)
+            for other in ({"kind": "whole"}, {"engine": "graph"}, {"sample": "s2"})
+        ),
+        whole_pass("llava", **of_this),
+    )
+    attempt = AttemptRecord(STARTED_AT, {}, machine=machine) if machine else None
+    session = SimpleNamespace(journal=True, attempt=attempt, read=lambda: RunRecord(header(), passes=passes))
+    tiny = SimpleNamespace(model_set="tiny")
+    fixture: Any = audits.audited
+    found = fixture._get_wrapped_function()(
+        SmallPipeline(), "eager", [SAMPLE], tiny, session, lambda _key: Length(4, fixed=True)
+    )
+    assert (found.timed, found.fixed, found.tokens) == (expected, 4, 4)
