@@ -6,7 +6,6 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -16,10 +15,6 @@ from tests.forked import end_servers
 # A machine that is busy with another process takes longer now and then, which is no failure.
 settings.register_profile("whatever time it takes", deadline=None)
 settings.load_profile("whatever time it takes")
-
-# Without a GPU, kernels are run by Triton's interpreter. Triton reads this when transformers imports it.
-if not Path("/proc/driver/nvidia").exists():
-    os.environ["TRITON_INTERPRET"] = "1"
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.commands.child_session import PytestArguments
 from harness.errors import BaselineError
-from harness.gates.baselines import read_sessions, session_file, sessions_needed, sessions_of_this_machine, store
+from harness.gates.baselines import read_sessions, session_file, sessions_by_folder, sessions_needed, store
 from harness.gates.gate import Baseline
 from harness.gates.prediction import MIN_SESSIONS, predict
 from harness.measuring.environment import stable_environment
@@ -28,7 +28,7 @@ def record(baselines: Path, words: Sequence[str], sessions: int) -> None:
     BaselineError where a session fails, naming its log.
     """
     arguments = PytestArguments.parse(words)
-    by_folder = sessions_of_this_machine(read_sessions(baselines), at_a_glance(stable_environment("cpu")))
+    by_folder = sessions_by_folder(read_sessions(baselines), at_a_glance(stable_environment("cpu")))
     known = [each for group in by_folder.values() for each in group if each.record.arguments == arguments.words]
     if len(known) >= sessions:
         sys.stdout.write(f"{known[0].path.parent} has {len(known)} sessions already; ask for more by --sessions\n")
@@ -77,8 +77,7 @@ def list_all(baselines: Path) -> None:
     stored = read_sessions(baselines)
     if not stored:
         sys.stdout.write(f"no baseline in {baselines}\n")
-    for folder in dict.fromkeys(each.path.parent for each in stored):
-        sessions = [each for each in stored if each.path.parent == folder]
+    for folder, sessions in sessions_by_folder(stored, {}).items():
         few = f", {MIN_SESSIONS} are needed" if len(sessions) < MIN_SESSIONS else ""
         sys.stdout.write(f"{folder.name} ({len(sessions)} sessions{few})\n")
         for each in sessions:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness.commands.child_session import PytestArguments
-from harness.gates.baselines import read_sessions, sessions_needed, sessions_of_this_machine
+from harness.gates.baselines import read_sessions, sessions_by_folder, sessions_needed
 from harness.gates.exit_status import FAILED, NO_FIGURE, PYTEST_STATUSES, Status, exit_status
 from harness.gates.gate import flagged, merged
 from harness.measuring.environment import stable_environment
@@ -24,7 +24,7 @@ def gate(words: Iterable[str]) -> int:
     """Measure, confirm what was flagged, write the verdict into the run's folder and print it; return the status."""
     arguments = PytestArguments.parse(list(words))
     folder = arguments.new_folder()
-    by_folder = sessions_of_this_machine(read_sessions(arguments.baselines), at_a_glance(stable_environment("cpu")))
+    by_folder = sessions_by_folder(read_sessions(arguments.baselines), at_a_glance(stable_environment("cpu")))
     missing = sessions_needed(max(map(len, by_folder.values()), default=0))
     if missing:
         sys.stdout.write(

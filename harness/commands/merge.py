@@ -23,9 +23,10 @@ def merge_folder(folder: Path, output_json: Path | None = None) -> int:
     legacy = derive_files(folder, run, output_json)
     trouble = derive_report(folder, run)
     if of_ranks:
+        from harness.report.formatting import encodable
         from harness.report.terminal import summary
 
-        sys.stdout.write(summary(run, folder, [], width=120, color=False))
+        sys.stdout.write(encodable(summary(run, folder, [], width=120, color=False), sys.stdout.encoding or "utf-8"))
     finished = sum(record.kind == "whole" and record.failure is None for record in run.passes)
     sys.stdout.write(f"{folder / RUN_FILE_NAME}\n")
     sys.stdout.write(f"{legacy}\n" if legacy else "no legacy result file: no sample was finished\n")

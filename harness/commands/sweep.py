@@ -50,6 +50,7 @@ def resume(folder: Path) -> int:
     plan = read_json(folder / FILE_NAME, SweepPlan, "a sweep", advice="name the folder of a sweep")
     if plan.format_version != 1:
         raise ResultFileError(f"{folder / FILE_NAME}: has format version {plan.format_version}, this reader knows 1")
+    make_plan(plan.option, ",".join(plan.values), plan.arguments)  # refuses what no sweep can have begun with
     return _measured(folder.absolute(), plan)
 
 

@@ -9,19 +9,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from harness.errors import BaselineError
 from harness.gates import machine_speed
 from harness.gates.gate import Baseline, injections, interruptions
 from harness.gates.prediction import MIN_SESSIONS
 from harness.records.fingerprint import Fingerprint, differences, fingerprint, readable_name
+from harness.records.folder import BENCHMARK_FILE_NAME
 from harness.records.journal import FILE_NAME as JOURNAL_NAME
 from harness.records.journal import read_journal
 from harness.records.json_files import read_json, write_json
 from harness.records.lines import RunRecord
-from harness.records.sessions import BENCHMARK_FILE_NAME, EXTRA_KEY, SessionFile, SessionRecord
 
-DEFAULT_FOLDER = "baselines"
+DEFAULT_FOLDER, EXTRA_KEY = "baselines", "event_vlm_perf"
 _NUMBERED = re.compile(r"(\d{4})_.*\.json")
+
+
+class SessionRecord(msgspec.Struct, frozen=True):
+    """What we add to pytest-benchmark's file: the whole run, its fingerprint, and the arguments that made it."""
+
+    fingerprint: Fingerprint
+    run: RunRecord
+    arguments: tuple[str, ...] = ()
+
+
+class SessionFile(msgspec.Struct, frozen=True):
+    """What we read of a session's file."""
+
+    event_vlm_perf: SessionRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +59,8 @@ def read_sessions(folder: Path) -> list[StoredSession]:
     return [StoredSession(path, _read(path)) for path in files]
 
 
-def sessions_of_this_machine(stored: Iterable[StoredSession], here: Fingerprint) -> dict[Path, list[StoredSession]]:
-    """Return, by folder, the sessions whose conditions are those of `here`, as far as that knows them."""
+def sessions_by_folder(stored: Iterable[StoredSession], here: Fingerprint) -> dict[Path, list[StoredSession]]:
+    """Return, by folder, the sessions whose conditions are those of `here`, as far as it names some."""
     found: dict[Path, list[StoredSession]] = {}
     for session in stored:
         if here.items() <= session.record.fingerprint.items():

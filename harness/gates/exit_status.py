@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from harness.records.lines import GateState, OutcomeRecord
+from harness.records.lines import GateState, Outcome, OutcomeRecord
 
 FAILED = 1  # pytest.ExitCode.TESTS_FAILED: what a status means can be told without pytest
 NO_FIGURE = 10
@@ -44,9 +44,10 @@ class Status:
 
 
 def why_no_figure(outcomes: Iterable[OutcomeRecord]) -> str:
-    """Return why tests that record gave no figure, equal reasons together, what the command line left out last."""
+    """Return why tests that record gave no figure, equal reasons together, failures first."""
     counts = Counter((each.outcome, each.reason) for each in outcomes)
-    ordered = sorted(counts, key=lambda each: (each[0] == "deselected", -counts[each]))
+    order: tuple[Outcome, ...] = ("failed", "skipped", "deselected")
+    ordered = sorted(counts, key=lambda each: (order.index(each[0]), -counts[each]))
     reasons = [
         f"{counts[each]} test{'s' if counts[each] > 1 else ''} {each[0]}: {each[1]}" for each in ordered[:MAX_REASONS]
     ]
@@ -64,7 +65,8 @@ def exit_status(
     if pytests in PYTEST_STATUSES:
         return Status(pytests, why or PYTEST_STATUSES[pytests])
     if pytests == FAILED:
-        return Status(pytests, "a test failed or a limit was broken")
+        in_vain = expects_figures and not figures and why
+        return Status(pytests, f"no figure was recorded: {why}" if in_vain else "a test failed or a limit was broken")
     if "regressed" in gates:
         return Status(FAILED, "a figure is worse than its baseline, in two sessions")
     if expects_figures and not figures:

@@ -11,6 +11,7 @@ from harness.errors import RunFolderError
 
 RESULTS = Path("results")
 LATEST = "latest"
+BENCHMARK_FILE_NAME = "benchmark.json"
 MAX_NAME_BYTES = 255
 
 

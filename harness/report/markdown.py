@@ -26,10 +26,10 @@ def _lines(report: Report) -> Iterator[str]:
     if report.verdict:
         yield ""
         yield f"{MARKS[report.verdict.tone]} **{report.verdict.label}** – {_escaped(report.verdict.reason)}"
-    if report.warnings:
-        yield from ("", f"{MARKS['doubt']} {len(report.warnings)} warnings")
-        yield from _list([joined([what, to_do] if to_do else [what], " ") for what, to_do in report.warnings])
     yield from _list(report.problems)
+    if report.warnings:
+        yield from ("", f"{MARKS['doubt']} {len(report.warnings)} warning{'s' * (len(report.warnings) > 1)}")
+        yield from _list([joined([what, to_do] if to_do else [what], " ") for what, to_do in report.warnings])
     if report.tiles:
         rows = [(tile.label, tile.figure, joined(tile.details, "; ")) for tile in report.tiles]
         yield from _table(Table(("figure", "", "of what"), rows, text_columns=3))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.gates.baselines import EXTRA_KEY, SessionFile
 from harness.legacy.formats import read_any_json
 from harness.legacy.reading import run_of_old_file
 from harness.records.journal import FILE_NAME as JOURNAL_NAME
 from harness.records.journal import read_journal
 from harness.records.json_files import read_json
 from harness.records.lines import RunRecord
-from harness.records.sessions import EXTRA_KEY, SessionFile
 
 WAY_OUT = "name a run's folder or a result file"
 

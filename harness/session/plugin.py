@@ -20,9 +20,8 @@ from harness.measuring.benchmark import Benchmark, is_switched_off, write_result
 from harness.measuring.environment import machine_info
 from harness.measuring.progress import open_terminal
 from harness.measuring.stopping import orderly_stop, stop_if_asked
-from harness.records.folder import planned_folder
+from harness.records.folder import BENCHMARK_FILE_NAME, planned_folder
 from harness.records.lines import OutcomeRecord, Plan
-from harness.records.sessions import BENCHMARK_FILE_NAME
 from harness.session.ranks import MEASURED_BY_RANKS, Rank, rank_of, use_share_of_cores
 from harness.session.recorder import Recorder
 from harness.session.resume import resuming_command, unfinished_run

@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 
 from fixtures.data.events import EventStream, draw_event_images, read_events
+from fixtures.data.media import RecordingWindow
 from fixtures.data.npy import read_arrays
 from fixtures.data.recording import read_window
-from fixtures.data.recording_window import RecordingWindow
 from fixtures.scenes.embedded_recording import T_OFFSET_US
 from fixtures.system.devices import keep_freed_memory
 from harness.figures.stages import times_faster

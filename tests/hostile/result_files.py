@@ -22,9 +22,9 @@ from harness.gates.baselines import store
 from harness.gates.limits import Vocabulary, judge, load_limits
 from harness.gates.session_gate import SessionGate
 from harness.legacy.writing import encode_legacy, legacy_records
+from harness.records.folder import BENCHMARK_FILE_NAME
 from harness.records.journal import FILE_NAME
 from harness.records.lines import ReferenceWorkRecord, RunRecord
-from harness.records.sessions import BENCHMARK_FILE_NAME
 from harness.report.content import report_of
 from harness.report.markdown import markdown
 from harness.report.result_files import read_result

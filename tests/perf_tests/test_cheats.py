@@ -14,12 +14,11 @@ import torch
 
 from harness.__main__ import main
 from harness.errors import BaselineError, ResumeError
-from harness.gates.baselines import StoredSession, find_baseline, load_run
+from harness.gates.baselines import SessionRecord, StoredSession, find_baseline, load_run
 from harness.measuring import clock
 from harness.records.fingerprint import fingerprint
 from harness.records.journal import FILE_NAME, Journal, read_journal
 from harness.records.lines import EndRecord, ReferenceWorkRecord, RunRecord
-from harness.records.sessions import SessionRecord
 from harness.session.resume import refuse_other_work
 from tests import ROOT
 from tests.harness.gates.test_gate import baseline, session, verdict

@@ -14,7 +14,7 @@ from fixtures.model_sets.registry import MODELS
 from fixtures.selection import Selection, select
 from harness.options import Options
 from perf_tests import suite_options
-from perf_tests.gpu_needs import GIB, reason_not_to_begin, weight_bytes
+from perf_tests.gpu_needs import GIB, reason_not_to_begin, reason_to_skip, weight_bytes
 
 LONGEST = max(entry.fixed_tokens for entry in MODELS.values())
 
@@ -57,3 +57,12 @@ def test_weights_that_do_not_fit_into_memory_are_told_before_anything_begins(mon
         monkeypatch.setattr(psutil, "virtual_memory", lambda free=free: SimpleNamespace(available=free))
         assert reason_not_to_begin(chosen) == reason
     assert reason_not_to_begin(selection(model_set="tiny")) is None
+
+
+@pytest.mark.parametrize(("device", "is_skipped"), [("cpu", False), ("cuda:0", True)])
+def test_audits_run_on_the_cpu_alone(request: pytest.FixtureRequest, device: str, is_skipped: bool) -> None:
+    request.node.add_marker(pytest.mark.audit)
+    chosen: Any = SimpleNamespace(device=device, model_set="tiny")
+    reason = reason_to_skip(request.node, chosen)
+    assert (reason is not None) == is_skipped
+    assert reason is None or "audits run on the CPU alone" in reason

@@ -15,10 +15,10 @@ from harness.ab import results
 from harness.ab.plan import AbPlan, Side
 from harness.figures.intervals import Interval
 from harness.figures.speculation import AcceptanceStatistics
+from harness.gates.baselines import EXTRA_KEY, SessionRecord
 from harness.legacy.writing import legacy_records
 from harness.records.lines import Failure, JournalLine, PlannedSample, RunRecord, StageWork
 from harness.records.quantities import MemoryPeak
-from harness.records.sessions import EXTRA_KEY, SessionRecord
 from harness.records.speculation import DivergenceRecord, RoundLog
 from tests import ROOT
 from tests.harness.made_runs import full_run

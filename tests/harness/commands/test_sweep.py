@@ -116,6 +116,16 @@ def test_a_sweep_that_was_cut_short_is_resumed(
     assert "event_images 1: measured already" in capsys.readouterr().out
 
 
+def test_a_plan_that_names_other_folders_is_refused(
+    sessions: Sessions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = '{"format_version": 1, "started_at": "", "option": "event_images", "values": ["../4"], "arguments": []}'
+    (tmp_path / "sweep.json").write_text(plan, encoding="utf-8")
+    assert main(["sweep", "--resume", str(tmp_path)]) == 2
+    assert "takes a whole number from 1 up, not '../4'" in capsys.readouterr().err
+    assert not sessions.words
+
+
 def test_a_value_that_cannot_be_measured_is_named_and_stops_no_other(
     sessions: Sessions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

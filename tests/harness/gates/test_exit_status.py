@@ -28,10 +28,17 @@ def test_reasons_for_no_figure_are_counted_and_what_was_left_out_comes_last() ->
         *(OutcomeRecord(f"a{number}", "deselected", "by the command line") for number in range(3)),
         *(OutcomeRecord(f"b{number}", "skipped", "no CUDA device") for number in range(2)),
         OutcomeRecord("c", "skipped", "no MP4 files"),
+        OutcomeRecord("d", "failed", "setup: no config.json"),
     ]
     assert why_no_figure(outcomes) == (
-        "2 tests skipped: no CUDA device; 1 test skipped: no MP4 files; 3 tests deselected: by the command line"
+        "1 test failed: setup: no config.json; 2 tests skipped: no CUDA device; 1 test skipped: no MP4 files; …"
     )
+    assert why_no_figure(outcomes[:4]).endswith("; 3 tests deselected: by the command line")
+
+
+def test_failures_that_left_no_figure_are_told_with_the_status() -> None:
+    status = exit_status(1, expects_figures=True, figures=0, why="8 tests failed: setup: no config.json")
+    assert (status.code, status.reason) == (1, "no figure was recorded: 8 tests failed: setup: no config.json")
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ import pytest
 
 from harness.errors import ResultFileError
 from harness.figures.passes import comparisons, pass_s
+from harness.gates.baselines import SessionRecord
 from harness.legacy.writing import encode_legacy, legacy_records
 from harness.records.fingerprint import fingerprint
 from harness.records.journal import Journal
 from harness.records.lines import RunRecord
-from harness.records.sessions import SessionRecord
 from harness.report.result_files import read_result
 from harness.session.derived_files import derive_files
 from harness.stages import STAGES, UNDIVIDED
