@@ -91,10 +91,11 @@ class WrongPipeline:
     def lower_resolution(self) -> dict[str, Callable[..., Any]]:
         """Read every second pixel of every second line."""
 
-        def preprocess(clip: Any) -> Any:
-            return self._pipeline.preprocess(replace(clip, images=tuple(each[::2, ::2].copy() for each in clip.images)))
+        def load(sample: Any) -> Any:
+            clip = self._pipeline.load(sample)
+            return replace(clip, images=tuple(each[::2, ::2].copy() for each in clip.images))
 
-        return {"preprocess": preprocess}
+        return {"load": load}
 
     def _encoded(self, inputs: Any, pixels: Any) -> Any:
         return replace(self._pipeline.encode_vision(replace(inputs, pixel_values=pixels)), inputs=inputs)
