@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
+_DEFAULT_TIMER = "time.perf_counter"
+
 _WANTS_OPEN_FILES = metadata.version("pytest-benchmark").startswith("5.2.")
 
 
@@ -92,6 +94,16 @@ class Benchmark:
 def is_switched_off(config: pytest.Config) -> bool:
     """Return whether the command line disables benchmarks."""
     return bool(config.option.benchmark_disable and not config.option.benchmark_enable)
+
+
+def read_timer(config: pytest.Config, timer: str) -> bool:
+    """Let pytest-benchmark read `timer`, unless another one than its own default was asked for; return whether it will.
+
+    Before its session begins: where no pytest.ini is found that names one, as from another folder, it has its default.
+    """
+    if config.getoption("benchmark_timer", timer) == _DEFAULT_TIMER:
+        config.option.benchmark_timer = timer
+    return bool(str(config.getoption("benchmark_timer", timer)) == timer)
 
 
 def write_results_to(config: pytest.Config, file: Path, *, even_if_named: bool = False) -> None:

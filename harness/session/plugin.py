@@ -16,7 +16,7 @@ from harness.gates.baselines import DEFAULT_FOLDER
 from harness.gates.exit_status import FAILED, PYTEST_STATUSES, Status, exit_status, why_no_figure
 from harness.gates.session_gate import SessionGate
 from harness.measuring import clock
-from harness.measuring.benchmark import Benchmark, is_switched_off, write_results_to
+from harness.measuring.benchmark import Benchmark, is_switched_off, read_timer, write_results_to
 from harness.measuring.environment import machine_info
 from harness.measuring.progress import open_terminal
 from harness.measuring.stopping import orderly_stop, stop_if_asked
@@ -30,6 +30,7 @@ from harness.session.session import Session
 SESSION = pytest.StashKey[Session]()
 # What a report says of a test that records or audits; its keywords would not do: a parameter may be called "stage".
 RECORDS, AUDITS = ("event_vlm_perf", "records"), ("event_vlm_perf", "audits")
+READS_CLOCK = pytest.StashKey[bool]()
 TIMER = f"{clock.__name__}.{clock.now.__name__}"
 # Options of pytest-benchmark that govern `benchmark(...)` and have no say in rounds of a stage's own input.
 WITHOUT_EFFECT = ("min-rounds", "max-time", "min-time", "warmup", "warmup-iterations", "cprofile")
@@ -48,6 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Read the options once; a wrong one is a usage error."""
     config.addinivalue_line("markers", "stage(name): a test that measures this stage and records what it measured")
     config.addinivalue_line("markers", "audit: a test whose failure speaks against figures that others recorded")
+    config.stash[READS_CLOCK] = read_timer(config, TIMER)
     try:
         if config.getoption("benchmark_histogram", None) and find_spec("pygal") is None:
             raise OptionError(
@@ -112,7 +114,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 others.append(item)
     except HarnessError as error:
         raise pytest.UsageError(f"--confirm: {error}") from error
-    if ours.expects_figures and str(config.getoption("benchmark_timer", TIMER)) != TIMER:
+    if ours.expects_figures and not config.stash[READS_CLOCK]:
         raise pytest.UsageError(f"--benchmark-timer: times are taken by {TIMER} alone, which waits for the device")
     if others:
         config.hook.pytest_deselected(items=others)

@@ -100,6 +100,14 @@ def test_another_timer_is_refused(suite: Any) -> None:
     assert not (suite.folder / "out").exists()
 
 
+def test_without_a_configuration_times_are_taken_by_the_clock_all_the_same(suite: Any) -> None:
+    ini = suite.folder / "pytest.ini"
+    ini.write_text("\n".join(line for line in ini.read_text().splitlines() if "addopts" not in line))
+    assert suite.run("-k", "load").returncode == 0
+    timers = {each["options"]["timer"] for each in suite.json("benchmark.json")["benchmarks"]}
+    assert timers == {"now"}
+
+
 @tries("slow rounds that raise")
 def test_a_round_that_raises_fails_its_test(suite: Any) -> None:
     result = suite.run("-k", "load and egpt", STUB_FAIL="load:s1:3")
