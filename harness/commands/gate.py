@@ -22,7 +22,8 @@ CONFIRM = "confirm"
 
 def gate(words: Iterable[str]) -> int:
     """Measure, confirm what was flagged, write the verdict into the run's folder and print it; return the status."""
-    arguments = PytestArguments.parse(list(words))
+    given = list(words)
+    arguments = PytestArguments.parse(given)
     folder = arguments.new_folder()
     by_folder = sessions_by_folder(read_sessions(arguments.baselines), at_a_glance(stable_environment("cpu")))
     missing = sessions_needed(max(map(len, by_folder.values()), default=0))
@@ -31,13 +32,15 @@ def gate(words: Iterable[str]) -> int:
             f"gate: {arguments.baselines} has {missing}.\nGoing on: limits are judged, and this run can become a "
             f"session: python -m harness baseline add {folder}\n"
         )
-    code = run_to_end(arguments.command(folder, "--gate"))
+    # The verdicts are printed once, below both sessions; what was measured stands in report.md.
+    quiet = () if "no:terminal" in given else ("-q", "--tb=no", "-rN")
+    code = run_to_end(arguments.command(folder, "--gate", *quiet[:1]))
     run = _finished_run(folder)
     if run is None or code in PYTEST_STATUSES:
         return _say(_without_verdict(code, folder)).code
     gates = list(run.gates)
     if flagged(gates):
-        second = arguments.without_other_outputs().command(folder / CONFIRM, "--gate", f"--confirm={folder}")
+        second = arguments.without_other_outputs().command(folder / CONFIRM, "--gate", f"--confirm={folder}", *quiet)
         code = run_to_end(second)
         if code in PYTEST_STATUSES:
             return _say(_without_verdict(code, folder / CONFIRM)).code

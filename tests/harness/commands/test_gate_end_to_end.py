@@ -118,6 +118,13 @@ def test_the_verdict_is_in_the_run_file_and_in_what_is_printed_without_a_termina
     assert "REGRESSED        time.load.egpt: 600 ms" in slower.stdout
 
 
+def test_each_verdict_is_printed_once(gated):
+    result = gated.gate(STUB_SLOWER=PAST_LIMIT)
+    assert result.returncode == 1, result.stdout
+    # A regressed figure's sentence has both sessions.
+    assert result.stdout.count("time.load.egpt: ") == result.stdout.count("speedup.stage1.videollava: ") == 1
+
+
 def test_only_what_was_flagged_and_what_its_ratios_need_is_measured_again(gated, slower):
     again = gated.record(f"{slower.output}/confirm")
     assert [(each.stage, each.model) for each in again.stages] == [("load", "egpt"), ("load", "videollava")]
