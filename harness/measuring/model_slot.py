@@ -1,7 +1,6 @@
 """Which models are in memory, how long each took to load, and what it occupies."""
 
 import gc
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Generic, TypeVar
@@ -45,9 +44,6 @@ class ModelSlot(Generic[Model]):
         for key in leaving:
             del self._live[key]
         if leaving:
-            # The exception that pytest keeps for a debugger: the variables of its frames hold the model that failed.
-            for name in ("last_type", "last_value", "last_traceback", "last_exc"):
-                vars(sys).pop(name, None)
             gc.collect()
             self._release()
         for key in keys:

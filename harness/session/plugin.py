@@ -3,9 +3,10 @@
 import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from harness.session.session import Session
 SESSION = pytest.StashKey[Session]()
 # What a report says of a test that records or audits; its keywords would not do: a parameter may be called "stage".
 RECORDS, AUDITS = ("event_vlm_perf", "records"), ("event_vlm_perf", "audits")
+RAISED = pytest.StashKey[list[BaseException]]()
 READS_CLOCK = pytest.StashKey[bool]()
 TIMER = f"{clock.__name__}.{clock.now.__name__}"
 # Options of pytest-benchmark that govern `benchmark(...)` and have no say in rounds of a stage's own input.
@@ -162,6 +164,32 @@ def recorder(request: pytest.FixtureRequest, session: Session, benchmark: Any) -
 def pytest_runtest_setup() -> None:
     """End the run between two tests too, where a signal asked for it."""
     stop_if_asked()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Iterator[Any]:
+    """Keep what a test raised until it is over."""
+    if call.excinfo is not None:
+        item.stash.setdefault(RAISED, []).append(call.excinfo.value)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[Any]:
+    """Let go of the variables of a test that failed.
+
+    pytest keeps the exception for a debugger, and plugins that repeat tests keep it for good: the variables of its
+    frames hold the model, beside which the next one would be loaded.
+    """
+    result = yield
+    raised = item.stash.get(RAISED, [])
+    for each in raised:  # grows by what each was raised from
+        raised += [cause for cause in (each.__cause__, each.__context__) if cause and cause not in raised]
+        for frame, _ in walk_tb(each.__traceback__):
+            with suppress(RuntimeError):  # of a frame that is still at work
+                frame.clear()
+            _ = frame.f_locals  # up to Python 3.12 a copy of the variables, which is made anew
+    return result
 
 
 def pytest_exception_interact(node: pytest.Item | pytest.Collector, call: pytest.CallInfo[Any]) -> None:

@@ -333,14 +333,15 @@ def test_a_folder_that_holds_a_run_already_is_refused(suite):
     assert "is not empty" in again.stderr
 
 
-def test_a_test_that_fails_lets_go_of_its_model_before_the_next_one_is_loaded(suite):
+@pytest.mark.parametrize("plugins", [(), ("-p", "pytest_rerunfailures")], ids=["alone", "beside a plugin that repeats"])
+def test_a_test_that_fails_lets_go_of_its_model_before_the_next_one_is_loaded(suite, plugins):
     (suite.folder / "suite" / "test_stub.py").write_text(
         "def test_was_alone_when_it_was_loaded(pipeline):\n"
         "    assert pipeline.others_alive == 0\n"
         "def test_fails_for_the_first(pipeline):\n"
         "    assert pipeline.key != 'egpt'\n"
     )
-    result = suite.run()
+    result = suite.run(*plugins)
     assert failed_tests(result) == {"test_fails_for_the_first[egpt]"}
     assert "1 failed, 3 passed" in result.stdout
 
