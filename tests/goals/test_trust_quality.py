@@ -66,6 +66,7 @@ def test_unchanged_sessions_raise_no_alarm(unchanged: list[RunRecord], table: Go
     ]
     alarms = sum(gate.state != "pass" for gate in gates)
     table.add("false alarms of quality, unchanged sessions", alarms, "evaluations", "0 in 300", len(gates))
+    assert alarms == 0
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
@@ -81,6 +82,8 @@ def test_faster_and_wrong_is_red(mutation: str, unchanged: list[RunRecord], tabl
     change = percent_change(of_stage.value - of_stage.centre)  # the loss may be that of the answers
     what = f"{mutation.replace('_', ' ')}: figures that regressed, while {of_stage.metric} changed"
     table.add(f"{what} by {change}", len(red), "figures", "1 or more", 2)
+    assert red
+    assert of_stage.value < of_stage.centre, "it did get faster"
 
 
 def _is_of_quality(gate: GateRecord) -> bool:

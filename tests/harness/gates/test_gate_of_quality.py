@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from harness.figures.quality import quality
 from harness.gates.gate import judge_session, merged
-from harness.records.lines import RunRecord
+from harness.records.lines import ModelRecord, RunRecord
 from tests.harness.gates.test_gate import baseline, session, verdict
 from tests.harness.made_runs import header, stage_test, whole_pass
 
@@ -93,6 +94,22 @@ def test_another_models_answers_do_not_spoil_a_figure() -> None:
 
     known = baseline(*[of_both(1.0, (1, 2, 3))] * 10)
     assert verdict(of_both(0.5, (4, 5, 6)), known).state == "improved"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "temperature", "is_there"), [("float32", 0.0, True), ("float16", 0.0, False), ("float32", 0.7, False)]
+)
+def test_answers_need_to_repeat_only_where_they_are_greedy_and_exact(
+    dtype: str, temperature: float, is_there: bool
+) -> None:
+    decode = stage_test("egpt", "decode", {"s1": [1.0] * 2}, engine="eager", not_repeated=("s1",))
+    run = session(
+        header=header(options={"gamma": 5, "temperature": temperature}),
+        models=(ModelRecord("egpt", 1.0, 1, {"dtype": dtype}),),
+        stages=(decode,),
+    )
+    found = {each.measure: each.value for each in quality(run)}
+    assert found.get("repeated") == (0.0 if is_there else None)
 
 
 def test_a_session_without_a_figure_of_the_baseline_has_its_answers_judged() -> None:
