@@ -4,8 +4,8 @@ Raw rounds are kept; medians and speedups are derived by whoever needs them (see
 all sizes bytes.
 
 History of the format:
-    1   first version; later on the states of stages and passes, attempts, machines, and reference work during
-        each test, which old files lack
+    1   first version; later on the states of stages and passes, attempts, machines, reference work during each
+        test, and ledgers of work, which old files lack
 """
 
 from datetime import datetime
@@ -15,6 +15,7 @@ import msgspec
 
 from harness.records.quantities import Bytes, Count, MemoryPeak, Seconds, SecondsOrNone, is_gpu
 from harness.records.speculation import AgreementRecord, SpeculationCostRecord, SpeculationRecord
+from harness.records.work import StageWork as WorkRecord
 from harness.stages import STAGES, UNDIVIDED
 
 FORMAT_VERSION = 1
@@ -349,7 +350,9 @@ class EndRecord(msgspec.Struct, frozen=True, tag_field="record", tag="end"):
 
 _Beginning = Header | AttemptRecord | ModelRecord | MachineRecord | EngineRecord | ReferenceWorkRecord
 # What a test measures anew as a whole when a run is resumed; passes are kept one by one.
-MeasuredAsAWhole = StageRecord | SideBySideRecord | AgreementRecord | SpeculationRecord | SpeculationCostRecord
+MeasuredAsAWhole = (
+    StageRecord | WorkRecord | SideBySideRecord | AgreementRecord | SpeculationRecord | SpeculationCostRecord
+)
 JournalLine = _Beginning | MeasuredAsAWhole | PassRecord | VerdictRecord | OutcomeRecord | GateRecord | EndRecord
 
 
@@ -377,6 +380,7 @@ class RunRecord(msgspec.Struct, frozen=True, rename={"reference_work": "sentinel
     engines: tuple[EngineRecord, ...] = ()
     attempts: tuple[AttemptRecord, ...] = ()
     notes: tuple[str, ...] = ()
+    works: tuple[WorkRecord, ...] = ()
 
 
 def timestamp() -> str:
