@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import fmean
 
 import msgspec
@@ -170,18 +171,20 @@ def _judge(run: RunRecord, name: str, metric: Metric | None, baseline: Baseline,
         has = f"the baseline has {len(known)} sessions of it" if known else "the baseline has not got it"
         return _without_figure(metric, "missing baseline", f"{has}, {MIN_SESSIONS} or more are needed (better 10)")
     speeds = Speeds.beside(run, metric, baseline.speeds[name])
-    prediction = predict(
+    expect = partial(
+        predict,
         [each.value for each in known],
-        metric.minimum_effect,
         speeds=speeds.numbers,
         tracks_machine_speed=metric.tracks_machine_speed,
     )
+    effect = metric.effect_beside(float(expect(0.0).spread))
+    prediction = expect(effect)
     by_ends = metric.depends_on_speed and not speeds.here
     at_ends, in_baseline = (doubts.of_ends, doubts.of_baseline) if by_ends else ((), ())
     invalid = [*doubts.of_session, *at_ends] or _fewer_rounds(run, metric, known) or speeds.extrapolation(prediction)
     if invalid:
         return _with_figures(metric, "invalid", "; ".join(invalid), prediction)
-    unstable = in_baseline or _instability(metric, prediction)
+    unstable = in_baseline or _instability(metric, prediction, effect)
     if unstable:
         advice = "look for what differs between its sessions, and retire those that stand apart or record it anew"
         return _with_figures(metric, "unstable", f"{'; '.join(unstable)}: {advice}", prediction)
@@ -266,11 +269,11 @@ def _only_the_target(metric: Metric, known: Sequence[Metric], *, slower: bool) -
     return only_the_target(metric, target, target_moved=bool(moved), draft_moved_against=bool(against))
 
 
-def _instability(metric: Metric, prediction: Prediction) -> list[str]:
+def _instability(metric: Metric, prediction: Prediction, effect: float) -> list[str]:
     found = []
     if is_too_noisy(prediction):
         found.append(f"the baseline's sessions spread by {metric.format_change(float(prediction.spread))}")
-    if is_bimodal(prediction.residuals, metric.minimum_effect):
+    if is_bimodal(prediction.residuals, effect):
         low, high = (metric.format(float(prediction.centre + end(prediction.residuals))) for end in (min, max))
         found.append(f"the baseline's sessions stand in two groups, from {low} to {high}")
     return found

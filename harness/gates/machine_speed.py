@@ -10,7 +10,7 @@ from harness.gates.prediction import is_beyond, is_bimodal, predict
 from harness.records.lines import ReferenceWorkRecord, RunRecord
 
 # At the ends: a clock that has moved by less leaves every figure within its own minimum effect.
-MIN_EFFECT_ON_GPU, MIN_EFFECT_ON_CPU = math.log(1.03), math.log(1.05)
+MIN_EFFECT_ON_GPU, MIN_EFFECT_ON_CPU = math.log(1.01), math.log(1.05)
 # Two workloads, two moments, two directions: together they are wrong as often as one figure in one direction.
 PROBABILITY = 1 - 0.02 / 8
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from harness.figures.metrics import MODEL_STAGE_ON_GPU, Metric
 from harness.gates.prediction import extrapolates, is_beyond, is_bimodal, is_confirmed, is_too_noisy, predict
 from harness.measuring.reference_work import IN_TESTS
 
 # Sessions of a baseline, and the minimum effect of a model stage on a GPU, the smallest of all.
-SESSIONS, MINIMUM_EFFECT = 10, math.log(1.03)
+SESSIONS, MINIMUM_EFFECT = 10, math.log1p(MODEL_STAGE_ON_GPU)
 NOISES = (0.005, 0.01, 0.02)
 SENTINEL_NOISE, SENTINEL_NOISE_IN_TESTS = 0.008, 0.02
 
@@ -29,6 +30,15 @@ def share_that_fails(noise: float, effect: float = 0.0, *, runs: int, sessions: 
     judged = ~(is_too_noisy(prediction) | is_bimodal(baseline, MINIMUM_EFFECT))
     slower = math.log1p(effect) - prediction.centre
     return float((judged & is_confirmed(prediction, first + slower, second + slower)).mean())
+
+
+def share_found_at_the_edge(noise: float, effect: float = 0.0, *, runs: int, sessions: int = SESSIONS) -> float:
+    """The same for a stage on a GPU, whose minimum effect follows the spread of the baseline's sessions."""
+    baseline, first, second = drawn_sessions(noise, runs, sessions)
+    stage = Metric.of("time", "decode", value=0.0, rounds=1, minimum_effect=MINIMUM_EFFECT)
+    prediction = predict(baseline, np.vectorize(stage.effect_beside)(predict(baseline, 0.0).spread))
+    slower = math.log1p(effect) - prediction.centre
+    return float(is_confirmed(prediction, first + slower, second + slower).mean())
 
 
 def share_of_alarms_under_two_clocks(

@@ -23,6 +23,7 @@ from tests.harness.gates.simulated_gates import (
     MINIMUM_EFFECT,
     NOISES,
     drawn_sessions,
+    share_found_at_the_edge,
     share_of_alarms_under_two_clocks,
     share_that_fails,
     share_that_fails_on_a_busy_machine,
@@ -88,6 +89,16 @@ def test_a_gate_is_wrong_at_most_once_in_a_thousand_runs(noise: float) -> None:
 @pytest.mark.parametrize(("noise", "effect", "found"), [(0.005, 0.05, 0.99), (0.01, 0.05, 0.92), (0.02, 0.10, 0.95)])
 def test_a_gate_finds_what_it_promises_to_find(noise: float, effect: float, found: float) -> None:
     assert share_that_fails(noise, effect, runs=RUNS) >= found
+
+
+@pytest.mark.parametrize("noise", [0.002, 0.004, 0.006, 0.0075, 0.01, 0.02])
+def test_the_finer_edge_of_a_stage_on_a_gpu_is_wrong_as_rarely(noise: float) -> None:
+    assert share_found_at_the_edge(noise, runs=2 * RUNS) <= AT_MOST
+
+
+@pytest.mark.parametrize(("noise", "effect", "found"), [(0.001, 0.01, 0.99), (0.0015, 0.01, 0.9), (0.003, 0.02, 0.99)])
+def test_the_finer_edge_finds_what_it_promises_to_find(noise: float, effect: float, found: float) -> None:
+    assert share_found_at_the_edge(noise, effect, runs=RUNS) >= found
 
 
 def test_three_sessions_would_find_less_than_half() -> None:
