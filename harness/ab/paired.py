@@ -12,15 +12,10 @@ least 95 % of comparisons, however dependent they are and whenever one stops (re
 and Turnbull, J. R. Statist. Soc. B 51, 1989).
 """
 
-import math
 from collections.abc import Sequence
-from typing import Literal
 
-from harness.figures.intervals import Interval, student_interval
-from harness.figures.student import t_quantile
+from harness.figures.intervals import ChangeVerdict, Interval, student_interval
 from harness.gates.prediction import MIN_DEGREES_OF_FREEDOM, predict
-
-PairedVerdict = Literal["regressed", "improved", "same", "no worse", "undecided"]
 
 ALPHA = 0.05
 MIN_PAIRS = 2
@@ -65,30 +60,10 @@ def paired_interval(
         return student_interval(differences, alpha)
     equal = (speeds, [0.0] * readings)
     expected = predict(differences, 0.0, speeds=equal, tracks_machine_speed=tracks_machine_speed)
-    spread_of_mean = float(expected.spread) * math.sqrt(float(expected.leverage))
-    half_width = t_quantile(1 - alpha / 2, freedom) * math.hypot(spread_of_mean, float(expected.extrapolation_sd))
-    centre = float(expected.centre)
+    centre, half_width = float(expected.centre), expected.half_width(alpha)
     return Interval(pairs, centre, centre - half_width, centre + half_width, at_equal_speed=True)
 
 
-def verdict(found: Interval, minimum_effect: float, *, lower_is_better: bool) -> PairedVerdict:
-    """Return the verdict on an interval.
-
-    regressed, improved   the interval excludes zero, and the mean is beyond the minimum effect
-    same                  the whole interval is within the minimum effect, to both sides
-    no worse              it excludes a loss beyond the minimum effect, and nothing else
-    undecided             a loss beyond the minimum effect is neither found nor excluded
-    """
-    loss = found if lower_is_better else Interval(found.samples, -found.value, -found.high, -found.low)
-    if loss.low > 0 and loss.value > minimum_effect:
-        return "regressed"
-    if loss.high < 0 and -loss.value > minimum_effect:
-        return "improved"
-    if loss.high > minimum_effect:
-        return "undecided"
-    return "same" if loss.low >= -minimum_effect else "no worse"
-
-
-def is_decided(found: PairedVerdict) -> bool:
+def is_decided(found: ChangeVerdict) -> bool:
     """Return whether more pairs could say nothing more about a metric that is slower, faster, or neither."""
     return found in {"regressed", "improved", "same"}

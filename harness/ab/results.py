@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from harness.ab.paired import PairedVerdict, alpha_per_look, is_decided, looks, paired_interval, verdict
+from harness.ab.paired import alpha_per_look, is_decided, looks, paired_interval
 from harness.ab.plan import AbPlan
 from harness.ab.sessions import SessionFigures
 from harness.errors import ResultFileError, SessionError
-from harness.figures.intervals import Interval
+from harness.figures.intervals import ChangeVerdict, Interval, verdict
 from harness.figures.metrics import Metric, only_the_target
 from harness.gates.exit_status import FAILED, NO_FIGURE, NOT_DECIDED
 from harness.records.fingerprint import REFERENCE_WORK, differences
@@ -37,7 +37,7 @@ class PairedFigure(msgspec.Struct, frozen=True):
     a: float
     b: float
     interval: Interval
-    verdict: PairedVerdict
+    verdict: ChangeVerdict
     moved: str = ""
 
 

@@ -17,10 +17,13 @@ import math
 from collections.abc import Collection, Sequence
 from itertools import accumulate
 from statistics import fmean
+from typing import Literal
 
 import msgspec
 
 from harness.figures.student import t_quantile
+
+ChangeVerdict = Literal["regressed", "improved", "same", "no worse", "undecided"]
 
 ALPHA = 0.05
 """Share of intervals that miss the truth: each is a 95 % interval, unless an alpha of its own is given."""
@@ -108,3 +111,21 @@ def pooled_ratio(parts: Sequence[float], wholes: Sequence[float]) -> Interval:
     squares = math.fsum((part - value * whole) ** 2 for part, whole in zip(parts, wholes, strict=True))
     half_width = t_quantile(1 - ALPHA / 2, n - 1) * math.sqrt(n / (n - 1) * squares) / total
     return Interval(n, value, value - half_width, value + half_width)
+
+
+def verdict(found: Interval, minimum_effect: float, *, lower_is_better: bool) -> ChangeVerdict:
+    """Return the verdict on an interval.
+
+    regressed, improved   the interval excludes zero, and the mean is beyond the minimum effect
+    same                  the whole interval is within the minimum effect, to both sides
+    no worse              it excludes a loss beyond the minimum effect, and nothing else
+    undecided             a loss beyond the minimum effect is neither found nor excluded
+    """
+    loss = found if lower_is_better else Interval(found.samples, -found.value, -found.high, -found.low)
+    if loss.low > 0 and loss.value > minimum_effect:
+        return "regressed"
+    if loss.high < 0 and -loss.value > minimum_effect:
+        return "improved"
+    if loss.high > minimum_effect:
+        return "undecided"
+    return "same" if loss.low >= -minimum_effect else "no worse"

@@ -16,9 +16,12 @@ second session takes 104 ms, the mean is 0.0344, and the figure has regressed; a
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from harness.figures.intervals import Interval
 from harness.figures.student import t_quantile
 
 # Whoever imports the plugin need not import numpy: only a gate needs it.
@@ -70,6 +73,16 @@ class Prediction:
     limit: Any
     limit_of_mean: Any
     minimum_detectable_effect: Any
+    degrees_of_freedom: int = 1
+
+    def half_width(self, alpha: float, later: float = math.inf) -> float:
+        """Return half the interval, of error rate `alpha`, of how far the mean of `later` sessions lies from `centre`.
+
+        Without a number of them, the interval of the centre itself. Of a single baseline only.
+        """
+        spread_of_mean = float(self.spread) * math.sqrt(float(self.leverage) + 1 / later)
+        quantile = t_quantile(1 - alpha / 2, self.degrees_of_freedom)
+        return quantile * math.hypot(spread_of_mean, float(self.extrapolation_sd))
 
 
 def predict(
@@ -122,7 +135,30 @@ def predict(
     found_in_each = limit + t_quantile(math.sqrt(POWER), freedom) * of_next
     found_in_mean = limit_of_mean + t_quantile(POWER, freedom) * of_next / math.sqrt(2)
     detectable = np.maximum(found_in_each, found_in_mean)
-    return Prediction(count, centre, spread, residuals, leverage, extrapolation_sd, limit, limit_of_mean, detectable)
+    return Prediction(
+        count, centre, spread, residuals, leverage, extrapolation_sd, limit, limit_of_mean, detectable, freedom
+    )
+
+
+def creep(
+    release: Sequence[float],
+    later: Sequence[float],
+    speeds: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    *,
+    tracks_machine_speed: bool = True,
+) -> Interval:
+    """Return how far the mean of later sessions, one or more, lies from a release's, as gates tell a change.
+
+    `speeds`: C readings of the machine in each session of the release, [K, C], and in each later one, [M, C]. The
+    interval is as sure as that of two sessions in a gate; `harness.figures.intervals.verdict` says what it means.
+    """
+    import numpy as np
+
+    at = None if speeds is None else (speeds[0], np.asarray(speeds[1], dtype=np.float64).mean(axis=0))
+    expected = predict(release, 0.0, speeds=at, tracks_machine_speed=tracks_machine_speed)
+    change = fmean(later) - float(expected.centre)
+    half_width = expected.half_width(2 * (1 - PROBABILITY_OF_MEAN), len(later))
+    return Interval(len(later), change, change - half_width, change + half_width, at_equal_speed=at is not None)
 
 
 def is_beyond(prediction: Prediction, loss: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from fixtures.__main__ import main as make_fixtures
-from harness.ab.paired import PairedVerdict
+from harness.figures.intervals import ChangeVerdict
 from harness.gates import exit_status
 from harness.gates.limits import LOWER_BOUNDS, UPPER_BOUNDS
 from harness.options import Options, ini_key, option_fields
@@ -97,7 +97,7 @@ def test_every_kind_of_line_of_a_journal_has_a_row(kind):
         ("results.md", get_args(VerdictState)),
         ("results.md", get_args(Outcome)),
         ("results.md", get_args(PassKind)),
-        ("ab.md", get_args(PairedVerdict)),
+        ("ab.md", get_args(ChangeVerdict)),
     ],
 )
 def test_every_state_is_explained(document, states):

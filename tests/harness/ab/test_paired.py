@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.ab.paired import PairedVerdict, alpha_per_look, is_decided, looks, order, paired_interval, verdict
+from harness.ab.paired import alpha_per_look, is_decided, looks, order, paired_interval
 from harness.ab.plan import MAX_PAIRS
-from harness.figures.intervals import Interval
+from harness.figures.intervals import ChangeVerdict, Interval, verdict
 from harness.figures.student import t_quantile
 from harness.gates.prediction import SLOPE, SLOPE_DEVIATION
 
@@ -69,7 +69,7 @@ def test_an_interval_is_that_of_the_textbook() -> None:
         (-0.2, 0.2, "undecided"),
     ],
 )  # fmt: skip
-def test_a_verdict_is_read_off_the_interval(low: float, high: float, expected: PairedVerdict) -> None:
+def test_a_verdict_is_read_off_the_interval(low: float, high: float, expected: ChangeVerdict) -> None:
     assert verdict(Interval(4, (low + high) / 2, low, high), 0.03, lower_is_better=True) == expected
 
 
@@ -87,7 +87,7 @@ def test_a_figure_that_should_be_high_has_the_opposite_verdict(mean: float, half
 
 
 @pytest.mark.parametrize("said", ["no worse", "undecided"])
-def test_measuring_goes_on_until_there_is_nothing_more_to_say(said: PairedVerdict) -> None:
+def test_measuring_goes_on_until_there_is_nothing_more_to_say(said: ChangeVerdict) -> None:
     assert not is_decided(said)
     assert all(is_decided(each) for each in ("regressed", "improved", "same"))
 
@@ -102,7 +102,7 @@ def bimodal(source: random.Random) -> float:
     return 0.02 * (source.randint(0, 1) - source.randint(0, 1)) + source.gauss(0, math.sqrt(2) * 0.005)
 
 
-def compared(source: random.Random, truth: float, noise: Noise, alpha: float) -> tuple[set[PairedVerdict], bool, int]:
+def compared(source: random.Random, truth: float, noise: Noise, alpha: float) -> tuple[set[ChangeVerdict], bool, int]:
     """Run one comparison: its verdicts where it stopped, whether any interval missed the truth, and its pairs."""
     differences: list[list[float]] = [[] for _ in range(METRICS)]
     any_missed = False

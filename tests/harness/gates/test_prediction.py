@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from harness.figures.intervals import verdict
 from harness.figures.student import t_cumulative, t_quantile
 from harness.gates.prediction import (
     MAX_SPREAD,
@@ -12,6 +13,7 @@ from harness.gates.prediction import (
     PROBABILITY,
     SLOPE,
     SLOPE_DEVIATION,
+    creep,
     extrapolates,
     is_beyond,
     is_bimodal,
@@ -253,3 +255,26 @@ def test_the_example_of_the_docstring_holds() -> None:
     assert is_confirmed(prediction, losses[103], losses[104])
     assert not is_confirmed(prediction, losses[103], losses[103.5])
     assert is_beyond(prediction, losses[103.5])
+
+
+# --- creep
+
+
+def test_creep_is_told_of_the_mean_of_later_sessions_and_seldom_where_there_is_none() -> None:
+    drawn = np.random.default_rng(6).normal(0, 0.01, (4000, 13))
+    found = [creep([*each[:10]], [*each[10:]]) for each in drawn]
+    assert 0.003 < np.mean([each.excludes_zero for each in found]) < 0.0065
+    crept = [creep([*each[:10]], [*(each[10:] + 0.02)]) for each in 0.3 * drawn]
+    assert np.mean([verdict(each, 0.01, lower_is_better=True) == "regressed" for each in crept]) > 0.95
+    assert found[0].samples == 3
+
+
+def test_creep_is_no_slower_machine() -> None:
+    draw = np.random.default_rng(7)
+    speeds = draw.normal(0, 0.03, (15, 2))
+    speeds[12:] += 0.03
+    values = speeds.mean(axis=1) + draw.normal(0, 0.002, 15)
+    found = creep([*values[:12]], [*values[12:]], (speeds[:12], speeds[12:]))
+    assert found.at_equal_speed
+    assert not found.excludes_zero
+    assert creep([*values[:12]], [*(values[12:] + 0.05)], (speeds[:12], speeds[12:])).low > 0
