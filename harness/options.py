@@ -186,7 +186,7 @@ class Options:
     )
     warmup_steps: int = _figure(
         values.whole_number,
-        "warm-up samples of the whole pass: run first with short answers, not timed; measured again later",
+        "warm-up samples of the whole pass: run first, on a CPU with short answers, not timed; measured again later",
         1,
     )
     throughput: bool = _option(

@@ -47,12 +47,12 @@ class RemainingSamples:
 class WholePass:
     """A pass of one model with one engine; `on_record` is given each sample's record as soon as it is there.
 
-    `short_calls` are the same stages with an answer that is long enough to warm up on.
+    `warm_up_calls` are the same stages with an answer that is long enough to warm up on.
     """
 
     pipeline: Pipeline
     calls: Calls
-    short_calls: Calls
+    warm_up_calls: Calls
     engine: str
     on_record: Callable[[PassRecord], None]
     progress: Progress
@@ -132,7 +132,7 @@ class WholePass:
         for sample in samples:
             stop_if_asked()
             with suppress(StageError):  # the sample is run again, and its failure recorded then
-                self._through(SampleRun(sample), self.short_calls, clocked=True)
+                self._through(SampleRun(sample), self.warm_up_calls, clocked=True)
             self.progress.advance()
 
     def _unsynchronised(self, sample: Sample) -> None:
