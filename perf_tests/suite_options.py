@@ -64,7 +64,7 @@ def plan_of(
 ) -> Plan:
     """Return what the run sets out to measure; `limits` by name, `identity` tells the dataset's files from others.
 
-    `objects`: what answers to this dataset may name.
+    `objects`: what answers to this dataset may name; random weights name nothing.
     """
     return Plan(
         model_set=selection.model_set,
@@ -91,7 +91,7 @@ def plan_of(
         dataset_identity=identity,
         dataset_folder=str(dataset.folder.absolute()),
         names={key: MODELS[key].name for key in selection.models},
-        objects=tuple(objects),
+        objects=() if selection.model_set == "full" else tuple(objects),
     )
 
 

@@ -64,3 +64,10 @@ def test_audits_run_on_every_device(request: pytest.FixtureRequest, device: str)
     request.node.add_marker(pytest.mark.audit)
     chosen: Any = SimpleNamespace(device=device, model_set="tiny")
     assert reason_to_skip(request.node, chosen) is None
+
+
+@pytest.mark.parametrize(("model_set", "named"), [("tiny", ("car",)), ("full", ())])
+def test_random_weights_are_asked_for_no_objects(dataset_folder: Path, model_set: str, named: tuple[str, ...]) -> None:
+    dataset = suite_options.open_dataset(dataset_folder, Options())
+    chosen = selection(model_set=model_set, device="cpu")
+    assert suite_options.plan_of(chosen, dataset, limits={}, identity="", objects=["car"]).objects == named

@@ -17,6 +17,11 @@ SOUND = {
     "repeated": "Timed answers of {count} models or engines differ from untimed ones, of {who} in {share} of samples.",
 }
 
+SUMMARIES = {
+    "objects_named": "Answers name {shares} of the objects shown.",
+    "as_eager": "Answers are those of eager in {shares} of the samples.",
+}
+
 
 def blocks(run: RunRecord) -> list[Block]:
     """Return the measures of every model and engine, where answers part from eager's, and the summary."""
@@ -54,17 +59,21 @@ def unsound(run: RunRecord) -> Iterator[Text]:
 
 
 def _summary(run: RunRecord) -> Iterator[Text]:
-    named = [each for each in quality(run) if each.measure == "objects_named"]
-    shares: list[Text] = [
-        text(
-            "{share} ({who})",
-            who=label(run, each.model, each.engine),
-            share=figure(fraction, each.value, "quality", each.measure, each.model, each.engine),
-        )
-        for each in named
-    ]
-    if shares:
-        yield text("Answers name {shares} of the objects shown.", shares=joined(shares, ", "))
+    """Yield what answers name, or, of weights that name nothing, how many are those of the reference engine."""
+    found = quality(run)
+    for measure, template in SUMMARIES.items():
+        shares = [
+            text(
+                "{share} ({who})",
+                who=label(run, each.model, each.engine),
+                share=figure(fraction, each.value, "quality", each.measure, each.model, each.engine),
+            )
+            for each in found
+            if each.measure == measure
+        ]
+        if shares:
+            yield text(template, shares=joined(shares, ", "))
+            return
 
 
 def _differences(run: RunRecord) -> Iterator[Text]:

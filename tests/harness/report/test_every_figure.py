@@ -330,6 +330,11 @@ def test_sentences_about_quality() -> None:
         assert sentence == f"{model} graph parts from eager at token {token + 1} of sample {first}."
     shares = [f"{fraction(qualities(model, engine)['objects_named'])} ({model} {engine})" for model, engine in EACH]
     assert summary == f"Answers name {', '.join(shares)} of the objects shown."
+    header = msgspec.structs.replace(RUN.header, objects=())
+    nameless = report_of(msgspec.structs.replace(RUN, header=header), "source")
+    shares = [f"{fraction(qualities(model, 'graph')['as_eager'])} ({model} graph)" for model in MODELS]
+    *_, summary = sentences(section(nameless, "answers"))
+    assert summary == f"Answers are those of eager in {', '.join(shares)} of the samples."
 
 
 def test_sentences_about_the_device_and_the_answers() -> None:
