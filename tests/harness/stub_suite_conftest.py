@@ -36,7 +36,8 @@ for word in sys.argv:
     if os.environ.get("STUB_WAITS_IN") and word.endswith(os.environ["STUB_WAITS_IN"]):
         Path(word.partition("=")[2]).with_suffix(".waits").touch()
         time.sleep(60)
-ANSWERS = {"egpt": (5, 6, 7), "videollava": (5, 6, 9, 9)}
+# The last id of the first model's answers is another one where STUB_ANSWER says so.
+ANSWERS = {"egpt": (5, 6, int(os.environ.get("STUB_ANSWER", "7"))), "videollava": (5, 6, 9, 9)}
 
 
 @dataclass

@@ -149,6 +149,16 @@ def test_what_is_slower_only_once_passes_and_says_so(gated):
     assert "; again: " in result.stdout, "of that, or of the speedup: both are as near to their limits"
 
 
+def test_worse_answers_alone_are_red_with_both_captions_in_the_report(gated):
+    result = gated.gate("--report", STUB_ANSWER="8")
+    assert result.returncode == 1, result.stdout
+    regressed = {metric for metric, state in result.states.items() if state == "regressed"}
+    assert regressed == {"quality.as_before.egpt.eager"}
+    captions = "now: '5 6 8', in the baseline: '5 6 7'"
+    assert captions in (gated.folder / result.output / "report.md").read_text()
+    assert captions in result.stdout
+
+
 def test_pytest_alone_only_flags(gated):
     result = gated.flag(STUB_SLOWER="videollava:decode:1.06")
     assert result.returncode == 11, result.stdout
