@@ -8,6 +8,7 @@ from harness.commands.child_session import PytestArguments
 from harness.gates.baselines import read_sessions, sessions_by_folder, sessions_needed
 from harness.gates.exit_status import FAILED, NO_FIGURE, PYTEST_STATUSES, Status, exit_status
 from harness.gates.gate import flagged, merged
+from harness.gates.witnesses import headline
 from harness.measuring.environment import stable_environment
 from harness.processes import run_to_end
 from harness.records.fingerprint import at_a_glance
@@ -49,6 +50,7 @@ def gate(words: Iterable[str]) -> int:
     assert run.end is not None, "a finished run has an end"
     failed = FAILED if run.end.exit_status == FAILED else 0
     status = exit_status(failed, expects_figures=True, figures=len(gates), gates={gate.state for gate in gates})
+    status = Status(status.code, headline(gates) or status.reason) if status.code == FAILED else status
     _write_down(folder, gates, status)
     sys.stdout.write(gate_lines(gates))
     return _say(status).code

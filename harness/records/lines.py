@@ -309,7 +309,8 @@ class GateRecord(
 
     Numbers are on the scale of harness.figures.metrics: `value` was measured, `centre` is the baseline's, `loss` the
     change for the worse, `limit` how large it may be (`limit_of_mean`: of two sessions), `minimum_detectable_effect`
-    (on disk: smallest_effect) what could be found.
+    (on disk: smallest_effect) what could be found. `cause`, in words, is of a figure that is worse, whatever it came of
+    ("program", "machine", or "" where that is not known) in `blame`; of one that passes, work that its time hides.
     """
 
     metric: str
@@ -323,6 +324,8 @@ class GateRecord(
     limit_of_mean: float | None = None
     minimum_detectable_effect: float | None = None
     sessions: int = 0
+    blame: str = ""
+    cause: str = ""
 
 
 class AttemptRecord(msgspec.Struct, frozen=True, tag_field="record", tag="attempt"):

@@ -13,6 +13,7 @@ import rich.text
 from rich.console import Console, JustifyMethod
 
 from harness.gates.gate import figures_of
+from harness.gates.witnesses import hidden, in_words
 from harness.records.lines import GateRecord, RunRecord
 from harness.report.blocks import CAVEATS, Chart, Report, Section, Sentences, Table, Text, plain
 from harness.report.content import report_of
@@ -63,15 +64,16 @@ def rendered(report: Report, *, width: int = WIDTHS[1], color: bool = False, ver
 
 def gate_lines(gates: Iterable[GateRecord]) -> str:
     """Return the verdicts as text, the worst last; of those that passed, the nearest to its limit alone."""
-    lines = ["", "gates"]
-    for state, group in gate_groups(gates):
+    known = list(gates)
+    lines = ["", "gates", *(f"{'WARNING':17}{names[0]}: {work}" for work, names in hidden(known).items())]
+    for state, group in gate_groups(known):
         rows = [
             f"{'':17}{gate.metric}: {figures_of(gate)}" for gate in group if gate.limit is None and figures_of(gate)
         ]
         if rows:  # what was judged has them in its sentence
             lines += [f"{state.upper():17}{group[0].sentence}", *rows]
             continue
-        lines.append(f"{state.upper():17}{group[0].metric}: {group[0].sentence}")
+        lines.append(f"{state.upper():17}{group[0].metric}: {in_words(group[0])}")
         lines += [f"{'':17}… and {len(group) - 1} more"] if len(group) > 1 else []
     return strip_control_characters("\n".join(lines) + "\n")
 

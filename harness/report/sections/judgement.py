@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from harness.figures.metrics import change_as_share
+from harness.gates.witnesses import in_words
 from harness.records.lines import Failure, GateRecord, GateState, RunRecord
 from harness.report.blocks import Section, Sentences, Table, Text, figure, filled
 from harness.report.formatting import change
@@ -93,7 +94,7 @@ def _gate_row(gate: GateRecord) -> list[Text]:
         "" if value is None else figure(change, change_as_share(gate.metric, value), "gate", what, gate.metric)
         for what, value in found.items()
     )
-    return [gate.metric, gate.state, gate.sentence, *cells, str(gate.sessions) if gate.sessions else ""]
+    return [gate.metric, gate.state, in_words(gate), *cells, str(gate.sessions) if gate.sessions else ""]
 
 
 def _nearness(gate: GateRecord) -> float:

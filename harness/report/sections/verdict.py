@@ -9,6 +9,7 @@ from harness.figures.passes import comparisons
 from harness.figures.speculation import speculation_figures
 from harness.figures.stages import StageFigure, peak_bytes, stage_figures
 from harness.gates.exit_status import FAILED, MISSING_BASELINE, NO_FIGURE, NOT_DECIDED
+from harness.gates.witnesses import in_words
 from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord
 from harness.report.blocks import Figure, Text, Tile, Tone, Verdict, ends, figure, text
@@ -45,7 +46,7 @@ def problems(run: RunRecord) -> Iterator[Text]:
     for state, group in reversed(list(gate_groups(run.gates))):
         if state not in {"pass", "improved"}:
             more = f" and {len(group) - 1} more" if len(group) > 1 else ""
-            yield f"{state}: {group[0].metric}{more}: {group[0].sentence}"
+            yield f"{state}: {group[0].metric}{more}: {in_words(group[0])}"
     tests: dict[str, list[str]] = {}
     for outcome in run.outcomes:
         if outcome.outcome == "failed" and outcome.reason.removeprefix("call: ") not in " ".join(broken):

@@ -11,6 +11,7 @@ from harness.figures.passes import pass_figures
 from harness.figures.stages import stage_figures
 from harness.gates import machine_speed
 from harness.gates.gate import injections
+from harness.gates.witnesses import hidden
 from harness.records.lines import RunRecord
 from harness.report.blocks import Text, figure, text
 from harness.report.formatting import change, percent, whole
@@ -35,6 +36,12 @@ def warnings(run: RunRecord) -> Iterator[tuple[Text, str]]:
     yield from ((note, "") for note in run.notes)
     yield from ((f"{each}.", REPEAT) for each in machine_speed.disturbances(run))
     yield from ((f"{each}.", "Not a measurement of the program: do not compare it.") for each in injections(run))
+    for moved_work, names in hidden(run.gates).items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        yield (
+            f"Other work in the time of the baseline: {names[0]}{more}: {moved_work}.",
+            "Was it meant? Then record anew.",
+        )
     speeds = machine_speed.speeds_at_ends(run)
     for work in ("matrix product", "copy"):
         start, end = (speeds.get(f"{work} at the {moment}") for moment in ("start", "end"))

@@ -1,0 +1,121 @@
+"""Two witnesses for each time that moved: the clock, and the ledger of what the program did. Pure.
+
+Both moved: the program, and the cause is known. The clock alone: the machine, unless one call takes all of it. The
+ledger alone: a warning with its price.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+
+import msgspec
+
+from harness.figures.cause import Cause, Side, explain
+from harness.figures.metrics import Metric
+from harness.figures.stages import comparable_rounds, decoding_steps
+from harness.figures.summary import mean_of_faster_half
+from harness.gates import machine_speed
+from harness.records.lines import GateRecord, RunRecord
+
+_OF_DECODING = "time.decode."
+
+
+def sides(runs: Iterable[RunRecord]) -> dict[str, Side]:
+    """Return, by the name of a time, its seconds and works in runs of one program, on the sample that was watched."""
+    found: dict[str, Side] = {}
+    for run in runs:
+        works = {_place(work): work for work in run.works}
+        for record in run.stages:
+            work = works.get(_place(record))
+            sample = work.sample if work else next(iter(record.cold_s), "")
+            rounds = [math.log(seconds) for of, seconds in comparable_rounds(record) if of == sample]
+            if rounds:
+                name, steps = ".".join(filter(None, ("time", *_place(record)))), max(decoding_steps(record, sample), 1)
+                before = found.get(name, Side((), (), steps))
+                seconds = math.exp(mean_of_faster_half(rounds))
+                found[name] = Side((*before.seconds, seconds), (*before.works, *([work] if work else [])), steps)
+    return found
+
+
+def causes(
+    now: Sequence[RunRecord], known: Sequence[RunRecord], tests: Mapping[str, Sequence[str]]
+) -> dict[str, Cause]:
+    """Return what each time changed by, and why; `tests`: of each, beside which the machine's speed was read."""
+    of_now, of_known = sides(now), sides(known)
+    return {
+        name: explain(of_known[name], of_now[name], _machine(now, known, tests[name]))
+        for name in tests
+        if name in of_known and name in of_now
+    }
+
+
+def with_causes(gates: Sequence[GateRecord], run: RunRecord, known: Sequence[RunRecord]) -> list[GateRecord]:
+    """Return verdicts with the cause of each time that is worse, and of a ledger that moved while its time did not."""
+    tests = {gate.metric: gate.tests for gate in gates if gate.metric.startswith("time.")}
+    found = causes([run], known, tests)
+
+    def told(gate: GateRecord) -> GateRecord:
+        cause = found.get(gate.metric.replace("ms_per_token.", _OF_DECODING, 1))
+        if cause and gate.state == "flagged":
+            return msgspec.structs.replace(gate, blame=cause.blame, cause=cause.sentence)
+        if cause and gate.metric in found and gate.state in {"pass", "improved"} and cause.changes:
+            return msgspec.structs.replace(gate, blame="program", cause=cause.price)
+        return gate
+
+    return [told(gate) for gate in gates]
+
+
+def agreed(first: GateRecord, second: GateRecord) -> tuple[str, str]:
+    """Return whom two sessions blame for one figure, and the cause: that of the first where both blame the same."""
+    if first.blame == second.blame:
+        return first.blame, first.cause
+    return "", f"the sessions disagree on the cause: {first.cause}; again: {second.cause}"
+
+
+def in_words(gate: GateRecord) -> str:
+    """Return a verdict in words: of a figure that is worse, the cause first, if it is known."""
+    of_worse = [gate.cause] if gate.cause and gate.state in {"flagged", "regressed"} else []
+    return "; ".join([*of_worse, gate.sentence] if gate.blame else [gate.sentence, *of_worse])
+
+
+def hidden(gates: Iterable[GateRecord]) -> dict[str, list[str]]:
+    """Return what moved in ledgers while no time did, in words, with the names of those times."""
+    found: dict[str, list[str]] = {}
+    for gate in gates:
+        if gate.cause and gate.state in {"pass", "improved"}:
+            found.setdefault(gate.cause, []).append(gate.metric)
+    return found
+
+
+def headline(gates: Iterable[GateRecord]) -> str:
+    """Return the first line of a red verdict: the figure farthest beyond its limit, and why; empty where none is."""
+    red = [gate for gate in gates if gate.state == "regressed"]
+    if not red:
+        return ""
+    worst = max(red, key=lambda gate: (gate.blame == "program", gate.cause != "", (gate.loss or 0) / (gate.limit or 1)))
+    family, _, names = worst.metric.partition(".")
+    stage, _, of = names.partition(".") if family == "time" else (family.replace("_", " "), "", names)
+    metric = Metric.of(family, value=0.0, rounds=0, minimum_effect=0.0)
+    change = metric.format_change((worst.value or 0.0) - (worst.centre or 0.0))
+    others = f"; {len(red) - 1} more figure{'s' * (len(red) > 2)} got worse" if len(red) > 1 else ""
+    advice = "; `python -m harness ab` tells the two apart" if worst.blame == "machine" else ""
+    who = {"machine": "the machine, as it seems: ", "program": ""}.get(worst.blame, "")
+    return f"{stage} of {of.replace('.', ', ')} {change}: {who}{worst.cause or worst.sentence}{advice}{others}"
+
+
+def _machine(now: Sequence[RunRecord], known: Sequence[RunRecord], tests: Sequence[str]) -> dict[str, float]:
+    """By how much readings of the machine changed: those between the tests' rounds, else those at the ends."""
+
+    def readings(run: RunRecord) -> dict[str, float]:
+        beside = machine_speed.speeds_beside(machine_speed.speeds_in_tests(run), tests)
+        return beside or {f"the {name}": value for name, value in machine_speed.speeds_at_ends(run).items()}
+
+    before, after = [readings(run) for run in known], [readings(run) for run in now]
+    shared = set.intersection(*(set(each) for each in [*before, *after]))
+    return {name: fmean(each[name] for each in after) - fmean(each[name] for each in before) for name in sorted(shared)}
+
+
+def _place(of: object) -> tuple[str, ...]:
+    return tuple(getattr(of, name) or "" for name in ("stage", "model", "engine", "variant"))

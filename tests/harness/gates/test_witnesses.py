@@ -1,0 +1,133 @@
+"""Who is to blame for a time, and what a person reads first of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from harness.gates.gate import Baseline, judge_session, merged
+from harness.gates.witnesses import headline
+from harness.records.lines import GateRecord, ReferenceWorkRecord, RunRecord
+from harness.records.work import Call, StageWork
+from harness.report.sections.verdict import problems
+from harness.report.sections.warnings import warnings
+from harness.report.terminal import gate_lines
+from tests.harness.gates.test_gate import QUIET
+from tests.harness.made_runs import header, stage_test
+
+TEST = "test_decode[egpt-graph]"
+CALLS = {"norm_matvec <64,1,1>": Call(192, 0.9), "attend_one <32,1,1>": Call(96, 0.1)}
+COUNTS = {"launches": 288, "copies": 3}
+
+
+def session(seconds: float = 1.0, calls: dict[str, Call] | None = None, **changes: Any) -> RunRecord:
+    """Three steps of decoding by kernels that take all of its time."""
+    stage = stage_test("egpt", "decode", {"s1": [seconds] * 2}, test=TEST, engine="graph")
+    counts = COUNTS | changes.pop("counts", {})
+    fields: dict[str, Any] = {
+        "model": "egpt", "engine": "graph", "stage": "decode", "sample": "s1", "counts": counts, "test": TEST,
+        "calls": CALLS if calls is None else calls, "seconds": seconds, "profiler": "cuda",
+        "versions": {"torch": "2.11.0"},
+    }  # fmt: skip
+    work = StageWork(**fields | {name: changes.pop(name) for name in [*changes] if name in StageWork.__struct_fields__})
+    of_run = {"header": header(engines=("graph",)), "stages": (stage,), "reference_work": QUIET, "works": (work,)}
+    return RunRecord(**of_run | changes)
+
+
+KNOWN = Baseline("known", [session()] * 10)
+MORE = {"norm_matvec <64,1,1>": Call(288, 1.0), "attend_one <32,1,1>": Call(96, 0.1)}
+SLOWER = {name: Call(call.count, 1.1 * call.seconds) for name, call in CALLS.items()}
+
+
+def gate(run: RunRecord, metric: str = "time.decode.egpt.graph") -> GateRecord:
+    return {each.metric: each for each in judge_session(run, KNOWN)}[metric]
+
+
+def regressed(first: RunRecord, second: RunRecord | None = None) -> list[GateRecord]:
+    return times(merged(judge_session(first, KNOWN), judge_session(second or first, KNOWN)))
+
+
+def times(gates: list[GateRecord]) -> list[GateRecord]:
+    return [gate for gate in gates if gate.metric.startswith(("time.", "ms_per_token."))]
+
+
+def test_time_and_ledger_are_the_program_with_the_cause_in_the_first_line() -> None:
+    gates = regressed(session(1.1, MORE, counts={"launches": 384}))
+    assert {(each.state, each.blame) for each in gates} == {("regressed", "program")}
+    assert headline(gates) == (
+        "decode of egpt, graph +10.0 %: +33.3 ms of +33.3 ms per token in `norm_matvec` (64 -> 96 launches); "
+        "1 more figure got worse"
+    )
+
+
+def test_time_alone_is_the_machine_and_the_way_to_be_sure_is_named() -> None:
+    gates = regressed(session(1.1, SLOWER))
+    assert {(each.state, each.blame) for each in gates} == {("regressed", "machine")}
+    assert headline(gates) == (
+        "decode of egpt, graph +10.0 %: the machine, as it seems: the same work, and no kernel stands out, the median "
+        "one took +10.0 %; `python -m harness ab` tells the two apart; 1 more figure got worse"
+    )
+
+
+def test_a_reading_of_the_machine_that_moved_within_its_limit_is_named() -> None:
+    warm = (QUIET[0], ReferenceWorkRecord("end", (1.04,), (1.0,)))
+    found = gate(session(1.06, SLOWER, reference_work=warm))
+    assert (found.state, found.blame) == ("flagged", "machine")
+    assert "the matrix product at the end took +4.0 %: the machine's speed" in found.cause
+
+
+def test_the_ledger_alone_is_a_warning_with_its_price() -> None:
+    run = session(1.0, CALLS | {"Memcpy DtoD": Call(3, 3e-6)}, counts={"copies": 6, "copied_bytes": 12 << 20})
+    found = gate(run)
+    assert (found.state, found.blame) == ("pass", "program")
+    assert found.cause == "`Memcpy DtoD` 0 -> 1 per token, 1 us each; copies 1 -> 2 per token"
+    run = msgspec.structs.replace(run, gates=tuple(judge_session(run, KNOWN)))
+    (warning,) = [text for text, _ in warnings(run) if "Other work" in str(text)]
+    assert warning == f"Other work in the time of the baseline: time.decode.egpt.graph: {found.cause}."
+    assert f"WARNING          time.decode.egpt.graph: {found.cause}" in gate_lines(run.gates)
+
+
+def test_an_unchanged_session_has_neither_cause_nor_warning() -> None:
+    assert {(each.state, each.blame, each.cause) for each in judge_session(session(), KNOWN)} == {("pass", "", "")}
+
+
+def test_two_sessions_that_blame_another_say_so() -> None:
+    gates = regressed(session(1.1, MORE, counts={"launches": 384}), session(1.1, SLOWER))
+    assert {each.blame for each in gates} == {""}
+    assert "the sessions disagree on the cause: +33.3 ms" in headline(gates)
+
+
+def test_what_was_not_confirmed_has_no_cause() -> None:
+    assert {(each.state, each.cause) for each in regressed(session(1.1, SLOWER), session())} == {("pass", "")}
+
+
+@pytest.mark.parametrize(
+    ("run", "why"),
+    [
+        (session(1.1, works=()), "the run has no ledger of this work"),
+        (
+            session(1.1, {}, profiler="", reason="CUPTI is not permitted"),
+            "no profile of this work: CUPTI is not permitted",
+        ),
+        (session(1.1, versions={"torch": "2.13.0"}), "other versions do not compare: torch was 2.11.0, is 2.13.0"),
+        (session(1.1, {"norm_matvec <64,1,1>": Call(1, 0.1)}), "a profile of the run is damaged and ignored"),
+    ],
+)
+def test_a_verdict_stands_without_its_cause_and_says_why(run: RunRecord, why: str) -> None:
+    gates = regressed(run)
+    assert {(each.state, each.blame) for each in gates} == {("regressed", "")}
+    assert why in headline(gates)
+
+
+def test_every_place_says_the_same_cause() -> None:
+    gates = regressed(session(1.1, MORE, counts={"launches": 384}))
+    run = session(gates=tuple(gates))
+    cause = "+33.3 ms of +33.3 ms per token in `norm_matvec` (64 -> 96 launches)"
+    assert f": {cause}; 1100 ms" in gate_lines(gates)
+    assert any(f": {cause}; 1100 ms" in str(each) for each in problems(run))
+
+
+def test_nothing_regressed_has_no_first_line() -> None:
+    assert headline(judge_session(session(), KNOWN)) == ""
