@@ -24,10 +24,10 @@ PYTEST_OUTPUTS = ("--benchmark-json", "--benchmark-save", "--junitxml", "--junit
 TESTS = "perf_tests"
 ROUNDS, GATED_ROUNDS = 5, 20
 LEGACY_TOP_K = 50  # what `generate()` draws from where nobody says otherwise
-# Of a stage whose rounds take LONG_S or more per sample, or of all samples together are MANY_ROUNDS that take
-# LONG_IN_ALL_S, unless their number was given: more rounds add little.
+# Unless their number was given: of a stage whose rounds take LONG_S or more per sample, and of all samples together
+# where each has MIN_OF_MANY. More rounds add little.
 MIN_ROUNDS, LONG_S = 3, 3.0
-MANY_ROUNDS, LONG_IN_ALL_S = 24, 1.0
+MANY_ROUNDS, MIN_OF_MANY = 16, 2
 # Rounds that fill a second: what slows a machine down for a moment is then a part of them, and not all. At most so many
 # times the number.
 GATED_S, MAX_TIMES = 1.0, 10
@@ -81,7 +81,7 @@ _figure = partial(_option, changes_figures=True)
 class RoundsPlan:
     """Timed rounds of a sample: `max_rounds`, or `min_rounds` and no further once they have filled `min_time_s`.
 
-    `many`: of all samples together, so many that fill a second are enough as well.
+    `many`: of all samples together, so many are enough as well, if each sample has MIN_OF_MANY.
     """
 
     min_rounds: int
@@ -91,9 +91,9 @@ class RoundsPlan:
 
     def are_enough(self, round_s: Sequence[float], samples: int) -> bool:
         """Whether further rounds would tell little, after those of so many samples took `round_s` seconds."""
-        taken_s = sum(round_s)
-        many = self.many is not None and len(round_s) >= self.many and taken_s >= LONG_IN_ALL_S
-        return many or taken_s >= self.min_time_s * samples
+        if self.many is not None and len(round_s) >= max(self.many, MIN_OF_MANY * samples):
+            return True
+        return len(round_s) >= self.min_rounds * samples and sum(round_s) >= self.min_time_s * samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ class Options:
     rounds: int | None = _figure(
         values.count,
         "timed rounds of a stage test, per sample "
-        "(default: 5; 3 if those take 3 s, or 24 of all samples take 1 s; 20 under a gate)",
+        "(default: 5; 3 if those take 3 s, 2 if those are 16 of all samples; 20 under a gate)",
     )
     measurement_time: float | None = _figure(
         values.seconds,
@@ -226,16 +226,11 @@ class Options:
     )
 
     @property
-    def planned_rounds(self) -> int:
-        """Timed rounds of a sample, where it does not matter how long they take."""
-        return self.rounds or ROUNDS
-
-    @property
     def rounds_plan(self) -> RoundsPlan:
         """How often a stage test takes each sample."""
-        rounds = self.planned_rounds
+        rounds = self.rounds or ROUNDS
         if self.measurement_time is None:
-            return RoundsPlan(self.rounds or MIN_ROUNDS, rounds, LONG_S, MANY_ROUNDS)
+            return RoundsPlan(self.rounds or MIN_ROUNDS, rounds, LONG_S, None if self.rounds else MANY_ROUNDS)
         return RoundsPlan(rounds, MAX_TIMES * rounds, self.measurement_time)
 
     def as_json(self) -> dict[str, Any]:

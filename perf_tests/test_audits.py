@@ -22,6 +22,7 @@ from fixtures.selection import Selection
 from fixtures.speculation.loop import plain_logits
 from fixtures.speculation.near_ties import divergence, first_difference
 from harness.measuring import clock
+from harness.records.lines import PassKind
 from harness.session.session import Session
 from harness.stages import Length, stage_calls
 
@@ -110,16 +111,11 @@ def audited(
     fixed_length: Callable[[str], Length],
 ) -> Audited:
     """The first sample that can be loaded; of a resumed run only this machine's answers are to be the same."""
-    kind = "whole" if selection.model_set == "full" else "fixed"
-    here = session.attempt.machine if session.attempt else ""
-    passes = [each for each in session.read().passes if each.machine == here] if session.journal else []
+    kind: PassKind = "whole" if selection.model_set == "full" else "fixed"
+    answers, fixed = session.answers(kind, pipeline.key, engine), fixed_length(pipeline.key).tokens
     for sample in stage_samples:
         with suppress(SampleError):
-            clip, this = pipeline.load(sample), (kind, pipeline.key, engine, sample.id, None)
-            of_this = (
-                each for each in passes if (each.kind, each.model, each.engine, each.sample, each.failure) == this
-            )
-            timed, fixed = [each.token_ids for each in of_this], fixed_length(pipeline.key).tokens
+            clip, timed = pipeline.load(sample), [answers[sample.id]] if sample.id in answers else []
             return Audited(pipeline.with_engine(engine), sample, clip, fixed, timed, min(fixed, MAX_TOKENS))
     pytest.skip("no sample can be loaded")
 

@@ -96,11 +96,9 @@ def failure_of(error: Exception, sample: str, stage: str) -> Failure:
     return Failure(sample, stage, type(error).__name__, text)
 
 
-def round_robin(
-    samples: Sequence[Sample], max_rounds: int, min_rounds: int, is_enough: Callable[[], bool]
-) -> Iterator[Sample]:
-    """Yield all samples in turn, so that drift meets all, `max_rounds` times, or `min_rounds` once `is_enough`."""
-    for turn in range(max_rounds):
-        if turn >= min_rounds and is_enough():
+def round_robin(samples: Sequence[Sample], max_rounds: int, is_enough: Callable[[], bool]) -> Iterator[Sample]:
+    """Yield all samples in turn, so that drift meets all, until it `is_enough`, and `max_rounds` times at most."""
+    for _ in range(max_rounds):
+        if is_enough():
             return
         yield from samples

@@ -1,8 +1,9 @@
 """Speculative decoding under measurement: request by request, the target alone and then the pair."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import msgspec
@@ -25,7 +26,7 @@ from harness.records.speculation import (
 from harness.stages import Sample
 
 # Tokens of the longest verification pass that is timed, and how often everything is.
-MAX_PASS, TURNS = 32, 5
+MAX_PASS, TURNS = 32, 3
 # An engine may read a token while the device is busy with the next: a step by itself is not what a step takes.
 STEPS_AT_ONCE = 4
 # Steps are what all else is divided by: they are taken again after every few passes.
@@ -106,15 +107,20 @@ class SpeculationRun:
     meter: MemoryMeter
 
     def measure(
-        self, samples: Sequence[Sample], on_record: Callable[[Line], None], requests: int | None = None
+        self,
+        samples: Sequence[Sample],
+        on_record: Callable[[Line], None],
+        requests: int | None = None,
+        known: Mapping[str, Sequence[int]] = MappingProxyType({}),
     ) -> list[Failure]:
         """Take the first `requests` samples, or all, through both ways in turn; return what failed.
 
         Before them come the costs of the pieces, when an engine captures or compiles; behind them, where draft and
-        target agree on all samples. With benchmarks disabled one sample goes both ways and nothing is measured.
+        target agree on all samples. `known`: by sample, the target's answers that need not be asked for again.
+        With benchmarks disabled one sample goes both ways and nothing is measured.
         """
         self.progress.start("speculative", len(samples) if self.benchmark.enabled else 1)
-        answered: dict[str, TargetOnly] = {}
+        answered: dict[str, Sequence[int]] = {}
         warm: list[SpeculationCostRecord] = []
 
         def prepare(sample: Sample) -> TargetOnly:
@@ -125,7 +131,7 @@ class SpeculationRun:
 
         def finish(this: Round, seconds: float) -> None:
             if this.failure is None:
-                answered[this.sample.id] = this.input
+                answered[this.sample.id] = this.input.answer.token_ids
                 on_record(self._record(this.input, this.output, seconds))
 
         failures = timed_rounds(
@@ -138,25 +144,27 @@ class SpeculationRun:
             finish=finish,
             progress=self.progress,
         )
-        for sample in samples[requests:] if requests is not None and self.benchmark.enabled else ():
+        others = samples[requests:] if requests is not None and self.benchmark.enabled else ()
+        answered |= {sample.id: known[sample.id] for sample in others if sample.id in known}
+        for sample in others:
             stop_if_asked()
-            this = Round(sample)
-            this.output = this.run(partial(TargetOnly, self.pair), sample, "speculative")
-            if this.failure is None:
-                answered[sample.id] = this.output
-            else:
-                failures.append(this.failure)
-                recover_from(this.failure)
+            if sample.id not in answered:
+                this = Round(sample)
+                this.output = this.run(partial(TargetOnly, self.pair), sample, "speculative")
+                if this.failure is None:
+                    answered[sample.id] = this.output.answer.token_ids
+                else:
+                    failures.append(this.failure)
+                    recover_from(this.failure)
             self.progress.advance()
-        for agreement in self._agreements(list(answered.values())):
+        for agreement in self._agreements([sample for sample in samples if sample.id in answered], answered):
             on_record(agreement)
         return failures
 
-    def _agreements(self, answered: Sequence[TargetOnly]) -> list[AgreementRecord]:
-        if len(answered) < 2:  # the controls take another sample's pictures
+    def _agreements(self, samples: Sequence[Sample], answered: Mapping[str, Sequence[int]]) -> list[AgreementRecord]:
+        if len(samples) < 2:  # the controls take another sample's pictures
             return []
-        samples = [alone.sample for alone in answered]
-        found = self.pair.agreements(samples, [alone.answer.token_ids for alone in answered])
+        found = self.pair.agreements(samples, [answered[sample.id] for sample in samples])
         return [
             AgreementRecord(*self._names(sample), {kind: tuple(each) for kind, each in agrees.items()})
             for sample, agrees in zip(samples, found, strict=True)

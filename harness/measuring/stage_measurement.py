@@ -147,7 +147,7 @@ class StageRun:
         if ready:
             enough_s, most = plan.min_time_s * len(ready), len(ready) * plan.max_rounds
             are_enough = partial(plan.are_enough, self.result.round_s, len(ready))
-            turns = round_robin(ready, plan.max_rounds, plan.min_rounds, are_enough)
+            turns = round_robin(ready, plan.max_rounds, are_enough)
             all_rounds = chain(turns, self._rounds_to_repeat({sample.id: sample for sample in ready}))
             self._timed_rounds(inputs, self.between(all_rounds, enough_s), most + max_other_states(most))
         else:

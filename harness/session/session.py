@@ -123,6 +123,16 @@ class Session:
             and not (each.failure and self.options.retry_failed)
         }
 
+    def answers(self, kind: records.PassKind, model: str, engine: str) -> dict[str, tuple[int, ...]]:
+        """Return, by sample, the token ids of the passes that this machine has taken in this run."""
+        here = self.attempt.machine if self.attempt else ""
+        wanted = kind, model, engine, here, None
+        return {
+            each.sample: each.token_ids
+            for each in (self.read().passes if self.journal else ())
+            if (each.kind, each.model, each.engine, each.machine, each.failure) == wanted
+        }
+
     def indices(self, test: str, count: int) -> Iterable[int]:
         """Return which of so many samples this process takes in a test: all, or those that its rank claims."""
         return self.rank.claim_indices(test, count) if self.rank else range(count)

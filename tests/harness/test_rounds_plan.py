@@ -14,12 +14,12 @@ from tests.harness.test_options import FakeConfig
 @pytest.mark.parametrize(
     ("flags", "plan"),
     [
-        ({}, RoundsPlan(3, 5, 3, 24)),
-        ({"rounds": "2"}, RoundsPlan(2, 2, 3, 24)),
+        ({}, RoundsPlan(3, 5, 3, 16)),
+        ({"rounds": "2"}, RoundsPlan(2, 2, 3)),
         ({"rounds": "2", "measurement_time": "0.5"}, RoundsPlan(2, 20, 0.5)),
         ({"measurement_time": "9"}, RoundsPlan(5, 50, 9)),
         ({"gate": "true"}, RoundsPlan(20, 200, 1)),
-        ({"gate": "true", "rounds": "7"}, RoundsPlan(7, 7, 3, 24)),
+        ({"gate": "true", "rounds": "7"}, RoundsPlan(7, 7, 3)),
     ],
 )
 def test_a_gate_takes_more_rounds_and_no_stage_fewer_than_were_asked_for(
@@ -32,12 +32,13 @@ def test_a_gate_takes_more_rounds_and_no_stage_fewer_than_were_asked_for(
 @pytest.mark.parametrize(
     ("rounds", "seconds", "samples", "enough"),
     [
-        (24, 0.99, 8, False),
-        (24, 1.01, 8, True),
-        (23, 1.01, 8, False),
+        (16, 0.01, 8, True),
+        (15, 0.01, 8, False),
+        (17, 0.01, 9, False),
+        (18, 0.01, 9, True),
         (3, 2.99, 1, False),
         (3, 3.01, 1, True),
-        (24, 23.9, 8, True),
+        (2, 9.00, 1, False),
     ],
 )
 def test_rounds_are_enough_that_take_long_for_a_sample_or_are_many(

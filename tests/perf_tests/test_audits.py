@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,6 +19,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from fixtures.pipeline import Generation, ModelInputs, Prefilled, RawClip, StagedPipeline, VisionFeatures
 from harness.records.lines import AttemptRecord, RunRecord
+from harness.session.session import Session
 from harness.stages import Length
 from perf_tests import test_audits as audits
 from tests.harness.made_runs import STARTED_AT, failed_pass, header, whole_pass
@@ -285,6 +286,7 @@ def test_answers_of_other_machines_and_failed_passes_are_not_compared(machine: s
     )
     attempt = AttemptRecord(STARTED_AT, {}, machine=machine) if machine else None
     session = SimpleNamespace(journal=True, attempt=attempt, read=lambda: RunRecord(header(), passes=passes))
+    session.answers = partial(Session.answers, session)  # type: ignore[arg-type]
     tiny = SimpleNamespace(model_set="tiny")
     fixture: Any = audits.audited
     found = fixture._get_wrapped_function()(

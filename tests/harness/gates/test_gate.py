@@ -13,7 +13,7 @@ from harness.gates.prediction import PROBABILITY, SLOPE, SLOPE_DEVIATION
 from harness.records.lines import AttemptRecord, GateRecord, ModelRecord, OutcomeRecord, ReferenceWorkRecord, RunRecord
 from harness.records.quantities import MemoryPeak
 from harness.report.terminal import gate_lines
-from tests.harness.made_runs import STARTED_AT, agreement, failed_pass, header, stage_test, whole_pass
+from tests.harness.made_runs import STARTED_AT, agreement, failed_pass, header, host_peak, stage_test, whole_pass
 
 T_97 = 2.150375  # t(0.97, 9)
 QUIET = (ReferenceWorkRecord("start", (1.0,), (1.0,)), ReferenceWorkRecord("end", (1.0,), (1.0,)))
@@ -293,6 +293,15 @@ def test_a_speedup_over_fewer_samples_than_the_baselines_is_invalid() -> None:
     known = baseline(*[session(passes=passes)] * 10)
     found = verdict(session(passes=fewer), known, "speedup.total.videollava.eager")
     assert (found.state, found.sentence) == ("invalid", "measured in 1 rounds, the baseline in 2")
+
+
+def test_the_memory_of_a_process_is_compared_whatever_number_of_samples_told_it() -> None:
+    def load(*samples: str) -> RunRecord:
+        memory = {sample: host_peak(1024) for sample in samples}
+        return session(stages=(stage_test("egpt", "load", {"s1": [1.0]}, memory=memory),))
+
+    known = baseline(*[load("s1", "s2", "s3")] * 10)
+    assert verdict(load("s1"), known, "memory.load.egpt").state == "pass"
 
 
 @pytest.mark.parametrize(

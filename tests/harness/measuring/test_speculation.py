@@ -88,14 +88,19 @@ class StubPair:
 
 
 def measured(
-    monkeypatch: pytest.MonkeyPatch, pair: StubPair, *names: str, enabled: bool = True, requests: int | None = None
+    monkeypatch: pytest.MonkeyPatch,
+    pair: StubPair,
+    *names: str,
+    enabled: bool = True,
+    requests: int | None = None,
+    known: Any = {},  # noqa: B006  # only read
 ) -> Any:
     clock.use_reader(lambda: pair.now)
     lines: list[Any] = []
     run = SpeculationRun(
         Benchmark(HandBenchmark(enabled=enabled)), pair, "t", "videollava", "eager", Progress(None), Meter()
     )
-    failures = run.measure([SimpleNamespace(id=name) for name in names], lines.append, requests)
+    failures = run.measure([SimpleNamespace(id=name) for name in names], lines.append, requests, known)
     kinds = (SpeculationRecord, AgreementRecord, SpeculationCostRecord)
     return *([line for line in lines if isinstance(line, kind)] for kind in kinds), failures
 
@@ -121,6 +126,15 @@ def test_samples_beyond_the_requests_are_answered_by_the_target_alone_for_the_ag
     assert [each.sample for each in records] == ["a"]
     assert [each.sample for each in agreements] == ["a", "b", "c"]
     assert [(each.sample, each.stage) for each in failures] == [("bad", "speculative")]
+
+
+def test_answers_that_are_known_are_not_asked_for_again_but_those_of_the_requests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pair, known = StubPair(), {"a": (1, 2, 3, 4), "c": (5, 6)}
+    _, agreements, _, _ = measured(monkeypatch, pair, "a", "b", "c", requests=1, known=known)
+    assert pair.ran[-3:] == ["alone a", "together a", "alone b"]
+    assert [(each.sample, len(each.agrees["own"])) for each in agreements] == [("a", 3), ("b", 3), ("c", 2)]
 
 
 def test_an_answer_that_is_not_the_targets_own_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
