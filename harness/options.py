@@ -184,6 +184,12 @@ class Options:
     stage_samples: int | None = _figure(
         values.count, "maximum of samples per stage test (default: 8; 1 for the set full)"
     )
+    work_ledger: bool = _option(
+        values.switch,
+        "count what each stage does, in a round of its own behind the timed ones (default)",
+        True,
+        off_switch="no_work_ledger",
+    )
     warmup_steps: int = _figure(
         values.whole_number,
         "warm-up samples of the whole pass: run first, on a CPU with short answers, not timed; measured again later",

@@ -69,6 +69,9 @@ class Pipeline(Protocol):
     def examine(self, output: Any) -> Any:
         """What a stage's result is: `finite`, `probes`, `visual_tokens`; or None. A pipeline may lack this method."""
 
+    def amounts(self, output: Any) -> dict[str, int]:
+        """How many `frames` and `tokens` a result is of, where it says so. A pipeline may lack this method, too."""
+
     def facts(self) -> Any:
         """What was loaded, read back from the live model: a dataclass of plain values."""
 

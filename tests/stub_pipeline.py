@@ -83,6 +83,10 @@ class StubPipeline:
     def examine(self, output: Any) -> None:
         """Find nothing to look at."""
 
+    def amounts(self, output: Any) -> dict[str, int]:
+        """Count the tokens of an answer."""
+        return {"tokens": len(output.token_ids)} if isinstance(output, StubAnswer) else {}
+
     def facts(self) -> StubFacts:
         """Return what there is to say."""
         return StubFacts()

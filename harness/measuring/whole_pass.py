@@ -1,16 +1,17 @@
 """The whole pass: every sample once through all stages of a model, as the old script ran them."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from harness.measuring import clock
 from harness.measuring.benchmark import Benchmark
-from harness.measuring.prefetch import prefetched
 from harness.measuring.progress import Progress
 from harness.measuring.rounds import Round, StageError, failure_of, timed_rounds
 from harness.measuring.stopping import recover_from, stop_if_asked, time_limit
@@ -18,6 +19,7 @@ from harness.records.lines import Failure, PassKind, PassRecord, timestamp
 from harness.stages import Answer, Pipeline, Sample, source_of, state_of
 
 Calls = dict[str, Callable[[Any], Any]]
+Item = TypeVar("Item")
 
 
 class SampleRun:
@@ -220,3 +222,31 @@ class PassTally:
         self.records.append(msgspec.structs.replace(record, text="", token_ids=(), source=""))
         if record.failure is None:
             self.times[record.sample] = PassTimes(sum(record.stage_s.values()), record.whole_s)
+
+
+@contextmanager
+def prefetched(
+    load: Callable[[Item], Any], items: Iterable[Item], workers: int, most: int
+) -> Iterator[Iterator[tuple[Item, Future[Any]]]]:
+    """Yield an iterator of (item, its loading) in order, ahead of the model; `load` runs in `workers` threads.
+
+    At most `most` items are loaded, or being loaded, and not yet asked for, the one at hand aside. When the block
+    ends, by an exception or an interrupt too, loads at work are waited for and no other begins.
+    """
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="loader")
+    try:
+        yield _in_order(pool, load, items, most)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, load: Callable[[Item], Any], items: Iterable[Item], most: int
+) -> Iterator[tuple[Item, Future[Any]]]:
+    upcoming = iter(items)
+    waiting = deque((item, pool.submit(load, item)) for item in islice(upcoming, most))
+    while waiting:
+        at_hand = waiting.popleft()
+        waiting.extend((item, pool.submit(load, item)) for item in islice(upcoming, 1))
+        yield at_hand
+        del at_hand  # else it would outlive the wait for the next one

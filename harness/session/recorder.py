@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from harness.measuring.speculation import Line, Pair, SpeculationRun
 from harness.measuring.stage_measurement import StageRun
 from harness.measuring.stopping import limited
 from harness.measuring.whole_pass import PassTally, PassTimes, RemainingSamples, WholePass
+from harness.measuring.work import versions, watch
 from harness.options import MIN_ROUNDS
 from harness.records import lines as records
 from harness.records.quantities import MIB, MemoryPeak, is_gpu
@@ -60,10 +62,10 @@ class Recorder:
         calls = stage_calls(pipeline, length)
         if replacement is not None:
             calls[self.stage] = replacement
-        options, probe = self.session.options, self._probe(engine)
+        options, device, probe = self.session.options, self.session.device, self._probe(engine)
         calls = {stage: limited(call, options.sample_timeout) for stage, call in calls.items()}
-        meter = self.session.instruments.memory_meter(self.session.device)
-        memory_samples = None if is_gpu(self.session.device) else HOST_MEMORY_SAMPLES
+        meter = self.session.instruments.memory_meter(device)
+        memory_samples = None if is_gpu(device) else HOST_MEMORY_SAMPLES
         with Progress(self.session.terminal, pipeline.key) as progress:
             run = StageRun(
                 self.benchmark,
@@ -75,12 +77,17 @@ class Recorder:
                 probe.between,
                 memory_samples,
                 getattr(pipeline, "examine", lambda _output: None),  # a model of somebody's own may have none
+                getattr(pipeline, "amounts", lambda _output: {}),  # likewise
+                partial(watch, stage=self.stage, device=device) if options.work_ledger else None,
             )
             result = run.measure(samples, options.rounds_plan)
-        record = result.record(test=self.test, model=pipeline.key, engine=engine, stage=self.stage, variant=variant)
+        names = {"test": self.test, "model": pipeline.key, "engine": engine, "stage": self.stage, "variant": variant}
+        record = result.record(**names)
         self.session.advice.extend(_other_states(record))
         self.benchmark.extra_info.update(_stage_extra_info(record))
         lines: list[records.JournalLine] = [*_engine_records(pipeline, engine), record, *probe.records()]
+        if result.watched is not None:
+            lines.append(result.watched.record(**names, versions=versions(device)))
         self._finish_test(lines, result.failures, taken=len(samples), figures=bool(record.round_s))
 
     def measure_whole_pass(

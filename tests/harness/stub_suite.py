@@ -21,7 +21,7 @@ class StubSuite:
         self.folder = folder
         ini = f"[pytest]\npythonpath = {ROOT}\n"
         ini += "addopts = --benchmark-timer=harness.measuring.clock.now -p no:cacheprovider\n"
-        ini += "report = false\n"  # it takes longer than such a run
+        ini += "report = false\nwork_ledger = false\n"  # they take longer than such a run
         (folder / "pytest.ini").write_text(ini)
         (folder / "conftest.py").write_text('pytest_plugins = ("harness.session.plugin",)\n')
         (folder / "suite").mkdir()

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness.measuring import prefetch
-from harness.measuring.prefetch import prefetched
+from harness.measuring import whole_pass
+from harness.measuring.whole_pass import prefetched
 
 
 class Loads:
@@ -93,7 +93,7 @@ def test_what_waits_for_its_turn_when_the_block_ends_never_begins(monkeypatch):
             gate.set()
             super().shutdown(wait=wait)
 
-    monkeypatch.setattr(prefetch, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(whole_pass, "ThreadPoolExecutor", Pool)
     loads = Loads(gate)
     with pytest.raises(KeyboardInterrupt):
         end_while_two_are_at_work(loads)

@@ -1,0 +1,330 @@
+"""What a stage does in a round that is watched and never timed: kernels or calls, allocations, copies, waits, files.
+
+Counts are the same in each run of one program, and so some things are left out:
+
+- Calls by which CUDA is only asked something, and those that get memory for PyTorch's allocator: how many there are
+  depends on what went before, or on how far the device is.
+- Bytes of copies on the CPU: with shapes, the profiler would take twice as long. Allocations of other libraries, and in
+  stages on the host those of PyTorch too: its profiler sees these in one thread only, and those stages have several.
+- Bytes read in stages on a GPU, whose driver has threads that read as well. Files that C opens, as FFmpeg does, are not
+  among the files; what is read of them is among the bytes. Child processes are not looked at.
+"""
+
+import functools
+import os
+import re
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.measuring import clock
+from harness.measuring.environment import LIBRARIES, stable_gpu, version
+from harness.records.quantities import is_gpu
+from harness.records.work import COUNTS, REST, Call, StageWork
+from harness.stages import LEGACY_STAGES
+
+# Enough for all kernels of a model's stage. Beyond, those that are called most are kept, and not those that took
+# longest, since which these are changes from run to run.
+MAX_CALLS, MAX_NAME = 60, 200
+# A kernel of more grids, such as one whose grid grows with the KV cache, is one call.
+MAX_GRIDS = 4
+ON_DEVICE = LEGACY_STAGES[3]
+# An operation also copies a number that it converts for itself: no copy that anybody asked for.
+_COPYING = {f"aten::{name}" for name in ("copy_", "clone", "contiguous", "reshape", "to")}
+_LEFT_OUT = re.compile("Query|Get|IsCapturing|Malloc|Free|Occupancy")
+_PROCESS_IO = "/proc/self/io"
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What was seen of one call; `profiler` is "cuda", "cpu", or "" for the `reason`."""
+
+    sample: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    calls: Mapping[str, Call] = field(default_factory=dict)
+    seconds: float = 0.0
+    profiler: str = ""
+    reason: str = ""
+
+    def record(self, **names: Any) -> StageWork:
+        """Return it as a record; `names` are its test, model, engine, stage, variant and versions."""
+        seen = {each.name: getattr(self, each.name) for each in fields(self)}
+        counts = {name: self.counts[name] for name in COUNTS if name in self.counts}
+        return StageWork(**names, **seen | {"counts": counts})
+
+
+def watch(call: Callable[[], object], stage: str, device: str) -> Watched:
+    """Run `call`, a stage on `device`, and return what it did; without a profiler, what can be seen without one.
+
+    Raises what `call` raises, and nothing else.
+    """
+    on_gpu = is_gpu(device) and stage in ON_DEVICE
+    profiler = _GpuProfiler(device) if on_gpu else _CpuProfiler(one_thread=stage in ON_DEVICE)
+    reason = "PyTorch is not loaded, so nothing of it was called"
+    if "torch" in sys.modules:
+        reason = _failure_of(profiler.start)
+    try:
+        with _FileTally() as files:
+            seconds = clock.seconds_of(call)
+    finally:
+        reason = reason or _failure_of(profiler.stop)
+    return Watched(
+        counts=profiler.counts | files.counts(with_bytes=not on_gpu),
+        calls=_largest(profiler.calls),
+        seconds=round(seconds, 9),
+        profiler="" if reason else profiler.name,
+        reason=reason,
+    )
+
+
+@functools.cache
+def versions(device: str) -> dict[str, str]:
+    """Return the versions of all that decides how a program's work is done; works of others do not compare."""
+    gpu = stable_gpu(device) or {}
+    found = {name: version(name) for name in LIBRARIES if not name.startswith("pytest")}
+    found |= {"GPU": gpu.get("name"), "driver": gpu.get("driver"), "CUDA": gpu.get("cuda")}
+    return {name: each for name, each in found.items() if each is not None}
+
+
+def _failure_of(work: Callable[[], object]) -> str:
+    """Return why `work` of a profiler failed, or nothing."""
+    try:
+        work()
+    except Exception as error:  # whatever a profiler raises, the figures do without it
+        return f"the profiler failed: {type(error).__name__}: {error}".splitlines()[0]
+    return ""
+
+
+def _largest(calls: dict[str, Call]) -> dict[str, Call]:
+    names = sorted(calls, key=lambda name: (-calls[name].count, name))
+    kept = {name: calls[name] for name in names[:MAX_CALLS]}
+    others = [calls[name] for name in names[MAX_CALLS:]]
+    rest = Call(sum(each.count for each in others), round(sum(each.seconds for each in others), 9))
+    return kept | ({REST: rest} if others else {})
+
+
+def _calls(seconds_by_name: Mapping[str, list[float]]) -> dict[str, Call]:
+    return {name: Call(len(seconds), round(sum(seconds), 9)) for name, seconds in seconds_by_name.items()}
+
+
+def _profile_of(activity: str, **options: Any) -> Any:
+    """Return PyTorch's profiler of "CPU" or "CUDA", started."""
+    # Read with its first trace: it would write lines to stderr.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    from torch.profiler import ProfilerActivity, profile, supported_activities
+
+    kind = getattr(ProfilerActivity, activity)
+    if kind not in supported_activities():  # type: ignore[no-untyped-call]
+        raise RuntimeError(f"this PyTorch cannot watch {activity}: it was built without CUPTI")
+    started = profile(activities=[kind], **options)
+    started.start()
+    return started
+
+
+@dataclass(slots=True)
+class _CpuProfiler:
+    """PyTorch's operations that no other one calls, of this thread or of all, with the seconds until they return."""
+
+    one_thread: bool
+    name: str = "cpu"
+    counts: dict[str, int] = field(default_factory=dict)
+    calls: dict[str, Call] = field(default_factory=dict)
+    _profile: Any = None
+
+    def start(self) -> None:
+        """Begin to watch."""
+        from torch._C._profiler import _ExperimentalConfig
+
+        threads = _ExperimentalConfig(profile_all_threads=not self.one_thread)
+        self._profile = _profile_of("CPU", profile_memory=self.one_thread, experimental_config=threads)
+
+    def stop(self) -> None:
+        """End, and count."""
+        self._profile.stop()
+        outermost: defaultdict[str, list[float]] = defaultdict(list)
+        latest: dict[int, tuple[str, int]] = {}  # by thread: the outermost one, and where it ends
+        allocated, copies = [], 0
+        # As C++ made them: a list of the public events takes twenty times as long.
+        for event in self._profile.profiler.kineto_results.events():
+            name = event.name()
+            if name == "[memory]":
+                allocated += [event.nbytes()] if event.nbytes() > 0 else []
+            elif "::" in name:
+                thread = event.start_thread_id()
+                if thread not in latest or event.start_ns() >= latest[thread][1]:
+                    latest[thread] = name, event.end_ns()
+                    outermost[name].append(event.duration_ns() * 1e-9)
+                copies += name == "aten::copy_" and latest[thread][0] in _COPYING
+        self.calls = _calls(outermost)
+        self.counts = {"library_calls": sum(each.count for each in self.calls.values()), "copies": copies}
+        if self.one_thread:
+            self.counts |= {"allocations": len(allocated), "allocated_bytes": sum(allocated)}
+
+
+class _Details(msgspec.Struct):
+    grid: tuple[int, ...] = ()
+    bytes: int = 0
+
+
+class TraceEvent(msgspec.Struct):
+    """An event of a Chrome trace, as far as it is read: `cat` is its kind, `dur` its µs."""
+
+    name: str = ""
+    cat: str = ""
+    dur: float = 0.0
+    args: _Details = msgspec.field(default_factory=_Details)
+
+
+class _Trace(msgspec.Struct, rename={"events": "traceEvents"}):
+    events: list[TraceEvent] = []
+
+
+@dataclass(slots=True)
+class _GpuProfiler:
+    """What CUPTI lists: the kernels and copies on a GPU, those of replayed graphs among them, and CUDA's own calls."""
+
+    device: str
+    name: str = "cuda"
+    counts: dict[str, int] = field(default_factory=dict)
+    calls: dict[str, Call] = field(default_factory=dict)
+    _own: Counter[str] = field(default_factory=Counter)
+    _memory: dict[str, int] = field(default_factory=dict)
+    _profile: Any = None
+
+    def start(self) -> None:
+        """Begin to watch."""
+        import torch
+
+        # Taken down and set up again, CUPTI fails where there are captured graphs (torch.profiler says so, too).
+        os.environ |= {"TEARDOWN_CUPTI": "0", "DISABLE_CUPTI_LAZY_REINIT": "1"}
+        self._own = _cuda_calls_of_nothing()
+        self._memory = torch.cuda.memory_stats(self.device)
+        self._profile = _profile_of("CUDA")
+
+    def stop(self) -> None:
+        """End, and count."""
+        import torch
+
+        after = torch.cuda.memory_stats(self.device)
+        self.counts, self.calls = gpu_work(_events_of(self._profile), self._own)
+        for name, key in (("allocations", "allocation"), ("allocated_bytes", "allocated_bytes")):
+            self.counts[name] = after[f"{key}.all.allocated"] - self._memory.get(f"{key}.all.allocated", 0)
+
+
+@functools.cache
+def _cuda_calls_of_nothing() -> Counter[str]:
+    """Return, by name, the calls of CUDA that come of watching itself; the first watching takes long, too."""
+    profile = _profile_of("CUDA")
+    clock.seconds_of(lambda: None)
+    return _cuda_calls(_events_of(profile))
+
+
+def _events_of(profile: Any) -> list[TraceEvent]:
+    profile.stop()
+    with tempfile.TemporaryDirectory() as folder:
+        trace = Path(folder, "trace.json")  # the one place that has grids
+        profile.export_chrome_trace(str(trace))
+        return msgspec.json.decode(trace.read_bytes(), type=_Trace).events
+
+
+def _cuda_calls(events: Iterable[TraceEvent]) -> Counter[str]:
+    kinds = {"cuda_runtime", "cuda_driver"}
+    return Counter(each.name for each in events if each.cat in kinds and not _LEFT_OUT.search(each.name))
+
+
+def gpu_work(events: list[TraceEvent], own: Counter[str]) -> tuple[dict[str, int], dict[str, Call]]:
+    """Return counts and calls of a trace; `own` are the calls of CUDA that come of watching.
+
+    Raises RuntimeError where no kernel was seen.
+    """
+    kernels: defaultdict[str, defaultdict[tuple[int, ...], list[float]]] = defaultdict(lambda: defaultdict(list))
+    others: defaultdict[str, list[float]] = defaultdict(list)
+    copied = []
+    for each in events:
+        if each.cat == "kernel":
+            kernels[each.name][each.args.grid].append(each.dur * 1e-6)
+        elif each.cat in {"gpu_memcpy", "gpu_memset"}:
+            others[each.name].append(each.dur * 1e-6)
+            copied += [each.args.bytes] if each.cat == "gpu_memcpy" else []
+    if not kernels:
+        raise RuntimeError("CUPTI saw no kernel: it is not there, or not permitted to this user")
+    for name, by_grid in kernels.items():
+        for grid, seconds in by_grid.items():
+            written = ",".join(map(str, grid)) if len(by_grid) <= MAX_GRIDS else "various"
+            others[f"{name[:MAX_NAME]} <{written}>"] += seconds
+    cuda_calls = _cuda_calls(events) - own
+    return {
+        "launches": sum(len(seconds) for by_grid in kernels.values() for seconds in by_grid.values()),
+        "library_calls": cuda_calls.total(),
+        "copies": len(copied),
+        "copied_bytes": sum(copied),
+        "synchronisations": sum(count for name, count in cuda_calls.items() if "Synchronize" in name),
+    }, _calls(others)
+
+
+class _FileTally:
+    """Files that are opened for reading in a block, and bytes that are read or mapped."""
+
+    def __init__(self) -> None:
+        self._opened = self._mapped = 0
+        self._read: int | None = None
+
+    def __enter__(self) -> "_FileTally":
+        global _tally  # noqa: PLW0603 - Python takes a hook for good, and one for all threads
+        _install_hook()
+        read, own = _bytes_read()
+        self._read = None if read is None else -read - own
+        _tally = self
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        global _tally  # noqa: PLW0603 - see above
+        _tally = None
+        read, _ = _bytes_read()
+        self._read = None if read is None or self._read is None else self._read + read
+
+    def note(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Count what Python's own audit is told of."""
+        if event == "open":
+            path, _, flags = arguments
+            reads = isinstance(flags, int) and flags & os.O_ACCMODE != os.O_WRONLY
+            self._opened += int(reads and not isinstance(path, int))
+        elif event == "mmap.__new__" and arguments[0] >= 0:
+            handle, length, _, offset = arguments
+            self._mapped += length or os.fstat(handle).st_size - offset
+
+    def counts(self, *, with_bytes: bool) -> dict[str, int]:
+        """Return what was counted; bytes only where the system tells them."""
+        found = {"files": self._opened}
+        return found | ({"read_bytes": self._read + self._mapped} if with_bytes and self._read is not None else {})
+
+
+_tally: _FileTally | None = None
+
+
+@functools.cache
+def _install_hook() -> None:
+    def hear(event: str, arguments: tuple[Any, ...]) -> None:
+        if _tally is not None:
+            _tally.note(event, arguments)
+
+    sys.addaudithook(hear)
+
+
+def _bytes_read() -> tuple[int | None, int]:
+    """Return the bytes that this process has read so far, None where the system does not tell, and those of asking."""
+    try:
+        handle = os.open(_PROCESS_IO, os.O_RDONLY)
+    except OSError:
+        return None, 0
+    try:
+        content = os.read(handle, 1000)
+    finally:
+        os.close(handle)
+    return int(content.split()[1]), len(content)
