@@ -227,6 +227,9 @@ class Options:
         values.switch, "compare with the baseline and flag what is worse; `python -m harness gate` also decides", False
     )
     baselines: Path | None = _option(values.path, "folder of the baselines (default: baselines beside pytest.ini)")
+    release: Path | None = _option(
+        values.path, "folder of a release's baselines: under a gate, figures are held against them too"
+    )
     confirm: Path | None = _option(
         values.path, "a run's folder: measure again what was flagged there; `python -m harness gate` sets it"
     )

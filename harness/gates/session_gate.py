@@ -1,24 +1,32 @@
 """The gate inside one session: finds the baseline, judges at the end, and in a confirming session fails the tests."""
 
+from collections.abc import Container
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
+
 from harness.gates.baselines import find_baseline, read_sessions, why_none
 from harness.gates.gate import Baseline, flagged, judge_metric, judge_session, merged
+from harness.gates.witnesses import SINCE
 from harness.records.journal import FILE_NAME as JOURNAL_NAME
 from harness.records.journal import read_journal
 from harness.records.lines import GateRecord, RunRecord
 
 
 class SessionGate:
-    """Judges one session by the baselines in a folder; with `confirms`, only what was flagged in that run's folder."""
+    """Judges one session by the baselines in a folder; with `confirms`, only what was flagged in that run's folder.
 
-    def __init__(self, baselines: Path, confirms: Path | None = None) -> None:
+    `release`: another folder of baselines. Small steps, each of which passes, show in the distance from there.
+    """
+
+    def __init__(self, baselines: Path, confirms: Path | None = None, release: Path | None = None) -> None:
         """Read the baselines before anything is measured; raise BaselineError naming a file that is none."""
         self._folder = baselines
         self._stored = read_sessions(baselines)
         self._baseline: Baseline | None = None
         self._confirms = confirms
+        self._release, self._of_release = release, read_sessions(release) if release else []
         self._concluded: set[str] = set()
 
     def wants(self, test: str) -> bool:
@@ -47,7 +55,22 @@ class SessionGate:
         if baseline is None:
             return [GateRecord("everything", "missing baseline", why_none(self._stored, run, self._folder))]
         wanted = {record.metric for record in self._flagged}
-        return [gate for gate in judge_session(run, baseline) if self._confirms is None or gate.metric in wanted]
+        gates = judge_session(run, baseline)
+        gates += self._creep(run, {gate.metric for gate in flagged(gates)})
+        return [gate for gate in gates if self._confirms is None or gate.metric in wanted]
+
+    def _creep(self, run: RunRecord, already: Container[str]) -> list[GateRecord]:
+        """Return what is worse than in the release alone; in a confirming session, all that the release has."""
+        if self._release is None:
+            return []
+        baseline, since = find_baseline(self._of_release, run), f"{SINCE}{self._release.name}"
+        if baseline is None:
+            why = why_none(self._of_release, run, self._release)
+            return [GateRecord(f"everything{since}", "missing baseline", why)]
+        found = judge_session(run, baseline)
+        if self._confirms is None:
+            found = [gate for gate in flagged(found) if gate.metric not in already]
+        return [msgspec.structs.replace(gate, metric=f"{gate.metric}{since}") for gate in found]
 
     @cached_property
     def _flagged(self) -> list[GateRecord]:

@@ -19,6 +19,8 @@ from harness.figures.summary import mean_of_faster_half
 from harness.gates import machine_speed
 from harness.records.lines import GateRecord, RunRecord
 
+# In the name of a verdict, before the name of the release whose baseline it is by.
+SINCE = " since "
 _OF_DECODING = "time.decode."
 
 
@@ -95,14 +97,20 @@ def headline(gates: Iterable[GateRecord]) -> str:
     if not red:
         return ""
     worst = max(red, key=lambda gate: (gate.blame == "program", gate.cause != "", (gate.loss or 0) / (gate.limit or 1)))
-    family, _, names = worst.metric.partition(".")
-    stage, _, of = names.partition(".") if family == "time" else (family.replace("_", " "), "", names)
-    metric = Metric.of(family, value=0.0, rounds=0, minimum_effect=0.0)
-    change = metric.format_change((worst.value or 0.0) - (worst.centre or 0.0))
-    others = f"; {len(red) - 1} more figure{'s' * (len(red) > 2)} got worse" if len(red) > 1 else ""
-    advice = "; `python -m harness ab` tells the two apart" if worst.blame == "machine" else ""
-    who = {"machine": "the machine, as it seems: ", "program": ""}.get(worst.blame, "")
-    return f"{stage} of {of.replace('.', ', ')} {change}: {who}{worst.cause or worst.sentence}{advice}{others}"
+    name, since, release = worst.metric.partition(SINCE)
+    family, *of = name.split(".")
+    what, *of = of if family == "time" else [family.replace("_", " "), *of]
+    change = Metric.of(family, value=0.0, rounds=0, minimum_effect=0.0).format_change(
+        (worst.value or 0.0) - (worst.centre or 0.0)
+    )
+    machine = worst.blame == "machine"
+    told = [
+        f"{what} of {', '.join(of)} {change}{since}{release}: {'the machine, as it seems: ' * machine}"
+        f"{worst.cause or worst.sentence}",
+        *(["`python -m harness ab` tells the two apart"] if machine else []),
+        *([f"{len(red) - 1} more figure{'s' * (len(red) > 2)} got worse"] if len(red) > 1 else []),
+    ]
+    return "; ".join(told)
 
 
 def _machine(now: Sequence[RunRecord], known: Sequence[RunRecord], tests: Sequence[str]) -> dict[str, float]:

@@ -71,7 +71,8 @@ def pytest_configure(config: pytest.Config) -> None:
                 raise OptionError("--gate judges what was measured: leave out --collect-only and --benchmark-disable")
             if is_resumed or rank:
                 raise OptionError("--gate judges one undisturbed process: leave out --resume, and do without torchrun")
-            ours.session_gate = SessionGate(chosen.baselines or config.rootpath / DEFAULT_FOLDER, chosen.confirm)
+            baselines = chosen.baselines or config.rootpath / DEFAULT_FOLDER
+            ours.session_gate = SessionGate(baselines, chosen.confirm, chosen.release)
             ours.expects_figures = True
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from error

@@ -74,6 +74,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "limits": ("some/limits.toml", "some/limits.toml"),
     "gate": ("true", True),
     "baselines": ("some/baselines", "some/baselines"),
+    "release": ("some/release", "some/release"),
     "confirm": ("some/run", "some/run"),
 }
 NAMES = [each.name for each in dataclasses.fields(Options)]
@@ -187,7 +188,7 @@ def test_every_flag_wins_over_the_ini_file(asked: Asked) -> None:
     paths = {
         name: "other"
         for name in NAMES
-        if name.endswith(("_dir", "_json", "_path")) or name in {"limits", "baselines", "confirm", "resume"}
+        if name.endswith(("_dir", "_json", "_path")) or name in {"limits", "baselines", "confirm", "release", "resume"}
     }
     words = {
         "dtype": "float16",
@@ -386,6 +387,7 @@ def test_what_changes_no_figure_is_where_files_are_and_how_figures_are_judged() 
         "gate",
         "baselines",
         "confirm",
+        "release",
     }
 
 
