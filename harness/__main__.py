@@ -1,8 +1,9 @@
 """Work on results, baselines and gates; pytest arguments come behind `--`.
 
 merge FOLDER derives a run's files from its journals, after a kill too, and judges a run by ranks; gate measures and
-compares with a baseline, which baseline records; ab compares two revisions or two sets of options; sweep measures an
-option's values one by one; acceptance replays recorded answers; report makes pages for people of any results.
+compares with a baseline, which baseline records; explain says by what two results differ, and why; ab compares two
+revisions or two sets of options; sweep measures an option's values one by one; acceptance replays recorded answers;
+report makes pages for people of any results.
 """
 
 import argparse
@@ -50,6 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     judging = _measuring_command(commands, "gate", "measure, compare with the baseline, confirm", _OF_GATES)
     judging.set_defaults(work=lambda _chosen: _command("gate").gate(pytests))
     _add_baseline_commands(commands.add_parser("baseline", help="record, add, replace, retire, list sessions"), pytests)
+    explaining = commands.add_parser("explain", help="what changed between two results, and what it comes from")
+    explaining.add_argument("run", help="a run's folder, run.json, or a session of a baseline, <readable name>/NNNN")
+    explaining.add_argument("baseline", help="the same, or the name of a baseline: all of its sessions")
+    _add_baselines(explaining)
+    explaining.set_defaults(work=lambda on: _command("explain").explain(on.run, on.baseline, on.baselines))
     two = commands.add_parser("ab", help=ab.HELP, usage=ab.USAGE)
     ab.add_arguments(two)
     two.set_defaults(work=lambda chosen: ab.run(chosen, pytests))
@@ -78,8 +84,12 @@ def _measuring_command(commands: Any, name: str, text: str, statuses: str) -> ar
     return parser
 
 
-def _add_baseline_commands(parser: argparse.ArgumentParser, pytests: list[str]) -> None:
+def _add_baselines(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--baselines", type=Path, default=Path("baselines"), help="their folder (default: %(default)s)")
+
+
+def _add_baseline_commands(parser: argparse.ArgumentParser, pytests: list[str]) -> None:
+    _add_baselines(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     record = _measuring_command(commands, "baseline record", "measure in fresh processes", _OF_RECORDING)
     record.add_argument(
@@ -96,6 +106,10 @@ def _add_baseline_commands(parser: argparse.ArgumentParser, pytests: list[str]) 
     retire = commands.add_parser("retire", help="remove sessions")
     retire.add_argument("sessions", nargs="+", help="<readable name>/NNNN")
     retire.set_defaults(work=lambda on: _command("baseline").retire(on.baselines, on.sessions))
+    late = commands.add_parser("overdue", help="name the benchmarks of all baselines that no run measured of late")
+    late.add_argument("folders", type=Path, nargs="+", help="folders with runs in them, however deep")
+    late.add_argument("--days", type=count, default=7, help="how long a benchmark may not have run (%(default)s)")
+    late.set_defaults(work=lambda on: _command("overdue").overdue(on.baselines, on.folders, on.days))
     listing = commands.add_parser("list", help="print all baselines and their sessions")
     listing.set_defaults(work=lambda on: _command("baseline").list_all(on.baselines))
 

@@ -71,12 +71,14 @@ class Part:
 class Cause:
     """What a difference comes from: whom to blame, if that is known, and why; `parts` add up to `seconds`, all of it.
 
+    `change`: the difference as a logarithm.
     `changes`: of the ledger, inputs first. `price`: the first of them in words, with what one more such call takes.
     """
 
     blame: Blame
     sentence: str
     seconds: float
+    change: float
     changes: tuple[Change, ...] = ()
     parts: tuple[Part, ...] = ()
     price: str = ""
@@ -107,9 +109,9 @@ def explain(known: Side, now: Side, machine: Mapping[str, float]) -> Cause:
     found = _Comparison(known, now)
     why_not = _incomparable(known, now)
     if why_not:
-        return Cause("", f"the cause is not known: {why_not}", found.whole)
+        return Cause("", f"the cause is not known: {why_not}", found.whole, found.change)
     blame, sentence = found.by_ledger() if found.changes else found.by_times(machine)
-    return Cause(blame, sentence, found.whole, tuple(found.changes), tuple(found.parts), found.price())
+    return Cause(blame, sentence, found.whole, found.change, tuple(found.changes), tuple(found.parts), found.price())
 
 
 def short_name(name: str) -> str:
@@ -132,6 +134,7 @@ class _Comparison:
     def __init__(self, known: Side, now: Side) -> None:
         self.known, self.now = known, now
         self.whole = fmean(now.seconds) - fmean(known.seconds)
+        self.change = math.log(fmean(now.seconds) / fmean(known.seconds))
         self.was, self.has = _grouped(known.works), _grouped(now.works)
         # What only one side names may be among the other's rest, which are the calls that are called least.
         for one, other in ((self.was, self.has), (self.has, self.was)):
@@ -197,8 +200,7 @@ class _Comparison:
 
     def by_times(self, machine: Mapping[str, float]) -> tuple[Blame, str]:
         """Whom to blame where the same work took another time, and why."""
-        change = math.log(fmean(self.now.seconds) / fmean(self.known.seconds))
-        sign, enough = math.copysign(1, change), abs(change) * MAIN_SHARE
+        sign, enough = math.copysign(1, self.change), abs(self.change) * MAIN_SHARE
         reading, moved = max(machine.items(), key=lambda each: sign * each[1], default=("", 0.0))
         if sign * moved > enough:
             return "machine", f"the same work, and {reading} took {percent_change(moved)}: the machine's speed"

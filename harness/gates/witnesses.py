@@ -97,20 +97,20 @@ def headline(gates: Iterable[GateRecord]) -> str:
     if not red:
         return ""
     worst = max(red, key=lambda gate: (gate.blame == "program", gate.cause != "", (gate.loss or 0) / (gate.limit or 1)))
-    name, since, release = worst.metric.partition(SINCE)
+    metric = Metric.of(*worst.metric.split(".", 1), value=0.0, rounds=0, minimum_effect=0.0)
+    line = first_line(worst.metric, metric.format_change((worst.value or 0.0) - (worst.centre or 0.0)), worst)
+    return f"{line}; {len(red) - 1} more figure{'s' * (len(red) > 2)} got worse" if len(red) > 1 else line
+
+
+def first_line(metric: str, change: str, why: GateRecord | Cause) -> str:
+    """Return what changed, by how much, and why, in words."""
+    name, since, release = metric.partition(SINCE)
     family, *of = name.split(".")
     what, *of = of if family == "time" else [family.replace("_", " "), *of]
-    change = Metric.of(family, value=0.0, rounds=0, minimum_effect=0.0).format_change(
-        (worst.value or 0.0) - (worst.centre or 0.0)
-    )
-    machine = worst.blame == "machine"
-    told = [
-        f"{what} of {', '.join(of)} {change}{since}{release}: {'the machine, as it seems: ' * machine}"
-        f"{worst.cause or worst.sentence}",
-        *(["`python -m harness ab` tells the two apart"] if machine else []),
-        *([f"{len(red) - 1} more figure{'s' * (len(red) > 2)} got worse"] if len(red) > 1 else []),
-    ]
-    return "; ".join(told)
+    reason = why.sentence if isinstance(why, Cause) else why.cause or why.sentence
+    if why.blame == "machine":
+        reason = f"the machine, as it seems: {reason}; `python -m harness ab` tells the two apart"
+    return f"{what} of {', '.join(of)} {change}{since}{release}: {reason}"
 
 
 def _machine(now: Sequence[RunRecord], known: Sequence[RunRecord], tests: Sequence[str]) -> dict[str, float]:

@@ -1,0 +1,72 @@
+"""`python -m harness explain RUN BASELINE`: what changed between any two results, and what it comes from."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from harness.errors import ResultFileError
+from harness.figures.cause import Cause
+from harness.figures.metrics import percent_change, session_metrics
+from harness.gates.baselines import read_sessions, session_file
+from harness.gates.witnesses import causes, first_line
+from harness.records.fingerprint import differences, fingerprint
+from harness.records.lines import RunRecord
+from harness.report.blocks import Report, Section, Sentences, Table, figure, filled
+from harness.report.formatting import milliseconds, percent
+from harness.report.result_files import read_result
+from harness.report.terminal import rendered
+
+MAX_LINES, MAX_PARTS = 10, 6
+
+
+def explain(run: str, baseline: str, baselines: Path) -> None:
+    """Print each time that changed, the largest change first, with its cause; raise ResultFileError, BaselineError."""
+    now, known = _runs(run, baselines), _runs(baseline, baselines)
+    times = {name: each for name, each in session_metrics(now[-1]).items() if name.startswith("time.")}
+    found = causes(now, known, {name: metric.tests for name, metric in times.items()})
+    if not found:
+        raise ResultFileError(f"{run} and {baseline}: no stage was measured in both; name two runs of the same stages")
+    moved = [name for name, cause in found.items() if cause.changes or abs(cause.change) > times[name].minimum_effect]
+    moved.sort(key=lambda name: -abs(found[name].change))
+    lines = [first_line(name, percent_change(found[name].change), found[name]) for name in moved]
+    if len(lines) > MAX_LINES:
+        lines[MAX_LINES:] = [f"… and {len(lines) - MAX_LINES} more"]
+    if len(moved) < len(found):
+        lines.append(f"{len(found) - len(moved)} of {len(found)} times are as before, by the same work.")
+    other = differences(fingerprint(known[-1]), fingerprint(now[-1]))[:MAX_LINES]
+    sections = [
+        Section("changes", "What changed", [Sentences(lines, in_summary=True)]),
+        *([Section("parts", "In parts", [_parts(moved[0], found[moved[0]])])] if moved else []),
+        Section(
+            "conditions", "Conditions", filled(Sentences([f"condition: {each}" for each in other], in_summary=True))
+        ),
+    ]
+    sessions = f"{len(known)} session{'s' * (len(known) > 1)}"
+    sys.stdout.write(rendered(Report(f"{run} vs. {baseline}", run, [sessions], sections)))
+
+
+def _parts(name: str, cause: Cause) -> Table:
+    rows = [
+        (
+            f"`{part.name}`" if part.name else part.words,
+            figure(milliseconds, part.seconds, "part", name, part.name),
+            figure(percent, part.seconds / cause.seconds if cause.seconds else 0.0, "share", name, part.name),
+        )
+        for part in sorted(cause.parts, key=lambda part: -abs(part.seconds))[:MAX_PARTS]
+    ]
+    return Table((name, "ms", "% of the change"), rows, in_summary=True)
+
+
+def _runs(name: str, baselines: Path) -> list[RunRecord]:
+    """The record of a run or session, all sessions of a baseline, or those of a path."""
+    path = Path(name)
+    sessions = [each for each in read_sessions(baselines) if each.path.parent in {path, baselines / name}]
+    if not sessions and path.is_dir():
+        sessions = [each for each in read_sessions(path.absolute().parent) if each.path.parent == path.absolute()]
+    if sessions:
+        return [each.record.run for each in sessions]
+    found = read_result(path if path.exists() else session_file(baselines, name))
+    if found is None:
+        raise ResultFileError(f"{name}: holds answers and no times; name a run's folder or a session of a baseline")
+    return [found]

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.__main__ import main
+from harness.gates.baselines import EXTRA_KEY, SessionRecord
+from harness.records.fingerprint import fingerprint
+from harness.records.journal import FILE_NAME, Journal
+from harness.records.json_files import write_json
+from harness.records.lines import RunRecord
+from harness.records.work import Call
+from tests.harness.gates.test_witnesses import CALLS, MORE, session
+
+
+def write_run(folder: Path, run: RunRecord) -> Path:
+    folder.mkdir(parents=True)
+    journal = Journal(folder / FILE_NAME)
+    for line in (run.header, *run.stages, *run.works, *run.reference_work):
+        journal.append(line)
+    journal.close()
+    return folder
+
+
+def write_baseline(folder: Path, run: RunRecord, count: int = 2) -> None:
+    for number in range(1, count + 1):
+        path = folder / f"{number:04}_20260304.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {EXTRA_KEY: SessionRecord(fingerprint(run), run)})
+
+
+@pytest.fixture(autouse=True)
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "before", session())
+    write_run(tmp_path / "after", session(1.1, MORE, counts={"launches": 384}))
+    write_baseline(tmp_path / "baselines" / "tiny", session())
+
+
+@pytest.mark.parametrize(
+    "known", ["before", "tiny", "tiny/0002", "baselines/tiny", "baselines/tiny/0001_20260304.json"]
+)
+def test_any_two_results_are_explained(known: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "after", known]) == 0
+    printed = capsys.readouterr().out
+    assert f"after vs. {known}" in printed
+    words = " ".join(printed.split())
+    assert "decode of egpt, graph +10.0 %: +33.3 ms of +33.3 ms per token in `norm_matvec` (64 -> 96 launches)" in words
+    assert "`norm_matvec` 100.00 100.0" in words, "the part, its milliseconds and its share"
+    assert len(printed.splitlines()) <= 40
+    assert max(map(len, printed.splitlines())) <= 100
+
+
+def test_an_unchanged_run_has_nothing_to_explain(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "before", "tiny"]) == 0
+    printed = capsys.readouterr().out
+    assert "1 of 1 times are as before, by the same work." in printed
+    assert "`" not in printed
+
+
+def test_a_ledger_alone_is_told_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path / "one", session(1.0, CALLS | {"Memcpy DtoD": Call(3, 3e-6)}, counts={"copies": 6}))
+    assert main(["explain", "one", "before"]) == 0
+    assert "`Memcpy DtoD` 0 -> 1 per token, 1 us each; copies 1 -> 2 per token" in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("after", "gone"), "has no session 'gone'"),
+        (("gone/run", "tiny"), "has no session 'gone/run'"),
+        (("nothing", "tiny"), "no stage was measured in both"),
+    ],
+)
+def test_what_cannot_be_explained_is_told(
+    words: tuple[str, str], why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "nothing", session(stages=(), works=()))
+    assert main(["explain", *words]) == 2
+    assert why in capsys.readouterr().err
