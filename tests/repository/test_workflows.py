@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from harness.records.lines import RunRecord, timestamp
 from tests import ROOT
+from tests.harness.commands.test_explain import write_baseline, write_run
+from tests.harness.made_runs import header, stage_test
 
 WORKFLOW_FOLDER = ROOT / ".github" / "workflows"
 WORKFLOWS = sorted(WORKFLOW_FOLDER.glob("*.yml"))
@@ -242,7 +245,7 @@ NO_FIGURES = '{"stages": [{"round_s": []}], "passes": []}'
 def test_a_night_without_figures_raises_an_alarm(
     tmp_path: Path, run: str, artifacts: dict[str, str], missing: str, is_known: bool
 ) -> None:
-    (step,) = _steps(WORKFLOW_FOLDER / "perf-alarm.yml")
+    step, *_ = _steps(WORKFLOW_FOLDER / "perf-alarm.yml")
     for name, content in artifacts.items():
         (tmp_path / f"artifact-{name}").mkdir()
         (tmp_path / f"artifact-{name}" / ("run.json" if content else "terminal.txt")).write_text(content)
@@ -257,6 +260,42 @@ def test_a_night_without_figures_raises_an_alarm(
     else:
         assert not told.exists()
 
+
+@pytest.mark.parametrize("nights", ["5 6", ""])
+def test_a_benchmark_that_the_last_nights_did_not_measure_is_red(tmp_path: Path, nights: str) -> None:
+    *_, step = _steps(WORKFLOW_FOLDER / "perf-alarm.yml")
+    recent = header(started_at=timestamp())
+    run = RunRecord(recent, stages=(stage_test("egpt", "load", {"s1": [1.0]}),))
+    write_run(tmp_path / "artifact-results", run)
+    write_baseline(tmp_path / "baselines" / "tiny", run)
+    _write_program(tmp_path / "bin" / "gh", FAKE_NIGHTS)
+    _write_program(tmp_path / "python" / "python", f'exec "{sys.executable}" "$@"')
+    path = f"{tmp_path / 'bin'}:{tmp_path / 'python'}:{os.environ['PATH']}"
+    done = _bash(step["run"], tmp_path, PATH=path, PYTHONPATH=str(ROOT), NIGHTS=nights, **_plain(step["env"]))
+    assert done.returncode == (0 if nights else 1), done.stdout + done.stderr
+    assert ("test_load[egpt] of tiny on cpu, not once in these runs" in done.stdout) == (not nights)
+    assert "Run 6 left no results" in done.stdout or not nights
+
+
+def test_the_alarms_command_imports_no_more_than_the_workflow_installs() -> None:
+    (installed,) = (step["run"] for step in _steps(WORKFLOW_FOLDER / "perf-alarm.yml") if "pip install" in str(step))
+    code = (
+        "import sys; from harness.__main__ import main; main(['baseline', 'overdue', '/nonexistent']); "
+        "files = {name.split('.')[0]: getattr(each, '__file__', None) or '' for name, each in sys.modules.items()}; "
+        "print(*(name for name, file in files.items() if 'site-packages' in file))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    ours = {*done.stdout.splitlines()[-1].split()} - {"_distutils_hack", "typing_extensions", "sitecustomize"}
+    assert ours <= {*installed.split()}
+
+
+# The runs of some nights, of which the first one left something.
+FAKE_NIGHTS = """
+case "$1 $2" in
+"run list") echo "$NIGHTS" ;;
+"run download") test "$3" = 5 && mkdir -p "$7" && cp -r artifact-results "$7" ;;
+esac
+"""
 
 # Stands for GitHub's own program: one run, if any, and the artifacts that lie about.
 FAKE_GH = """
