@@ -55,21 +55,6 @@ def test_a_noisy_baseline_widens_the_limit_and_tells_what_it_could_have_found() 
     assert f"would have found +{100 * math.expm1(found.minimum_detectable_effect):.1f} %" in found.sentence
 
 
-@pytest.mark.parametrize(
-    ("spread", "limit"), [(0.0, 0.005), (0.0019, 0.005), (0.0021, 0.01), (0.0049, 0.01), (0.0051, 0.03)]
-)
-def test_a_stage_on_a_gpu_has_a_finer_edge_the_less_its_sessions_differ(spread: float, limit: float) -> None:
-    on_gpu = header(device="cuda")
-    half = spread * math.sqrt(0.9)
-    known = baseline(*(session(math.exp(half * (-1) ** number), header=on_gpu) for number in range(10)))
-    found = verdict(session(header=on_gpu), known)
-    widened = T_97 * spread * math.sqrt(1.1)
-    assert found.limit == pytest.approx(max(math.log1p(limit), widened), rel=1e-3)
-    assert found.state == "pass"
-    slower = verdict(session(1.001 * math.exp(found.limit), header=on_gpu), known)
-    assert slower.state == "flagged"
-
-
 @pytest.mark.parametrize(("count", "state"), [(4, "missing baseline"), (5, "pass")])
 def test_five_sessions_are_a_baseline(count: int, state: str) -> None:
     assert verdict(session(), baseline(count=count)).state == state
