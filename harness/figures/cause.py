@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean, median, mode
@@ -86,19 +86,19 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class _Calls:
-    """All calls of one short name: how many in each session, their seconds in the middle one, and their full names."""
+    """All calls of one short name: how many in each session, their seconds there, and their full names."""
 
     counts: tuple[int, ...] = (0,)
-    seconds: float = 0.0
+    seconds_by_session: tuple[float, ...] = (0.0,)
     names: frozenset[str] = frozenset()
+
+    @property
+    def seconds(self) -> float:
+        return median(self.seconds_by_session)
 
     @property
     def count(self) -> int:
         return mode(self.counts)
-
-    def __add__(self, other: _Calls) -> _Calls:
-        counts = tuple(map(sum, zip(self.counts, other.counts, strict=False))) if self.names else other.counts
-        return _Calls(counts, self.seconds + other.seconds, self.names | other.names)
 
 
 def explain(known: Side, now: Side, machine: Mapping[str, float]) -> Cause:
@@ -135,12 +135,9 @@ class _Comparison:
         self.known, self.now = known, now
         self.whole = fmean(now.seconds) - fmean(known.seconds)
         self.change = math.log(fmean(now.seconds) / fmean(known.seconds))
-        self.was, self.has = _grouped(known.works), _grouped(now.works)
-        # What only one side names may be among the other's rest, which are the calls that are called least.
-        for one, other in ((self.was, self.has), (self.has, self.was)):
-            least = min((each.count for name, each in other.items() if name != REST), default=0) if REST in other else 0
-            for name in [each for each in one if each not in other and one[each].count <= least]:
-                one[REST] = one.get(REST, _Calls()) + one.pop(name)
+        was, has = _grouped(known.works), _grouped(now.works)
+        unseen = _unseen(was, has) | _unseen(has, was)
+        self.was, self.has = _grouped(known.works, unseen), _grouped(now.works, unseen)
         self.on_gpu = now.works[-1].profiler == "cuda" if now.works else False
         self.per = " per token" if now.steps > 1 else ""
 
@@ -208,7 +205,10 @@ class _Comparison:
         slower = {name: sign * math.log(self.has[name].seconds / self.was[name].seconds) for name in both}
         usual = _weighted_median([(slower[name], self.was[name].seconds) for name in both])
         for part in self.parts[:1]:
-            stands_out = slower.get(part.name, 0.0) - usual > MIN_SLOWDOWN if part.name else usual < enough
+            stands_out = usual < enough
+            if part.name in slower:
+                sessions = self.was[part.name].seconds_by_session, self.has[part.name].seconds_by_session
+                stands_out = slower[part.name] - usual > MIN_SLOWDOWN and _are_apart(*sessions)
             if self._share(part) > MAIN_SHARE and stands_out:
                 return "program", f"the same work; {self._largest()}"
         kernel = "kernel" if self.on_gpu else "call"
@@ -290,18 +290,27 @@ def _are_apart(before: Sequence[float], after: Sequence[float]) -> bool:
     return max(after) < min(before) or min(after) > max(before)
 
 
-def _grouped(works: Sequence[StageWork]) -> dict[str, _Calls]:
-    """All calls of each short name over the sessions of one side."""
+def _grouped(works: Sequence[StageWork], unseen: Collection[str] = ()) -> dict[str, _Calls]:
+    """All calls of each short name over the sessions of one side, those that are `unseen` among the rest."""
     full: dict[str, set[str]] = {}
     for name in (name for work in works for name in work.calls):
-        full.setdefault(short_name(name), set()).add(name)
+        short = short_name(name)
+        full.setdefault(REST if short in unseen else short, set()).add(name)
     found = {}
     for short, names in full.items():
         calls = [[work.calls[name] for name in names if name in work.calls] for work in works]
         counts = tuple(sum(each.count for each in of_session) for of_session in calls)
-        seconds = median(sum(each.seconds for each in of_session) for of_session in calls)
+        seconds = tuple(sum(each.seconds for each in of_session) for of_session in calls)
         found[short] = _Calls(counts, seconds, frozenset(names))
     return found
+
+
+def _unseen(one: Mapping[str, _Calls], other: Mapping[str, _Calls]) -> set[str]:
+    """What only one side names, and the other may have among its rest, which are the calls that are called least."""
+    if REST not in other:
+        return set()
+    least = min((each.count for name, each in other.items() if name != REST), default=0)
+    return {name for name, each in one.items() if name not in other and each.count <= least}
 
 
 def _family(name: str) -> str:

@@ -118,7 +118,9 @@ def _machine(now: Sequence[RunRecord], known: Sequence[RunRecord], tests: Sequen
 
     def readings(run: RunRecord) -> dict[str, float]:
         beside = machine_speed.speeds_beside(machine_speed.speeds_in_tests(run), tests)
-        return beside or {f"the {name}": value for name, value in machine_speed.speeds_at_ends(run).items()}
+        if beside:
+            return {f"{name.partition(' during ')[0]} during its test": value for name, value in beside.items()}
+        return {f"the {name}": value for name, value in machine_speed.speeds_at_ends(run).items()}
 
     before, after = [readings(run) for run in known], [readings(run) for run in now]
     shared = set.intersection(*(set(each) for each in [*before, *after]))
