@@ -2,7 +2,7 @@
 
 Counts are the same in each run of one program, and so some things are left out:
 
-- Calls by which CUDA is only asked something, and those that get memory for PyTorch's allocator: how many there are
+- Calls by which CUDA is only asked something, or by which PyTorch stocks up on memory and events: how many there are
   depends on what went before, or on how far the device is.
 - Bytes of copies on the CPU: with shapes, the profiler would take twice as long. Allocations of other libraries, and in
   stages on the host those of PyTorch too: its profiler sees these in one thread only, and those stages have several.
@@ -37,7 +37,7 @@ MAX_GRIDS = 4
 ON_DEVICE = LEGACY_STAGES[3]
 # An operation also copies a number that it converts for itself: no copy that anybody asked for.
 _COPYING = {f"aten::{name}" for name in ("copy_", "clone", "contiguous", "reshape", "to")}
-_LEFT_OUT = re.compile("Query|Get|IsCapturing|Malloc|Free|Occupancy")
+_LEFT_OUT = re.compile("Query|Get|IsCapturing|[Mm]alloc|Alloc|Free|Create|Destroy|Occupancy")
 _PROCESS_IO = "/proc/self/io"
 
 
@@ -141,8 +141,8 @@ class _CpuProfiler:
         """Begin to watch."""
         from torch._C._profiler import _ExperimentalConfig
 
-        threads = _ExperimentalConfig(profile_all_threads=not self.one_thread)
-        self._profile = _profile_of("CPU", profile_memory=self.one_thread, experimental_config=threads)
+        all_threads = {"experimental_config": _ExperimentalConfig(profile_all_threads=True)}
+        self._profile = _profile_of("CPU", **({"profile_memory": True} if self.one_thread else all_threads))
 
     def stop(self) -> None:
         """End, and count."""

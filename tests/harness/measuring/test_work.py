@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import statistics
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -93,6 +94,9 @@ def test_files_and_the_bytes_that_are_read_or_mapped_are_counted(file: Path) -> 
             pass
 
     assert added(before, watch(both(stage, map_it), "load", "cpu")) == {"files": 1, "read_bytes": 12_345}
+    with file.open("rb") as opened:
+        part = partial(mmap.mmap, opened.fileno(), 100, access=mmap.ACCESS_READ)
+        assert added(before, watch(both(stage, part), "load", "cpu")) == {"read_bytes": 100}
     assert added(before, watch(both(stage, lambda: mmap.mmap(-1, 100).close()), "load", "cpu")) == {}
     assert added(before, watch(both(stage, lambda: file.write_bytes(b"1")), "load", "cpu")) == {}
 
@@ -174,6 +178,8 @@ TRACE = [
             ("cuda_runtime", "cudaDeviceSynchronize"),
             ("cuda_runtime", "cudaDeviceSynchronize"),
             ("cuda_runtime", "cudaEventQuery"),
+            ("cuda_runtime", "cudaEventDestroy"),
+            ("cuda_runtime", "cudaMalloc"),
             ("cpu_op", "aten::add"),
         )
     ),
@@ -207,6 +213,25 @@ def test_a_gpu_that_is_not_there_is_a_reason() -> None:
     assert found.profiler == ""
     assert found.reason.startswith("the profiler failed: ")
     assert found.counts == {"files": 0}
+
+
+def test_a_trace_is_read_as_the_profiler_writes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    profile_of, traces = work._profile_of, []
+
+    def read(events: list[TraceEvent], own: Counter[str]) -> Any:
+        traces.append(events)
+        return gpu_work([*events, *(each for each in made if each.cat == "kernel")], own)
+
+    made = events(TRACE)
+    monkeypatch.setattr(work, "_profile_of", lambda _activity: profile_of("CPU"))
+    monkeypatch.setattr(work, "gpu_work", read)
+    stats = iter([{}, {"allocation.all.allocated": 3, "allocated_bytes.all.allocated": 4096}])
+    monkeypatch.setattr(torch.cuda, "memory_stats", lambda _device: next(stats))
+    found = watch(stage, "decode", "cuda")
+    work._cuda_calls_of_nothing.cache_clear()
+    assert Counter(each.name for each in traces[-1] if each.cat == "cpu_op")["aten::mul"] == 3
+    assert (found.profiler, found.reason) == ("cuda", "")
+    assert (found.counts["launches"], found.counts["allocations"], found.counts["allocated_bytes"]) == (12, 3, 4096)
 
 
 @pytest.fixture
@@ -275,3 +300,22 @@ def test_one_more_norm_in_the_graph_of_a_decoding_step_is_one_more_launch(monkey
     counts = [Counter({name: call.count for name, call in each.calls.items()}) for each in (before, after)]
     ((name, more),) = (counts[1] - counts[0]).items()
     assert (name.startswith("norm_rows <"), more) == (True, 1)
+
+
+@needs_gpu
+@pytest.mark.usefixtures("on_gpu")
+def test_launches_behind_a_watched_round_take_as_long_as_before_it() -> None:
+    x = torch.ones(64, device="cuda")
+
+    def launch() -> None:
+        for _ in range(500):
+            x.mul_(1)
+
+    def seconds() -> float:
+        return statistics.median(clock.seconds_of(launch) for _ in range(40))
+
+    seconds()
+    before = seconds()
+    for _ in range(3):
+        watch(launch, "decode", "cuda")
+    assert seconds() < 1.05 * before
