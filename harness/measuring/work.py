@@ -16,7 +16,8 @@ import re
 import sys
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ import msgspec
 from harness.measuring import clock
 from harness.measuring.environment import LIBRARIES, stable_gpu, version
 from harness.records.quantities import is_gpu
-from harness.records.work import COUNTS, REST, Call, StageWork
+from harness.records.work import REST, Call, StageWork
 from harness.stages import LEGACY_STAGES
 
 # Enough for all kernels of a model's stage. Beyond, those that are called most are kept, and not those that took
@@ -54,9 +55,7 @@ class Watched:
 
     def record(self, **names: Any) -> StageWork:
         """Return it as a record; `names` are its test, model, engine, stage, variant and versions."""
-        seen = {each.name: getattr(self, each.name) for each in fields(self)}
-        counts = {name: self.counts[name] for name in COUNTS if name in self.counts}
-        return StageWork(**names, **seen | {"counts": counts})
+        return StageWork(**names, **{each.name: getattr(self, each.name) for each in fields(self)})
 
 
 def watch(call: Callable[[], object], stage: str, device: str) -> Watched:
@@ -70,17 +69,14 @@ def watch(call: Callable[[], object], stage: str, device: str) -> Watched:
     if "torch" in sys.modules:
         reason = _failure_of(profiler.start)
     try:
-        with _FileTally() as files:
+        with _files_counted() as files:
             seconds = clock.seconds_of(call)
     finally:
         reason = reason or _failure_of(profiler.stop)
-    return Watched(
-        counts=profiler.counts | files.counts(with_bytes=not on_gpu),
-        calls=_largest(profiler.calls),
-        seconds=round(seconds, 9),
-        profiler="" if reason else profiler.name,
-        reason=reason,
-    )
+    if on_gpu:
+        files.pop("read_bytes", None)
+    seen = profiler.counts | files, profiler.calls, round(seconds, 9)
+    return Watched("", *seen, "" if reason else profiler.name, reason)
 
 
 @functools.cache
@@ -101,16 +97,11 @@ def _failure_of(work: Callable[[], object]) -> str:
     return ""
 
 
-def _largest(calls: dict[str, Call]) -> dict[str, Call]:
-    names = sorted(calls, key=lambda name: (-calls[name].count, name))
-    kept = {name: calls[name] for name in names[:MAX_CALLS]}
-    others = [calls[name] for name in names[MAX_CALLS:]]
-    rest = Call(sum(each.count for each in others), round(sum(each.seconds for each in others), 9))
-    return kept | ({REST: rest} if others else {})
-
-
-def _calls(seconds_by_name: Mapping[str, list[float]]) -> dict[str, Call]:
-    return {name: Call(len(seconds), round(sum(seconds), 9)) for name, seconds in seconds_by_name.items()}
+def _calls(seconds: Mapping[str, list[float]]) -> dict[str, Call]:
+    names = sorted(seconds, key=lambda name: (-len(seconds[name]), name))
+    rest = [each for name in names[MAX_CALLS:] for each in seconds[name]]
+    kept = {name: seconds[name] for name in names[:MAX_CALLS]} | ({REST: rest} if rest else {})
+    return {name: Call(len(each), round(sum(each), 9)) for name, each in kept.items()}
 
 
 def _profile_of(activity: str, **options: Any) -> Any:
@@ -127,15 +118,15 @@ def _profile_of(activity: str, **options: Any) -> Any:
     return started
 
 
-@dataclass(slots=True)
 class _CpuProfiler:
     """PyTorch's operations that no other one calls, of this thread or of all, with the seconds until they return."""
 
-    one_thread: bool
-    name: str = "cpu"
-    counts: dict[str, int] = field(default_factory=dict)
-    calls: dict[str, Call] = field(default_factory=dict)
-    _profile: Any = None
+    name = "cpu"
+
+    def __init__(self, *, one_thread: bool) -> None:
+        self.one_thread = one_thread
+        self.counts: dict[str, int] = {}
+        self.calls: dict[str, Call] = {}
 
     def start(self) -> None:
         """Begin to watch."""
@@ -185,17 +176,15 @@ class _Trace(msgspec.Struct, rename={"events": "traceEvents"}):
     events: list[TraceEvent] = []
 
 
-@dataclass(slots=True)
 class _GpuProfiler:
     """What CUPTI lists: the kernels and copies on a GPU, those of replayed graphs among them, and CUDA's own calls."""
 
-    device: str
-    name: str = "cuda"
-    counts: dict[str, int] = field(default_factory=dict)
-    calls: dict[str, Call] = field(default_factory=dict)
-    _own: Counter[str] = field(default_factory=Counter)
-    _memory: dict[str, int] = field(default_factory=dict)
-    _profile: Any = None
+    name = "cuda"
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.counts: dict[str, int] = {}
+        self.calls: dict[str, Call] = {}
 
     def start(self) -> None:
         """Begin to watch."""
@@ -268,63 +257,48 @@ def gpu_work(events: list[TraceEvent], own: Counter[str]) -> tuple[dict[str, int
     }, _calls(others)
 
 
-class _FileTally:
-    """Files that are opened for reading in a block, and bytes that are read or mapped."""
+_tally: dict[str, int] | None = None
 
-    def __init__(self) -> None:
-        self._opened = self._mapped = 0
-        self._read: int | None = None
 
-    def __enter__(self) -> "_FileTally":
-        global _tally  # noqa: PLW0603 - Python takes a hook for good, and one for all threads
-        _install_hook()
-        read, own = _bytes_read()
-        self._read = None if read is None else -read - own
-        _tally = self
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        global _tally  # noqa: PLW0603 - see above
+@contextmanager
+def _files_counted() -> Iterator[dict[str, int]]:
+    """Count files that are opened for reading in a block, and bytes read or mapped, where the system tells them."""
+    global _tally  # noqa: PLW0603 - Python takes a hook for good, and one for all threads
+    _install_hook()
+    found = {"files": 0, "read_bytes": 0}
+    before, asking = _bytes_read()
+    _tally = found
+    try:
+        yield found
+    finally:
         _tally = None
-        read, _ = _bytes_read()
-        self._read = None if read is None or self._read is None else self._read + read
-
-    def note(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Count what Python's own audit is told of."""
-        if event == "open":
-            path, _, flags = arguments
-            reads = isinstance(flags, int) and flags & os.O_ACCMODE != os.O_WRONLY
-            self._opened += int(reads and not isinstance(path, int))
-        elif event == "mmap.__new__" and arguments[0] >= 0:
-            handle, length, _, offset = arguments
-            self._mapped += length or os.fstat(handle).st_size - offset
-
-    def counts(self, *, with_bytes: bool) -> dict[str, int]:
-        """Return what was counted; bytes only where the system tells them."""
-        found = {"files": self._opened}
-        return found | ({"read_bytes": self._read + self._mapped} if with_bytes and self._read is not None else {})
-
-
-_tally: _FileTally | None = None
+        found["read_bytes"] += _bytes_read()[0] - before - asking
+        if not asking:
+            del found["read_bytes"]
 
 
 @functools.cache
 def _install_hook() -> None:
     def hear(event: str, arguments: tuple[Any, ...]) -> None:
-        if _tally is not None:
-            _tally.note(event, arguments)
+        found = _tally
+        if found is None:
+            return
+        if event == "open":
+            path, _, flags = arguments
+            reads = isinstance(flags, int) and flags & os.O_ACCMODE != os.O_WRONLY
+            found["files"] += reads and not isinstance(path, int)
+        elif event == "mmap.__new__" and arguments[0] >= 0:
+            handle, length, _, offset = arguments
+            found["read_bytes"] += length or os.fstat(handle).st_size - offset
 
     sys.addaudithook(hear)
 
 
-def _bytes_read() -> tuple[int | None, int]:
-    """Return the bytes that this process has read so far, None where the system does not tell, and those of asking."""
+def _bytes_read() -> tuple[int, int]:
+    """Return the bytes that this process has read so far, and those of asking; zeros where the system does not tell."""
     try:
-        handle = os.open(_PROCESS_IO, os.O_RDONLY)
+        with open(_PROCESS_IO, "rb", buffering=0) as file:  # noqa: PTH123 - a path of our own, and of its size to the byte
+            content = file.read(1000)
     except OSError:
-        return None, 0
-    try:
-        content = os.read(handle, 1000)
-    finally:
-        os.close(handle)
+        return 0, 0
     return int(content.split()[1]), len(content)
