@@ -22,15 +22,18 @@ def t_cumulative(t: float, degrees: int) -> float:
     return 0.5 + (2 / math.pi * (angle + within) if odd else within) / 2
 
 
-@lru_cache
+@lru_cache(maxsize=4096)
 def t_quantile(probability: float, degrees: int) -> float:
     """Return the value below which a `probability` from 0.5 up to 1 (exclusive) lies; t(0.98, 9) = 2.398."""
     if not 0.5 <= probability < 1:
         raise ValueError(f"probability is {probability}: it must be from 0.5 up to 1, exclusive")
-    low, high = 0.0, 1.0
-    while t_cumulative(high, degrees) < probability:
-        low, high = high, 2 * high
-    for _ in range(60):  # halves the interval beyond what a float tells apart
-        middle = (low + high) / 2
-        low, high = (middle, high) if t_cumulative(middle, degrees) < probability else (low, middle)
-    return (low + high) / 2
+    # Newton's steps from 0: to the right of it the distribution is concave, so none goes beyond the root.
+    t, missing = 0.0, probability - t_cumulative(0.0, degrees)
+    logarithm = math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2) - math.log(degrees * math.pi) / 2
+    while missing > 0:
+        step = missing / math.exp(logarithm - (degrees + 1) / 2 * math.log1p(t * t / degrees))
+        t, before = t + step, t
+        if t == before:
+            break
+        missing = probability - t_cumulative(t, degrees)
+    return t
