@@ -7,7 +7,8 @@ TOPIC ?=
 CODE := harness fixtures perf_tests tests conftest.py
 TOPICS := $(patsubst tests/goals/test_%.py,%,$(sort $(wildcard tests/goals/test_*.py)))
 
-# Two processes, a file of tests in one of them, since its tests share what they set up; ARGS="-n 0" is none beside.
+# Two processes, a folder of tests in one of them (see tests/conftest.py), since its tests share what they set up;
+# ARGS="-n 0" is none beside.
 # Every warning is an error but pytest-benchmark's own advice, whose text depends on the machine.
 TEST := -m pytest tests -n 2 --dist loadfile -W error -W default::pytest_benchmark.logger.PytestBenchmarkWarning --durations=15
 # Long trainings, long fuzzing and other tests that take long, by their marker.

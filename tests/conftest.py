@@ -12,16 +12,35 @@ from hypothesis import settings
 
 from tests.forked import end_servers
 
-# A machine that is busy with another process takes longer now and then, which is no failure.
-settings.register_profile("whatever time it takes", deadline=None)
+# A machine that is busy with another process takes longer now and then, which is no failure. Each run draws other
+# examples, so that many runs see many; CI draws more.
+settings.register_profile("whatever time it takes", deadline=None, max_examples=100 if "CI" in os.environ else 40)
 settings.load_profile("whatever time it takes")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker of what `make test` leaves out."""
+    """Register the marker of what `make test` leaves out; keep all but the goals to one thread a process."""
+    if not any("goals" in word for word in config.args):
+        # Models of tests are too small for two, which on a busy machine wait for each other and compute nothing.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
     config.addinivalue_line(
         "markers", "slow: takes long, as trainings and fuzzing do; make test-slow runs it, and so does CI"
     )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | None:
+    """Give a folder's tests to one process: what they share, and the processes that they fork from, is made once."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFolder(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            folders = nodeid.partition("::")[0].split("/")[:-1]
+            return "/".join(folders[: 3 if "fixtures" in folders else 2])
+
+    return ByFolder(config, log)
 
 
 def pytest_sessionstart() -> None:

@@ -266,7 +266,7 @@ def test_a_session_that_is_killed_is_red(gated):
 
 
 def test_tests_spread_over_processes_do_not_pass(gated):
-    result = gated.flag("-p", "xdist.plugin", "-n", "2")
+    result = gated.flag("-p", "xdist.plugin", "-n", "1")
     assert result.returncode == 10, result.stdout
     assert "no figure was recorded" in result.stdout
 
