@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness.commands.child_session import PytestArguments
-from harness.gates.baselines import read_sessions, sessions_by_folder, sessions_needed
+from harness.gates.baselines import find_baseline, read_sessions, sessions_by_folder, sessions_needed
 from harness.gates.exit_status import FAILED, NO_FIGURE, PYTEST_STATUSES, Status, exit_status
 from harness.gates.gate import flagged, merged
-from harness.gates.witnesses import headline
+from harness.gates.witnesses import headline, with_causes
 from harness.measuring.environment import stable_environment
 from harness.processes import run_to_end
 from harness.records.fingerprint import at_a_glance
@@ -26,7 +26,8 @@ def gate(words: Iterable[str]) -> int:
     given = list(words)
     arguments = PytestArguments.parse(given)
     folder = arguments.new_folder()
-    by_folder = sessions_by_folder(read_sessions(arguments.baselines), at_a_glance(stable_environment("cpu")))
+    stored = read_sessions(arguments.baselines)
+    by_folder = sessions_by_folder(stored, at_a_glance(stable_environment("cpu")))
     missing = sessions_needed(max(map(len, by_folder.values()), default=0))
     if missing:
         sys.stdout.write(
@@ -47,6 +48,9 @@ def gate(words: Iterable[str]) -> int:
             return _say(_without_verdict(code, folder / CONFIRM)).code
         confirming = _finished_run(folder / CONFIRM)
         gates = merged(gates, confirming.gates if confirming else [])
+        baseline = find_baseline(stored, run)
+        if confirming and baseline:
+            gates = with_causes(gates, [run, confirming], baseline.sessions)
     assert run.end is not None, "a finished run has an end"
     failed = FAILED if run.end.exit_status == FAILED else 0
     status = exit_status(failed, expects_figures=True, figures=len(gates), gates={gate.state for gate in gates})

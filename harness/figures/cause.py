@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import fmean, median, mode
+from itertools import repeat
+from statistics import fmean, median, median_low, mode, stdev
 from typing import Literal
 
 from harness.figures.metrics import percent_change
+from harness.figures.student import t_quantile
 from harness.records.quantities import MIB
 from harness.records.work import COUNTS, REST, StageWork, other_versions
 
@@ -22,12 +24,18 @@ Blame = Literal["program", "machine", ""]
 
 # What a stage is given: where one of these moved, the calls that moved with it are its consequence.
 INPUTS = ("frames", "tokens")
-# Waits for the disk and the device happen in no call that a profiler sees.
-WAITS = ("synchronisations", "files", "read_bytes")
+# What keeps a device or a processor waiting, and is no kernel and no library call itself; the last one on a GPU only.
+WAITS = ("synchronisations", "files", "read_bytes", "library_calls")
 # Of the difference: a smaller part is not named, and what is blamed by its time alone takes as much as the second.
 MIN_SHARE, MAIN_SHARE = 0.1, 0.5
-# A call is blamed by its time alone if it takes so much longer than the others let one expect.
-MIN_SLOWDOWN = math.log(1.15)
+# A call is blamed by its time alone if it takes so much longer than the others let one expect; a reading, than before.
+MIN_SLOWDOWN = math.log(1.05)
+# And if the others do not, either: cores that are shared slow some calls down more than others.
+MAX_OF_OTHERS = math.log(1.1)
+# Of the stage: what a call has to take to tell of the others.
+MIN_WEIGHT = 0.005
+# Of a session beyond all that a baseline's sessions let one expect; fewer sessions tell nothing.
+PROBABILITY, MIN_SESSIONS = 0.99, 3
 MAX_NAMED, MAX_NAME = 3, 44
 IN_PLACE = " in place of "
 _GRID = re.compile(r" <[\d, x]+>$")
@@ -46,6 +54,14 @@ class Side:
     seconds: Sequence[float]
     works: Sequence[StageWork]
     steps: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """By how much work that never changes took longer, as a logarithm, and how far it may from session to session."""
+
+    change: float
+    limit: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +110,15 @@ class _Calls:
 
     @property
     def seconds(self) -> float:
-        return median(self.seconds_by_session)
+        return median_low(self.seconds_by_session)  # of two, the one that was disturbed less
 
     @property
     def count(self) -> int:
         return mode(self.counts)
 
 
-def explain(known: Side, now: Side, machine: Mapping[str, float]) -> Cause:
-    """Return what the change from one side to the other comes from.
-
-    `machine`: by how much readings of the machine's speed changed, as logarithms of seconds by their names.
-    """
+def explain(known: Side, now: Side, machine: Mapping[str, Reading]) -> Cause:
+    """Return what the change from one side to the other comes from; `machine`: readings of its speed, by name."""
     found = _Comparison(known, now)
     why_not = _incomparable(known, now)
     if why_not:
@@ -114,9 +127,17 @@ def explain(known: Side, now: Side, machine: Mapping[str, float]) -> Cause:
     return Cause(blame, sentence, found.whole, found.change, tuple(found.changes), tuple(found.parts), found.price())
 
 
+def session_limit(values: Sequence[float]) -> float:
+    """Return how far one further session may lie from the mean of these: a prediction limit, infinite for too few."""
+    count = len(values)
+    if count < MIN_SESSIONS:
+        return math.inf
+    return t_quantile(PROBABILITY, count - 1) * stdev(values) * math.sqrt(1 + 1 / count)
+
+
 def short_name(name: str) -> str:
     """Return a call's name as a sentence can hold it: without grid, arguments, namespaces and template parameters."""
-    if name == REST or name.startswith("aten::"):
+    if name == REST or re.fullmatch(r"\w+::\w+", name):  # an operation of PyTorch's, or of somebody's own
         return name
     full = bare = _GRID.sub("", name)
     numbers = next((each for each, of in _NUMBERS.items() if re.search(of, full, re.IGNORECASE)), "")
@@ -139,6 +160,7 @@ class _Comparison:
         unseen = _unseen(was, has) | _unseen(has, was)
         self.was, self.has = _grouped(known.works, unseen), _grouped(now.works, unseen)
         self.on_gpu = now.works[-1].profiler == "cuda" if now.works else False
+        self.waits = {*(WAITS if self.on_gpu else WAITS[:-1])}
         self.per = " per token" if now.steps > 1 else ""
 
     @cached_property
@@ -172,9 +194,9 @@ class _Comparison:
     def parts(self) -> list[Part]:
         """The difference divided among calls, the new with those that they replace, and time in none; largest first."""
         # Watching makes calls on a CPU take longer: there the parts are shares of what the watched rounds differ by.
-        watched = median(each.seconds for each in self.now.works) - median(each.seconds for each in self.known.works)
-        ratio = self.whole / watched if watched and not self.on_gpu else 1.0
-        factor = ratio if 0.5 < ratio < 2 else 1.0
+        now, known = (median_low(each.seconds for each in side.works) for side in (self.now, self.known))
+        ratio = self.whole / (now - known) if now != known and not self.on_gpu else 1.0
+        factor = ratio if 0 < ratio < 2 else 1.0
         gone = {name: self._replacement(name) for name in self.was if name not in self.has}
         found = []
         for name in [each for each in self.was | self.has if not gone.get(each)]:
@@ -192,28 +214,44 @@ class _Comparison:
         if moved & {*INPUTS}:
             return "program", f"{self._of_change(self.changes[0])}; {shown}"
         named = any(part.name in moved or IN_PLACE in part.words for part in self._named())
-        waits = self._named()[:1] == [self.parts[0]] and not self.parts[0].name and moved & {*WAITS}
+        replaced = next((part.words for part in self.parts if IN_PLACE in part.words), "")
+        if replaced and replaced not in shown:
+            return "program", f"{replaced.removeprefix('in ')}; {shown}"
+        waits = self._named()[:1] == self.parts[:1] and not self.parts[0].name and moved & self.waits
         return "program", shown if named or waits else f"{shown}; {self.price()}"
 
-    def by_times(self, machine: Mapping[str, float]) -> tuple[Blame, str]:
+    def by_times(self, machine: Mapping[str, Reading]) -> tuple[Blame, str]:
         """Whom to blame where the same work took another time, and why."""
         sign, enough = math.copysign(1, self.change), abs(self.change) * MAIN_SHARE
-        reading, moved = max(machine.items(), key=lambda each: sign * each[1], default=("", 0.0))
-        if sign * moved > enough:
-            return "machine", f"the same work, and {reading} took {percent_change(moved)}: the machine's speed"
-        both = [name for name in self.was if name in self.has and self.was[name].seconds * self.has[name].seconds > 0]
-        slower = {name: sign * math.log(self.has[name].seconds / self.was[name].seconds) for name in both}
-        usual = _weighted_median([(slower[name], self.was[name].seconds) for name in both])
-        for part in self.parts[:1]:
-            stands_out = usual < enough
-            if part.name in slower:
-                sessions = self.was[part.name].seconds_by_session, self.has[part.name].seconds_by_session
-                stands_out = slower[part.name] - usual > MIN_SLOWDOWN and _are_apart(*sessions)
-            if self._share(part) > MAIN_SHARE and stands_out:
-                return "program", f"the same work; {self._largest()}"
+        for name, reading in machine.items():  # they are taken on one core: what runs on several suffers more
+            if sign * reading.change > min(enough / 2, max(reading.limit, MIN_SLOWDOWN)):
+                return (
+                    "machine",
+                    f"the same work, and {name} took {percent_change(reading.change)}: the machine's speed",
+                )
+        slower = {
+            name: sign * math.log(self.has[name].seconds / was.seconds)
+            for name, was in self.was.items()
+            if name in self.has and min(was.seconds, self.has[name].seconds) > MIN_WEIGHT * median(self.known.seconds)
+        }
+        first = self.parts[0]
+        usual = median([each for name, each in slower.items() if name != first.name] or [0.0])
+        before, after = (self._by_session(first.name, *side) for side in ((self.known, self.was), (self.now, self.has)))
+        excess = min(sign * (each - fmean(before) * math.exp(sign * usual)) for each in after)
+        stands_out = slower.get(first.name, 1.0) - usual > MIN_SLOWDOWN and excess > session_limit(before)
+        if self._share(first) > MAIN_SHARE and stands_out and usual < min(enough, MAX_OF_OTHERS):
+            return "program", f"the same work; {self._largest()}"
         kernel = "kernel" if self.on_gpu else "call"
-        found = f"stands out, the median one took {percent_change(sign * usual)}" if usual > 0 else "took longer"
+        found = f"stands out, the median one took {percent_change(sign * usual)}" if usual > 0 else "took longer alone"
         return "machine", f"the same work, and no {kernel} {found}"
+
+    def _by_session(self, name: str, side: Side, calls: Mapping[str, _Calls]) -> list[float]:
+        """The seconds of a call in each session, or those outside of all."""
+        if name:
+            return [*calls.get(name, _Calls()).seconds_by_session]
+        whole = side.seconds if self.on_gpu else [each.seconds for each in side.works]
+        within = zip(*(each.seconds_by_session for each in calls.values()), strict=True) if calls else repeat(())
+        return [seconds - sum(each) for seconds, each in zip(whole, within, strict=False)]
 
     def price(self) -> str:
         """The first changes in words, each call with its price."""
@@ -238,7 +276,7 @@ class _Comparison:
         replaced = [each for each in gone if gone[each] == name]
         if replaced:
             return f"{shown}{IN_PLACE}`{max(replaced, key=lambda each: self.was[each].seconds)}`"
-        if before.count != after.count:
+        if _are_apart(before.counts, after.counts):
             counts = f"{_count(before.count / self.known.steps)} -> {_count(after.count / self.now.steps)}"
             return f"{shown} ({counts} {'launches' if self.on_gpu else 'calls'})"
         each = " -> ".join(_time(calls.seconds / max(calls.count, 1)) for calls in (before, after))
@@ -246,7 +284,7 @@ class _Comparison:
 
     def _of_no_call(self) -> str:
         outside = "while no kernel ran" if self.on_gpu else "outside of library calls"
-        waits = [each for each in self.changes if each.what in WAITS]
+        waits = [each for each in self.changes if each.what in self.waits]
         if waits:
             return f"{outside}: {self._of_change(waits[0])}"
         files, size = (self.now.works[-1].counts.get(name, 0) for name in ("files", "read_bytes"))
@@ -255,8 +293,11 @@ class _Comparison:
 
     def _replacement(self, name: str) -> str:
         """The new call in the place of one that is gone; empty where there is none."""
-        new = [each for each in self.has if each not in self.was and _family(each) == _family(name)]
-        return max(new, key=lambda each: self.has[each].seconds, default="")
+        family, new = _family(name), [each for each in self.has if each not in self.was]
+        alike = [each for each in new if _family(each) == family]
+        if family in _FAMILIES:  # attention may be taken apart into products and a softmax
+            alike = alike or new
+        return max(alike, key=lambda each: self.has[each].seconds, default="")
 
     def _share(self, part: Part) -> float:
         return part.seconds / self.whole if self.whole else 0.0
@@ -316,16 +357,6 @@ def _unseen(one: Mapping[str, _Calls], other: Mapping[str, _Calls]) -> set[str]:
 def _family(name: str) -> str:
     known = (family for family, of in _FAMILIES.items() if re.search(of, name, re.IGNORECASE))
     return next(known, name.partition(" (")[0])
-
-
-def _weighted_median(values: Iterable[tuple[float, float]]) -> float:
-    ordered = sorted(values)
-    left = sum(weight for _, weight in ordered) / 2
-    for value, weight in ordered:
-        left -= weight
-        if left <= 0:
-            return value
-    return 0.0
 
 
 def _count(value: float) -> str:

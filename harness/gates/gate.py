@@ -34,7 +34,7 @@ from harness.gates.prediction import (
     is_too_noisy,
     predict,
 )
-from harness.gates.witnesses import agreed, with_causes
+from harness.gates.witnesses import with_causes
 from harness.records.lines import GateRecord, GateState, RunRecord
 from harness.stages import max_other_states
 
@@ -117,7 +117,7 @@ def judge_session(run: RunRecord, baseline: Baseline) -> list[GateRecord]:
     # Baselines from before answers were looked at have no quality: that is no reason to record them anew.
     added = [name for name, metric in found.items() if name not in baseline.metrics and metric.kind != "quality"]
     gates = [_judge(run, name, found.get(name), baseline, doubts) for name in [*baseline.metrics, *added]]
-    return with_causes(_with_quality(gates, found, run, baseline.usual), run, baseline.sessions)
+    return with_causes(_with_quality(gates, found, run, baseline.usual), [run], baseline.sessions)
 
 
 def judge_metric(run: RunRecord, name: str, baseline: Baseline) -> GateRecord | None:
@@ -312,7 +312,6 @@ def _decided(first: GateRecord, second: GateRecord | None) -> GateRecord:
     both_are_worse = second.state == "flagged" and second.loss is not None and second.limit_of_mean is not None
     worse = both_are_worse and is_mean_beyond(second.limit_of_mean, first.loss, second.loss)
     both = f"{first.sentence}; again: {second.sentence}"
-    if not worse:
-        return msgspec.structs.replace(first, state="pass", sentence=both, blame="", cause="")
-    blame, cause = agreed(first, second)
-    return msgspec.structs.replace(first, state="regressed", sentence=both, blame=blame, cause=cause)
+    if worse:
+        return msgspec.structs.replace(first, state="regressed", sentence=both)
+    return msgspec.structs.replace(first, state="pass", sentence=both, blame="", cause="")

@@ -12,7 +12,7 @@ from statistics import fmean
 
 import msgspec
 
-from harness.figures.cause import Cause, Side, explain
+from harness.figures.cause import Cause, Reading, Side, explain, session_limit
 from harness.figures.metrics import Metric
 from harness.figures.stages import comparable_rounds, decoding_steps
 from harness.figures.summary import mean_of_faster_half
@@ -53,27 +53,23 @@ def causes(
     }
 
 
-def with_causes(gates: Sequence[GateRecord], run: RunRecord, known: Sequence[RunRecord]) -> list[GateRecord]:
-    """Return verdicts with the cause of each time that is worse, and of a ledger that moved while its time did not."""
+def with_causes(gates: Sequence[GateRecord], runs: Sequence[RunRecord], known: Sequence[RunRecord]) -> list[GateRecord]:
+    """Return verdicts with the cause of each time that is worse, and of a ledger that moved while its time did not.
+
+    `runs`: the session that was judged and, if there is one, that which confirmed it.
+    """
     tests = {gate.metric: gate.tests for gate in gates if gate.metric.startswith("time.")}
-    found = causes([run], known, tests)
+    found = causes(runs, known, tests)
 
     def told(gate: GateRecord) -> GateRecord:
         cause = found.get(gate.metric.replace("ms_per_token.", _OF_DECODING, 1))
-        if cause and gate.state == "flagged":
+        if cause and gate.state in {"flagged", "regressed"}:
             return msgspec.structs.replace(gate, blame=cause.blame, cause=cause.sentence)
         if cause and gate.metric in found and gate.state in {"pass", "improved"} and cause.changes:
             return msgspec.structs.replace(gate, blame="program", cause=cause.price)
         return gate
 
     return [told(gate) for gate in gates]
-
-
-def agreed(first: GateRecord, second: GateRecord) -> tuple[str, str]:
-    """Return whom two sessions blame for one figure, and the cause: that of the first where both blame the same."""
-    if first.blame == second.blame:
-        return first.blame, first.cause
-    return "", f"the sessions disagree on the cause: {first.cause}; again: {second.cause}"
 
 
 def in_words(gate: GateRecord) -> str:
@@ -113,18 +109,24 @@ def first_line(metric: str, change: str, why: GateRecord | Cause) -> str:
     return f"{what} of {', '.join(of)} {change}{since}{release}: {reason}"
 
 
-def _machine(now: Sequence[RunRecord], known: Sequence[RunRecord], tests: Sequence[str]) -> dict[str, float]:
-    """By how much readings of the machine changed: those between the tests' rounds, else those at the ends."""
+def _machine(now: Sequence[RunRecord], known: Sequence[RunRecord], tests: Sequence[str]) -> dict[str, Reading]:
+    """By how much work that never changes took longer: between the tests' rounds, else each kind of it at the ends."""
 
     def readings(run: RunRecord) -> dict[str, float]:
         beside = machine_speed.speeds_beside(machine_speed.speeds_in_tests(run), tests)
         if beside:
-            return {f"{name.partition(' during ')[0]} during its test": value for name, value in beside.items()}
-        return {f"the {name}": value for name, value in machine_speed.speeds_at_ends(run).items()}
+            return {"work that never changes, during its test,": fmean(beside.values())}
+        by_work: dict[str, list[float]] = {}
+        for name, value in machine_speed.speeds_at_ends(run).items():
+            by_work.setdefault(f"the {name.partition(' at the ')[0]} at the ends", []).append(value)
+        return {name: fmean(values) for name, values in by_work.items()}
 
     before, after = [readings(run) for run in known], [readings(run) for run in now]
-    shared = set.intersection(*(set(each) for each in [*before, *after]))
-    return {name: fmean(each[name] for each in after) - fmean(each[name] for each in before) for name in sorted(shared)}
+    found = {}
+    for name in sorted(set.intersection(*map(set, [*before, *after]))):
+        values = [each[name] for each in before]
+        found[name] = Reading(fmean(each[name] for each in after) - fmean(values), session_limit(values))
+    return found
 
 
 def _place(of: object) -> tuple[str, ...]:

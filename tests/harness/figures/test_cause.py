@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.figures.cause import Cause, Side, explain, short_name
+from harness.figures.cause import Cause, Reading, Side, explain, short_name
 from harness.records.work import REST, Call, StageWork
 
 DECODE = {"norm_matvec <64,1,1>": (6400, 0.30), "attend_one <32,1,1>": (3200, 0.10), "Memcpy DtoH": (100, 0.0001)}
@@ -27,8 +27,14 @@ def side(
     return Side([by_clock], [work(calls, **changes)], steps)
 
 
-def cause(now: Side, known: Side | None = None, **machine: float) -> Cause:
-    return explain(known or side(), now, machine)
+def cause(now: Side, known: Side | None = None) -> Cause:
+    return explain(known or sides(), now, {})
+
+
+def sides(by_clock: float = 0.41, **how: Any) -> Side:
+    """Three sessions of one program."""
+    one = side(by_clock, **how)
+    return Side([by_clock] * 3, [*one.works] * 3, one.steps)
 
 
 def parts_of(found: Cause) -> dict[str, float]:
@@ -62,7 +68,8 @@ def test_kernels_that_all_change_alike_are_the_machine(factor: float) -> None:
 
 
 def test_a_reading_of_the_machine_that_moved_as_far_is_named() -> None:
-    found = explain(side(), side(0.45), {"the copy at the end": 0.001, "the matrix product at the end": 0.08})
+    readings = {"the copy at the end": Reading(0.001, 0.0), "the matrix product at the end": Reading(0.08, 0.0)}
+    found = explain(sides(), side(0.45), readings)
     assert found.blame == "machine"
     assert found.sentence == "the same work, and the matrix product at the end took +8.3 %: the machine's speed"
 
@@ -71,6 +78,17 @@ def test_time_in_which_no_kernel_ran_is_the_program_that_waits() -> None:
     found = cause(side(0.46))
     assert (found.blame, parts_of(found)[""]) == ("program", 0.05)
     assert found.sentence == "the same work; +0.5 ms of +0.5 ms per token while no kernel ran: the program waits"
+
+
+@pytest.mark.parametrize(("apart", "blame"), [(0.001, "program"), (0.02, "machine")])
+def test_a_call_is_blamed_by_its_time_only_beyond_what_the_sessions_differ_by(apart: float, blame: str) -> None:
+    known = [DECODE | {"attend_one <32,1,1>": (3200, 0.1 + apart * number)} for number in (-1, 0, 1)]
+    slower = side(0.46, DECODE | {"attend_one <32,1,1>": (3200, 0.15)})
+    assert cause(slower, Side([0.41] * 3, [work(each) for each in known], 100)).blame == blame
+
+
+def test_one_session_is_too_few_to_blame_a_call_by_its_time() -> None:
+    assert cause(side(0.46, DECODE | {"attend_one <32,1,1>": (3200, 0.15)}), side()).blame == "machine"
 
 
 def test_added_synchronisation_is_told_with_the_time_that_it_leaves_the_device_idle() -> None:
@@ -107,7 +125,7 @@ def test_what_a_stage_is_given_comes_before_the_calls_that_follow_from_it() -> N
 def test_the_same_files_that_take_longer_to_read_are_told() -> None:
     counts = {"library_calls": 10, "files": 5, "read_bytes": 3 << 20}
     known, now = (
-        side(seconds, {"aten::div": (10, 0.001)}, 1, counts=counts, profiler="cpu", seconds=seconds)
+        sides(seconds, calls={"aten::div": (10, 0.001)}, steps=1, counts=counts, profiler="cpu", seconds=seconds)
         for seconds in (0.010, 0.014)
     )
     found = cause(now, known)

@@ -1,0 +1,204 @@
+"""Whether a red verdict says why: causes injected into stages of a model, and unchanged pairs, in one process.
+
+A session is one sample through each stage in timed rounds and a watched one, by the code that measures for users; those
+of one process differ by less than fresh processes do. `make measured TOPIC=cause`, on a GPU with ARGS="--model-set full
+--device cuda"; it takes a few minutes, and each test can be run by itself (ARGS="-k unchanged"): other rows stay.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from itertools import pairwise
+from statistics import median, stdev
+
+import pytest
+
+from fixtures.data.dataset import Dataset
+from fixtures.model_sets.loading import ModelSettings, pipeline_loaders
+from fixtures.scenes.embedded import EmbeddedSpec, ensure_embedded
+from fixtures.selection import Selection
+from harness.figures.cause import Cause
+from harness.figures.metrics import minimum_effect_of_time, percent_change
+from harness.gates.gate import Baseline, flagged, judge_session, merged
+from harness.gates.witnesses import causes, first_line
+from harness.measuring import clock
+from harness.records.lines import GateRecord, RunRecord
+from tests.goals.cause_bench import KNOWN, ON_GPU, STAGES, Bench
+from tests.goals.goal_table import GoalTable
+from tests.goals.injected_causes import CAUSES, InjectedCause, one_more, other_tenant
+from tests.goals.injected_work import SlowedPipeline
+from tests.harness.gates.simulated_gates import share_found_at_the_edge
+
+PAIRS, ONE_MORE, BLAMED, PER_SHARE, UNCHANGED = 50, 20, 15, 7, 34
+# A red verdict has two sessions.
+JUDGED = 2
+# Other processes, by whether the device is a GPU.
+TENANTS = {False: 3, True: 1}
+
+
+@pytest.fixture(scope="module")
+def bench(selection: Selection) -> Bench:
+    """EventGPT by the fastest engine of the device, warm."""
+    clock.use_device(selection.device)
+    settings = ModelSettings(model_set=selection.model_set, device=selection.device)
+    pipeline = pipeline_loaders(settings, ["egpt"])["egpt"]()
+    sample = Dataset.open(ensure_embedded(EmbeddedSpec.parse("1:640x480:1")), None, None, 5).samples[0]
+    engine = selection.engines[-1]
+    found = Bench(pipeline.with_engine(engine), engine, selection.device, sample)
+    found.session()
+    return found
+
+
+@pytest.fixture(scope="module")
+def table(selection: Selection) -> Iterator[GoalTable]:
+    """All rows; those of another device stay."""
+    rows = GoalTable("cause", selection.device, in_pieces=True)
+    yield rows
+    rows.write()
+
+
+def test_an_injected_cause_is_named(bench: Bench, table: GoalTable) -> None:
+    """Stage and cause in the first line; and how much of the difference by the clock the watched rounds account for."""
+    right, off = [], []
+    for cause in _causes_on(bench):
+        line, found = _explained(bench, cause)
+        right.append(found.blame == "program" and bool(re.search(cause.expected, line)))
+        _tell("right:" if right[-1] else "WRONG:", cause.name, "->", line)
+        if found.change > math.log(1.05) and found.parts:
+            seen = sum(part.seconds for part in found.parts if part.name or not bench.on_gpu)
+            off += [abs(seen / found.seconds - 1)] if seen else []
+    line, found = _beside_tenants(bench, 1)[0]
+    right.append(found.blame == "machine")
+    _tell("right:" if right[-1] else "WRONG:", "other tenant", "->", line)
+    goal = "11 of 12" if bench.on_gpu else "10 of 12; the CPU has no graph to miss"
+    table.add(f"{bench.where}: injected causes named in the first line", sum(right), "causes", goal, len(right))
+
+
+def test_unchanged_pairs_have_no_culprit(bench: Bench, table: GoalTable) -> None:
+    """Sessions one after the other, each explained by the one before it, as `explain` would."""
+    sessions = [bench.session() for _ in range(PAIRS + 1)]
+    equal, culprits, seconds = 0, 0, []
+    for before, after in pairwise(sessions):
+        start = time.perf_counter()
+        found = causes([after], [before], {bench.name(stage): (stage,) for stage in STAGES})
+        seconds.append(time.perf_counter() - start)
+        moved = [
+            name for name, each in found.items() if each.changes or abs(each.change) > _minimum_effect(bench, name)
+        ]
+        culprit = [name for name in moved if found[name].blame == "program"]
+        equal, culprits = equal + (not any(each.changes for each in found.values())), culprits + bool(culprit)
+        for name in culprit:
+            _tell("a culprit:", first_line(name, percent_change(found[name].change), found[name]), found[name].changes)
+    table.add(f"{bench.where}: unchanged pairs with a culprit", culprits, "pairs", "at most 2 of 50", PAIRS)
+    table.add(f"{bench.where}: unchanged pairs with equal ledgers", equal, "pairs", "50 of 50", PAIRS)
+    table.add(f"{bench.where}: to explain a pair of sessions, median", median(seconds), "s", "at most 20 s", PAIRS)
+
+
+def test_one_more_of_anything_is_flagged(bench: Bench, table: GoalTable) -> None:
+    """A launch, a copy, a file or, on a GPU, a synchronisation more, in one session."""
+    kinds = [*("launch", "copy", "file"), *(["synchronisation"] if bench.on_gpu else [])]
+    right = 0
+    for number in range(ONE_MORE):
+        stage, count, call = one_more(kinds[number % len(kinds)], bench.pipeline)
+        _, found = _told(bench, stage, [bench.session([stage], call)], bench.unchanged(stage))
+        by = {each.what: each.now - each.was for each in found.changes}
+        right += by.get(count) == 1
+        if by.get(count) != 1:
+            _tell("missed:", kinds[number % len(kinds)], by)
+    what = f"{bench.where}: one more launch, copy, file or synchronisation, flagged as just that"
+    table.add(what, right, "sessions", "20 of 20", ONE_MORE)
+
+
+def test_program_and_machine_are_told_apart(bench: Bench, table: GoalTable) -> None:
+    """Causes in the program, and other processes on the same processor or card."""
+    chosen = [each for each in _causes_on(bench) if not each.engine]
+    program = sum(_explained(bench, chosen[number % len(chosen)])[1].blame == "program" for number in range(BLAMED))
+    found = _beside_tenants(bench, BLAMED)
+    for line, cause in found:
+        _tell(*(["not the machine:", line] if cause.blame != "machine" else []))
+    machine = sum(cause.blame == "machine" for _, cause in found)
+    table.add(f"{bench.where}: the program blamed for its own causes", program, "sessions", "15 of 15", BLAMED)
+    table.add(f"{bench.where}: the machine blamed beside other processes", machine, "sessions", "15 of 15", len(found))
+
+
+@pytest.mark.gpu
+def test_small_slowdowns_are_found(bench: Bench, table: GoalTable) -> None:
+    """Work of +2 % and +1 % in vision, prefill and decode, each judged in two sessions; and unchanged ones."""
+    session = partial(bench.session, ON_GPU, look=False)
+    known = Baseline("known", [session() for _ in range(10)])
+
+    def times(run: RunRecord) -> list[GateRecord]:
+        return [each for each in judge_session(run, known) if each.metric.startswith("time.")]
+
+    for share, goal in ((0.02, "20 of 21"), (0.01, "17 of 21")):
+        slowed = SlowedPipeline(bench.pipeline, share)
+        pairs = [merged(*(times(session(pipeline=slowed)) for _ in range(2))) for _ in range(PER_SHARE)]
+        found = sum(each.state == "regressed" for pair in pairs for each in pair)
+        table.add(f"{bench.where}, one process: +{100 * share:.0f} % found", found, "evaluations", goal, 3 * PER_SHARE)
+    alarms = evaluations = 0
+    for _ in range(UNCHANGED):
+        first = times(session())
+        again = merged(first, times(session())) if flagged(first) else first
+        alarms, evaluations = alarms + sum(each.state == "regressed" for each in again), evaluations + len(first)
+    table.add(f"{bench.where}, one process: false alarms", alarms, "evaluations", "0 in 100", evaluations)
+    for name in map(bench.name, ON_GPU):
+        spread = 100 * stdev(each.value for each in known.metrics[name])
+        table.add(f"{bench.where}, one process: spread of {name}", spread, "%", "none", 10)
+
+
+def test_creep_is_named(table: GoalTable) -> None:
+    """Steps of 1 % since a release whose sessions spread by 0.3 %, by simulation: the third is 3 % away."""
+    found = 100 * share_found_at_the_edge(0.003, 0.03, runs=100_000)
+    table.add("simulated: steps of 1 % since a release, named by the third", found, "%", "95 %", 100_000)
+
+
+def _causes_on(bench: Bench) -> list[InjectedCause]:
+    return [each for each in CAUSES if ("cuda" if bench.on_gpu else "cpu") in each.devices]
+
+
+def _explained(bench: Bench, cause: InjectedCause) -> tuple[str, Cause]:
+    """The first line on a session with the cause, and what it is made of."""
+    where = bench.by(cause.engine) if cause.engine not in {"", bench.engine} else bench
+    usual = median(where.unchanged(cause.stage)[-1].stages[0].round_s)
+    before = cause.make(where.pipeline, usual, True)
+    known = [where.session([cause.stage], before) for _ in range(KNOWN - KNOWN // 2)]
+    after = cause.make(where.pipeline, usual, False)
+    try:
+        now = [where.session([cause.stage], after) for _ in range(JUDGED)]
+    finally:
+        getattr(after, "undo", lambda: None)()
+    # On both sides of it: a machine whose speed drifts is no part of this.
+    known += [where.session([cause.stage], before) for _ in range(KNOWN // 2)]
+    return _told(bench, cause.stage, now, known)
+
+
+def _beside_tenants(bench: Bench, count: int) -> list[tuple[str, Cause]]:
+    """So many sessions of stages that other processes made slower: else there is nobody to blame."""
+    known = {stage: [bench.session([stage]) for _ in range(KNOWN)] for stage in ON_GPU}
+    found: list[tuple[str, Cause]] = []
+    with other_tenant(bench.device, TENANTS[bench.on_gpu]):
+        for number in range(2 * count + 5):
+            stage = ON_GPU[number % len(ON_GPU)]
+            told = _told(bench, stage, [bench.session([stage]) for _ in range(JUDGED)], known[stage])
+            found += [told] if told[1].change > _minimum_effect(bench, bench.name(stage)) else []
+            if len(found) == count:
+                break
+    return found
+
+
+def _told(bench: Bench, stage: str, now: list[RunRecord], known: list[RunRecord]) -> tuple[str, Cause]:
+    (found,) = causes(now, known, {bench.name(stage): (stage,)}).values()
+    return first_line(bench.name(stage), percent_change(found.change), found), found
+
+
+def _minimum_effect(bench: Bench, name: str) -> float:
+    return minimum_effect_of_time(name.split(".")[1], on_gpu=bench.on_gpu)
+
+
+def _tell(*words: object) -> None:
+    sys.stdout.write(" ".join(map(str, words)) + "\n" if words else "")
