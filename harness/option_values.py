@@ -19,6 +19,11 @@ def text(raw: str) -> str:
     return raw
 
 
+def text_but_none(raw: str) -> str | None:
+    """Any text but an empty one; "none" is as if nothing were said."""
+    return None if raw.strip() == "none" else text(raw)
+
+
 def path(raw: str) -> Path:
     """A path, `~` expanded, whether or not it exists."""
     try:

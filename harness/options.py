@@ -152,6 +152,9 @@ class Options:
         values.text,
         "float32, float16 or bfloat16 (default: float32 on the CPU; else float16, and bfloat16 for the draft)",
     )
+    quantize: str | None = _figure(
+        values.text_but_none, "weights in four or eight bits by bitsandbytes: nf4, int8 or none (default: none)"
+    )
     attn: str = _figure(values.text, "attention kernel: sdpa or eager", "sdpa")
     processor: str = _figure(
         values.text, "images to pixels as torchvision computes it, or as Pillow does: torch or pil", "torch"

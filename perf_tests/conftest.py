@@ -10,12 +10,12 @@ from fixtures.cache.frame_cache import FrameCache, open_frame_cache
 from fixtures.data.dataset import Dataset, read_entries
 from fixtures.data.dataset_identity import dataset_identity
 from fixtures.errors import ChoiceError, DatasetError, FixtureError
-from fixtures.model_sets.loading import MODEL_SETS, model_dtypes, pipeline_loaders
+from fixtures.model_sets.loading import model_dtypes, pipeline_loaders
 from fixtures.model_sets.registry import MODELS
 from fixtures.pipeline import Sample, StagedPipeline
 from fixtures.scenes.embedded import EmbeddedSpec, ensure_embedded
 from fixtures.scenes.layout import KINDS
-from fixtures.selection import ENGINES, Selection, select
+from fixtures.selection import ENGINES, LIMIT_SETS, Selection, select
 from fixtures.system.atomic_files import default_cache_root
 from fixtures.system.devices import keep_freed_memory, use_threads_for
 from harness.errors import LimitsError
@@ -66,9 +66,9 @@ def pytest_configure(config: pytest.Config) -> None:
             default_cache_root()  # raises here, and not within the first test
             if options.dataset_json is not None:  # the folder is made with the first test
                 Dataset.of_entries(Path(), options.dataset_json, read_entries(options.dataset_json))
-        vocabulary = Vocabulary(MODEL_SETS, ENGINES, tuple(MODELS))
+        vocabulary = Vocabulary(LIMIT_SETS, ENGINES, tuple(MODELS))
         limits_file = options.limits or config.rootpath / "limits.toml"
-        config.stash[LIMITS] = load_limits(limits_file, vocabulary, selection.model_set, selection.engines)
+        config.stash[LIMITS] = load_limits(limits_file, vocabulary, selection.limit_set, selection.engines)
     except (ChoiceError, DatasetError, LimitsError) as error:
         raise pytest.UsageError(str(error)) from error
 
@@ -82,8 +82,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         reason = f"no selected model reads {marker.args[0]} files" if marker else "no model was selected"
         metafunc.parametrize("pipeline", _or_skip(models, reason), indirect=True, scope="session")
     if "target" in metafunc.fixturenames:
-        pairs = selection.targets if selection.draft else ()
-        metafunc.parametrize("target", _or_skip(pairs, "takes a draft and a target, both selected"), scope="session")
+        reason = "takes a draft and a target, both selected"
+        metafunc.parametrize("target", _or_skip([*selection.pairs], reason), scope="session")
     if "engine" in metafunc.fixturenames:
         metafunc.parametrize("engine", selection.engines, scope="session")
 

@@ -6,21 +6,22 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fixtures.model_sets.loading import dtype_of
+from fixtures.model_sets.loading import UNQUANTISED, dtype_of
 from fixtures.model_sets.registry import entry_of
 from fixtures.selection import Selection
 
 GIB = 1024**3
-ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "nf4": 0.52}
 # What a set needs on its device; the 7B models take 13.2 GiB of weights in half precision, and a KV cache.
 SET_NEEDS_GB = {"tiny": 1, "full": 20, "checkpoint": 20}
+QUANTISED_NEED_GB, UNQUANTISED_BESIDE_GB = {"nf4": 8, "int8": 12}, 14
 
 
 def reason_not_to_begin(selection: Selection) -> str | None:
     """Return why nothing can be measured here: the set's GPU is missing, or the weights do not fit into memory."""
-    name, device = selection.model_set, selection.device
+    device = selection.device
     if device.startswith("cuda"):
-        return missing_gpu(SET_NEEDS_GB[name], 1, device)
+        return missing_gpu(needed_gb(selection), 1, device)
     has = psutil.virtual_memory().available
     for key in selection.models:
         needs = weight_bytes(selection, key)
@@ -32,7 +33,8 @@ def reason_not_to_begin(selection: Selection) -> str | None:
 def weight_bytes(selection: Selection, key: str) -> float:
     """Return the size of a model's weights in memory; 0 where that is next to nothing, or not known beforehand."""
     entry, folder = entry_of(key), Path(selection.settings.checkpoints.get(key, ""))
-    size = ITEM_BYTES[dtype_of(selection.settings, entry)]
+    quantised = selection.settings.quantise
+    size = ITEM_BYTES[dtype_of(selection.settings, entry) if quantised == "none" else quantised]
     if selection.model_set == "full":
         width, inner, layers, words = (
             entry.full.decoder[name] for name in ("hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size")
@@ -53,9 +55,17 @@ def reason_to_skip(item: pytest.Item, selection: Selection) -> str | None:
     if marker is None and not on_gpu:
         return None
     needs = marker.kwargs if marker else {}
-    models = 2 if item.get_closest_marker("holds_two_models") else 1
-    memory_gb = float(needs.get("memory_gb", models * SET_NEEDS_GB[selection.model_set]))
+    own = needed_gb(selection)
+    if item.get_closest_marker("holds_two_models"):
+        own += UNQUANTISED_BESIDE_GB if UNQUANTISED in item.nodeid else own
+    memory_gb = float(needs.get("memory_gb", own))
     return missing_gpu(memory_gb, int(needs.get("devices", 1)), selection.device)
+
+
+def needed_gb(selection: Selection) -> int:
+    """Return how much memory a GPU needs for one model of the selection."""
+    usual = SET_NEEDS_GB[selection.model_set]
+    return min(usual, QUANTISED_NEED_GB.get(selection.settings.quantise, usual))
 
 
 def missing_gpu(memory_gb: float, devices: int, device: str) -> str | None:

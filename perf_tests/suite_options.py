@@ -44,6 +44,7 @@ def request_of(options: Options, cache: FrameCache) -> RunRequest:
         fixed_tokens=options.fixed_tokens,
         settings=ModelSettings(
             dtype=options.dtype,
+            quantise=options.quantize or "none",
             attention=options.attn,
             processor=options.processor,
             legacy_generation=options.legacy_generation,

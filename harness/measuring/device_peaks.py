@@ -38,6 +38,9 @@ def _product_rate(device: str, dtype: str, side: int) -> float:
     import torch
 
     how = {"device": device, "dtype": getattr(torch, dtype), "generator": torch.Generator(device).manual_seed(0)}
+    if dtype == "int8":
+        left, right = (torch.randint(-127, 128, (side, side), **how) for _ in range(2))
+        return 2 * side**3 / _best(lambda: torch._int_mm(left, right.t()))
     left, right = (torch.randn((side, side), **how) for _ in range(2))
     product = torch.empty_like(left)
     return 2 * side**3 / _best(lambda: torch.mm(left, right, out=product))

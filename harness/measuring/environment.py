@@ -17,7 +17,7 @@ from harness.measuring.reference_work import VERSION as REFERENCE_WORK_VERSION
 from harness.processes import git
 from harness.records.quantities import is_gpu
 
-_OF_MODELS = ("torch", "transformers", "numpy", "pillow", "av", "safetensors", "tokenizers")
+_OF_MODELS = ("torch", "transformers", "numpy", "pillow", "av", "safetensors", "tokenizers", "bitsandbytes")
 LIBRARIES = (*_OF_MODELS, "pytest", "pytest-benchmark")
 # A run does not wait longer for what it can do without.
 GIT_TIMEOUT_S = 20.0

@@ -37,6 +37,8 @@ def fingerprint(run: RunRecord) -> Fingerprint:
         "dataset": header.dataset_identity,
         REFERENCE_WORK: header.environment.get("sentinel_workloads", 1),
     }
+    if header.options.get("quantize"):
+        found |= _software(header.environment, ["bitsandbytes"])
     changing = [name for name in figure_changing_names() if name not in SELECTION]
     found |= {f"option {name}": header.options.get(name) for name in changing}
     for record in run.models:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
+from harness.figures.quantised import quantised_figures
 from harness.figures.speculation import speculation_figures
 from harness.legacy.token_pairs import Answers
 from harness.records.lines import RunRecord
@@ -17,6 +18,7 @@ from harness.report.sections import (
     highlights,
     judgement,
     memory,
+    quantised,
     recorded,
     roofline,
     speed,
@@ -46,6 +48,7 @@ def report_of(run: RunRecord, source: str) -> Report:
         headlines=[
             *lines_of_each(run, highlights.headlines),
             *(drafting.pair_line(run, each) for each in speculation_figures(run)),
+            *(quantised.quantised_line(run, each) for each in quantised_figures(run)),
         ],
         highlights=list(lines_of_each(run, highlights.highlights)),
         caveats=list(lines_of_each(run, highlights.caveats)),

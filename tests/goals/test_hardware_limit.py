@@ -85,9 +85,10 @@ def test_compile_starts_from_a_warm_disk_cache(table: GoalTable) -> None:
     table.add("videollava compile: graphs found in the disk cache", graphs, "graphs", "all", 1)
 
 
-def load(key: str, model_set: str, device: str) -> StagedBase:
+def load(key: str, model_set: str, device: str, **how: Any) -> StagedBase:
     """The pipeline of `key`, with a question that makes its prompt as long as the published one."""
-    pipeline = cast("StagedBase", pipeline_loaders(ModelSettings(model_set=model_set, device=device), [key])[key]())
+    settings = ModelSettings(model_set=model_set, device=device, **how)
+    pipeline = cast("StagedBase", pipeline_loaders(settings, [key])[key]())
     asked, images = pipeline.settings.query, IMAGES[key]
     missing = PROMPTS[key] - prompt_length(pipeline, images) if model_set == "full" else 0
     pipeline.settings = replace(pipeline.settings, query=asked + " a" * missing)

@@ -48,6 +48,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "device": ("cuda:1", "cuda:1"),
     "engine": ("graph,eager", ["graph", "eager"]),
     "dtype": ("bfloat16", "bfloat16"),
+    "quantize": ("nf4", "nf4"),
     "attn": ("eager", "eager"),
     "processor": ("pil", "pil"),
     "query": ("What moves?", "What moves?"),
@@ -302,7 +303,7 @@ class FakeConfig(SimpleNamespace):
         return found
 
 
-WRONG = {values.text: " ", values.path: " ", values.switch: "maybe"}
+WRONG = {values.text: " ", values.text_but_none: " ", values.path: " ", values.switch: "maybe"}
 
 
 @pytest.mark.parametrize("entrance", ["flags", "ini"])
@@ -329,7 +330,9 @@ def test_a_wrong_ini_value_is_not_looked_at_where_a_flag_is_given() -> None:
 
 
 def test_an_empty_ini_value_is_none_at_all() -> None:
-    config: Any = FakeConfig(flags={}, ini={"rounds": "", "device": ""})
+    config: Any = FakeConfig(
+        flags={"quantize": "none"}, ini={"rounds": "", "device": ""}
+    )  # which is said of it by "none"
     assert options.read(config) == Options()
 
 

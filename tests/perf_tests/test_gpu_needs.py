@@ -71,3 +71,34 @@ def test_random_weights_are_asked_for_no_objects(dataset_folder: Path, model_set
     dataset = suite_options.open_dataset(dataset_folder, Options())
     chosen = selection(model_set=model_set, device="cpu")
     assert suite_options.plan_of(chosen, dataset, limits={}, identity="", objects=["car"]).objects == named
+
+
+@pytest.mark.parametrize(
+    ("quantize", "test", "gb"),
+    [
+        (None, "test_decode", 20),
+        (None, "test_speculative[videollava-eager]", 40),
+        ("nf4", "test_decode", 8),
+        ("nf4", "test_speculative[videollava-eager]", 16),
+        ("nf4", "test_speculative[egpt_unquantised-eager]", 22),
+        ("int8", "test_speculative[videollava-eager]", 24),
+        ("int8", "test_speculative[egpt_unquantised-eager]", 26),
+    ],
+)
+def test_a_card_of_24_gb_is_enough_for_two_models_in_four_bits(
+    monkeypatch: pytest.MonkeyPatch, quantize: str | None, test: str, gb: int
+) -> None:
+    asked: list[float] = []
+    monkeypatch.setattr("perf_tests.gpu_needs.missing_gpu", lambda memory_gb, *_: asked.append(memory_gb))
+    markers = {"stage": SimpleNamespace(kwargs={})}
+    if "speculative" in test:
+        markers["holds_two_models"] = SimpleNamespace(kwargs={})
+    item: Any = SimpleNamespace(nodeid=test, get_closest_marker=markers.get)
+    reason_to_skip(item, selection(model_set="full", quantize=quantize))
+    assert asked == [gb]
+
+
+def test_weights_in_four_bits_take_a_quarter_of_the_memory() -> None:
+    halves = selection(model_set="full", device="cpu", dtype="float16")
+    packed = selection(model_set="full", device="cpu", quantize="nf4")
+    assert weight_bytes(packed, "llava") / weight_bytes(halves, "llava") == pytest.approx(0.26)

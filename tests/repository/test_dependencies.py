@@ -31,7 +31,8 @@ def test_every_dependency_says_what_it_is_for() -> None:
 
 @pytest.mark.parametrize("room", ["harness", "fixtures", "perf_tests", "tests"])
 def test_whatever_is_imported_is_declared(room: str) -> None:
-    allowed = [*ALL] if room == "tests" else [*NEEDED, *EXTRAS["gpu"], *EXTRAS["torchcodec"], *EXTRAS["dsec"]]
+    extras = [*EXTRAS["gpu"], *EXTRAS["torchcodec"], *EXTRAS["dsec"], *EXTRAS["quantized"]]
+    allowed = [*ALL] if room == "tests" else [*NEEDED, *extras]
     undeclared = _imported_distributions(room) - {canonicalize_name(requirement.name) for requirement in allowed}
     assert undeclared <= COMES_WITH_TORCH
 

@@ -71,10 +71,10 @@ def test_what_is_not_known_has_no_floor(stage: Any, machine: MachineRecord | Non
 def test_rates_count_what_was_moved_and_done(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter(range(1000))
     clock.use_reader(lambda: float(next(seconds)))
-    found = measure_device_peaks("cpu", ["float32"])
+    found = measure_device_peaks("cpu", ["float32", "int8"])
     assert found.read_bytes_per_s == 128 << 20
     assert found.copy_bytes_per_s == 2 * (128 << 20)
-    assert found.operations_per_s == {"float32": 2 * 1024**3}
+    assert found.operations_per_s == {"float32": 2 * 1024**3, "int8": 2 * 1024**3}
 
 
 def test_the_best_round_counts(monkeypatch: pytest.MonkeyPatch) -> None:
