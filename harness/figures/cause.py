@@ -76,11 +76,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a difference, in seconds; `name` of the call, or empty where no call was seen; `words` say both."""
+    """A part of a difference, in seconds; `name` of the call, or empty where no call was seen; `words` say both.
+
+    `has_moved`: in the ledger, too.
+    """
 
     name: str
     seconds: float
     words: str
+    has_moved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,21 +208,21 @@ class _Comparison:
                 self.was[each] for each in (name, *(each for each in gone if gone[each] == name)) if each in self.was
             ]
             seconds = self.has.get(name, _Calls()).seconds - sum(each.seconds for each in before)
-            found.append(Part(name, factor * seconds, self._of_call(name, gone)))
-        found.append(Part("", self.whole - sum(each.seconds for each in found), self._of_no_call()))
+            has_moved = _are_apart(self.was.get(name, _Calls()).counts, self.has.get(name, _Calls()).counts)
+            found.append(Part(name, factor * seconds, self._of_call(name, gone), has_moved))
+        left = self.whole - sum(each.seconds for each in found)
+        found.append(Part("", left, self._of_no_call(), any(each.what in self.waits for each in self.changes)))
         return sorted(found, key=lambda part: -self._share(part))
 
     def by_ledger(self) -> tuple[Blame, str]:
         """The program, and why: an input, or else the largest parts, and what moved if that is none of them."""
-        moved, shown = {each.what for each in self.changes}, self._largest()
-        if moved & {*INPUTS}:
+        shown, named = self._largest(), self._named()
+        if self.changes[0].what in INPUTS:
             return "program", f"{self._of_change(self.changes[0])}; {shown}"
-        named = any(part.name in moved or IN_PLACE in part.words for part in self._named())
-        replaced = next((part.words for part in self.parts if IN_PLACE in part.words), "")
-        if replaced and replaced not in shown:
+        replaced = next((part.words for part in self.parts if IN_PLACE in part.words and part not in named), "")
+        if replaced:
             return "program", f"{replaced.removeprefix('in ')}; {shown}"
-        waits = self._named()[:1] == self.parts[:1] and not self.parts[0].name and moved & self.waits
-        return "program", shown if named or waits else f"{shown}; {self.price()}"
+        return "program", shown if any(part.has_moved for part in named) else f"{shown}; {self.price()}"
 
     def by_times(self, machine: Mapping[str, Reading]) -> tuple[Blame, str]:
         """Whom to blame where the same work took another time, and why."""
@@ -303,7 +307,9 @@ class _Comparison:
         return part.seconds / self.whole if self.whole else 0.0
 
     def _named(self) -> list[Part]:
-        return [part for part in self.parts if self._share(part) >= MIN_SHARE][:MAX_NAMED]
+        """The parts that are worth a word, those first that the ledger speaks of, too."""
+        large = [part for part in self.parts if self._share(part) >= MIN_SHARE]
+        return sorted(large, key=lambda part: not part.has_moved)[:MAX_NAMED]
 
     def _largest(self) -> str:
         (first, *others), steps = self._named() or [Part("", 0.0, "in no part larger than a tenth")], self.now.steps

@@ -65,7 +65,7 @@ def with_causes(gates: Sequence[GateRecord], runs: Sequence[RunRecord], known: S
         cause = found.get(gate.metric.replace("ms_per_token.", _OF_DECODING, 1))
         if cause and gate.state in {"flagged", "regressed"}:
             return msgspec.structs.replace(gate, blame=cause.blame, cause=cause.sentence)
-        if cause and gate.metric in found and gate.state in {"pass", "improved"} and cause.changes:
+        if cause and gate.metric in found and cause.changes:  # counts are exact where times are too noisy, too
             return msgspec.structs.replace(gate, blame="program", cause=cause.price)
         return gate
 
@@ -82,7 +82,7 @@ def hidden(gates: Iterable[GateRecord]) -> dict[str, list[str]]:
     """Return what moved in ledgers while no time did, in words, with the names of those times."""
     found: dict[str, list[str]] = {}
     for gate in gates:
-        if gate.cause and gate.state in {"pass", "improved"}:
+        if gate.cause and gate.state not in {"flagged", "regressed"}:
             found.setdefault(gate.cause, []).append(gate.metric)
     return found
 
