@@ -145,11 +145,10 @@ def short_name(name: str) -> str:
         return name
     full = bare = _GRID.sub("", name)
     numbers = next((each for each, of in _NUMBERS.items() if re.search(of, full, re.IGNORECASE)), "")
-    functor = re.search(r"\w*Functor\w*|direct_copy\w*", full)
+    functor = re.search(r"\w*Functor\w*|direct_copy\w*|\w+_kernel_cuda", full)  # of one kernel for many operations
     while (shorter := re.sub(r"<[^<>]*>|\([^()]*\)", "", bare)) != bare:
         bare = shorter
-    shown = bare.removeprefix("void ").rpartition("::")[2].strip() or full
-    shown += f", {functor[0]}" if functor and functor[0] not in shown else ""
+    shown = functor[0] if functor else bare.removeprefix("void ").rpartition("::")[2].strip() or full
     return f"{shown[:MAX_NAME]}{'…' * (len(shown) > MAX_NAME)}{f' ({numbers})' if numbers else ''}"
 
 
@@ -219,6 +218,10 @@ class _Comparison:
         shown, named = self._largest(), self._named()
         if self.changes[0].what in INPUTS:
             return "program", f"{self._of_change(self.changes[0])}; {shown}"
+        was, has = (_launched_one_by_one(side) for side in (self.known, self.now))
+        if self.on_gpu and was < 0.3 and has > 0.7:
+            (calls,) = (each for each in self.changes if each.what == "library_calls")
+            return "program", f"a captured graph is not replayed, {self._of_change(calls)}; {shown}"
         replaced = next((part.words for part in self.parts if IN_PLACE in part.words and part not in named), "")
         if replaced:
             return "program", f"{replaced.removeprefix('in ')}; {shown}"
@@ -331,6 +334,12 @@ def _incomparable(known: Side, now: Side) -> str:
     one, other = known.works[-1], now.works[-1]
     differ = other_versions(one.versions | {"profiler": one.profiler}, other.versions | {"profiler": other.profiler})
     return f"ledgers of other versions do not compare: {differ}" if differ else ""
+
+
+def _launched_one_by_one(side: Side) -> float:
+    """The share of kernels that the host launched itself, about: a replayed graph is one call for all of its own."""
+    counts = side.works[-1].counts
+    return (counts.get("library_calls", 0) - counts.get("synchronisations", 0)) / (counts.get("launches", 0) or 1)
 
 
 def _are_apart(before: Sequence[float], after: Sequence[float]) -> bool:

@@ -166,10 +166,10 @@ CAUSES = (
     InjectedCause("host sleep", "prefill", "the program waits", host_sleep),
     InjectedCause("extra copies", "vision", r"Memcpy|aten::copy_", extra_copies),
     InjectedCause(
-        "other attention kernel", "vision", r"in place of `.*(attention|fmha|flash)", other_attention, "eager"
+        "other attention kernel", "vision", r"in place of `.*(attention|fmha|flash|sdpa)", other_attention, "eager"
     ),
-    InjectedCause("missed graph", "vision", "library calls", missed_graph, devices=("cuda",)),
-    InjectedCause("upcast", "vision", r"aten::to|float32\)` in place of|aten::_to_copy", upcast, "eager"),
+    InjectedCause("missed graph", "vision", "graph is not replayed", missed_graph, devices=("cuda",)),
+    InjectedCause("upcast", "vision", r"aten::to|float32|in place of", upcast, "eager"),
     InjectedCause("longer prompt", "prefill", r"tokens \d+ -> \d+", longer_prompt),
     InjectedCause("extra images", "vision", r"frames 5 -> 7", extra_images),
     InjectedCause("slower file", "load", "reading the same", slower_file),
