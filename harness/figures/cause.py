@@ -121,6 +121,9 @@ class _Calls:
         return mode(self.counts)
 
 
+NONE = _Calls()
+
+
 def explain(known: Side, now: Side, machine: Mapping[str, Reading]) -> Cause:
     """Return what the change from one side to the other comes from; `machine`: readings of its speed, by name."""
     found = _Comparison(known, now)
@@ -170,28 +173,21 @@ class _Comparison:
     def changes(self) -> list[Change]:
         """What is counted otherwise in every session: inputs, calls by name, and the other counts."""
         # A count that varies between the baseline's own sessions has moved only beyond all of them.
-        of_ledger = [
-            Change(name, mode(before), mode(after))
-            for name in dict.fromkeys((*INPUTS, *COUNTS))
-            if (before := [work.counts[name] for work in self.known.works if name in work.counts])
-            and (after := [work.counts[name] for work in self.now.works if name in work.counts])
-            and _are_apart(before, after)
-        ]
-        calls = [(name, self.was.get(name, _Calls()), self.has.get(name, _Calls())) for name in self.was | self.has]
-        return [
-            *(each for each in of_ledger if each.what in INPUTS),
-            *(
-                Change(name, before.count, after.count, is_call=True)
-                for name, before, after in calls
-                if _are_apart(before.counts, after.counts)
-            ),
-            *(
-                Change(f"{name} on other grids", before.count, after.count, is_call=True)
-                for name, before, after in calls
-                if before.count == after.count and not before.names & after.names
-            ),
-            *(each for each in of_ledger if each.what not in INPUTS),
-        ]
+        inputs: list[Change] = []
+        calls: list[Change] = []
+        others: list[Change] = []
+        for name in dict.fromkeys((*INPUTS, *COUNTS)):
+            known, now = (
+                [work.counts[name] for work in of.works if name in work.counts] for of in (self.known, self.now)
+            )
+            if known and now and _are_apart(known, now):
+                (inputs if name in INPUTS else others).append(Change(name, mode(known), mode(now)))
+        for name, before, after in self._pairs():
+            other_grids = before.count == after.count and not before.names & after.names
+            if _are_apart(before.counts, after.counts) or other_grids:
+                what = f"{name} on other grids" if other_grids else name
+                calls.append(Change(what, before.count, after.count, is_call=True))
+        return [*inputs, *calls, *others]
 
     @cached_property
     def parts(self) -> list[Part]:
@@ -202,13 +198,13 @@ class _Comparison:
         factor = ratio if 0 < ratio < 2 else 1.0
         gone = {name: self._replacement(name) for name in self.was if name not in self.has}
         found = []
-        for name in [each for each in self.was | self.has if not gone.get(each)]:
-            before = [
-                self.was[each] for each in (name, *(each for each in gone if gone[each] == name)) if each in self.was
-            ]
-            seconds = self.has.get(name, _Calls()).seconds - sum(each.seconds for each in before)
-            has_moved = _are_apart(self.was.get(name, _Calls()).counts, self.has.get(name, _Calls()).counts)
-            found.append(Part(name, factor * seconds, self._of_call(name, gone), has_moved))
+        for name, before, after in self._pairs():
+            if gone.get(name):
+                continue
+            replaced = [each for each in gone if gone[each] == name]
+            seconds = after.seconds - before.seconds - sum(self.was[each].seconds for each in replaced)
+            words = self._of_call(name, before, after, replaced)
+            found.append(Part(name, factor * seconds, words, _are_apart(before.counts, after.counts)))
         left = self.whole - sum(each.seconds for each in found)
         found.append(Part("", left, self._of_no_call(), any(each.what in self.waits for each in self.changes)))
         return sorted(found, key=lambda part: -self._share(part))
@@ -218,10 +214,9 @@ class _Comparison:
         shown, named = self._largest(), self._named()
         if self.changes[0].what in INPUTS:
             return "program", f"{self._of_change(self.changes[0])}; {shown}"
-        was, has = (_launched_one_by_one(side) for side in (self.known, self.now))
-        if self.on_gpu and was < 0.3 and has > 0.7:
-            (calls,) = (each for each in self.changes if each.what == "library_calls")
-            return "program", f"a captured graph is not replayed, {self._of_change(calls)}; {shown}"
+        calls = [each for each in self.changes if each.what == "library_calls"]
+        if self.on_gpu and calls and _launched_alone(self.known) < 0.3 and _launched_alone(self.now) > 0.7:
+            return "program", f"a captured graph is not replayed, {self._of_change(calls[0])}; {shown}"
         replaced = next((part.words for part in self.parts if IN_PLACE in part.words and part not in named), "")
         if replaced:
             return "program", f"{replaced.removeprefix('in ')}; {shown}"
@@ -232,10 +227,7 @@ class _Comparison:
         sign, enough = math.copysign(1, self.change), abs(self.change) * MAIN_SHARE
         for name, reading in machine.items():  # they are taken on one core: what runs on several suffers more
             if sign * reading.change > min(enough / 2, max(reading.limit, MIN_SLOWDOWN)):
-                return (
-                    "machine",
-                    f"the same work, and {name} took {percent_change(reading.change)}: the machine's speed",
-                )
+                return "machine", f"the same work, and {name} took {percent_change(reading.change)}"
         slower = {
             name: sign * math.log(self.has[name].seconds / was.seconds)
             for name, was in self.was.items()
@@ -255,7 +247,7 @@ class _Comparison:
     def _by_session(self, name: str, side: Side, calls: Mapping[str, _Calls]) -> list[float]:
         """The seconds of a call in each session, or those outside of all."""
         if name:
-            return [*calls.get(name, _Calls()).seconds_by_session]
+            return [*calls.get(name, NONE).seconds_by_session]
         whole = side.seconds if self.on_gpu else [each.seconds for each in side.works]
         within = zip(*(each.seconds_by_session for each in calls.values()), strict=True) if calls else repeat(())
         return [seconds - sum(each) for seconds, each in zip(whole, within, strict=False)]
@@ -272,22 +264,19 @@ class _Comparison:
         form = _size if change.what.endswith("_bytes") else _count
         was = form(change.was if is_input else change.was / self.known.steps)
         now = form(change.now if is_input else change.now / self.now.steps)
-        calls = self.has.get(change.what, _Calls())
+        calls = self.has.get(change.what, NONE)
         price = f", {_time(calls.seconds / calls.count)} each" if calls.seconds else ""
         what = f"`{change.what}`" if change.is_call else change.what.replace("_", " ")
         return f"{what} {was} -> {now}{'' if is_input else self.per}{price}"
 
-    def _of_call(self, name: str, gone: Mapping[str, str]) -> str:
+    def _of_call(self, name: str, before: _Calls, after: _Calls, replaced: Sequence[str]) -> str:
         shown = "in all other calls" if name == REST else f"in `{name}`"
-        before, after = self.was.get(name, _Calls()), self.has.get(name, _Calls())
-        replaced = [each for each in gone if gone[each] == name]
         if replaced:
             return f"{shown}{IN_PLACE}`{max(replaced, key=lambda each: self.was[each].seconds)}`"
         if _are_apart(before.counts, after.counts):
             counts = f"{_count(before.count / self.known.steps)} -> {_count(after.count / self.now.steps)}"
             return f"{shown} ({counts} {'launches' if self.on_gpu else 'calls'})"
-        each = " -> ".join(_time(calls.seconds / max(calls.count, 1)) for calls in (before, after))
-        return f"{shown} ({each} each)"
+        return f"{shown} ({' -> '.join(_time(each.seconds / max(each.count, 1)) for each in (before, after))} each)"
 
     def _of_no_call(self) -> str:
         outside = "while no kernel ran" if self.on_gpu else "outside of library calls"
@@ -296,7 +285,11 @@ class _Comparison:
             return f"{outside}: {self._of_change(waits[0])}"
         files, size = (self.now.works[-1].counts.get(name, 0) for name in ("files", "read_bytes"))
         same = f"the same {_count(files)} files" if files else f"the same {_size(size)}"
-        return f"{outside}: reading {same} took longer" if files or size else f"{outside}: the program waits"
+        why = "the program waits" if self.on_gpu else "Python works, or waits"
+        return f"{outside}: {f'reading {same} took longer' if files or size else why}"
+
+    def _pairs(self) -> list[tuple[str, _Calls, _Calls]]:
+        return [(name, self.was.get(name, NONE), self.has.get(name, NONE)) for name in self.was | self.has]
 
     def _replacement(self, name: str) -> str:
         """The new call in the place of one that is gone; empty where there is none."""
@@ -336,7 +329,7 @@ def _incomparable(known: Side, now: Side) -> str:
     return f"ledgers of other versions do not compare: {differ}" if differ else ""
 
 
-def _launched_one_by_one(side: Side) -> float:
+def _launched_alone(side: Side) -> float:
     """The share of kernels that the host launched itself, about: a replayed graph is one call for all of its own."""
     counts = side.works[-1].counts
     return (counts.get("library_calls", 0) - counts.get("synchronisations", 0)) / (counts.get("launches", 0) or 1)

@@ -163,7 +163,7 @@ CAUSES = (
     InjectedCause("slower kernel", "vision", r"in `(spin_kernel|goals::spin)", slower_kernel),
     InjectedCause("extra launches", "vision", r"`(aten::tanh|.*tanh.*)` \(0 -> ", extra_launches),
     InjectedCause("added synchronisations", "prefill", r"synchronisations|aten::item", added_synchronisations),
-    InjectedCause("host sleep", "prefill", "the program waits", host_sleep),
+    InjectedCause("host sleep", "prefill", "the program waits|Python works, or waits", host_sleep),
     InjectedCause("extra copies", "vision", r"Memcpy|aten::copy_", extra_copies),
     InjectedCause(
         "other attention kernel", "vision", r"in place of `.*(attention|fmha|flash|sdpa)", other_attention, "eager"
