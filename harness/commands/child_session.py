@@ -1,12 +1,11 @@
 """A session in a process of its own: the unit that baselines and gates are made of."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from harness.gates.baselines import DEFAULT_FOLDER
 from harness.options import GATED_ROUNDS, GATED_S, output_flags, with_tests, without_flags
@@ -25,7 +24,7 @@ class PytestArguments:
     says_how_often: bool
 
     @classmethod
-    def parse(cls, words: Sequence[str]) -> PytestArguments:
+    def parse(cls, words: Sequence[str]) -> Self:
         """Take the output folder and the baselines out of the words, and put the suite's tests before what is left."""
         parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
         parser.add_argument("--output-dir", "--output_dir", type=Path)
@@ -44,6 +43,6 @@ class PytestArguments:
         ours = (f"--output-dir={folder}", f"--baselines={self.baselines}", *rounds, *more)
         return [sys.executable, "-m", "pytest", *self.words, *ours]
 
-    def without_other_outputs(self) -> PytestArguments:
+    def without_other_outputs(self) -> Self:
         """Return the arguments for a second session, which must leave the files of the first alone."""
         return replace(self, words=tuple(without_flags(self.words, output_flags())))

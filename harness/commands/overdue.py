@@ -2,8 +2,6 @@
 
 # A gate that has quietly stopped measuring looks like one that passes: the workflow perf-alarm.yml asks each morning.
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta

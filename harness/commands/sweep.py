@@ -1,7 +1,5 @@
 """`python -m harness sweep`: an option over several values, a run for each, and all of them in a table and curves."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Iterator, Sequence

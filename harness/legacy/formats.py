@@ -5,8 +5,6 @@ results[].egpt_tokens with results[].vl_tokens                          a later 
 results[].eventgpt.stage1_time … stage5_time with .output_tokens        a third one's: one file per clip length
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import math

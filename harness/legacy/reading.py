@@ -4,8 +4,6 @@ Old results get the figures of new ones, as far as such a file goes. A sample wh
 name; what else is unusual is in the run's `notes`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import starmap
 from pathlib import Path

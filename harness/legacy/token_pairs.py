@@ -3,8 +3,6 @@
 What would make any figure of agreement meaningless is refused here, with the reason.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path

@@ -4,8 +4,6 @@ A list with one record per sample, in the order of the dataset. `{key}` is egpt,
 seconds, memory is MiB. `{key}_stage3_time` is vision + prefill + decode, as ever; the three stand beside it.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from datetime import datetime
 from pathlib import Path

@@ -1,9 +1,7 @@
 """The numbers that records hold, with the bounds that they are checked against when a file is read."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Self
 
 import msgspec
 
@@ -32,7 +30,7 @@ class MemoryPeak(msgspec.Struct, frozen=True):
         return self.device_allocated_bytes if is_gpu(device) else self.host_bytes
 
     @classmethod
-    def highest(cls, peaks: Iterable[MemoryPeak]) -> MemoryPeak:
+    def highest(cls, peaks: Iterable[Self]) -> Self:
         """Return the maximum of each kind of peak; None where none was measured."""
         known = list(peaks)
         sizes = {name: [getattr(peak, name) for peak in known] for name in cls.__struct_fields__}

@@ -4,8 +4,6 @@ A `Text` is words with figures in them; a figure has its exact value beside the 
 can be checked against the record that it was made from.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

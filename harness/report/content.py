@@ -1,7 +1,5 @@
 """The sections in their order: of one run, or of answers alone."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Iterator
 

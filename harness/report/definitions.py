@@ -1,7 +1,5 @@
 """What the terms of a report mean: a page links each to its definition, docs/figures.md has the formulas."""
 
-from __future__ import annotations
-
 from harness.report.blocks import Report, Sentences, Table, plain
 
 DEFINITIONS = {

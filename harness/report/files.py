@@ -1,7 +1,5 @@
 """Writes reports: into a run's folder, and of any result files that are named."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

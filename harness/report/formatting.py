@@ -1,7 +1,5 @@
 """The forms of figures: the one place where a unit is converted and digits are chosen. No form of a zero has a sign."""
 
-from __future__ import annotations
-
 from harness.records.quantities import MIB
 
 _ASCII = str.maketrans({"·": "|", "–": "-", "…": "...", "±": "+-", "×": "x"})

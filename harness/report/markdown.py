@@ -1,7 +1,5 @@
 """report.md: the report in a page of text and tables, for a terminal, a pull request, or a job's summary."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Sequence
 

@@ -1,7 +1,5 @@
 """How models and stages are called and coloured: alike in every section."""
 
-from __future__ import annotations
-
 from harness.figures.passes import Comparison
 from harness.records.lines import RunRecord
 from harness.report.blocks import name

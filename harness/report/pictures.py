@@ -1,7 +1,5 @@
 """A sample's own pictures, shrunk for a page. Files of strangers: whatever is wrong with one is said in its place."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import io

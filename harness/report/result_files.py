@@ -1,7 +1,5 @@
 """Any file or folder that holds results, as the record of a run: ours of every kind, and the old script's."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from harness.gates.baselines import EXTRA_KEY, SessionFile

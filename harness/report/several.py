@@ -1,7 +1,5 @@
 """Several results side by side: a table, and curves where they are of clips of different lengths."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path

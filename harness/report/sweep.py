@@ -1,7 +1,5 @@
 """A sweep: runs that differ in one option, as tables and curves over its values."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple

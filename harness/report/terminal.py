@@ -1,7 +1,5 @@
 """The terminal: the report's own blocks, shortened to a screen unless more is asked for."""
 
-from __future__ import annotations
-
 import io
 import re
 import textwrap

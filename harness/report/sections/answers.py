@@ -1,7 +1,5 @@
 """The models' answers to a few samples, beside what they were shown."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path

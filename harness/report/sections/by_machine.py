@@ -1,7 +1,5 @@
 """A run on several machines: whatever is made of times is given for each by itself, since they are never averaged."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 

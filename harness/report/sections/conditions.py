@@ -1,7 +1,5 @@
 """Under which conditions a run was made: machine, libraries, code, models, and the options that are not the default."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

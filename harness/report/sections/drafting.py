@@ -1,7 +1,5 @@
 """What a draft is worth: speculative decoding, and how far answers that were written independently agree."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 

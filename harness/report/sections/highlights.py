@@ -1,7 +1,5 @@
 """The run in sentences: each target's headline, what dominates, and what the data do not show."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from harness.figures.passes import comparisons, pass_figures

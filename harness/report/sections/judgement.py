@@ -1,7 +1,5 @@
 """What the run was judged by, and what failed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 from harness.figures.metrics import change_as_share

@@ -1,7 +1,5 @@
 """Where the memory goes: on a GPU peaks against what the card has, on a CPU how far the process grew."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from harness.figures.stages import growth_bytes, peak_bytes

@@ -1,7 +1,5 @@
 """What answers are worth, beside the times: objects named, ends, repetition, and agreement with eager."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from harness.figures.passes import passes

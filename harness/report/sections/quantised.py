@@ -1,7 +1,5 @@
 """What quantised weights save and cost, a line per model."""
 
-from __future__ import annotations
-
 from harness.figures.quantised import QuantisedFigures
 from harness.records.lines import RunRecord
 from harness.report.blocks import Text, figure, text

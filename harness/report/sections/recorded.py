@@ -1,7 +1,5 @@
 """What an old result file recorded: totals, the models' memory, and the figures that its script called c and S."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 

@@ -1,7 +1,5 @@
 """How far each stage on the device is from what the device could do: the roofline."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from harness.figures.roofline import StageRoofline, rooflines

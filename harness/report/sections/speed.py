@@ -1,7 +1,5 @@
 """Where the time goes: latency, stages side by side, what makes the draft faster, and samples that stand apart."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from statistics import fmean

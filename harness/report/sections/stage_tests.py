@@ -1,7 +1,5 @@
 """Stages measured by themselves, the first time through each, ways of doing one thing, and files loaded ahead."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from statistics import median
 

@@ -1,7 +1,5 @@
 """What stands on top: how the run ended, its problems, and the figures that everybody looks for."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from harness.figures.latency import latencies

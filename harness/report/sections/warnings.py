@@ -1,7 +1,5 @@
 """What speaks against the figures of a run: each warning with what to do about it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from functools import partial
