@@ -12,17 +12,7 @@ from typing import Any
 from harness.errors import ResultFileError
 from harness.legacy.formats import DRAFT, Found, OldFile, Record, find, old_file, read_any_json, some
 from harness.legacy.token_pairs import is_ids, pairs_of, short_answers, why_refused
-from harness.records.lines import (
-    FORMAT_VERSION,
-    MAX_DRAFTED,
-    Failure,
-    Header,
-    ModelRecord,
-    PassRecord,
-    PlannedSample,
-    RunRecord,
-    StageRecord,
-)
+from harness.records import lines
 from harness.records.quantities import MIB, MemoryPeak
 from harness.stages import LEGACY_STAGES, STAGES, UNDIVIDED
 
@@ -37,7 +27,7 @@ _SECONDS = (1e-12, 1e9)
 _MAX_MIB = 2**30
 
 
-def run_of_old_file(path: Path, gamma: int = 5, content: Any = None) -> RunRecord | None:
+def run_of_old_file(path: Path, gamma: int = 5, content: Any = None) -> lines.RunRecord | None:
     """Return the run that an old result file tells of; None where it has answers and no times.
 
     `content`: the file's, where it was read already. Raises ResultFileError where there is no sample, and where no
@@ -69,11 +59,11 @@ def run_of_old_file(path: Path, gamma: int = 5, content: Any = None) -> RunRecor
         f"No agreement with {target} is shown, its token ids are not used: {why}." for target, why in refused.items()
     ]
     notes += [f"Left out: {some(broken)}."] if broken else []
-    header = Header(
-        format_version=FORMAT_VERSION,
+    header = lines.Header(
+        format_version=lines.FORMAT_VERSION,
         started_at=file.date or NO_TIME,
         environment={},
-        options={"gamma": min(gamma, MAX_DRAFTED)},
+        options={"gamma": min(gamma, lines.MAX_DRAFTED)},
         model_set=NOT_RECORDED,
         device=NOT_RECORDED,
         engines=(NOT_RECORDED,),
@@ -87,34 +77,34 @@ def run_of_old_file(path: Path, gamma: int = 5, content: Any = None) -> RunRecor
     of_file = file.about.get("gpu_memory")
     weighed = [{"id": "", **(of_file if isinstance(of_file, dict) else {})}, *file.records]
     weights = tuple(
-        ModelRecord(model, 0.0, max(sizes.values()), {})  # how long loading took is not recorded
+        lines.ModelRecord(model, 0.0, max(sizes.values()), {})  # how long loading took is not recorded
         for model in models
         if (sizes := _sizes(weighed, model, "model memory", notes))
     )
     peaks = tuple(_peaks(file, models, notes))
-    return RunRecord(header=header, models=weights, passes=passes, stages=peaks, notes=tuple(notes))
+    return lines.RunRecord(header=header, models=weights, passes=passes, stages=peaks, notes=tuple(notes))
 
 
-def _planned(record: Record) -> PlannedSample:
+def _planned(record: Record) -> lines.PlannedSample:
     names = ("split", "query", "event_data", "video_data")
     split, query, event_data, video_data = (str(record.get(name) or "") for name in names)
-    return PlannedSample(record["id"], split, query, event_data or None, video_data or None)
+    return lines.PlannedSample(record["id"], split, query, event_data or None, video_data or None)
 
 
-def _pass(record: Record, model: str, has_answer: bool) -> PassRecord | None:
+def _pass(record: Record, model: str, has_answer: bool) -> lines.PassRecord | None:
     """Return one sample's pass; None where the file knows nothing of its times. `whole_s`: as recorded, or 0."""
     error, total, seconds = find(record, model, "error"), find(record, model, "total"), _stage_times(record, model)
     ids, text, source = (find(record, model, what) for what in ("token ids", "text", "source"))
     known = [*seconds.items(), *([("total", total)] if total else [])]
     failure = None
     if error and error.value is not None:
-        failure = Failure(record["id"], "run", "error", str(error.value))
+        failure = lines.Failure(record["id"], "run", "error", str(error.value))
     elif not seconds:
         return None
     elif wrong := next(filter(None, starmap(_why_no_time, known)), ""):
         kind = BELOW_ZERO if any(_is_number(each.value) and each.value < 0 for _, each in known) else "left out"
-        failure = Failure(record["id"], "reading", kind, wrong)
-    return PassRecord(
+        failure = lines.Failure(record["id"], "reading", kind, wrong)
+    return lines.PassRecord(
         sample=record["id"],
         model=model,
         engine=NOT_RECORDED,
@@ -155,14 +145,14 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _peaks(file: OldFile, models: Sequence[str], notes: list[str]) -> Iterator[StageRecord]:
+def _peaks(file: OldFile, models: Sequence[str], notes: list[str]) -> Iterator[lines.StageRecord]:
     """Yield the highest peaks; the file does not say of which kind of memory."""
     for model in models:
         for stage in (*STAGES, INFERENCE):
             sizes = _sizes(file.records, model, f"{stage} memory", notes)
             if sizes:
                 memory = {sample: MemoryPeak(host_bytes=size) for sample, size in sizes.items()}
-                yield StageRecord("", model, None, stage, "", {}, (), (), {}, (), memory, ())
+                yield lines.StageRecord("", model, None, stage, "", {}, (), (), {}, (), memory, ())
 
 
 def _sizes(records: Sequence[Record], model: str, what: str, notes: list[str]) -> dict[str, int]:

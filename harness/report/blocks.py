@@ -156,6 +156,11 @@ def figure(digits: Callable[[float], str], value: float, *names: str | None) -> 
     return Figure(name(*names), value, digits(value))
 
 
+def cell(digits: Callable[[float], str], value: float | None, *names: str | None, unknown: str = "") -> Text:
+    """Return a figure of a table; where it is not known, the words for that."""
+    return unknown if value is None else figure(digits, value, *names)
+
+
 def ends(interval: Interval | None, digits: Callable[[float], str], *names: str | None) -> Text:
     """Return the ends of an interval, as far as they are known and tell something."""
     if interval is not None and 0 < MAX_SPAN * interval.low < interval.high < math.inf:

@@ -8,7 +8,6 @@ from harness.legacy.reading import BELOW_ZERO
 from harness.legacy.token_pairs import read_answers
 from harness.records.folder import shortened, write_whole
 from harness.records.lines import RunRecord
-from harness.report import PAGE, TEXT
 from harness.report.blocks import Report
 from harness.report.content import report_of, report_of_answers
 from harness.report.markdown import markdown
@@ -24,9 +23,12 @@ def write_run_report(folder: Path, run: RunRecord) -> None:
     write_report(report_of(run, folder.name), folder)
 
 
-def write_report(report: Report, folder: Path) -> None:
-    """Write both files into a folder."""
-    _write(report, folder / PAGE, folder / TEXT)
+def write_report(report: Report, folder: Path, stem: str = "report") -> tuple[Path, Path]:
+    """Write a report into a folder as a page and as text; return both files."""
+    page_file, text_file = folder / f"{stem}.html", folder / f"{stem}.md"
+    write_whole(page_file, page(report).encode())
+    write_whole(text_file, markdown(report).encode())
+    return page_file, text_file
 
 
 def report_files(paths: Sequence[Path], output_dir: Path | None, gamma: int) -> tuple[Path, Path]:
@@ -46,17 +48,11 @@ def report_files(paths: Sequence[Path], output_dir: Path | None, gamma: int) -> 
         report = report_of(run, _title(first)) if run else report_of_answers(read_answers(first), first.stem, gamma)
         runs = [run] if run else []
         stem = "report" if first.is_dir() or first.name in OF_A_RUN else f"{shortened(first.stem, 20)}_report"
-    page_file, text_file = folder / f"{stem}.html", folder / f"{stem}.md"
-    _write(report, page_file, text_file)
-    failures = [each.failure for run in runs for each in run.passes if each.failure]
-    for each in (failure for failure in failures if failure.type == BELOW_ZERO):
-        raise ResultFileError(f"sample {each.sample!r}: {each.text}: left out, {text_file} is of the others")
+    page_file, text_file = write_report(report, folder, stem)
+    for failure in (each.failure for run in runs for each in run.passes):
+        if failure and failure.type == BELOW_ZERO:
+            raise ResultFileError(f"sample {failure.sample!r}: {failure.text}: left out, {text_file} is of the others")
     return page_file, text_file
-
-
-def _write(report: Report, page_file: Path, text_file: Path) -> None:
-    write_whole(page_file, page(report).encode())
-    write_whole(text_file, markdown(report).encode())
 
 
 def _title(path: Path) -> str:

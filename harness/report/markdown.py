@@ -1,7 +1,7 @@
 """report.md: the report in a page of text and tables, for a terminal, a pull request, or a job's summary."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from harness.report.blocks import CAVEATS, Figure, Report, Section, Sentences, Table, Text, joined, parts
 from harness.report.formatting import strip_control_characters
@@ -14,67 +14,54 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#&~$@])")
 
 def markdown(report: Report) -> str:
     """Return the text; what comes from outside is escaped, so that it stays text in whatever shows Markdown."""
-    return "\n".join(_lines(report)).rstrip() + "\n"
+    return "\n\n".join(_paragraphs(report)).rstrip() + "\n"
 
 
-def _lines(report: Report) -> Iterator[str]:
+def _paragraphs(report: Report) -> Iterator[str]:
     yield f"# {_escaped(report.title)}"
-    yield ""
     yield " · ".join([_escaped(report.source), *map(_shown, report.conditions)])
     if report.verdict:
-        yield ""
         yield f"{MARKS[report.verdict.tone]} **{report.verdict.label}** – {_escaped(report.verdict.reason)}"
     yield from _list(report.problems)
     if report.warnings:
-        yield from ("", f"{MARKS['doubt']} {len(report.warnings)} warning{'s' * (len(report.warnings) > 1)}")
+        yield f"{MARKS['doubt']} {len(report.warnings)} warning{'s' * (len(report.warnings) > 1)}"
         yield from _list([joined([what, to_do] if to_do else [what], " ") for what, to_do in report.warnings])
     if report.tiles:
         rows = [(tile.label, tile.figure, joined(tile.details, "; ")) for tile in report.tiles]
         yield from _table(Table(("figure", "", "of what"), rows, text_columns=3))
     yield from _list([*report.headlines, *report.highlights])
     if report.caveats:
-        yield from ("", f"{CAVEATS}:")
+        yield f"{CAVEATS}:"
         yield from _list(report.caveats)
     if report.command:
-        yield from ("", f"    {strip_control_characters(report.command)}")
+        yield f"    {strip_control_characters(report.command)}"
     for section in report.sections:
         if section.brief:
             yield from _section(section)
 
 
 def _section(section: Section) -> Iterator[str]:
-    yield ""
     yield f"## {_escaped(section.title)}"
     if section.lead:
-        yield ""
         yield _escaped(section.lead)
     for block in section.blocks:
         if isinstance(block, Sentences):
-            for line in block.lines:
-                yield ""
-                yield _shown(line)
+            yield from map(_shown, block.lines)
         elif isinstance(block, Table) and not block.folded:
             yield from _table(block)
 
 
 def _table(table: Table) -> Iterator[str]:
-    yield ""
-    yield _row(map(_escaped, table.columns))
-    yield _row("---" if place < table.text_columns else "---:" for place in range(len(table.columns)))
-    yield from (_row(map(_shown, row)) for row in table.rows[:MAX_ROWS])
+    rule = ["---" if place < table.text_columns else "---:" for place in range(len(table.columns))]
+    rows = [map(_escaped, table.columns), rule, *(map(_shown, row) for row in table.rows[:MAX_ROWS])]
+    yield "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
     if len(table.rows) > MAX_ROWS:
-        yield ""
         yield f"… and {len(table.rows) - MAX_ROWS} more rows in report.html"
-
-
-def _row(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _list(lines: Sequence[Text]) -> Iterator[str]:
     if lines:
-        yield ""
-        yield from (f"- {_shown(line)}" for line in lines)
+        yield "\n".join(f"- {_shown(line)}" for line in lines)
 
 
 def _shown(line: Text) -> str:

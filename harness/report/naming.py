@@ -3,11 +3,10 @@
 from harness.figures.passes import Comparison
 from harness.records.lines import RunRecord
 from harness.report.blocks import name
-from harness.stages import LEGACY_STAGES, STAGES, UNDIVIDED
+from harness.stages import STAGES, UNDIVIDED
 
 STAGE_NUMBERS = {1: "1 load", 2: "2 preprocess", 3: "3 vision + LLM"}
 STAGE_COLOURS = {stage: f"s{number}" for number, stage in enumerate((*STAGES, UNDIVIDED), start=1)}
-NUMBER_COLOURS = {number: STAGE_COLOURS[stages[-1]] for number, stages in LEGACY_STAGES.items()}
 
 
 def label(run: RunRecord, model: str, engine: str | None = None, *more: str | None) -> str:

@@ -12,7 +12,7 @@ from harness.figures.stages import peak_bytes
 from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord
 from harness.report import charts
-from harness.report.blocks import Block, Chart, Report, Section, Table, Text, ends, figure, text
+from harness.report.blocks import Block, Chart, Report, Section, Table, Text, cell, ends, figure, text
 from harness.report.formatting import fraction, mebibytes, milliseconds, tenths, times, whole
 from harness.report.naming import colour, label
 from harness.report.sections.highlights import caveats
@@ -131,8 +131,8 @@ def _times(results: Sequence[Result]) -> Iterator[Section]:
             str(len(found.records)),
             figure(milliseconds, found.mean_total_s, str(place), "total", found.model),
             ends(mean_interval(found.total_s.values()), milliseconds, str(place), "total", found.model),
-            "" if found.mean_tokens is None else figure(tenths, found.mean_tokens, str(place), "tokens", found.model),
-            figure(mebibytes, max(peaks), str(place), "peak", found.model) if peaks else "",
+            cell(tenths, found.mean_tokens, str(place), "tokens", found.model),
+            cell(mebibytes, max(peaks, default=None), str(place), "peak", found.model),
         ]
         for place, (each, found) in enumerate(known)
         for peaks in [[size for (key, _), size in peak_bytes(each.run).items() if key == found.model]]

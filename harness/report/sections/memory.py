@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from harness.figures.stages import growth_bytes, peak_bytes
 from harness.records.lines import RunRecord
-from harness.report.blocks import Section, Table, Text, figure
+from harness.report.blocks import Section, Table, Text, cell, figure
 from harness.report.formatting import mebibytes, percent, with_unit
 from harness.report.naming import label
 
@@ -20,13 +20,7 @@ def sections(run: RunRecord) -> Iterator[Section]:
     what = "growth" if on_host else "memory"
     models = [model for model in run.header.models if any(key[0] == model for key in sizes)]
     rows: list[list[Text]] = [
-        [
-            stage,
-            *(
-                figure(mebibytes, sizes[model, stage], what, stage, model) if (model, stage) in sizes else ""
-                for model in models
-            ),
-        ]
+        [stage, *(cell(mebibytes, sizes.get((model, stage)), what, stage, model) for model in models)]
         for stage in dict.fromkeys(stage for _, stage in sizes)
     ]
     if card:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from harness.figures.passes import passes
 from harness.figures.quality import COUNTS, LIMITED, REFERENCE_ENGINE, first_difference, quality
 from harness.records.lines import RunRecord
-from harness.report.blocks import Block, Sentences, Table, Text, figure, filled, joined, text
+from harness.report.blocks import Block, Sentences, Table, Text, cell, figure, filled, joined, text
 from harness.report.formatting import fraction, significant, whole
 from harness.report.naming import label
 
@@ -23,20 +23,18 @@ SUMMARIES = {
 
 def blocks(run: RunRecord) -> list[Block]:
     """Return the measures of every model and engine, where answers part from eager's, and the summary."""
-    found = {(each.model, each.engine, each.measure): each for each in quality(run)}
+    found = {(each.model, each.engine, each.measure): each.value for each in quality(run)}
     # What most datasets and single engines do not have is no empty column.
     shown = [measure for measure in LIMITED if any(key[2] == measure for key in found)]
     rows = [
         [
-            label(run, model, engine),
+            label(run, *names),
             *(
-                figure(significant if measure in COUNTS else fraction, found[key].value, "quality", measure, *key[:2])
-                if (key := (model, engine, measure)) in found
-                else ""
-                for measure in shown
+                cell(significant if each in COUNTS else fraction, found.get((*names, each)), "quality", each, *names)
+                for each in shown
             ),
         ]
-        for model, engine in dict.fromkeys(key[:2] for key in found)
+        for names in dict.fromkeys(key[:2] for key in found)
     ]
     return filled(
         Table(("model", *(measure.replace("_", " ") for measure in shown)), rows),

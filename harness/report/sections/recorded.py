@@ -6,7 +6,7 @@ from statistics import fmean
 from harness.figures.passes import Comparison, comparisons, paired, pass_figures, passes
 from harness.legacy.reading import NOT_RECORDED
 from harness.records.lines import PassRecord, RunRecord
-from harness.report.blocks import Section, Sentences, Table, Text, figure, filled
+from harness.report.blocks import Section, Sentences, Table, Text, cell, figure, filled
 from harness.report.formatting import change, fraction, mebibytes, milliseconds, times
 
 
@@ -19,10 +19,10 @@ def sections(run: RunRecord) -> Iterator[Section]:
     rows: list[list[Text]] = [
         [
             each.model,
-            figure(milliseconds, total, "recorded_total", each.model) if total else NOT_RECORDED,
+            cell(milliseconds, total or None, "recorded_total", each.model, unknown=NOT_RECORDED),
             figure(milliseconds, each.mean_total_s, "sum_of_stages", each.model),
             figure(change, total / each.mean_total_s - 1, "recorded_over_sum", each.model) if total else "",
-            figure(mebibytes, size, "recorded_weights", each.model) if size is not None else NOT_RECORDED,
+            cell(mebibytes, size, "recorded_weights", each.model, unknown=NOT_RECORDED),
         ]
         for each in figures
         for total, size in [(_mean_total(each.records), weights.get(each.model))]

@@ -18,20 +18,7 @@ from harness.figures.stages import LEGACY_READER, Speedup, stage1_speedup, stage
 from harness.figures.summary import outliers
 from harness.records.lines import RunRecord
 from harness.report import charts
-from harness.report.blocks import (
-    Chart,
-    Section,
-    Sentences,
-    Table,
-    Text,
-    ends,
-    figure,
-    filled,
-    joined,
-    name,
-    text,
-    with_ends,
-)
+from harness.report.blocks import Chart, Section, Sentences, Table, Text, ends, figure, filled, joined, text, with_ends
 from harness.report.formatting import change, duration, milliseconds, percent, significant, times
 from harness.report.naming import STAGE_COLOURS, STAGE_NUMBERS, colour, label, name_of_speedup
 from harness.stages import LEGACY_STAGES
@@ -208,7 +195,7 @@ def _comparison(run: RunRecord, found: Comparison) -> Section:
     if found.total.factor <= 1:
         title = f"{draft_name} vs. {target_name}"
     lead = f"{found.total.samples} samples, mean over mean."
-    return Section(name("beside", target, engine), title, blocks, lead, brief=True, folded=folded)
+    return Section(f"beside.{target}.{engine}", title, blocks, lead, brief=True, folded=folded)
 
 
 def _speedup_cells(found: Speedup, of: str) -> list[Text]:

@@ -6,7 +6,7 @@ from statistics import median
 from harness.figures.passes import pass_figures, passes, samples_per_second, throughput
 from harness.figures.stages import StageFigure, stage_figures, times_faster
 from harness.records.lines import RunRecord
-from harness.report.blocks import Section, Table, Text, figure, filled
+from harness.report.blocks import Section, Table, Text, cell, figure, filled
 from harness.report.formatting import hundredths, mebibytes, milliseconds, percent, times, whole
 from harness.report.naming import label
 
@@ -34,7 +34,7 @@ def sections(run: RunRecord) -> Iterator[Section]:
         [
             label(run, model, engine),
             figure(hundredths, ahead, "throughput", model, engine),
-            figure(hundredths, in_turn, "alone", model, engine) if in_turn else "",
+            cell(hundredths, in_turn or None, "alone", model, engine),
         ]
         for model in run.header.models
         for engine in run.header.engines
@@ -54,7 +54,6 @@ def sections(run: RunRecord) -> Iterator[Section]:
 
 def _row(run: RunRecord, each: StageFigure) -> list[Text]:
     how = ", ".join(filter(None, (each.variant, each.state)))
-    per_token = each.median_ms_per_token
     return [
         label(run, each.stage, each.engine, f"({how})" if how else ""),
         label(run, each.model),
@@ -62,7 +61,7 @@ def _row(run: RunRecord, each: StageFigure) -> list[Text]:
         figure(percent, each.seconds.relative_spread, "spread", *each.names),
         figure(milliseconds, each.cold_s, "first", *each.names),
         figure(whole, each.seconds.n, "rounds", *each.names),
-        figure(hundredths, per_token, "ms_per_token", *each.names) if per_token else "",
+        cell(hundredths, each.median_ms_per_token or None, "ms_per_token", *each.names),
     ]
 
 
