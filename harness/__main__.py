@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from harness.ab import command as ab
+from harness.ab.plan import MAX_PAIRS
 from harness.commands.merge import merge_folder
 from harness.errors import HarnessError, OptionError
 from harness.gates import exit_status
@@ -59,6 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     two = commands.add_parser("ab", help=ab.HELP, usage=ab.USAGE)
     ab.add_arguments(two)
     two.set_defaults(work=lambda chosen: ab.run(chosen, pytests))
+    halving = commands.add_parser("bisect", help="which commit made a figure worse, by ab over commits")
+    halving.add_argument("revisions", nargs="*", metavar="REVISION", help="a good one and a bad one behind it")
+    halving.add_argument("--pairs", type=count, default=MAX_PAIRS, help="at most, in a comparison (%(default)s)")
+    halving.add_argument("--resume", type=Path, metavar="FOLDER", help="resume a bisection that was interrupted")
+    halving.set_defaults(work=lambda on: _command("bisect").run(on.revisions, on.resume, on.pairs, pytests))
     _add_sweep_command(commands.add_parser("sweep", help="an option over several values"), pytests)
     chosen, unknown = parser.parse_known_args(ours)
     if unknown:

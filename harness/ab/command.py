@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.ab import results
 from harness.ab.paired import looks, order
-from harness.ab.plan import MAX_PAIRS, AbPlan, make_plan
+from harness.ab.plan import MAX_PAIRS, make_plan
 from harness.ab.results import RevisionComparison, common_names
 from harness.ab.revisions import Checkout, checkout_of
 from harness.ab.sessions import SessionFigures, measure, read_session
@@ -54,7 +54,7 @@ def run(chosen: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
     _say(*found.plan.lines())
     try:
         with ended_by_signals():
-            found = _measured(checkout, folder, found.plan, _whole_pairs(folder, found.sessions))
+            found = measured(checkout, folder, found)
     except BaseException:
         sys.stderr.write(f"what was measured is in {folder}; python -m harness ab --resume {folder} resumes it\n")
         raise
@@ -63,8 +63,9 @@ def run(chosen: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
     return found.outcome.exit_status
 
 
-def _measured(checkout: Checkout, folder: Path, plan: AbPlan, sessions: list[SessionFigures]) -> RevisionComparison:
+def measured(checkout: Checkout, folder: Path, begun: RevisionComparison) -> RevisionComparison:
     """Measure pair by pair until every interval is decided or the bound is reached; write after each session."""
+    plan, sessions = begun.plan, _whole_pairs(folder, begun.sessions)
     found = results.compare(plan, sessions)
     with (
         checkout.tree(plan.a.commit, folder / "tree_a") as tree_a,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.history.change_points import alarms, change_points
+from harness.history.change_points import OverSessions
 
 MINIMUM_EFFECT = math.log(1.03)
 NOISE, UNCHANGED, READING_NOISE = 0.01, 30, 0.008
@@ -42,12 +42,11 @@ def under_two_clocks(draw: np.random.Generator, shape: tuple[int, int], stays: f
 
 def alarms_per_100_sessions(values: Any, readings: Any = None) -> float:
     """Return how many changes were named in histories without any, per 100 sessions."""
-    first = alarms(values, MINIMUM_EFFECT, readings)
+    first = OverSessions(values, MINIMUM_EFFECT, readings).alarms()
     # Only those with a first one can have more.
     named = np.flatnonzero(first.any(axis=-1))
-    count = sum(
-        len(change_points(values[run], MINIMUM_EFFECT, () if readings is None else readings[run])) for run in named
-    )
+    of_each = [None] * len(values) if readings is None else readings
+    count = sum(len(OverSessions(values[run], MINIMUM_EFFECT, of_each[run]).change_points()) for run in named)
     return 100 * count / first.size
 
 
@@ -55,7 +54,7 @@ def share_found(change: float, within: int, *, runs: int, noise: float = NOISE, 
     """Return how often a change behind 30 unchanged sessions is named so soon."""
     values = independent(np.random.default_rng(seed), (runs, UNCHANGED + within), noise)
     values[:, UNCHANGED:] += change
-    named = alarms(values, MINIMUM_EFFECT)
+    named = OverSessions(values, MINIMUM_EFFECT).alarms()
     unspoilt = ~named[:, :UNCHANGED].any(axis=-1)
     return float(named[unspoilt, UNCHANGED:].any(axis=-1).mean())
 
@@ -65,5 +64,5 @@ def share_of_creep_found(apart: int, *, runs: int, seed: int = 5) -> float:
     values = independent(np.random.default_rng(seed), (runs, UNCHANGED + 3 * apart), 0.003)
     for step in range(3):
         values[:, UNCHANGED + step * apart :] += 0.01
-    found = alarms(values, MINIMUM_EFFECT)
+    found = OverSessions(values, MINIMUM_EFFECT).alarms()
     return float(found[:, UNCHANGED:].any(axis=-1).mean())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
-from harness.history.change_points import change_points
+from harness.history.change_points import ChangePoint, OverSessions
 from tests.harness.history.simulated_histories import (
     MINIMUM_EFFECT,
     UNCHANGED,
@@ -21,6 +22,10 @@ from tests.harness.history.simulated_histories import (
 )
 
 YEAR, RUNS = 365, 400
+
+
+def change_points(values: Any, minimum_effect: float, speeds: Any = None) -> list[ChangePoint]:
+    return OverSessions(np.asarray(values), minimum_effect, speeds).change_points()
 
 
 @pytest.mark.parametrize("noise", [independent, alike, with_spikes])

@@ -1,0 +1,72 @@
+"""`python -m harness bisect GOOD BAD -- …`: which commit made a figure worse, by `ab` over commits."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from harness.ab import results
+from harness.ab.bisection import bisect
+from harness.ab.command import ended_by_signals, measured
+from harness.ab.plan import make_plan
+from harness.ab.revisions import checkout_of
+from harness.errors import OptionError, RevisionError
+from harness.gates.exit_status import FAILED
+from harness.processes import git
+from harness.records.folder import RESULTS, make_folder, unused_folder
+from harness.records.json_files import read_json, write_json
+
+FILE_NAME = "bisect.json"
+
+
+class BisectPlan(msgspec.Struct, frozen=True):
+    """`commits` from the good one to the bad one, pytest's arguments, and how many pairs a comparison may take."""
+
+    format_version: int
+    commits: tuple[str, ...]
+    arguments: tuple[str, ...]
+    pairs: int
+
+
+def run(revisions: Sequence[str], resume: Path | None, pairs: int, arguments: Sequence[str]) -> int:
+    """Name the culprit; return 1 where there is one, else 0. Raises HarnessError where that cannot be done."""
+    if bool(resume) == (len(revisions) == 2) or (resume and (revisions or arguments)):
+        raise OptionError("bisect takes a good and a bad revision, or --resume FOLDER and nothing else")
+    checkout = checkout_of(Path.cwd())
+    if resume:
+        folder, plan = resume.absolute(), read_json(resume / FILE_NAME, BisectPlan, "a bisection")
+    else:
+        good, bad = (checkout.revision(each).commit for each in revisions)
+        # Along first parents, a merge is one step.
+        listed = git(checkout.root, "rev-list", "--reverse", "--first-parent", f"{good}..{bad}").split()
+        if not listed:
+            raise RevisionError(f"no commit lies between {revisions[0]} and {revisions[1]}: the good one comes first")
+        plan, folder = (
+            BisectPlan(1, (good, *listed), (*arguments,), pairs),
+            unused_folder(checkout.root / RESULTS, "bisect_"),
+        )
+        make_folder(folder)
+        write_json(folder / FILE_NAME, plan)
+
+    def compare(a: str, b: str) -> results.RevisionComparison:
+        places = [plan.commits.index(each) for each in (a, b)]
+        sys.stdout.write(f"commits {places[0]} ({a[:10]}) and {places[1]} ({b[:10]}) of {len(plan.commits) - 1}\n")
+        to_do = make_plan(checkout, (a, b), (None, None), plan.arguments, plan.pairs)
+        place = folder / "{:04}_{:04}".format(*places)
+        found = results.read(place) if (place / results.FILE_NAME).exists() else results.compare(to_do, [])
+        place.mkdir(exist_ok=True)
+        return found if found.outcome else measured(checkout, place, found)
+
+    try:
+        with ended_by_signals():
+            found = bisect(plan.commits, compare)
+    except BaseException:
+        sys.stderr.write(f"python -m harness bisect --resume {folder} resumes it\n")
+        raise
+    sys.stdout.write("".join(f"skipped, it cannot be measured: {plan.commits[each]}\n" for each in found.skipped))
+    if found.culprit:
+        named = git(checkout.root, "show", "-s", "--format=%h %an, %s", plan.commits[found.culprit])
+        sys.stdout.write(f"culprit: {named}\n")
+    sys.stdout.write(f"{found.words}; {found.comparisons} comparisons, {found.sessions} sessions in {folder}\n")
+    return FAILED if found.culprit else 0
