@@ -25,9 +25,10 @@ TESTS = "perf_tests"
 ROUNDS, GATED_ROUNDS = 5, 20
 LEGACY_TOP_K = 50  # what `generate()` draws from where nobody says otherwise
 # Unless their number was given: of a stage whose rounds take LONG_S or more per sample, and of all samples together
-# where each has MIN_OF_MANY. More rounds add little.
+# where each has MIN_OF_MANY and they take LONG_IN_ALL_S. More rounds add little; fewer short ones may all meet one
+# burst of other work.
 MIN_ROUNDS, LONG_S = 3, 3.0
-MANY_ROUNDS, MIN_OF_MANY = 16, 2
+MANY_ROUNDS, MIN_OF_MANY, LONG_IN_ALL_S = 16, 2, 0.5
 # Rounds that fill a second: what slows a machine down for a moment is then a part of them, and not all. At most so many
 # times the number.
 GATED_S, MAX_TIMES = 1.0, 10
@@ -81,7 +82,7 @@ _figure = partial(_option, changes_figures=True)
 class RoundsPlan:
     """Timed rounds of a sample: `max_rounds`, or `min_rounds` and no further once they have filled `min_time_s`.
 
-    `many`: of all samples together, so many are enough as well, if each sample has MIN_OF_MANY.
+    `many`: of all samples together, so many that fill LONG_IN_ALL_S are enough as well, if each has MIN_OF_MANY.
     """
 
     min_rounds: int
@@ -91,9 +92,10 @@ class RoundsPlan:
 
     def are_enough(self, round_s: Sequence[float], samples: int) -> bool:
         """Whether further rounds would tell little, after those of so many samples took `round_s` seconds."""
-        if self.many is not None and len(round_s) >= max(self.many, MIN_OF_MANY * samples):
+        taken_s = sum(round_s)
+        if self.many is not None and len(round_s) >= max(self.many, MIN_OF_MANY * samples) and taken_s >= LONG_IN_ALL_S:
             return True
-        return len(round_s) >= self.min_rounds * samples and sum(round_s) >= self.min_time_s * samples
+        return len(round_s) >= self.min_rounds * samples and taken_s >= self.min_time_s * samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +180,7 @@ class Options:
     rounds: int | None = _figure(
         values.count,
         "timed rounds of a stage test, per sample "
-        "(default: 5; 3 if those take 3 s, 2 if those are 16 of all samples; 20 under a gate)",
+        "(default: 5; 3 if those take 3 s, 2 if those are 16 of all samples and take 0.5 s; 20 under a gate)",
     )
     measurement_time: float | None = _figure(
         values.seconds,

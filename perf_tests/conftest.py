@@ -30,6 +30,8 @@ from perf_tests.gpu_needs import reason_not_to_begin, reason_to_skip
 from perf_tests.order import in_order_of_measurement
 from perf_tests.suite_options import on_device_of, open_dataset, plan_of, request_of
 
+# No limit and no gate has its figures from what takes so many samples of small models.
+TINY_SAMPLES = 3
 SELECTION = pytest.StashKey[Selection]()
 FRAME_CACHE = pytest.StashKey[FrameCache]()
 LOADERS = pytest.StashKey[dict[str, Callable[[], StagedPipeline]]]()
@@ -127,6 +129,13 @@ def samples(dataset: Dataset) -> Sequence[Sample]:
 def stage_samples(dataset: Dataset, session: Session, selection: Selection) -> Sequence[Sample]:
     """The samples of a stage test."""
     return dataset.samples[: session.options.stage_samples or selection.stage_samples]
+
+
+@pytest.fixture(scope="session")
+def few_samples(stage_samples: Sequence[Sample], session: Session, selection: Selection) -> Sequence[Sample]:
+    """Those of what takes longest and is told by few: of small models three, unless --stage-samples is given."""
+    few = selection.model_set == "tiny" and session.options.stage_samples is None
+    return stage_samples[:TINY_SAMPLES] if few else stage_samples
 
 
 @pytest.fixture(scope="session")

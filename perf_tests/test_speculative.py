@@ -12,10 +12,6 @@ from harness.measuring.model_slot import ModelSlot
 from harness.session.recorder import Recorder
 from harness.session.session import Session
 
-# Small models answer so many requests by the pair, unless --stage-samples is given: it takes the pair several times as
-# long as the target alone, which a few requests tell. Limits and gates judge acceptance and lift, which are of all.
-TINY_REQUESTS = 3
-
 
 @pytest.mark.stage("speculative")
 @pytest.mark.holds_two_models
@@ -23,12 +19,15 @@ def test_speculative(
     target: str,
     engine: str,
     stage_samples: Sequence[Sample],
+    few_samples: Sequence[Sample],
     selection: Selection,
     session: Session,
     model_slot: ModelSlot[StagedPipeline],
     recorder: Recorder,
 ) -> None:
-    """Request by request, the target alone and then the pair; answers may differ at a near tie of half precision.
+    """Few requests by the target alone and then the pair; answers may differ at a near tie of half precision.
+
+    Acceptance and lift, which limits and gates judge, are of all samples.
 
     A quantised model drafts for itself unquantised, too: what is accepted is how far both agree.
     """
@@ -45,9 +44,8 @@ def test_speculative(
         )
     except FixtureError as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
-    few = selection.model_set == "tiny" and session.options.stage_samples is None
     requests = recorder.measure_speculation(
-        pair, stage_samples, target=target, engine=engine, requests=TINY_REQUESTS if few else None
+        pair, stage_samples, target=target, engine=engine, requests=len(few_samples)
     )
     exact = verifier.facts().dtype == "float32"
     wrong = [each for each in requests if each.divergence and (exact or not each.divergence.is_near_tie)]

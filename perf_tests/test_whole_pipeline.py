@@ -44,7 +44,7 @@ def test_whole_pipeline(
 def test_whole_pipeline_fixed(
     pipeline: StagedPipeline,
     engine: str,
-    stage_samples: Sequence[Sample],
+    few_samples: Sequence[Sample],
     selection: Selection,
     fixed_length: Callable[[str], Length],
     recorder: Recorder,
@@ -53,7 +53,7 @@ def test_whole_pipeline_fixed(
     if selection.model_set == "full":
         pytest.skip("the whole pass of the full set is of fixed length itself")
     times = recorder.measure_whole_pass(
-        pipeline, stage_samples, engine=engine, kind="fixed", length=fixed_length(pipeline.key)
+        pipeline, few_samples, engine=engine, kind="fixed", length=fixed_length(pipeline.key)
     )
     assert_parts_add_up(times)
 

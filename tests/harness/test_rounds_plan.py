@@ -32,10 +32,11 @@ def test_a_gate_takes_more_rounds_and_no_stage_fewer_than_were_asked_for(
 @pytest.mark.parametrize(
     ("rounds", "seconds", "samples", "enough"),
     [
-        (16, 0.01, 8, True),
-        (15, 0.01, 8, False),
-        (17, 0.01, 9, False),
-        (18, 0.01, 9, True),
+        (16, 0.51, 8, True),
+        (16, 0.49, 8, False),
+        (15, 0.51, 8, False),
+        (17, 0.51, 9, False),
+        (18, 0.51, 9, True),
         (3, 2.99, 1, False),
         (3, 3.01, 1, True),
         (2, 9.00, 1, False),
