@@ -2,9 +2,10 @@
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+
+import msgspec
 
 from harness.records.quantities import MemoryPeak, is_gpu
 
@@ -13,50 +14,33 @@ CLEAR_REFERENCES = Path("/proc/self/clear_refs")
 STATUS = Path("/proc/self/status")
 
 
-class MemoryMeter(Protocol):
-    """Measures the peak of memory during a call."""
-
-    def peak_while(self, call: Callable[[], object]) -> MemoryPeak:
-        """Run `call` and return the peaks."""
+Meter = Callable[[Callable[[], object]], MemoryPeak]
+"""Runs a call, and returns the peaks of memory during it."""
 
 
-@dataclass(frozen=True, slots=True)
-class HostMemory:
-    """Peak resident set of this process, from Linux' own counter."""
-
-    def peak_while(self, call: Callable[[], object]) -> MemoryPeak:
-        """Run `call`; `host_bytes` is None where the kernel does not let the counter be reset."""
-        before = read_host_peak() if reset_host_peak() else None
-        call()
-        peak = read_host_peak()
-        if before is None or peak is None:
-            return MemoryPeak()
-        return MemoryPeak(host_bytes=peak, host_growth_bytes=peak - before)
+def host_peak(call: Callable[[], object]) -> MemoryPeak:
+    """Return the peak resident set of this process, by Linux' own counter; None where it cannot be reset."""
+    before = read_host_peak() if reset_host_peak() else None
+    call()
+    peak = read_host_peak()
+    if before is None or peak is None:
+        return MemoryPeak()
+    return MemoryPeak(host_bytes=peak, host_growth_bytes=peak - before)
 
 
-@dataclass(frozen=True, slots=True)
-class CudaMemory:
-    """Peak allocated and reserved bytes of one GPU, and the host's peak."""
+def gpu_peak(device: str, call: Callable[[], object]) -> MemoryPeak:
+    """Return the allocator's peaks, which are exact, whether or not the device has caught up; and the host's."""
+    import torch
 
-    device: str
-
-    def peak_while(self, call: Callable[[], object]) -> MemoryPeak:
-        """Run `call`; the allocator's peaks are exact, whether or not the device has caught up."""
-        import torch
-
-        torch.cuda.reset_peak_memory_stats(self.device)
-        host = HostMemory().peak_while(call)
-        return MemoryPeak(
-            host_bytes=host.host_bytes,
-            host_growth_bytes=host.host_growth_bytes,
-            device_allocated_bytes=torch.cuda.max_memory_allocated(self.device),
-            device_reserved_bytes=torch.cuda.max_memory_reserved(self.device),
-        )
+    torch.cuda.reset_peak_memory_stats(device)
+    host = host_peak(call)
+    allocated, reserved = torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device)
+    return msgspec.structs.replace(host, device_allocated_bytes=allocated, device_reserved_bytes=reserved)
 
 
-def meter_for(device: str) -> MemoryMeter:
+def meter_for(device: str) -> Meter:
     """Return the meter for `device` ("cpu", "cuda", "cuda:1")."""
-    return CudaMemory(device) if is_gpu(device) else HostMemory()
+    return partial(gpu_peak, device) if is_gpu(device) else host_peak
 
 
 def reset_host_peak() -> bool:

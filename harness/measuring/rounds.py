@@ -1,6 +1,7 @@
 """Timed rounds: one call each on an input that was made before the clock started."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from harness.measuring.benchmark import Benchmark
@@ -19,18 +20,16 @@ class StageError(Exception):
         self.cause = cause
 
 
+@dataclass(slots=True)
 class Round:
     """Sample, input, output and failure of one round."""
 
     # pytest-benchmark keeps the last arguments and the last result alive into the next round. On a GPU that is a whole
     # KV cache too many: a round is emptied after it, and its call returns nothing.
-    __slots__ = ("failure", "input", "output", "sample")
-
-    def __init__(self, sample: Sample) -> None:
-        self.sample = sample
-        self.input: Any = None
-        self.output: Any = None
-        self.failure: Failure | None = None
+    sample: Sample
+    input: Any = None
+    output: Any = None
+    failure: Failure | None = None
 
     def run(self, work: Callable[[Any], Any], given: Any, stage: str) -> Any:
         """Return `work(given)`; None where it raises, which is the round's failure."""

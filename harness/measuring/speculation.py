@@ -11,7 +11,7 @@ import msgspec
 from harness.measuring import clock
 from harness.measuring.benchmark import Benchmark
 from harness.measuring.interleaved import Variant, seconds_in_turn
-from harness.measuring.memory import MemoryMeter
+from harness.measuring.memory import Meter
 from harness.measuring.progress import Progress
 from harness.measuring.rounds import Round, timed_rounds
 from harness.measuring.stopping import recover_from, stop_if_asked
@@ -104,7 +104,7 @@ class SpeculationRun:
     target: str
     engine: str
     progress: Progress
-    meter: MemoryMeter
+    meter: Meter
 
     def measure(
         self,
@@ -185,8 +185,8 @@ class SpeculationRun:
             *self._names(sample),
             *conditions,
             **msgspec.structs.asdict(step_times),
-            alone_memory=self.meter.peak_while(lambda: self.pair.generate_target(sample, clock.now)),
-            pair_memory=self.meter.peak_while(lambda: self.pair.generate_speculative(sample, clock.now)),
+            alone_memory=self.meter(lambda: self.pair.generate_target(sample, clock.now)),
+            pair_memory=self.meter(lambda: self.pair.generate_speculative(sample, clock.now)),
         )
 
     def _record(self, alone: TargetOnly, found: Any, seconds: float) -> SpeculationRecord:

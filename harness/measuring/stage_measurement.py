@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.measuring import clock
 from harness.measuring.benchmark import Benchmark
-from harness.measuring.memory import MemoryMeter
+from harness.measuring.memory import Meter
 from harness.measuring.progress import Progress
 from harness.measuring.rounds import Round, StageError, round_robin, timed_rounds
 from harness.measuring.stopping import recover_from, stop_if_asked
@@ -128,7 +128,7 @@ class StageRun:
     calls: dict[str, Callable[[Any], Any]]
     stage: str
     work_of: Callable[[str, Any, Any], Any]
-    meter: MemoryMeter
+    meter: Meter
     progress: Progress
     between: Callable[[Iterable[Sample], float], Iterable[Sample]] = lambda samples, _lasting_s: samples
     memory_samples: int | None = None
@@ -158,7 +158,7 @@ class StageRun:
         else:
             self.benchmark.discard()
         inputs.release()
-        peak_of = lambda given: self.meter.peak_while(partial(self.calls[self.stage], given))  # noqa: E731
+        peak_of = lambda given: self.meter(partial(self.calls[self.stage], given))  # noqa: E731
         for sample in ready[: self.memory_samples]:
             memory = self._untimed_round(inputs, sample, peak_of)
             inputs.release()

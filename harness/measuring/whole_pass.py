@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any, TypeVar, cast
 
@@ -22,16 +22,15 @@ Calls = dict[str, Callable[[Any], Any]]
 Item = TypeVar("Item")
 
 
+@dataclass(slots=True)
 class SampleRun:
     """One sample's way through the stages; filled as it goes, so that a failing stage leaves the times before it."""
 
-    __slots__ = ("answer", "sample", "source", "stage_s", "state")
-
-    def __init__(self, sample: Sample) -> None:
-        self.sample = sample
-        self.stage_s: dict[str, float] = {}
-        self.source = self.state = ""
-        self.answer: Answer | None = None
+    sample: Sample
+    stage_s: dict[str, float] = field(default_factory=dict)
+    source: str = ""
+    state: str = ""
+    answer: Answer | None = None
 
 
 class RemainingSamples:

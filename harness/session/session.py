@@ -13,7 +13,7 @@ from harness.gates.session_gate import SessionGate
 from harness.legacy.writing import legacy_file_name, legacy_records
 from harness.measuring.device_peaks import measure_device_peaks
 from harness.measuring.environment import stable_environment, volatile_environment
-from harness.measuring.memory import MemoryMeter, meter_for
+from harness.measuring.memory import Meter, meter_for
 from harness.measuring.reference_work import WORKLOADS, Workloads, observe
 from harness.options import Options
 from harness.records import lines as records
@@ -32,7 +32,7 @@ class Instruments:
 
     workloads: Workloads = field(default_factory=lambda: WORKLOADS)
     device_peaks: Callable[[str, Sequence[str]], records.MachineRecord] = measure_device_peaks
-    memory_meter: Callable[[str], MemoryMeter] = meter_for
+    memory_meter: Callable[[str], Meter] = meter_for
 
 
 @dataclass(slots=True)

@@ -55,12 +55,12 @@ import sys
 from pathlib import Path
 import psutil
 from fixtures.video.frames import read_frames
-from harness.measuring.memory import HostMemory
+from harness.measuring.memory import host_peak
 
 small, path, count = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 read_frames(small, 1)
 before = psutil.Process().memory_info().rss
-print(HostMemory().peak_while(lambda: read_frames(path, count)).host_bytes - before)
+print(host_peak(lambda: read_frames(path, count)).host_bytes - before)
 """
 
 

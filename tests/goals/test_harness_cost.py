@@ -18,7 +18,7 @@ from typing import IO, Any
 import pytest
 
 from harness.measuring.benchmark import Benchmark
-from harness.measuring.memory import HostMemory
+from harness.measuring.memory import host_peak
 from harness.measuring.progress import Progress
 from harness.measuring.stage_measurement import StageRun
 from harness.options import RoundsPlan
@@ -108,7 +108,7 @@ def test_import_of_the_harness(table: GoalTable) -> None:
 def _gaps_s(benchmark: Benchmark, pipeline: SleepingPipeline, rounds: int, progress: Progress) -> list[float]:
     """Measure the stub, and return the seconds between one timed round's work and the next one's."""
     samples = [StubSample(str(number)) for number in range(8)]
-    run = StageRun(benchmark, stage_calls(pipeline, Length(1)), "preprocess", pipeline.work, HostMemory(), progress)
+    run = StageRun(benchmark, stage_calls(pipeline, Length(1)), "preprocess", pipeline.work, host_peak, progress)
     measured = run.measure(samples, RoundsPlan(rounds, rounds, min_time_s=0))
     assert len(measured.round_s) == rounds * len(samples)
     return pipeline.gaps_s()[len(samples) : len(samples) + len(measured.round_s) - 1]

@@ -60,7 +60,7 @@ SENTINELS = weakref.WeakSet()
 class Meter:
     """Finds 100 MiB; a sentinel that outlived the timed rounds would be counted as memory of the stage."""
 
-    def peak_while(self, call):
+    def __call__(self, call):
         call()
         if SENTINELS:
             raise ValueError("a sentinel workload is still alive")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from harness.measuring import memory
-from harness.measuring.memory import CudaMemory, HostMemory, meter_for
+from harness.measuring.memory import gpu_peak, host_peak, meter_for
 from harness.records.quantities import MemoryPeak
 
 MIB = 1024 * 1024
@@ -32,7 +32,7 @@ def test_host_peak_sees_what_was_allocated_and_freed_inside_the_call() -> None:
     gc.collect()
     memory.reset_host_peak()
     before = resident_bytes()
-    peak = HostMemory().peak_while(allocate_and_free)
+    peak = host_peak(allocate_and_free)
     assert peak.host_bytes is not None
     assert peak.host_growth_bytes is not None
     assert 60 * MIB < peak.host_bytes - before < 96 * MIB
@@ -49,7 +49,7 @@ def test_a_call_grows_by_what_it_takes_however_often_it_took_it_before() -> None
         pieces = [bytes(60_000) for _ in range(1000)]
         kept.append(pieces[-1])
 
-    growth = [HostMemory().peak_while(take).host_growth_bytes or 0 for _ in range(3)]
+    growth = [host_peak(take).host_growth_bytes or 0 for _ in range(3)]
     assert min(growth) > 40 * MIB
 
 
@@ -57,7 +57,7 @@ def test_a_call_grows_by_what_it_takes_however_often_it_took_it_before() -> None
 def test_host_peak_does_not_see_what_was_freed_before_the_call() -> None:
     allocate_and_free()
     before = resident_bytes()
-    peak = HostMemory().peak_while(lambda: None)
+    peak = host_peak(lambda: None)
     assert peak.host_bytes is not None
     assert peak.host_bytes - before < 16 * MIB
 
@@ -65,7 +65,7 @@ def test_host_peak_does_not_see_what_was_freed_before_the_call() -> None:
 @can_reset
 def test_host_peak_is_not_read_before_the_call_has_run() -> None:
     held: list[bytearray] = []
-    peak = HostMemory().peak_while(lambda: held.append(bytearray(b"x") * (64 * MIB)))
+    peak = host_peak(lambda: held.append(bytearray(b"x") * (64 * MIB)))
     assert peak.host_bytes is not None
     assert peak.host_bytes >= 64 * MIB
 
@@ -75,7 +75,7 @@ def test_peak_that_cannot_be_reset_is_none_and_the_call_still_runs(
 ) -> None:
     monkeypatch.setattr(memory, "CLEAR_REFERENCES", tmp_path / "missing" / "clear_refs")
     calls: list[int] = []
-    assert HostMemory().peak_while(lambda: calls.append(1)) == MemoryPeak()
+    assert host_peak(lambda: calls.append(1)) == MemoryPeak()
     assert calls == [1]
 
 
@@ -103,7 +103,7 @@ def test_an_error_in_the_call_comes_through() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        HostMemory().peak_while(fail)
+        host_peak(fail)
 
 
 class CudaCounters:
@@ -135,11 +135,13 @@ def test_a_gpus_peak_is_that_of_the_call_and_of_nothing_before_it(monkeypatch: p
     counters = CudaCounters(monkeypatch)
     counters.hold(900)
     for size in (100, 70):
-        peak = CudaMemory("cuda:1").peak_while(partial(counters.hold, size))
+        peak = gpu_peak("cuda:1", partial(counters.hold, size))
         assert (peak.device_allocated_bytes, peak.device_reserved_bytes) == (size, 2 * size)
     assert counters.devices == {"cuda:1"}
 
 
 def test_each_device_has_its_meter() -> None:
-    assert meter_for("cpu") == HostMemory()
-    assert meter_for("cuda:1") == CudaMemory("cuda:1")
+    assert meter_for("cpu") is host_peak
+    of_gpu = meter_for("cuda:1")
+    assert isinstance(of_gpu, partial)
+    assert (of_gpu.func, of_gpu.args) == (gpu_peak, ("cuda:1",))

@@ -46,7 +46,7 @@ class StubContext:
 
 
 class Meter:
-    def peak_while(self, call: Any) -> MemoryPeak:
+    def __call__(self, call: Any) -> MemoryPeak:
         call()
         return MemoryPeak(host_bytes=7)
 
