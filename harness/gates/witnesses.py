@@ -125,7 +125,9 @@ def _machine(now: Sequence[RunRecord], known: Sequence[RunRecord], tests: Sequen
     found = {}
     for name in sorted(set.intersection(*map(set, [*before, *after]))):
         values = [each[name] for each in before]
-        found[name] = Reading(fmean(each[name] for each in after) - fmean(values), session_limit(values))
+        # Of two sessions, what both had.
+        change = min((each[name] - fmean(values) for each in after), key=abs)
+        found[name] = Reading(change, session_limit(values))
     return found
 
 

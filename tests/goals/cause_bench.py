@@ -21,7 +21,7 @@ ON_GPU = ("vision", "prefill", "decode")
 STAGES = ("load", "preprocess", *ON_GPU)
 TOKENS, ROUNDS = 12, 10
 # Sessions of a baseline, by whether they are on a GPU: others use the cores of a CPU, too.
-KNOWN = {False: 5, True: 3}
+KNOWN = {False: 10, True: 3}
 
 
 @dataclass
