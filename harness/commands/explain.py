@@ -61,9 +61,8 @@ def _parts(name: str, cause: Cause) -> Table:
 def _runs(name: str, baselines: Path) -> list[RunRecord]:
     """The record of a run or session, all sessions of a baseline, or those of a path."""
     path = Path(name)
-    sessions = [each for each in read_sessions(baselines) if each.path.parent in {path, baselines / name}]
-    if not sessions and path.is_dir():
-        sessions = [each for each in read_sessions(path.absolute().parent) if each.path.parent == path.absolute()]
+    folder = path if path.is_dir() else baselines / name
+    sessions = [each for each in read_sessions(folder.parent) if each.path.parent == folder]
     if sessions:
         return [each.record.run for each in sessions]
     found = read_result(path if path.exists() else session_file(baselines, name))

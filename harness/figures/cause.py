@@ -57,14 +57,6 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """By how much work that never changes took longer, as a logarithm, and how far it may from session to session."""
-
-    change: float
-    limit: float
-
-
-@dataclass(frozen=True, slots=True)
 class Change:
     """A count of the ledger, or the number of a call, that every session of one side has otherwise than the other's."""
 
@@ -124,8 +116,11 @@ class _Calls:
 NONE = _Calls()
 
 
-def explain(known: Side, now: Side, machine: Mapping[str, Reading]) -> Cause:
-    """Return what the change from one side to the other comes from; `machine`: readings of its speed, by name."""
+def explain(known: Side, now: Side, machine: Mapping[str, tuple[float, float]]) -> Cause:
+    """Return what the change from one side to the other comes from.
+
+    `machine`: by how much longer work that never changes took, as a logarithm, and how far that may vary, by its name.
+    """
     found = _Comparison(known, now)
     why_not = _incomparable(known, now)
     if why_not:
@@ -173,21 +168,21 @@ class _Comparison:
     def changes(self) -> list[Change]:
         """What is counted otherwise in every session: inputs, calls by name, and the other counts."""
         # A count that varies between the baseline's own sessions has moved only beyond all of them.
-        inputs: list[Change] = []
-        calls: list[Change] = []
-        others: list[Change] = []
-        for name in dict.fromkeys((*INPUTS, *COUNTS)):
+        counts: list[Change] = []
+        for name in COUNTS:
             known, now = (
                 [work.counts[name] for work in of.works if name in work.counts] for of in (self.known, self.now)
             )
             if known and now and _are_apart(known, now):
-                (inputs if name in INPUTS else others).append(Change(name, mode(known), mode(now)))
+                counts.append(Change(name, mode(known), mode(now)))
+        calls: list[Change] = []
         for name, before, after in self._pairs():
             other_grids = before.count == after.count and not before.names & after.names
             if _are_apart(before.counts, after.counts) or other_grids:
                 what = f"{name} on other grids" if other_grids else name
                 calls.append(Change(what, before.count, after.count, is_call=True))
-        return [*inputs, *calls, *others]
+        inputs = [each for each in counts if each.what in INPUTS]
+        return [*inputs, *calls, *(each for each in counts if each not in inputs)]
 
     @cached_property
     def parts(self) -> list[Part]:
@@ -222,12 +217,12 @@ class _Comparison:
             return "program", f"{replaced.removeprefix('in ')}; {shown}"
         return "program", shown if any(part.has_moved for part in named) else f"{shown}; {self.price()}"
 
-    def by_times(self, machine: Mapping[str, Reading]) -> tuple[Blame, str]:
+    def by_times(self, machine: Mapping[str, tuple[float, float]]) -> tuple[Blame, str]:
         """Whom to blame where the same work took another time, and why."""
         sign, enough = math.copysign(1, self.change), abs(self.change) * MAIN_SHARE
-        for name, reading in machine.items():  # they are taken on one core: what runs on several suffers more
-            if sign * reading.change > min(enough / 2, max(reading.limit, MIN_SLOWDOWN)):
-                return "machine", f"the same work, and {name} took {percent_change(reading.change)}"
+        for name, (longer, limit) in machine.items():  # on one core: what runs on several suffers more
+            if sign * longer > min(enough / 2, max(limit, MIN_SLOWDOWN)):
+                return "machine", f"the same work, and {name} took {percent_change(longer)}"
         slower = {
             name: sign * math.log(self.has[name].seconds / was.seconds)
             for name, was in self.was.items()
@@ -254,10 +249,8 @@ class _Comparison:
 
     def price(self) -> str:
         """The first changes in words, each call with its price."""
-        more = len(self.changes) - MAX_NAMED
-        return "; ".join(
-            [*map(self._of_change, self.changes[:MAX_NAMED]), *([f"{more} more counts moved"] if more > 0 else [])]
-        )
+        more = [f"{len(self.changes) - MAX_NAMED} more counts moved"] if len(self.changes) > MAX_NAMED else []
+        return "; ".join([*map(self._of_change, self.changes[:MAX_NAMED]), *more])
 
     def _of_change(self, change: Change) -> str:
         is_input = change.what in INPUTS

@@ -12,7 +12,7 @@ from statistics import fmean
 
 import msgspec
 
-from harness.figures.cause import Cause, Reading, Side, explain, session_limit
+from harness.figures.cause import Cause, Side, explain, session_limit
 from harness.figures.metrics import Metric
 from harness.figures.stages import comparable_rounds, decoding_steps
 from harness.figures.summary import mean_of_faster_half
@@ -109,7 +109,9 @@ def first_line(metric: str, change: str, why: GateRecord | Cause) -> str:
     return f"{what} of {', '.join(of)} {change}{since}{release}: {reason}"
 
 
-def _machine(now: Sequence[RunRecord], known: Sequence[RunRecord], tests: Sequence[str]) -> dict[str, Reading]:
+def _machine(
+    now: Sequence[RunRecord], known: Sequence[RunRecord], tests: Sequence[str]
+) -> dict[str, tuple[float, float]]:
     """By how much work that never changes took longer: between the tests' rounds, else each kind of it at the ends."""
 
     def readings(run: RunRecord) -> dict[str, float]:
@@ -127,7 +129,7 @@ def _machine(now: Sequence[RunRecord], known: Sequence[RunRecord], tests: Sequen
         values = [each[name] for each in before]
         # Of two sessions, what both had.
         change = min((each[name] - fmean(values) for each in after), key=abs)
-        found[name] = Reading(change, session_limit(values))
+        found[name] = (change, session_limit(values))
     return found
 
 

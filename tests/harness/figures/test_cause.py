@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.figures.cause import Cause, Reading, Side, explain, short_name
+from harness.figures.cause import Cause, Side, explain, short_name
 from harness.records.work import REST, Call, StageWork
 
 DECODE = {"norm_matvec <64,1,1>": (6400, 0.30), "attend_one <32,1,1>": (3200, 0.10), "Memcpy DtoH": (100, 0.0001)}
@@ -68,7 +68,7 @@ def test_kernels_that_all_change_alike_are_the_machine(factor: float) -> None:
 
 
 def test_a_reading_of_the_machine_that_moved_as_far_is_named() -> None:
-    readings = {"the copy at the end": Reading(0.001, 0.0), "the matrix product at the end": Reading(0.08, 0.0)}
+    readings = {"the copy at the end": (0.001, 0.0), "the matrix product at the end": (0.08, 0.0)}
     found = explain(sides(), side(0.45), readings)
     assert found.blame == "machine"
     assert found.sentence == "the same work, and the matrix product at the end took +8.3 %"
