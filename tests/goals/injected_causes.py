@@ -78,8 +78,14 @@ def added_synchronisations(pipeline: Any, seconds: float, before: bool) -> Call:
 
 
 def host_sleep(pipeline: Any, seconds: float, before: bool) -> Call:
-    """The host does nothing for a while."""
-    return _behind(stage_of(pipeline, "prefill"), lambda: None if before else time.sleep(_added_s(pipeline, seconds)))
+    """The host does nothing for a while, before it gives a GPU something to do."""
+    call = stage_of(pipeline, "prefill")
+
+    def changed(given: Any) -> Any:
+        time.sleep(_added_s(pipeline, seconds))
+        return call(given)
+
+    return call if before else changed
 
 
 def extra_copies(pipeline: Any, seconds: float, before: bool) -> Call:

@@ -28,10 +28,10 @@ from harness.gates.gate import Baseline, flagged, judge_session, merged
 from harness.gates.witnesses import causes, first_line
 from harness.measuring import clock
 from harness.records.lines import GateRecord, RunRecord
+from tests.goals import injected_work
 from tests.goals.cause_bench import KNOWN, ON_GPU, STAGES, Bench
 from tests.goals.goal_table import GoalTable
 from tests.goals.injected_causes import CAUSES, SHARES, InjectedCause, one_more, other_tenant
-from tests.goals.injected_work import SlowedPipeline
 from tests.harness.gates.simulated_gates import share_found_at_the_edge
 
 ONE_MORE, BLAMED, PER_SHARE, UNCHANGED = 20, 15, 7, 34
@@ -137,8 +137,9 @@ def test_program_and_machine_are_told_apart(bench: Bench, table: GoalTable) -> N
 
 
 @pytest.mark.gpu
-def test_small_slowdowns_are_found(bench: Bench, table: GoalTable) -> None:
+def test_small_slowdowns_are_found(bench: Bench, table: GoalTable, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work of +2 % and +1 % in vision, prefill and decode, each judged in two sessions; and unchanged ones."""
+    monkeypatch.setattr(injected_work, "SIDE_ON_GPU", 256)  # products that are short beside 1 % of a stage
     session = partial(bench.session, ON_GPU, look=False)
     known = Baseline("known", [session() for _ in range(10)])
 
@@ -146,7 +147,7 @@ def test_small_slowdowns_are_found(bench: Bench, table: GoalTable) -> None:
         return [each for each in judge_session(run, known) if each.metric.startswith("time.")]
 
     for share, goal in ((0.02, "20 of 21"), (0.01, "17 of 21")):
-        slowed = SlowedPipeline(bench.pipeline, share)
+        slowed = injected_work.SlowedPipeline(bench.pipeline, share)
         pairs = [merged(*(times(session(pipeline=slowed)) for _ in range(2))) for _ in range(PER_SHARE)]
         found = sum(each.state == "regressed" for pair in pairs for each in pair)
         table.add(f"{bench.where}, one process: +{100 * share:.0f} % found", found, "evaluations", goal, 3 * PER_SHARE)
