@@ -146,7 +146,8 @@ def short_name(name: str) -> str:
     functor = re.search(r"\w*Functor\w*|direct_copy\w*|\w+_kernel_cuda", full)  # of one kernel for many operations
     while (shorter := re.sub(r"<[^<>]*>|\([^()]*\)", "", bare)) != bare:
         bare = shorter
-    shown = functor[0] if functor else bare.removeprefix("void ").rpartition("::")[2].strip() or full
+    bare = re.split("[<(]", bare.removeprefix("void "))[0]  # a long name is cut, and has brackets that do not close
+    shown = functor[0] if functor else bare.rpartition("::")[2].strip() or full
     return f"{shown[:MAX_NAME]}{'…' * (len(shown) > MAX_NAME)}{f' ({numbers})' if numbers else ''}"
 
 
