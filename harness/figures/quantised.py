@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 
 from harness.figures.agreement import Agreement
@@ -14,17 +17,15 @@ UNQUANTISED = "_unquantised"
 
 
 class QuantisedFigures(msgspec.Struct, frozen=True):
-    """One quantised model beside itself unquantised, which has the type `dtype`.
+    """One quantised model beside itself unquantised; `facts` of both.
 
     `agreement`: tokens of the latter that it would write as well, given all before them. `costs`: its step is c of the
     other's. `moving`: share of its step in which the device could move all bytes; None where that is not known.
     """
 
     model: str
-    quantisation: str
-    dtype: str
-    bytes: int
-    unquantised_bytes: int
+    facts: Mapping[str, Any]
+    unquantised: Mapping[str, Any]
     costs: Costs
     agreement: Agreement
     moving: float | None
@@ -33,23 +34,13 @@ class QuantisedFigures(msgspec.Struct, frozen=True):
 def quantised_figures(run: RunRecord) -> list[QuantisedFigures]:
     """Return the figures of every model that drafted for itself unquantised, in the order of the header."""
     facts = {each.model: each.facts for each in run.models}
-    costs = {each.target: each for each in run.speculation_costs}
+    costs = {each.target: costs_of(each) for each in run.speculation_costs}
     moving = {each.model: each.fraction for each in rooflines(run) if (each.stage, each.variant) == ("decode", "")}
     found = []
     for model in run.header.models:
         itself = f"{model}{UNQUANTISED}"
         agreed = [agrees for each in run.agreements if each.target == itself for agrees in each.agrees["own"]]
         if itself in costs and agreed and {model, itself} <= facts.keys():
-            found.append(
-                QuantisedFigures(
-                    model=model,
-                    quantisation=facts[model]["quantisation"],
-                    dtype=costs[itself].dtype,
-                    bytes=facts[model]["parameter_bytes"],
-                    unquantised_bytes=facts[itself]["parameter_bytes"],
-                    costs=costs_of(costs[itself]),
-                    agreement=Agreement(sum(agreed), len(agreed)),
-                    moving=moving.get(model),
-                )
-            )
+            of_both = facts[model], facts[itself], costs[itself]
+            found.append(QuantisedFigures(model, *of_both, Agreement(sum(agreed), len(agreed)), moving.get(model)))
     return found

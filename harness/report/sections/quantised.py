@@ -13,14 +13,15 @@ def quantised_line(run: RunRecord, found: QuantisedFigures) -> Text:
         "{model} in {kind}: {share} % of the bytes of {dtype} ({size} MiB), {factor} its time per token ({step} ms), "
         "{agreement} of its tokens"
     )
+    size = found.facts["parameter_bytes"]
     why = "; moving bytes is {moving} % of a step, launches and unpacking the rest"
     return text(
         template + ("" if found.moving is None else why),
         model=label(run, found.model),
-        kind=found.quantisation,
-        dtype=found.dtype,
-        share=figure(percent, found.bytes / found.unquantised_bytes, "quantised.share", found.model),
-        size=figure(mebibytes, found.bytes, "quantised.bytes", found.model),
+        kind=found.facts["quantisation"],
+        dtype=found.unquantised["dtype"],
+        share=figure(percent, size / found.unquantised["parameter_bytes"], "quantised.share", found.model),
+        size=figure(mebibytes, size, "quantised.bytes", found.model),
         factor=figure(times, found.costs.c, "quantised.time", found.model),
         step=figure(milliseconds, found.costs.c * found.costs.step_s, "quantised.step", found.model),
         agreement=figure(fraction, found.agreement.rate, "quantised.agreement", found.model),

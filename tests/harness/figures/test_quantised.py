@@ -37,9 +37,9 @@ def test_both_rooms_call_the_unquantised_model_alike() -> None:
 def test_every_token_of_the_unquantised_model_counts() -> None:
     (found,) = quantised_figures(made((True, True, True, False), (False, True)))
     assert found.agreement == Agreement(4, 6)
-    assert (found.bytes, found.unquantised_bytes) == (4 << 30, 16 << 30)
+    assert (found.facts, found.unquantised) == (facts("nf4", 4 << 30), facts("none", 16 << 30))
     assert (found.costs.c, found.costs.step_s) == (1.5, 0.04)
-    assert (found.quantisation, found.dtype, found.moving) == ("nf4", "bfloat16", None)
+    assert found.moving is None
 
 
 def test_a_model_beside_itself_is_no_pair_of_draft_and_target() -> None:
