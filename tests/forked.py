@@ -16,11 +16,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 from _pytest.config import default_plugins
 
@@ -96,6 +97,28 @@ def _become(words: list[str], folder: str, variables: dict[str, str], pipes: lis
     os.environ.update(variables)
     os.chdir(folder)
     sys.path[:1] = [folder, *filter(None, variables.get("PYTHONPATH", "").split(os.pathsep))]
+    if processes := sys.modules.get("harness.processes"):
+        processes.run_to_end = partial(_fork_to_end, processes.run_to_end)  # type: ignore[attr-defined]
+    _run(words)
+
+
+def _fork_to_end(
+    otherwise: Callable[..., int], command: Sequence[str], *, log: Path | None = None, folder: Path | None = None
+) -> int:
+    """Do what `run_to_end` does of a command in the same folder: the session, too, is forked."""
+    if folder or list(command[:2]) != [sys.executable, "-m"]:
+        return otherwise(command, log=log, folder=folder)
+    sys.stdout.flush()
+    child = os.fork()
+    if not child:
+        for number in (1, 2) if log else ():
+            os.dup2(os.open(str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666), number)
+        _run(command[2:])
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def _run(words: Sequence[str]) -> NoReturn:
     sys.argv[1:] = words[1:]
     status: object = 0
     try:

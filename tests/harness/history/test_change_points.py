@@ -66,7 +66,7 @@ def test_what_was_said_is_not_taken_back_by_later_sessions() -> None:
     values[80:] -= 0.05
     known = [(each.at, each.seen) for each in change_points(values, MINIMUM_EFFECT)]
     assert len(known) >= 2
-    for count in range(1, 121):
+    for count in range(1, 121, 2):
         so_far = [(each.at, each.seen) for each in change_points(values[:count], MINIMUM_EFFECT)]
         assert so_far == [each for each in known if each[1] < count]
 
