@@ -48,8 +48,7 @@ _DERIVED = ("_tokens", "_acceptance_", "_spec_")  # from what is read
 _IDS = ("id", "sample_id", "sample_idx")
 _ABOUT_A_SAMPLE = {*_IDS, "split", "query", "benchmark_datetime", "event_data", "video_data", "vl_tokens"}
 _ABOUT_A_FILE = {"timestamp", "datetime", "dataset_name", "config", "gpu_memory", "statistics", "results", "errors"}
-MAX_NAMED = 8
-"""Keys or samples that one sentence names."""
+MAX_NAMED = 8  # keys or samples that one sentence names
 
 Record = dict[str, Any]
 

@@ -16,13 +16,10 @@ from harness.records import lines
 from harness.records.quantities import MIB, MemoryPeak
 from harness.stages import LEGACY_STAGES, STAGES, UNDIVIDED
 
-NOT_RECORDED = "not recorded"
-"""What such a file does not tell: machine, device, engine, often the date."""
+NOT_RECORDED = "not recorded"  # what such a file does not tell: machine, device, engine, often the date
 NO_TIME = "1970-01-01T00:00:00+00:00"
-INFERENCE = "inference"
-"""In the place of a stage: the highest peak of all stages."""
-BELOW_ZERO = "time below zero"
-"""The type of failure of a sample with a time that no clock of a sound program gives."""
+INFERENCE = "inference"  # in the place of a stage: the highest peak of all stages
+BELOW_ZERO = "time below zero"  # the type of failure of a sample with a time that no clock of a sound program gives
 _SECONDS = (1e-12, 1e9)
 _MAX_MIB = 2**30
 

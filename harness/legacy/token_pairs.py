@@ -12,12 +12,9 @@ from harness.errors import ResultFileError
 from harness.figures.agreement import TokenPair
 from harness.legacy.formats import DRAFT, OldFile, find, old_file, read_any_json, some
 
-BEGIN = 1
-"""The id that begins every text of the Llama family."""
-MAX_REPEAT = 32
-"""Equal ids in a row; a placeholder that was expanded to its visual tokens is hundreds of them."""
-DEGENERATE_KINDS = 3
-"""So many distinct ids in all answers of a side are no language."""
+BEGIN = 1  # the id that begins every text of the Llama family
+MAX_REPEAT = 32  # equal ids in a row; a placeholder that was expanded to its visual tokens is hundreds of them
+DEGENERATE_KINDS = 3  # so many distinct ids in all answers of a side are no language
 
 
 class Answers(NamedTuple):

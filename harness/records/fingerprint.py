@@ -6,7 +6,7 @@ does not count.
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -28,7 +28,7 @@ _MODEL = "model "
 def fingerprint(run: RunRecord) -> Fingerprint:
     """Return what must agree between two runs, each condition under a name that people understand."""
     header = run.header
-    found = dict(_machine(header.environment)) | dict(_software(header.environment, LIBRARIES))
+    found = _machine(header.environment) | _software(header.environment, LIBRARIES)
     found |= {
         "model set": header.model_set,
         "device": header.device.partition(":")[0],
@@ -49,7 +49,7 @@ def fingerprint(run: RunRecord) -> Fingerprint:
 
 def at_a_glance(environment: Mapping[str, Any]) -> Fingerprint:
     """Return the part of a fingerprint that is known before anything is loaded: processor, Python and libraries."""
-    found = {**dict(_machine(environment)), **dict(_software(environment, LIBRARIES))}
+    found = _machine(environment) | _software(environment, LIBRARIES)
     return {name: value for name, value in found.items() if not name.startswith("GPU")}
 
 
@@ -78,7 +78,7 @@ def readable_name(of: Mapping[str, Any]) -> str:
 
 def machine_name(environment: Mapping[str, Any]) -> str:
     """Return a name for the conditions of times: those of one name may be averaged."""
-    conditions = {**dict(_machine(environment)), "ranks": environment.get("world_size", 1)}
+    conditions = _machine(environment) | {"ranks": environment.get("world_size", 1)}
     digest = hashlib.sha256(msgspec.json.encode(conditions, order="deterministic")).hexdigest()[:8]
     ranks = f", {conditions['ranks']} ranks" if conditions["ranks"] > 1 else ""
     return f"{conditions['GPU name'] or conditions['CPU']}, {conditions['usable cores']} cores{ranks} ({digest})"
@@ -86,10 +86,9 @@ def machine_name(environment: Mapping[str, Any]) -> str:
 
 def work(header: Header) -> Fingerprint:
     """Return what must agree before a run is resumed: all that makes its answers and figures, but the machine."""
-    environment = header.environment
-    machine = dict(_machine(environment))
+    environment, machine = header.environment, _machine(header.environment)
     found = {name: value for name, value in fingerprint(RunRecord(header)).items() if name not in machine}
-    found |= dict(_software(environment, environment.get("libraries", {})))
+    found |= _software(environment, environment.get("libraries", {}))
     found |= {f"git {name}": (environment.get("git") or {}).get(name) for name in ("commit", "changes")}
     found |= {f"limit {name}": value for name, value in header.limits.items()}
     digest = hashlib.sha256(msgspec.json.encode(header.samples)).hexdigest()
@@ -101,18 +100,20 @@ def model_facts(record: ModelRecord) -> Fingerprint:
     return {f"{_MODEL}{record.model}: {name}": record.facts.get(name) for name in MODEL_FACTS}
 
 
-def _machine(environment: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    yield "CPU", environment.get("cpu")
-    yield "usable cores", environment.get("usable_cores")
-    yield "ranks per node", environment.get("ranks_per_node", 1)
-    for name in GPU:
-        yield f"GPU {name}", (environment.get("gpu") or {}).get(name)
+def _machine(environment: Mapping[str, Any]) -> Fingerprint:
+    gpu = environment.get("gpu") or {}
+    return {
+        "CPU": environment.get("cpu"),
+        "usable cores": environment.get("usable_cores"),
+        "ranks per node": environment.get("ranks_per_node", 1),
+        **{f"GPU {name}": gpu.get(name) for name in GPU},
+    }
 
 
-def _software(environment: Mapping[str, Any], libraries: Iterable[str]) -> Iterator[tuple[str, Any]]:
-    yield "Python", ".".join(str(environment.get("python", "")).split(".")[:2])
-    for library in libraries:
-        yield library, environment.get("libraries", {}).get(library)
+def _software(environment: Mapping[str, Any], libraries: Iterable[str]) -> Fingerprint:
+    known = environment.get("libraries", {})
+    python = ".".join(str(environment.get("python", "")).split(".")[:2])
+    return {"Python": python} | {library: known.get(library) for library in libraries}
 
 
 def _written(value: Any) -> str:

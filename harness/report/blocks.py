@@ -6,20 +6,19 @@ can be checked against the record that it was made from.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from string import Formatter
 from typing import Literal
 
+import msgspec
+
 from harness.figures.intervals import Interval
 
-MAX_SPAN = 1000.0
-"""Times its lower end: an interval that reaches farther is said to be wide, without its ends."""
+MAX_SPAN = 1000.0  # times its lower end: an interval that reaches farther is said to be wide, without its ends
 CAVEATS = "What these data do not show"
 Tone = Literal["good", "bad", "doubt", "plain"]
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
+class Figure(msgspec.Struct, frozen=True):
     """One number: its name, its exact value in seconds, bytes, or as a plain ratio, and the digits that are shown."""
 
     name: str
@@ -31,16 +30,14 @@ Part = str | Figure
 Text = Part | tuple[Part, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Sentences:
+class Sentences(msgspec.Struct, frozen=True):
     """Sentences, one below the other; `in_summary`: shown on the terminal without being asked for."""
 
     lines: Sequence[Text]
     in_summary: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(msgspec.Struct, frozen=True):
     """Rows under named columns; the first `text_columns` are words, the others figures.
 
     `folded`: the words that stand for it until somebody unfolds it. `marked`: rows that need attention.
@@ -55,8 +52,7 @@ class Table:
     in_summary: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Chart:
+class Chart(msgspec.Struct, frozen=True):
     """A picture of figures that stand elsewhere in words; `draw` returns its SVG, `description` says what it shows."""
 
     title: str
@@ -64,8 +60,7 @@ class Chart:
     draw: Callable[[], str]
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(msgspec.Struct, frozen=True):
     """A picture file, shrunk, as a data URL; or, where it could not be read, why."""
 
     caption: str
@@ -73,8 +68,7 @@ class Picture:
     trouble: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
+class Answers(msgspec.Struct, frozen=True):
     """The answers to one sample, beside its pictures: (who, what) for each."""
 
     sample: str
@@ -92,8 +86,7 @@ def filled(*blocks: Block | None) -> list[Block]:
     return [each for each in blocks if each and getattr(each, empty.get(type(each), ""), True)]
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(msgspec.Struct, frozen=True):
     """One subject. `lead`: how to read it; `brief`: in Markdown too; `folded`: on a page, until somebody unfolds it."""
 
     key: str
@@ -104,8 +97,7 @@ class Section:
     folded: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """How the run ended: a label of one or two words, and why."""
 
     tone: Tone
@@ -113,8 +105,7 @@ class Verdict:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Tile:
+class Tile(msgspec.Struct, frozen=True):
     """One of the figures that everybody looks for first; `details` below it."""
 
     label: str
@@ -122,8 +113,7 @@ class Tile:
     details: Sequence[Text]
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """A whole report of `source`, the folder or file that it was made from.
 
     `headlines`: each target, and what drafting for it brings, in one sentence; `highlights`: what stands out;

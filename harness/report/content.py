@@ -16,7 +16,6 @@ from harness.report.sections import (
     highlights,
     judgement,
     memory,
-    quantised,
     recorded,
     roofline,
     speed,
@@ -46,7 +45,7 @@ def report_of(run: RunRecord, source: str) -> Report:
         headlines=[
             *lines_of_each(run, highlights.headlines),
             *(drafting.pair_line(run, each) for each in speculation_figures(run)),
-            *(quantised.quantised_line(run, each) for each in quantised_figures(run)),
+            *(highlights.quantised_line(run, each) for each in quantised_figures(run)),
         ],
         highlights=list(lines_of_each(run, highlights.highlights)),
         caveats=list(lines_of_each(run, highlights.caveats)),

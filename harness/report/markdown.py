@@ -7,8 +7,7 @@ from harness.report.blocks import CAVEATS, Figure, Report, Section, Sentences, T
 from harness.report.formatting import strip_control_characters
 
 MARKS = {"good": "✅", "bad": "❌", "doubt": "⚠️", "plain": "•"}
-MAX_ROWS = 40
-"""Of a table; a step summary may have 1 MiB, and nobody reads so much."""
+MAX_ROWS = 40  # of a table; a step summary may have 1 MiB, and nobody reads so much
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#&~$@])")
 
 

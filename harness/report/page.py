@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.report.blocks import CAVEATS, Answers, Chart, Figure, Report, Sentences, Table, parts
+from harness.report.blocks import CAVEATS, Figure, Report, parts
 from harness.report.definitions import definitions_of, term_in
 from harness.report.formatting import strip_control_characters
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 HERE = Path(__file__).parent
-KINDS = {Sentences: "sentences", Table: "table", Chart: "chart", Answers: "answers"}
 
 
 def page(report: Report) -> str:
@@ -36,12 +35,14 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["strip_control_characters"] = strip_control_characters
     environment.tests["figure"] = lambda part: isinstance(part, Figure)
-    environment.filters["kind"] = lambda block: KINDS[type(block)]
-    environment.filters["exact"] = repr
-    environment.filters["parts"] = parts
-    environment.filters["term_in"] = term_in
-    environment.filters["anchor"] = lambda term: "term-" + re.sub(r"[^a-z0-9]+", "-", term.lower()).strip("-")
+    environment.filters |= {
+        "anchor": lambda term: "term-" + re.sub(r"[^a-z0-9]+", "-", term.lower()).strip("-"),
+        "exact": repr,
+        "kind": lambda block: type(block).__name__.lower(),
+        "parts": parts,
+        "strip_control_characters": strip_control_characters,
+        "term_in": term_in,
+    }
     environment.globals["caveats"] = CAVEATS
     return environment.get_template("page.html.j2")

@@ -21,10 +21,8 @@ from harness.report.sections.judgement import gate_groups
 WIDTHS = (80, 100)
 MAX_WARNINGS = 5
 MAX_PROBLEMS = 8
-MAX_ROWS = 10
-"""Of a table, unless everything is asked for."""
-MAX_WORD = 16
-"""Letters of a word in a table that are kept together."""
+MAX_ROWS = 10  # of a table, unless everything is asked for
+MAX_WORD = 16  # letters of a word in a table that are kept together
 STYLES = {"good": "bold green", "bad": "bold red", "doubt": "bold yellow", "plain": ""}
 
 Line = rich.text.Text | rich.table.Table

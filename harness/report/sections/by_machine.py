@@ -1,7 +1,8 @@
 """A run on several machines: whatever is made of times is given for each by itself, since they are never averaged."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord

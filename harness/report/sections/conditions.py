@@ -23,6 +23,7 @@ def _gibibytes(value: float) -> str:
     return f"{value / 2**30:.1f} GiB"
 
 
+NO_DATE = f"date {NOT_RECORDED}"
 # Where each condition stands in a run's environment (harness.measuring.environment), and how it is shown.
 ENVIRONMENT: dict[str, tuple[tuple[str, ...], Callable[[Any], str]]] = {
     "GPU": (("gpu", "name"), _plain),
@@ -47,9 +48,6 @@ ENVIRONMENT: dict[str, tuple[tuple[str, ...], Callable[[Any], str]]] = {
     "commit": (("git", "commit"), _plain),
     "ranks": (("world_size",), lambda ranks: "" if ranks == 1 else _plain(ranks)),
 }
-
-
-NO_DATE = f"date {NOT_RECORDED}"
 
 
 def sections(run: RunRecord) -> Iterator[Section]:

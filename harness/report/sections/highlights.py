@@ -1,11 +1,12 @@
-"""The run in sentences: each target's headline, what dominates, and what the data do not show."""
+"""The run in sentences: headlines of targets and quantised models, what dominates, and what the data do not show."""
 
 from collections.abc import Iterator
 
 from harness.figures.passes import comparisons, pass_figures
+from harness.figures.quantised import QuantisedFigures
 from harness.records.lines import RunRecord
 from harness.report.blocks import Text, ends, figure, joined, text
-from harness.report.formatting import duration, milliseconds, percent, times
+from harness.report.formatting import duration, fraction, mebibytes, milliseconds, percent, times
 from harness.report.naming import STAGE_NUMBERS, label, name_of_speedup
 from harness.stages import LEGACY_STAGES
 
@@ -59,6 +60,28 @@ def highlights(run: RunRecord) -> Iterator[Text]:
         )
     if run.header.model_set == "tiny" and run.passes:
         yield "The tiny set's small models were measured: their times say nothing about the 7B models."
+
+
+def quantised_line(run: RunRecord, found: QuantisedFigures) -> Text:
+    """Return bytes, speed and agreement, and why the speed is not the bytes' ratio."""
+    template = (
+        "{model} in {kind}: {share} % of the bytes of {dtype} ({size} MiB), {factor} its time per token ({step} ms), "
+        "{agreement} of its tokens"
+    )
+    size = found.facts["parameter_bytes"]
+    why = "; moving bytes is {moving} % of a step, launches and unpacking the rest"
+    return text(
+        template + ("" if found.moving is None else why),
+        model=label(run, found.model),
+        kind=found.facts["quantisation"],
+        dtype=found.unquantised["dtype"],
+        share=figure(percent, size / found.unquantised["parameter_bytes"], "quantised.share", found.model),
+        size=figure(mebibytes, size, "quantised.bytes", found.model),
+        factor=figure(times, found.costs.c, "quantised.time", found.model),
+        step=figure(milliseconds, found.costs.c * found.costs.step_s, "quantised.step", found.model),
+        agreement=figure(fraction, found.agreement.rate, "quantised.agreement", found.model),
+        moving=figure(percent, found.moving or 0.0, "quantised.moving", found.model),
+    )
 
 
 def caveats(run: RunRecord) -> Iterator[Text]:

@@ -23,8 +23,7 @@ from harness.report.formatting import change, duration, milliseconds, percent, s
 from harness.report.naming import STAGE_COLOURS, STAGE_NUMBERS, colour, label, name_of_speedup
 from harness.stages import LEGACY_STAGES
 
-MAX_NAMED = 3
-"""Of a model's samples that stand apart: so many have their names."""
+MAX_NAMED = 3  # of a model's samples that stand apart: so many have their names
 MEASURES = {
     "ttft": "time to first token, ms",
     "tpot": "time per output token, ms",

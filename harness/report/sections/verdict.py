@@ -17,8 +17,7 @@ from harness.report.sections.drafting import pays
 from harness.report.sections.judgement import failed_samples, gate_groups
 from harness.report.sections.memory import capacity, kind
 
-MAX_FAILURES = 8
-"""Failed samples among the problems; the section on failures lists all of them."""
+MAX_FAILURES = 8  # failed samples among the problems; the section on failures lists all of them
 MAX_TILES = 5
 LABELS: dict[int, tuple[Tone, str]] = {
     0: ("good", "passed"),

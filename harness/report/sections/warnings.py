@@ -18,12 +18,9 @@ from harness.report.sections.by_machine import lines_of_each
 from harness.report.sections.quality import unsound
 from harness.report.sections.speed import synchronised
 
-NOISY = 0.10
-"""Half the interquartile range over the median, from which on the rounds of a stage are called noisy."""
-WAITING = 0.05
-"""What synchronising between the stages may add to a whole pass."""
-DRIFT = math.log(1.05)
-"""How far the machine's own speed may move between the ends of a run."""
+NOISY = 0.10  # half the interquartile range over the median, from which on the rounds of a stage are called noisy
+WAITING = 0.05  # what synchronising between the stages may add to a whole pass
+DRIFT = math.log(1.05)  # how far the machine's own speed may move between the ends of a run
 REPEAT = "Repeat on a quiet machine."
 
 
