@@ -214,7 +214,6 @@ def _require_same_conditions(sessions: Sequence[SessionFigures]) -> None:
 
 
 def _notes(sessions: Sequence[SessionFigures], compared: Mapping[str, Sequence[object]], look: int) -> Iterator[str]:
-    """Yield, in words, what a reader of the table must know beside it."""
     of_a, of_b = (
         next((each.conditions for each in sessions if each.side == side and each.conditions), None) for side in "ab"
     )

@@ -38,7 +38,7 @@ class Checkout:
     def revision(self, name: str) -> Revision:
         """Return the commit that a branch, tag or hash names; raise RevisionError where there is none."""
         try:
-            commit = self._git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+            commit = git(self.root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
         except RevisionError:
             raise RevisionError(
                 f"{name!r} is no revision of {self.root}: name a branch, a tag or a commit that `git log` knows there "
@@ -51,17 +51,17 @@ class Checkout:
 
         Raises RevisionError where the new files are too large to be meant.
         """
-        head = self._git("rev-parse", "HEAD")
+        head = git(self.root, "rev-parse", "HEAD")
         self._require_small_new_files()
         with tempfile.TemporaryDirectory() as folder:
             index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
-            self._git("read-tree", "HEAD", variables=index)
-            self._git("add", "--all", variables=index)
-            tree = self._git("write-tree", variables=index)
-        changed = self._git("diff-tree", "--name-only", "-r", "-z", head, tree).split("\0")[:-1]
+            git(self.root, "read-tree", "HEAD", variables=index)
+            git(self.root, "add", "--all", variables=index)
+            tree = git(self.root, "write-tree", variables=index)
+        changed = git(self.root, "diff-tree", "--name-only", "-r", "-z", head, tree).split("\0")[:-1]
         if not changed:
             return Revision(head, f"the working tree (clean: {self._shown(head)})")
-        commit = self._git("commit-tree", tree, "-p", head, "-m", "The working tree", variables=AUTHOR)
+        commit = git(self.root, "commit-tree", tree, "-p", head, "-m", "The working tree", variables=AUTHOR)
         shown = _printable(", ".join(changed[:MAX_LIST]) + (", …" if len(changed) > MAX_LIST else ""))
         files = f"{len(changed)} file{'s' if len(changed) > 1 else ''}"
         return Revision(commit, f"the working tree ({self._shown(head, '%h')} with {files} changed: {shown})")
@@ -71,7 +71,7 @@ class Checkout:
         """Lay a commit's files out in `folder` for as long as the context lasts; a leftover of a killed one goes."""
         self._remove(folder)
         try:
-            self._git("worktree", "add", "--quiet", "--detach", "--force", str(folder), commit)
+            git(self.root, "worktree", "add", "--quiet", "--detach", "--force", str(folder), commit)
             yield folder
         finally:
             self._remove(folder)
@@ -79,12 +79,12 @@ class Checkout:
     def _remove(self, folder: Path) -> None:
         if folder.exists():
             with contextlib.suppress(RevisionError):  # whatever git does not know goes as a folder
-                self._git("worktree", "remove", "--force", "--force", str(folder))
+                git(self.root, "worktree", "remove", "--force", "--force", str(folder))
             shutil.rmtree(folder, ignore_errors=True)
-        self._git("worktree", "prune")
+        git(self.root, "worktree", "prune")
 
     def _require_small_new_files(self) -> None:
-        names = self._git("ls-files", "--others", "--exclude-standard", "-z").split("\0")[:-1]
+        names = git(self.root, "ls-files", "--others", "--exclude-standard", "-z").split("\0")[:-1]
         sizes = {name: (self.root / name).lstat().st_size for name in names}
         if sum(sizes.values()) > MAX_NEW_BYTES:
             largest = max(sizes, key=lambda name: sizes[name])
@@ -95,10 +95,7 @@ class Checkout:
             )
 
     def _shown(self, commit: str, form: str = "%h %s") -> str:
-        return self._git("show", "--no-patch", f"--format={form}", commit)
-
-    def _git(self, *arguments: str, variables: dict[str, str] | None = None) -> str:
-        return git(self.root, *arguments, variables=variables)
+        return git(self.root, "show", "--no-patch", f"--format={form}", commit)
 
 
 def checkout_of(folder: Path) -> Checkout:

@@ -62,13 +62,10 @@ def _rows(found: RevisionComparison) -> Table:
 
 
 def _reading(found: RevisionComparison) -> str:
-    """Return how sure the intervals are."""
     each = alpha_per_look(len(found.figures), found.plan.pairs)
-    sentence = (
+    count = sum(figure.interval.at_equal_speed for figure in found.figures)
+    speed = f"; {count} of {len(found.figures)} figures as of a machine equally fast for A and B" if count else ""
+    return (
         f"all intervals of all looks together hold the truth with a probability of {1 - ALPHA:.0%} or more "
-        f"(each by itself {1 - each:.3%})"
+        f"(each by itself {1 - each:.3%}){speed}"
     )
-    at_equal_speed = sum(figure.interval.at_equal_speed for figure in found.figures)
-    if not at_equal_speed:
-        return sentence
-    return f"{sentence}; {at_equal_speed} of {len(found.figures)} figures as of a machine equally fast for A and B"

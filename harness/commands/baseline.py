@@ -18,8 +18,7 @@ from harness.processes import run_to_end
 from harness.records.fingerprint import at_a_glance
 
 LOG_NAME = "session.log"
-# A change of centre or limit below this is not worth a line.
-_WORTH_A_LINE = 0.001
+_WORTH_A_LINE = 0.001  # of a change of centre or limit
 
 
 def record(baselines: Path, words: Sequence[str], sessions: int) -> None:

@@ -115,6 +115,5 @@ def _run_of(folder: Path, plan: SweepPlan, value: str) -> Iterator[str]:
 
 
 def _finished(folder: Path) -> RunRecord | None:
-    """The run, where it has come to its end."""
     run = read_journal(folder / JOURNAL_NAME) if (folder / JOURNAL_NAME).exists() else None
     return run if run and run.end and run.end.exit_status not in PYTEST_STATUSES else None

@@ -50,8 +50,7 @@ class PlannedSample(msgspec.Struct, frozen=True):
     query: str
     event_data: str | None
     video_data: str | None
-    # The dataset's own answer.
-    reference: str | None = None
+    reference: str | None = None  # the dataset's own answer
     # Inside the dataset folder; empty in older files. A report shows a few of them.
     event_images: tuple[str, ...] = ()
     frames_folder: str | None = None
@@ -74,8 +73,7 @@ class Plan(msgspec.Struct, frozen=True):
     dataset: str
     samples: tuple[PlannedSample, ...]
     limits: dict[str, float]
-    # What tells the files of the samples from others of the same names; None in older files.
-    dataset_identity: str | None = None
+    dataset_identity: str | None = None  # tells the samples' files from others of the same names; None in older files
     dataset_folder: str | None = None
     names: dict[str, str] = {}
     # Classes of objects that answers may name; empty where the dataset does not say, and in older files.
@@ -91,7 +89,6 @@ class Header(Plan, frozen=True, kw_only=True, tag_field="record", tag="header"):
     options: dict[str, Any]
 
     def __post_init__(self) -> None:
-        """Raise ValueError where what every figure or file name is made of cannot be what a run wrote."""
         datetime.fromisoformat(self.started_at)
         gamma = self.options.get("gamma")
         if self.draft is not None and not (isinstance(gamma, int) and 0 < gamma <= MAX_DRAFTED):
@@ -190,7 +187,6 @@ class StageRecord(msgspec.Struct, frozen=True, tag_field="record", tag="stage"):
     not_repeated: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise ValueError where rounds lack their samples."""
         if len(self.round_s) != len(self.round_samples) or len(self.round_states) not in {0, len(self.round_s)}:
             raise ValueError("each of round_s needs its sample in round_samples, and its state or none in round_states")
         if self.round_s and not self.cold_s:
@@ -226,7 +222,6 @@ class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
     rank: int = 0
 
     def __post_init__(self) -> None:
-        """Raise ValueError where a stage of a finished pass lacks its time."""
         known = (set(STAGES), {"load", "preprocess", UNDIVIDED})
         if self.kind in {"whole", "fixed"} and self.failure is None and self.stage_s.keys() not in known:
             raise ValueError(f"stage_s of a finished pass has {', '.join(STAGES)}, and nothing else")
@@ -247,7 +242,6 @@ class SideBySideRecord(msgspec.Struct, frozen=True, tag_field="record", tag="sid
     conditions: dict[str, str]
 
     def __post_init__(self) -> None:
-        """Raise ValueError where there are no pairs."""
         if not self.way_s or len(self.way_s) != len(self.reference_s):
             raise ValueError("way_s and reference_s need as many times, one at the least")
 

@@ -31,7 +31,6 @@ def merged_record(header: records.Header, own: Lines, of_other_ranks: Sequence[L
     by_kind |= {
         "gates": tuple({line.metric: line for line in _of(records.GateRecord, lines)}.values()),
         "engines": tuple({(line.model, line.engine): line for line in _of(records.EngineRecord, lines)}.values()),
-        "attempts": attempts,
     }
     machine = next(iter(reversed(_of(records.MachineRecord, own))), None)
     return records.RunRecord(header=header, end=_end(header, journals), machine=machine, **by_kind)

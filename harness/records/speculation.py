@@ -32,7 +32,6 @@ class AgreementRecord(msgspec.Struct, frozen=True, tag_field="record", tag="agre
     agrees: dict[str, tuple[bool, ...]]
 
     def __post_init__(self) -> None:
-        """Raise ValueError where there is nothing to compare the controls with."""
         if "own" not in self.agrees or len({len(each) for each in self.agrees.values()}) != 1:
             raise ValueError("agrees needs own, and a word for each of its places from every other")
 
@@ -101,6 +100,5 @@ class SpeculationCostRecord(msgspec.Struct, frozen=True, tag_field="record", tag
     pair_memory: MemoryPeak
 
     def __post_init__(self) -> None:
-        """Raise ValueError where a piece was not timed."""
         if not (self.step_s and self.draft_step_s and self.verify_s and all(self.verify_s.values())):
             raise ValueError("step_s, draft_step_s and each of verify_s need a time, one at the least")

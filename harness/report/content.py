@@ -1,13 +1,12 @@
 """The sections in their order: of one run, or of answers alone."""
 
 import shlex
-from collections.abc import Iterator
 
 from harness.figures.quantised import quantised_figures
 from harness.figures.speculation import speculation_figures
 from harness.legacy.token_pairs import Answers
 from harness.records.lines import RunRecord
-from harness.report.blocks import Report, Section, Text
+from harness.report.blocks import Report, Text
 from harness.report.naming import label
 from harness.report.sections import (
     answers,
@@ -52,7 +51,7 @@ def report_of(run: RunRecord, source: str) -> Report:
         command=shlex.join(["python", "-m", "pytest", *map(str, typed[1:])]) if isinstance(typed, list) else "",
         sections=[
             *judgement.baseline(run),
-            *sections_of_each(run, _measured),
+            *sections_of_each(run, speed.sections, stage_tests.sections, roofline.sections, memory.sections),
             *recorded.sections(run),
             *stage_tests.ways(run),
             *drafting.sections(run),
@@ -68,11 +67,6 @@ def report_of_answers(found: Answers, source: str, gamma: int) -> Report:
     """Return the report of a file's answers, without any times."""
     sections = [drafting.agreement(found.pairs, gamma), *recorded.notes(found.notes)]
     return Report("Agreement of recorded answers", source, ["times are not shown"], sections)
-
-
-def _measured(run: RunRecord) -> Iterator[Section]:
-    for each in (speed, stage_tests, roofline, memory):
-        yield from each.sections(run)
 
 
 def _conditions(run: RunRecord) -> list[Text]:

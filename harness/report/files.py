@@ -7,7 +7,6 @@ from harness.errors import ResultFileError
 from harness.legacy.reading import BELOW_ZERO
 from harness.legacy.token_pairs import read_answers
 from harness.records.folder import shortened, write_whole
-from harness.records.lines import RunRecord
 from harness.report.blocks import Report
 from harness.report.content import report_of, report_of_answers
 from harness.report.markdown import markdown
@@ -16,11 +15,6 @@ from harness.report.result_files import read_result
 from harness.report.several import report_of_several
 
 OF_A_RUN = {"journal.jsonl", "run.json"}
-
-
-def write_run_report(folder: Path, run: RunRecord) -> None:
-    """Write both files into the run's folder."""
-    write_report(report_of(run, folder.name), folder)
 
 
 def write_report(report: Report, folder: Path, stem: str = "report") -> tuple[Path, Path]:
@@ -45,15 +39,13 @@ def report_files(paths: Sequence[Path], output_dir: Path | None, gamma: int) -> 
         runs = [run for _, run in found if run]
     else:
         run = read_result(first, gamma)
-        report = report_of(run, _title(first)) if run else report_of_answers(read_answers(first), first.stem, gamma)
+        of_run = first.parent if first.name in OF_A_RUN else first if first.is_dir() else None
+        title = of_run.resolve().name if of_run else first.stem
+        stem = "report" if of_run else f"{shortened(first.stem, 20)}_report"
+        report = report_of(run, title) if run else report_of_answers(read_answers(first), first.stem, gamma)
         runs = [run] if run else []
-        stem = "report" if first.is_dir() or first.name in OF_A_RUN else f"{shortened(first.stem, 20)}_report"
     page_file, text_file = write_report(report, folder, stem)
     for failure in (each.failure for run in runs for each in run.passes):
         if failure and failure.type == BELOW_ZERO:
             raise ResultFileError(f"sample {failure.sample!r}: {failure.text}: left out, {text_file} is of the others")
     return page_file, text_file
-
-
-def _title(path: Path) -> str:
-    return path.resolve().parent.name if path.name in OF_A_RUN else path.resolve().name if path.is_dir() else path.stem

@@ -31,9 +31,10 @@ def derive_files(folder: Path, run: RunRecord, output_json: Path | None = None) 
 def derive_report(folder: Path, run: RunRecord) -> str | None:
     """Write `report.html` and `report.md` from a run's record; return in words why they are not there."""
     try:
-        from harness.report.files import write_run_report  # matplotlib: a second that only a run at its end can spare
+        from harness.report.content import report_of  # matplotlib: a second that only a run at its end can spare
+        from harness.report.files import write_report
 
-        write_run_report(folder, run)
+        write_report(report_of(run, folder.name), folder)
     except Exception as error:
         # Whatever it was: a run that was measured must not be lost for its report.
         return f"no report was made ({type(error).__name__}: {error}); try python -m harness report {folder}"

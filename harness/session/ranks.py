@@ -16,8 +16,7 @@ from harness.errors import ResumeError
 from harness.measuring.environment import torchrun_variables
 
 PREFIX = "event_vlm_perf"
-# The first rank may have a dataset to render before it names its folder.
-PATIENCE = timedelta(minutes=60)
+PATIENCE = timedelta(minutes=60)  # the first rank may have a dataset to render before it names its folder
 PAUSE_S = 0.02
 MEASURED_BY_RANKS = ("whole", "throughput")
 

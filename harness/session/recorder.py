@@ -248,7 +248,10 @@ class Recorder:
                 self.session.append(line)
             self.session.figures += figures
             slips = self.session.judge_test(self.test)
-        all_complaints = [*slips, *_complaints(failures, taken), *complaints]
+        samples = dict.fromkeys(failure.sample for failure in failures)
+        failed = [f"{len(samples)} of {taken} samples failed: {', '.join(samples)}"] if failures else []
+        sentences = dict.fromkeys(failure.sentence() for failure in failures)
+        all_complaints = [*slips, *failed, *sentences, *complaints]
         if all_complaints:
             pytest.fail("\n".join(all_complaints), pytrace=False)
 
@@ -288,11 +291,3 @@ def _other_states(record: records.StageRecord) -> list[str]:
         f"{record.stage} of {record.model}: {len(others)} of {len(record.round_s)} rounds found the file in another "
         f"state ({', '.join(dict.fromkeys(others))}, not {kept}); they are left out and were measured again"
     ]
-
-
-def _complaints(failures: Sequence[records.Failure], taken: int) -> list[str]:
-    if not failures:
-        return []
-    samples = dict.fromkeys(failure.sample for failure in failures)
-    sentences = dict.fromkeys(failure.sentence() for failure in failures)
-    return [f"{len(samples)} of {taken} samples failed: {', '.join(samples)}", *sentences]

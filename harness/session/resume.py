@@ -14,8 +14,7 @@ from harness.records.journal import FILE_NAME, read_journal
 from harness.records.lines import AttemptRecord, Header, ModelRecord, RunRecord, timestamp
 from harness.session.ranks import Rank
 
-# Shared file systems show a file to other nodes some seconds after it was written.
-VISIBLE_AFTER_S = 60.0
+VISIBLE_AFTER_S = 60.0  # shared file systems show a file to other nodes some seconds after it was written
 
 
 def unfinished_run(root: Path, named: Path) -> Path:

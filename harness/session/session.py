@@ -43,34 +43,25 @@ class Session:
     folder: Path
     measures: bool
     terminal: IO[str] | None
-    # Under torchrun only.
-    rank: Rank | None = None
-    # Whether `folder` holds a run already that this session resumes.
-    is_resumed: bool = False
+    rank: Rank | None = None  # under torchrun only
+    is_resumed: bool = False  # whether `folder` holds a run already that this session resumes
     instruments: Instruments = field(default_factory=Instruments)
-    # Known before the plan is: pytest-benchmark asks for the machine when it starts.
-    device: str = "cpu"
+    device: str = "cpu"  # known before the plan is: pytest-benchmark asks for the machine when it starts
     advice: list[str] = field(default_factory=list)
     expects_figures: bool = False
     figures: int = 0
     plan: records.Plan | None = None
-    # Under a gate only.
-    session_gate: SessionGate | None = None
+    session_gate: SessionGate | None = None  # under a gate only
     gates: set[records.GateState] = field(default_factory=set)
     # By test: of a test that failed twice, in its body and after it, the first outcome is kept.
     outcomes: dict[str, records.OutcomeRecord] = field(default_factory=dict)
-    # The machine's own speed, which follows the journal's first line.
-    readings: tuple[records.JournalLine, ...] = ()
-    # None until the first line is written, which makes the folder.
-    journal: Journal | None = None
-    # The line with which this process resumed the run; None where it began it.
-    attempt: records.AttemptRecord | None = None
+    readings: tuple[records.JournalLine, ...] = ()  # the machine's own speed, which follows the journal's first line
+    journal: Journal | None = None  # until the first line is written, which makes the folder
+    attempt: records.AttemptRecord | None = None  # the line with which this process resumed the run it did not begin
     judged_limits: set[str] = field(default_factory=set)
     has_broken_limit: bool = False
-    # Who or what ended the run before its end, in words.
-    stopped_by: str = ""
-    # The whole run, once it has ended.
-    record: records.RunRecord | None = None
+    stopped_by: str = ""  # who or what ended the run before its end, in words
+    record: records.RunRecord | None = None  # the whole run, once it has ended
     status: Status | None = None
 
     def begin(self, plan: records.Plan, dtypes: Sequence[str] = ()) -> None:

@@ -17,11 +17,11 @@ def lines_of_each(run: RunRecord, lines: Callable[[RunRecord], Iterator[Text]]) 
             yield line if len(found) == 1 else text("On {on}: {line}", on=machine, line=_renamed(line, place))
 
 
-def sections_of_each(run: RunRecord, sections: Callable[[RunRecord], Iterator[Section]]) -> Iterator[Section]:
+def sections_of_each(run: RunRecord, *subjects: Callable[[RunRecord], Iterator[Section]]) -> Iterator[Section]:
     """Yield the sections of a run; of one on several machines those of each, which their titles name."""
     found = by_machine(run)
     for place, (machine, part) in enumerate(found.items(), start=1):
-        for section in sections(part):
+        for section in (section for sections in subjects for section in sections(part)):
             if len(found) == 1:
                 yield section
             else:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from harness.__main__ import main
-from harness.records.lines import RunRecord
-from harness.report.files import write_run_report
+from harness.report.blocks import Report
+from harness.report.content import report_of
+from harness.report.files import write_report
 from harness.report.result_files import read_result
 from harness.report.terminal import summary
 from harness.session.derived_files import derive_files, derive_report
@@ -46,7 +47,7 @@ def test_a_report_is_built_with_errors_raised(of: str, suite: StubSuite, tmp_pat
         assert found is not None
     else:
         found = runs[of]()
-    write_run_report(tmp_path, found)
+    write_report(report_of(found, tmp_path.name), tmp_path)
     for verbosity in (-1, 0, 1):
         assert summary(found, tmp_path, [], width=100, color=True, verbosity=verbosity)
     assert {each.name for each in tmp_path.iterdir()} == {"report.html", "report.md"}
@@ -71,10 +72,10 @@ def test_a_report_that_cannot_be_made_is_advice_and_changes_nothing_else(
 
 
 def test_whatever_fails_in_a_report_is_told_by_type_and_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(folder: Path, run: RunRecord) -> None:
+    def fail(report: Report, folder: Path) -> None:
         raise ZeroDivisionError("a figure of nothing")
 
-    monkeypatch.setattr("harness.report.files.write_run_report", fail)
+    monkeypatch.setattr("harness.report.files.write_report", fail)
     assert "ZeroDivisionError: a figure of nothing" in str(derive_report(tmp_path, full_run()))
 
 
