@@ -14,11 +14,9 @@ from harness.records.lines import timestamp
 MAX_PAIRS = 16
 
 
-class Side(msgspec.Struct, frozen=True):
+class Side(Revision, frozen=True):
     """One of the two: a commit, what it is in words, and the arguments that only this side's pytest gets."""
 
-    commit: str
-    words: str
     arguments: tuple[str, ...]
 
 

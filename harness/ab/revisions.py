@@ -4,7 +4,6 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -29,8 +28,7 @@ class Revision(msgspec.Struct, frozen=True):
     words: str
 
 
-@dataclass(frozen=True, slots=True)
-class Checkout:
+class Checkout(msgspec.Struct, frozen=True):
     """The git checkout that `root` is the top folder of."""
 
     root: Path

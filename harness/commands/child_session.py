@@ -3,9 +3,10 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
+
+import msgspec
 
 from harness.gates.baselines import DEFAULT_FOLDER
 from harness.options import GATED_ROUNDS, GATED_S, output_flags, with_tests, without_flags
@@ -14,8 +15,7 @@ from harness.records.folder import planned_folder
 _HOW_OFTEN = {"--rounds", "--measurement_time", "--measurement-time"}
 
 
-@dataclass(frozen=True, slots=True)
-class PytestArguments:
+class PytestArguments(msgspec.Struct, frozen=True):
     """A user's pytest arguments, and what our own commands need to know of them."""
 
     words: tuple[str, ...]
@@ -45,4 +45,4 @@ class PytestArguments:
 
     def without_other_outputs(self) -> Self:
         """Return the arguments for a second session, which must leave the files of the first alone."""
-        return replace(self, words=tuple(without_flags(self.words, output_flags())))
+        return msgspec.structs.replace(self, words=tuple(without_flags(self.words, output_flags())))

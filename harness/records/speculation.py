@@ -18,17 +18,20 @@ class RoundLog(msgspec.Struct, frozen=True):
     verify_s: SecondsOrNone
 
 
-class AgreementRecord(msgspec.Struct, frozen=True, tag_field="record", tag="agreement"):
+class _OfATarget(msgspec.Struct, frozen=True):
+    test: str
+    sample: str
+    target: str
+    engine: str
+
+
+class AgreementRecord(_OfATarget, frozen=True, tag_field="record", tag="agreement"):
     """Whether the draft predicts the target's token, place by place, given the target's tokens before it.
 
     `agrees` by what the draft was shown: "own" pictures, "shuffled", "blind"; "template": no draft but the other
     answers; "self": the target in its place. The first place is the target's own and never proposed.
     """
 
-    test: str
-    sample: str
-    target: str
-    engine: str
     agrees: dict[str, tuple[bool, ...]]
 
     def __post_init__(self) -> None:
@@ -50,7 +53,7 @@ class DivergenceRecord(msgspec.Struct, frozen=True):
 
 
 class SpeculationRecord(
-    msgspec.Struct, frozen=True, tag_field="record", tag="speculation", rename={"divergence": "parting"}
+    _OfATarget, frozen=True, tag_field="record", tag="speculation", rename={"divergence": "parting"}
 ):
     """One request answered by the target alone and, right after it, with the draft's help.
 
@@ -60,10 +63,6 @@ class SpeculationRecord(
     answers differ.
     """
 
-    test: str
-    sample: str
-    target: str
-    engine: str
     gamma: int
     rounds: tuple[RoundLog, ...]
     token_ids: tuple[int, ...]
@@ -78,7 +77,7 @@ class SpeculationRecord(
     divergence: DivergenceRecord | None = None
 
 
-class SpeculationCostRecord(msgspec.Struct, frozen=True, tag_field="record", tag="speculation_cost"):
+class SpeculationCostRecord(_OfATarget, frozen=True, tag_field="record", tag="speculation_cost"):
     """What the pieces of speculative decoding take in the middle of one answer, in turn: raw seconds.
 
     `step_s`: a decoding step of the target alone, `draft_step_s`: one proposed token, `verify_s[m]`: one pass of the
@@ -86,10 +85,6 @@ class SpeculationCostRecord(msgspec.Struct, frozen=True, tag_field="record", tag
     over a request of either kind, both with both models loaded.
     """
 
-    test: str
-    sample: str
-    target: str
-    engine: str
     dtype: str
     target_context: int
     draft_context: int

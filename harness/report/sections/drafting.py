@@ -128,9 +128,8 @@ def _speculation(run: RunRecord, found: SpeculationFigures) -> Section:
         ]
         for kind, each in found.acceptance.items()
     ]
-    survival, conditional = (
-        (found.statistics.survival, found.statistics.conditional_at) if found.statistics else ((), ())
-    )
+    known = found.statistics
+    survival, conditional = (known.survival, known.conditional_at) if known else ((), ())
     by_position = [
         [what, *("" if value is None else figure(fraction, value, key, str(k), place) for k, value in enumerate(of, 1))]
         for what, key, of in (

@@ -39,11 +39,7 @@ def highlights(run: RunRecord) -> Iterator[Text]:
     for found in comparisons(run):
         target = label(run, found.target, found.engine)
         by_stage = (
-            text(
-                "{stage} {factor}",
-                stage=STAGE_NUMBERS[n][2:],
-                factor=figure(times, each.factor, name_of_speedup(found, n)),
-            )
+            (f"{STAGE_NUMBERS[n][2:]} ", figure(times, each.factor, name_of_speedup(found, n)))
             for n, each in found.stages.items()
         )
         number = max(LEGACY_STAGES, key=found.share_of_target_time)

@@ -60,11 +60,7 @@ def _row(run: RunRecord, found: StageRoofline) -> list[Text]:
 
 def _machine(machine: MachineRecord) -> Text:
     rates = (
-        text(
-            "{rate} TFLOP/s in products of {dtype}",
-            rate=figure(significant, rate / 1e12, "machine", dtype),
-            dtype=dtype,
-        )
+        (figure(significant, rate / 1e12, "machine", dtype), f" TFLOP/s in products of {dtype}")
         for dtype, rate in machine.operations_per_s.items()
     )
     return text(

@@ -150,16 +150,12 @@ def synchronised(run: RunRecord, least: float = -1.0) -> Iterator[Text]:
 
 
 def _load_by_state(run: RunRecord, found: PassFigure) -> Text:
+    names = (found.model, found.engine)
     states = (
-        text(
-            "{time} {state} ({samples} samples)",
-            time=figure(duration, fmean(seconds), "pass", "load", found.model, found.engine, state),
-            state=state,
-            samples=str(len(seconds)),
-        )
+        (figure(duration, fmean(seconds), "pass", "load", *names, state), f" {state} ({len(seconds)} samples)")
         for state, seconds in load_s_by_state(found.records).items()
     )
-    model = label(run, found.model, found.engine)
+    model = label(run, *names)
     return text("load of {model}, which the totals mix: {states}.", model=model, states=joined(states, ", "))
 
 
