@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -77,6 +78,7 @@ def test_objects_named_in_four_bits(table: GoalTable) -> None:
 
 def side_by_side(key: str, table: GoalTable, model_set: str, device: str) -> None:
     """Rows of times, floors, bytes and peaks of one model by each quantisation, all of one run."""
+    gc.collect()
     clock.use_device(device)
     machine = measure_device_peaks(device, ("bfloat16", "int8"))
     dtypes = {"none": "bfloat16"}
@@ -146,6 +148,7 @@ def own_peak_bytes(pipeline: StagedBase, inputs: Any) -> int:
 
 def pair_peak_bytes(model_set: str, device: str) -> int:
     """Peak on the device of making both models in NF4 and of one request by the pair."""
+    gc.collect()  # a pipeline refers to itself: those of earlier tests may still be there
     if device != "cpu":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
