@@ -1,9 +1,9 @@
-"""One stage measured by itself: a cold round per sample, timed rounds, memory rounds, and a watched one."""
+"""One stage measured by itself: a cold round per sample, timed rounds, and memory rounds."""
 
 import gc
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -14,7 +14,6 @@ from harness.measuring.memory import Meter
 from harness.measuring.progress import Progress
 from harness.measuring.rounds import Round, StageError, round_robin, timed_rounds
 from harness.measuring.stopping import recover_from, stop_if_asked
-from harness.measuring.work import Watched
 from harness.options import RoundsPlan
 from harness.records.lines import Failure, StageRecord, StageWork
 from harness.records.quantities import MemoryPeak
@@ -40,7 +39,6 @@ class StageMeasurement:
     not_finite: set[str] = field(default_factory=set)
     not_repeated: set[str] = field(default_factory=set)
     first_ids: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    watched: Watched | None = None
 
     def note(self, output: Any, sample: str, examined: Any) -> None:
         """Keep what the output of a round says: tokens, source, and what was `examined` of it."""
@@ -118,10 +116,9 @@ class StageInputs:
 class StageRun:
     """One stage of one pipeline under measurement; `calls` are its stages by name, `work_of` states one's work.
 
-    `examine` looks at what a round gave, where no clock runs, and `amounts` counts its frames and tokens.
+    `examine` looks at what a round gave, where no clock runs.
     `between` takes readings before some timed rounds, where no clock runs; it is given the seconds that they fill.
     `memory_samples` is how many samples have a memory round, if not all.
-    `watch` counts what a call does; None: nothing is counted.
     """
 
     benchmark: Benchmark
@@ -133,12 +130,10 @@ class StageRun:
     between: Callable[[Iterable[Sample], float], Iterable[Sample]] = lambda samples, _lasting_s: samples
     memory_samples: int | None = None
     examine: Callable[[Any], Any] = lambda _output: None
-    amounts: Callable[[Any], Mapping[str, int]] = lambda _output: {}
-    watch: Callable[[Callable[[], object]], Watched] | None = None
     result: StageMeasurement = field(default_factory=StageMeasurement)
 
     def measure(self, samples: Sequence[Sample], plan: RoundsPlan) -> StageMeasurement:
-        """Take `samples` through all kinds of rounds: timed ones as the plan says, watched ones for the first.
+        """Take `samples` through all kinds of rounds, timed ones as the plan says.
 
         A sample that fails is recorded and left out of what follows. With benchmarks disabled the stage runs once, on
         the first sample, and nothing is measured.
@@ -165,8 +160,6 @@ class StageRun:
             if memory.failure is None:
                 self.result.memory[sample.id] = memory.output
             del memory  # and with its input a KV cache
-        if ready and self.watch is not None:
-            self._watched_round(inputs, ready[0], self.watch)
         return self.result
 
     def _cold_round(self, inputs: StageInputs, sample: Sample) -> bool:
@@ -187,24 +180,6 @@ class StageRun:
         if work is not None:
             self.result.work[sample.id] = StageWork(work.bytes, work.operations, work.dtype)
         return True
-
-    def _watched_round(
-        self, inputs: StageInputs, sample: Sample, watch: Callable[[Callable[[], object]], Watched]
-    ) -> None:
-        """Count what the stage does with a sample that it was timed with."""
-
-        def counted(given: Any) -> Watched:
-            outputs: list[Any] = []
-            watched = watch(lambda: outputs.append(self.calls[self.stage](given)))
-            return replace(watched, sample=sample.id, counts={**watched.counts, **self.amounts(outputs[0])})
-
-        this = self._untimed_round(inputs, sample, counted)
-        inputs.release()
-        if this.failure is None:
-            self.result.watched = this.output
-        else:  # it was measured: what fails is to be watched
-            self.result.failures.remove(this.failure)
-            self.result.watched = Watched(sample=sample.id, reason=this.failure.sentence())
 
     def _timed_rounds(self, inputs: StageInputs, samples: Iterable[Sample], most: int) -> None:
         def finish(this: Round, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""What a stage does in a round that is watched and never timed: kernels or calls, allocations, copies, waits, files.
+"""What a stage does when it is watched and never timed: kernels or calls, allocations, copies, waits, files.
 
 Counts are the same in each run of one program, and so some things are left out:
 
@@ -18,7 +18,7 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,18 @@ import msgspec
 
 from harness.measuring import clock
 from harness.measuring.environment import LIBRARIES, stable_gpu, version
+from harness.measuring.rounds import failure_of
 from harness.records.quantities import is_gpu
 from harness.records.work import REST, Call, StageWork
-from harness.stages import LEGACY_STAGES
+from harness.stages import LEGACY_STAGES, Sample
 
 # Enough for all kernels of a model's stage. Beyond, those that are called most are kept, and not those that took
 # longest, since which these are changes from run to run.
 MAX_CALLS, MAX_NAME = 60, 200
 # A kernel of more grids, such as one whose grid grows with the KV cache, is one call.
 MAX_GRIDS = 4
+# What is made lazily, such as a graph, is made by then.
+UNWATCHED = 3
 ON_DEVICE = LEGACY_STAGES[3]
 # An operation also copies a number that it converts for itself: no copy that anybody asked for.
 _COPYING = {f"aten::{name}" for name in ("copy_", "clone", "contiguous", "reshape", "to")}
@@ -77,6 +80,35 @@ def watch(call: Callable[[], object], stage: str, device: str) -> Watched:
         files.pop("read_bytes", None)
     seen = profiler.counts | files, profiler.calls, round(seconds, 9)
     return Watched("", *seen, "" if reason else profiler.name, reason)
+
+
+def watch_stages(
+    calls: Mapping[str, Callable[[Any], Any]],
+    sample: Sample,
+    device: str,
+    amounts: Callable[[Any], Mapping[str, int]],
+) -> Iterator[tuple[str, Watched]]:
+    """Take a sample through all stages, at last watched, and yield what each did; `amounts` counts frames and tokens.
+
+    The first that fails is the last, and its failure the reason.
+    """
+    outputs: list[Any] = []
+    for is_last in (*[False] * UNWATCHED, True):
+        outputs[:] = [sample]
+        for stage, call in calls.items():
+            run = functools.partial(_replace_by, outputs, call)
+            try:
+                watched = watch(run, stage, device) if is_last else run()
+            except Exception as error:
+                yield stage, Watched(sample.id, reason=failure_of(error, sample.id, stage).sentence())
+                return
+            if watched is not None:
+                yield stage, replace(watched, sample=sample.id, counts={**watched.counts, **amounts(outputs[0])})
+
+
+def _replace_by(values: list[Any], call: Callable[[Any], Any]) -> None:
+    """Put what a call gives in the place of what it is given."""
+    values[:] = [call(values[0])]
 
 
 @functools.cache

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -19,7 +18,7 @@ from harness.measuring.speculation import Line, Pair, SpeculationRun
 from harness.measuring.stage_measurement import StageRun
 from harness.measuring.stopping import limited
 from harness.measuring.whole_pass import PassTally, PassTimes, RemainingSamples, WholePass
-from harness.measuring.work import versions, watch
+from harness.measuring.work import ON_DEVICE, versions, watch_stages
 from harness.options import MIN_ROUNDS
 from harness.records import lines as records
 from harness.records.quantities import MIB, MemoryPeak, is_gpu
@@ -29,6 +28,8 @@ from harness.stages import Length, Pipeline, Sample, max_other_states, most_comm
 
 # The second token of an answer is the first of a step by itself; all further steps are like it.
 WARM_UP_TOKENS = 8
+# Of an answer that is watched: all steps are like the second, and a trace lists every kernel of each.
+WATCHED_TOKENS = 8
 
 # On a CPU the peak is that of the whole process: over eight samples of the tiny set it differed by 0.2 % at most.
 HOST_MEMORY_SAMPLES = 1
@@ -77,17 +78,12 @@ class Recorder:
                 probe.between,
                 memory_samples,
                 getattr(pipeline, "examine", lambda _output: None),  # a model of somebody's own may have none
-                getattr(pipeline, "amounts", lambda _output: {}),  # likewise
-                partial(watch, stage=self.stage, device=device) if options.work_ledger else None,
             )
             result = run.measure(samples, options.rounds_plan)
-        names = {"test": self.test, "model": pipeline.key, "engine": engine, "stage": self.stage, "variant": variant}
-        record = result.record(**names)
+        record = result.record(test=self.test, model=pipeline.key, engine=engine, stage=self.stage, variant=variant)
         self.session.advice.extend(_other_states(record))
         self.benchmark.extra_info.update(_stage_extra_info(record))
         lines: list[records.JournalLine] = [*_engine_records(pipeline, engine), record, *probe.records()]
-        if result.watched is not None:
-            lines.append(result.watched.record(**names, versions=versions(device)))
         self._finish_test(lines, result.failures, taken=len(samples), figures=bool(record.round_s))
 
     def measure_whole_pass(
@@ -254,6 +250,34 @@ class Recorder:
         all_complaints = [*slips, *failed, *sentences, *complaints]
         if all_complaints:
             pytest.fail("\n".join(all_complaints), pytrace=False)
+
+
+def watch_work(
+    session: Session,
+    test: str,
+    pipeline: Pipeline,
+    sample: Sample,
+    *,
+    length: Length,
+    engine: str,
+    stages: Container[str],
+) -> None:
+    """Write down what `stages` of `pipeline` do with a sample; the others are only run.
+
+    To be called behind all that is timed: on a GPU what is launched after a profiler's first trace takes longer.
+    """
+    pipeline, device = pipeline.with_engine(engine), session.device
+    calls = stage_calls(pipeline, length.at_most(WATCHED_TOKENS))
+    calls = {stage: limited(call, session.options.sample_timeout) for stage, call in calls.items()}
+    amounts: Callable[[Any], dict[str, int]] = getattr(
+        pipeline, "amounts", lambda _output: {}
+    )  # a model of somebody's own may have none
+    for stage, watched in watch_stages(calls, sample, device, amounts):
+        if stage in stages:
+            of = engine if stage in ON_DEVICE else None
+            session.append(
+                watched.record(test=test, model=pipeline.key, engine=of, stage=stage, versions=versions(device))
+            )
 
 
 def _engine_records(pipeline: Pipeline, engine: str | None) -> list[records.EngineRecord]:
