@@ -50,12 +50,12 @@ def _parts(name: str, cause: Cause) -> Table:
     rows = [
         (
             f"`{part.name}`" if part.name else part.words,
-            figure(milliseconds, part.seconds, "part", name, part.name),
+            figure(milliseconds, part.seconds / cause.steps, "part", name, part.name),
             figure(percent, part.seconds / cause.seconds if cause.seconds else 0.0, "share", name, part.name),
         )
         for part in sorted(cause.parts, key=lambda part: -abs(part.seconds))[:MAX_PARTS]
     ]
-    return Table((name, "ms", "% of the change"), rows, in_summary=True)
+    return Table((name, "ms per token" if cause.steps > 1 else "ms", "% of the change"), rows, in_summary=True)
 
 
 def _runs(name: str, baselines: Path) -> list[RunRecord]:

@@ -18,7 +18,7 @@ from typing import Literal
 from harness.figures.metrics import percent_change
 from harness.figures.student import t_quantile
 from harness.records.quantities import MIB
-from harness.records.work import COUNTS, REST, StageWork, other_versions
+from harness.records.work import COUNTS, REST, WatchedWork, other_versions
 
 Blame = Literal["program", "machine", ""]
 
@@ -52,7 +52,7 @@ class Side:
     """One stage on one sample by one program: seconds by the clock and works, one a session; `steps` of decoding."""
 
     seconds: Sequence[float]
-    works: Sequence[StageWork]
+    works: Sequence[WatchedWork]
     steps: int = 1
 
 
@@ -83,7 +83,7 @@ class Part:
 class Cause:
     """What a difference comes from: whom to blame, if that is known, and why; `parts` add up to `seconds`, all of it.
 
-    `change`: the difference as a logarithm.
+    `change`: the difference as a logarithm. `steps` of decoding that all seconds here are of.
     `changes`: of the ledger, inputs first. `price`: the first of them in words, with what one more such call takes.
     """
 
@@ -94,6 +94,7 @@ class Cause:
     changes: tuple[Change, ...] = ()
     parts: tuple[Part, ...] = ()
     price: str = ""
+    steps: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,9 @@ def explain(known: Side, now: Side, machine: Mapping[str, tuple[float, float]]) 
     if why_not:
         return Cause("", f"the cause is not known: {why_not}", found.whole, found.change)
     blame, sentence = found.by_ledger() if found.changes else found.by_times(machine)
-    return Cause(blame, sentence, found.whole, found.change, tuple(found.changes), tuple(found.parts), found.price())
+    return Cause(
+        blame, sentence, found.whole, found.change, tuple(found.changes), tuple(found.parts), found.price(), now.steps
+    )
 
 
 def session_limit(values: Sequence[float]) -> float:
@@ -333,7 +336,7 @@ def _are_apart(before: Sequence[float], after: Sequence[float]) -> bool:
     return max(after) < min(before) or min(after) > max(before)
 
 
-def _grouped(works: Sequence[StageWork], unseen: Collection[str] = ()) -> dict[str, _Calls]:
+def _grouped(works: Sequence[WatchedWork], unseen: Collection[str] = ()) -> dict[str, _Calls]:
     """All calls of each short name over the sessions of one side, those that are `unseen` among the rest."""
     full: dict[str, set[str]] = {}
     for name in (name for work in works for name in work.calls):

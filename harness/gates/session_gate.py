@@ -8,7 +8,7 @@ import msgspec
 
 from harness.gates.baselines import find_baseline, read_sessions, why_none
 from harness.gates.gate import Baseline, flagged, judge_metric, judge_session, merged
-from harness.gates.witnesses import SINCE
+from harness.gates.witnesses import SINCE, time_behind, time_of
 from harness.records.journal import FILE_NAME as JOURNAL_NAME
 from harness.records.journal import read_journal
 from harness.records.lines import GateRecord, RunRecord
@@ -30,8 +30,11 @@ class SessionGate:
         self._concluded: set[str] = set()
 
     def wants(self, test: str) -> bool:
-        """Whether a test is run: any, or in a confirming session those of a flagged figure; raises ResultFileError."""
-        return self._confirms is None or any(test in record.tests for record in self._flagged)
+        """Whether a test is run: any, or in a confirming session those of a flagged figure; raises ResultFileError.
+
+        Such a session is watched where that one was, too.
+        """
+        return self._confirms is None or test in self._watching or any(test in record.tests for record in self._flagged)
 
     def regressions(self, run: RunRecord, test: str) -> list[str]:
         """Return a sentence for each figure that `test` completes, in a confirming session, and that has regressed."""
@@ -76,6 +79,14 @@ class SessionGate:
     def _flagged(self) -> list[GateRecord]:
         """What was flagged in the session that this one confirms."""
         return flagged(read_journal(self._confirms / JOURNAL_NAME).gates) if self._confirms else []
+
+    @cached_property
+    def _watching(self) -> set[str]:
+        """The tests that wrote down the work of a flagged time."""
+        if self._confirms is None:
+            return set()
+        times = {time_behind(record.metric) for record in self._flagged}
+        return {work.test for work in read_journal(self._confirms / JOURNAL_NAME).works if time_of(work) in times}
 
     def _find(self, run: RunRecord) -> Baseline | None:
         self._baseline = self._baseline or find_baseline(self._stored, run)

@@ -17,27 +17,44 @@ from harness.figures.metrics import Metric
 from harness.figures.stages import comparable_rounds, decoding_steps
 from harness.figures.summary import mean_of_faster_half
 from harness.gates import machine_speed
-from harness.records.lines import GateRecord, RunRecord
+from harness.records.lines import GateRecord, RunRecord, StageRecord
+from harness.records.work import WatchedWork
 
 # In the name of a verdict, before the name of the release whose baseline it is by.
 SINCE = " since "
 _OF_DECODING = "time.decode."
 
 
+def time_of(of: StageRecord | WatchedWork) -> str:
+    """Return the name of the time of a stage that was measured, or watched."""
+    return ".".join(filter(None, ("time", of.stage, of.model, of.engine, of.variant)))
+
+
+def time_behind(metric: str) -> str:
+    """Return the name of the time whose cause is that of a figure, such as of milliseconds per token."""
+    return metric.partition(SINCE)[0].replace("ms_per_token.", _OF_DECODING, 1)
+
+
 def sides(runs: Iterable[RunRecord]) -> dict[str, Side]:
-    """Return, by the name of a time, its seconds and works in runs of one program, on the sample that was watched."""
+    """Return, by the name of a time, its seconds and works in runs of one program, on the sample that was watched.
+
+    Of decoding, the seconds are of as many steps as were watched.
+    """
     found: dict[str, Side] = {}
     for run in runs:
-        works = {_place(work): work for work in run.works}
+        of_run = {time_of(work): work for work in run.works}
         for record in run.stages:
-            work = works.get(_place(record))
+            name = time_of(record)
+            work = of_run.get(name)
             sample = work.sample if work else next(iter(record.cold_s), "")
             rounds = [math.log(seconds) for of, seconds in comparable_rounds(record) if of == sample]
             if rounds:
-                name, steps = ".".join(filter(None, ("time", *_place(record)))), max(decoding_steps(record, sample), 1)
-                before = found.get(name, Side((), (), steps))
-                seconds = math.exp(mean_of_faster_half(rounds))
-                found[name] = Side((*before.seconds, seconds), (*before.works, *([work] if work else [])), steps)
+                before = found.get(name, Side((), ()))
+                works = (*before.works, *([work] if work else []))
+                timed = max(decoding_steps(record, sample), 1)
+                steps = works[-1].counts.get("tokens", timed + 1) - 1 if works and record.stage == "decode" else timed
+                seconds = math.exp(mean_of_faster_half(rounds)) * steps / timed
+                found[name] = Side((*before.seconds, seconds), works, steps)
     return found
 
 
@@ -62,7 +79,7 @@ def with_causes(gates: Sequence[GateRecord], runs: Sequence[RunRecord], known: S
     found = causes(runs, known, tests)
 
     def told(gate: GateRecord) -> GateRecord:
-        cause = found.get(gate.metric.replace("ms_per_token.", _OF_DECODING, 1))
+        cause = found.get(time_behind(gate.metric))
         if cause and gate.state in {"flagged", "regressed"}:
             return msgspec.structs.replace(gate, blame=cause.blame, cause=cause.sentence)
         if cause and gate.metric in found and cause.changes:  # counts are exact where times are too noisy, too
@@ -131,7 +148,3 @@ def _machine(
         change = min((each[name] - fmean(values) for each in after), key=abs)
         found[name] = (change, session_limit(values))
     return found
-
-
-def _place(of: object) -> tuple[str, ...]:
-    return tuple(getattr(of, name) or "" for name in ("stage", "model", "engine", "variant"))

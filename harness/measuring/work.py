@@ -28,7 +28,7 @@ from harness.measuring import clock
 from harness.measuring.environment import LIBRARIES, stable_gpu, version
 from harness.measuring.rounds import failure_of
 from harness.records.quantities import is_gpu
-from harness.records.work import REST, Call, StageWork
+from harness.records.work import REST, Call, WatchedWork
 from harness.stages import LEGACY_STAGES, Sample
 
 # Enough for all kernels of a model's stage. Beyond, those that are called most are kept, and not those that took
@@ -56,9 +56,9 @@ class Watched:
     profiler: str = ""
     reason: str = ""
 
-    def record(self, **names: Any) -> StageWork:
+    def record(self, **names: Any) -> WatchedWork:
         """Return it as a record; `names` are its test, model, engine, stage, variant and versions."""
-        return StageWork(**names, **{each.name: getattr(self, each.name) for each in fields(self)})
+        return WatchedWork(**names, **{each.name: getattr(self, each.name) for each in fields(self)})
 
 
 def watch(call: Callable[[], object], stage: str, device: str) -> Watched:

@@ -15,7 +15,7 @@ import msgspec
 
 from harness.records.quantities import Bytes, Count, MemoryPeak, Seconds, SecondsOrNone, is_gpu
 from harness.records.speculation import AgreementRecord, SpeculationCostRecord, SpeculationRecord
-from harness.records.work import StageWork as WorkRecord
+from harness.records.work import WatchedWork
 from harness.stages import STAGES, UNDIVIDED
 
 FORMAT_VERSION = 1
@@ -348,7 +348,7 @@ class EndRecord(msgspec.Struct, frozen=True, tag_field="record", tag="end"):
 _Beginning = Header | AttemptRecord | ModelRecord | MachineRecord | EngineRecord | ReferenceWorkRecord
 # What a test measures anew as a whole when a run is resumed; passes are kept one by one.
 MeasuredAsAWhole = (
-    StageRecord | WorkRecord | SideBySideRecord | AgreementRecord | SpeculationRecord | SpeculationCostRecord
+    StageRecord | WatchedWork | SideBySideRecord | AgreementRecord | SpeculationRecord | SpeculationCostRecord
 )
 JournalLine = _Beginning | MeasuredAsAWhole | PassRecord | VerdictRecord | OutcomeRecord | GateRecord | EndRecord
 
@@ -377,7 +377,7 @@ class RunRecord(msgspec.Struct, frozen=True, rename={"reference_work": "sentinel
     engines: tuple[EngineRecord, ...] = ()
     attempts: tuple[AttemptRecord, ...] = ()
     notes: tuple[str, ...] = ()
-    works: tuple[WorkRecord, ...] = ()
+    works: tuple[WatchedWork, ...] = ()
 
 
 def timestamp() -> str:

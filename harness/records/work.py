@@ -31,7 +31,7 @@ class Call(msgspec.Struct, frozen=True):
     seconds: SecondsOrNone
 
 
-class StageWork(msgspec.Struct, kw_only=True, frozen=True, tag_field="record", tag="work"):
+class WatchedWork(msgspec.Struct, kw_only=True, frozen=True, tag_field="record", tag="work"):
     """The ledger and the profile of one stage of a model on one sample.
 
     `counts` by names of COUNTS and `calls`, "name <grid>" of a kernel or name of a call on a CPU, are exact and the

@@ -14,7 +14,7 @@ from harness.measuring.reference_work import Probe, observe
 from harness.measuring.work import versions, watch
 from harness.records.lines import FORMAT_VERSION, Header, RunRecord, StageRecord, timestamp
 from harness.records.quantities import is_gpu
-from harness.records.work import StageWork
+from harness.records.work import WatchedWork
 from harness.stages import Length, stage_calls
 
 ON_GPU = ("vision", "prefill", "decode")
@@ -74,7 +74,7 @@ class Bench:
         pipeline = pipeline or self.pipeline
         ends = [observe("start", self.device)] if self.on_gpu else []
         records: list[StageRecord] = []
-        works: list[StageWork] = []
+        works: list[WatchedWork] = []
         for stage in stages:
             call = change or self.calls(pipeline)[stage]
             call(self._given(stage))
@@ -105,7 +105,7 @@ class Bench:
     def _given(self, stage: str) -> Any:
         return self.pipeline.prefill(self.inputs["prefill"]) if stage == "decode" else self.inputs[stage]
 
-    def _watched(self, call: Callable[[Any], Any], stage: str) -> StageWork:
+    def _watched(self, call: Callable[[Any], Any], stage: str) -> WatchedWork:
         given, outputs = self._given(stage), []
         watched = watch(lambda: outputs.append(call(given)), stage, self.device)
         counts = {**watched.counts, **self.pipeline.amounts(outputs[0])}

@@ -2,7 +2,8 @@
 
 import pytest
 
-from harness.stages import Length
+from harness.session.recorder import watch_work
+from harness.stages import STAGES, Length
 
 SIX = Length(6, fixed=True)
 
@@ -23,3 +24,9 @@ def test_whole(pipeline, engine, samples, recorder):
         pipeline, samples, engine=engine, kind="whole", length=Length(100), also_unsynchronised=samples[:2]
     )
     assert all(each.parts_s == pytest.approx(each.whole_s) for each in times)
+
+
+def test_work(request, session, pipeline, engine, samples):
+    if session.options.work_ledger:
+        length, test = Length(100, fixed=True), request.node.nodeid
+        watch_work(session, test, pipeline, samples[0], length=length, engine=engine, stages=STAGES)

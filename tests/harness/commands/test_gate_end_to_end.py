@@ -131,6 +131,14 @@ def test_only_what_was_flagged_and_what_its_ratios_need_is_measured_again(gated,
     assert not again.passes
 
 
+def test_the_confirming_session_is_watched_where_the_first_one_was(gated):
+    result = gated.gate("--work_ledger", STUB_SLOWER=PAST_LIMIT)
+    assert result.returncode == 1, result.stdout
+    first, again = (gated.record(output).works for output in (result.output, f"{result.output}/confirm"))
+    assert {each.model for each in first} == {"egpt", "videollava"}
+    assert {each.test for each in again} == {each.test for each in first if each.model == "egpt"}
+
+
 def test_the_tests_that_a_regression_belongs_to_fail_in_the_confirming_session(gated, slower):
     failed = {
         each.test: each.reason for each in gated.record(f"{slower.output}/confirm").outcomes if each.outcome == "failed"

@@ -7,18 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.figures.cause import Cause, Side, explain, short_name
-from harness.records.work import REST, Call, StageWork
+from harness.records.work import REST, Call, WatchedWork
 
 DECODE = {"norm_matvec <64,1,1>": (6400, 0.30), "attend_one <32,1,1>": (3200, 0.10), "Memcpy DtoH": (100, 0.0001)}
 COUNTS = {"launches": 9600, "library_calls": 200, "copies": 100, "copied_bytes": 400, "synchronisations": 100}
 
 
-def work(calls: dict[str, tuple[int, float]], **changes: Any) -> StageWork:
+def work(calls: dict[str, tuple[int, float]], **changes: Any) -> WatchedWork:
     fields: dict[str, Any] = {
         "model": "egpt", "engine": "graph", "stage": "decode", "sample": "s1", "counts": COUNTS, "seconds": 0.42,
         "profiler": "cuda", "versions": {"torch": "2.11.0"},
     }  # fmt: skip
-    return StageWork(**fields | {"calls": {name: Call(*each) for name, each in calls.items()}} | changes)
+    return WatchedWork(**fields | {"calls": {name: Call(*each) for name, each in calls.items()}} | changes)
 
 
 def side(

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from harness.gates.gate import Baseline, judge_session, merged
-from harness.gates.witnesses import headline, with_causes
+from harness.gates.witnesses import causes, headline, with_causes
 from harness.records.lines import GateRecord, ReferenceWorkRecord, RunRecord
-from harness.records.work import Call, StageWork
+from harness.records.work import Call, WatchedWork
 from harness.report.sections.verdict import problems
 from harness.report.sections.warnings import warnings
 from harness.report.terminal import gate_lines
@@ -31,7 +31,9 @@ def session(seconds: float = 1.0, calls: dict[str, Call] | None = None, **change
         "calls": CALLS if calls is None else calls, "seconds": seconds, "profiler": "cuda",
         "versions": {"torch": "2.11.0"},
     }  # fmt: skip
-    work = StageWork(**fields | {name: changes.pop(name) for name in [*changes] if name in StageWork.__struct_fields__})
+    work = WatchedWork(
+        **fields | {name: changes.pop(name) for name in [*changes] if name in WatchedWork.__struct_fields__}
+    )
     of_run = {"header": header(engines=("graph",)), "stages": (stage,), "reference_work": QUIET, "works": (work,)}
     return RunRecord(**of_run | changes)
 
@@ -61,6 +63,18 @@ def test_time_and_ledger_are_the_program_with_the_cause_in_the_first_line() -> N
         "decode of egpt, graph +10.0 %: +33.3 ms of +33.3 ms per token in `norm_matvec` (64 -> 96 launches); "
         "1 more figure got worse"
     )
+
+
+def test_what_was_watched_may_be_shorter_than_what_was_timed() -> None:
+    def of_two_steps(seconds: float, launches: int, device_s: float) -> RunRecord:
+        calls = {"norm_matvec <64,1,1>": Call(launches, device_s), "attend_one <32,1,1>": Call(64, 0.2 / 3)}
+        return session(seconds, calls, counts={"launches": launches + 64, "tokens": 3})
+
+    now, known = of_two_steps(1.1, 192, 0.6 + 0.2 / 3), [of_two_steps(1.0, 128, 0.6)] * 10
+    (found,) = causes([now], known, {"time.decode.egpt.graph": [TEST]}).values()
+    assert found.sentence == "+33.3 ms of +33.3 ms per token in `norm_matvec` (64 -> 96 launches)"
+    assert sum(part.seconds for part in found.parts) == pytest.approx(found.seconds) == pytest.approx(0.2 / 3)
+    assert found.steps == 2
 
 
 def test_time_alone_is_the_machine_and_the_way_to_be_sure_is_named() -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 import msgspec
 
 from harness.records.journal import Journal, read_journal
-from harness.records.work import Call, StageWork, other_versions
+from harness.records.work import Call, WatchedWork, other_versions
 from tests.harness.made_runs import header, stage_test
 
-WORK = StageWork(
+WORK = WatchedWork(
     model="egpt",
     engine="eager",
     stage="decode",

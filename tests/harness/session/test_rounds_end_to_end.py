@@ -3,6 +3,7 @@
 import pytest
 
 from harness.figures.metrics import session_metrics
+from harness.stages import STAGES
 from tests.harness.stub_suite import StubSuite, worked
 
 FIXED_PASS = """
@@ -29,25 +30,28 @@ def test_a_stage_runs_in_cold_then_timed_then_memory_rounds_and_no_others(suite)
     assert len(load.round_s) == 12
 
 
-def test_a_watched_round_of_the_first_sample_comes_last_and_is_told_without_a_profiler_too(suite):
-    result = suite.run("-k", "decode and egpt", "-s", "--work_ledger")
-    assert worked(result, "egpt", "decode") == [*["s0", "s1", "s2"] * (1 + 4), "s0", "s0"]
-    (found,) = suite.record().works
-    (stage,) = suite.record().stages
-    names = "test", "model", "engine", "stage", "variant"
-    assert [getattr(found, name) for name in names] == [getattr(stage, name) for name in names]
-    assert (found.sample, found.counts, found.profiler) == ("s0", {"files": 0, "read_bytes": 0, "tokens": 6}, "")
-    assert "PyTorch is not loaded" in found.reason
-    assert found.versions["numpy"]
+def test_every_stage_of_the_first_sample_is_watched_and_told_without_a_profiler_too(suite):
+    result = suite.run("-k", "work and egpt", "-s", "--work_ledger")
+    assert worked(result, "egpt", "decode") == ["s0"] * 4, (
+        "three times before, so that nothing is made for the first time"
+    )
+    found = suite.record().works
+    assert [each.stage for each in found] == list(STAGES)
+    assert {each.engine for each in found[:2]} == {None}
+    decode = found[-1]
+    assert (decode.test, decode.model, decode.engine) == ("suite/test_stub.py::test_work[egpt-eager]", "egpt", "eager")
+    assert (decode.sample, decode.counts, decode.profiler) == ("s0", {"files": 0, "read_bytes": 0, "tokens": 8}, "")
+    assert "PyTorch is not loaded" in decode.reason
+    assert decode.versions["numpy"]
 
 
-def test_a_watched_round_that_fails_fails_no_test_and_says_why(suite):
-    result = suite.run("-k", "load and egpt", "--work_ledger", STUB_FAIL="load:s0:7")
+def test_a_stage_that_fails_when_it_is_watched_fails_no_test_and_says_why(suite):
+    result = suite.run("-k", "(load or work) and egpt", "--work_ledger", STUB_FAIL="preprocess:s0:4")
     assert result.returncode == 0, result.stdout
-    assert suite.record().stages[0].failures == ()
-    (found,) = suite.record().works
-    assert (found.sample, found.counts, found.profiler) == ("s0", {}, "")
-    assert found.reason == "load of sample 's0' failed: ValueError: load of s0 cannot be done"
+    load, failed = suite.record().works
+    assert (load.stage, load.counts["files"]) == ("load", 0)
+    assert (failed.stage, failed.sample, failed.counts, failed.profiler) == ("preprocess", "s0", {}, "")
+    assert failed.reason == "preprocess of sample 's0' failed: ValueError: preprocess of s0 cannot be done"
 
 
 # Of three samples: cold rounds, timed ones, a memory round. A decode of egpt takes 2 s, of videollava 8 s.
