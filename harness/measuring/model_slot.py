@@ -15,14 +15,10 @@ Model = TypeVar("Model")
 Loaded = TypeVar("Loaded", bound=Pipeline)
 
 
-def _keep_nothing() -> None:
-    """On the CPU, dropping the last reference is enough."""
-
-
 class ModelSlot(Generic[Model]):
     """Owns the device's memory: `hold` frees every model that was not asked for before it loads one that was."""
 
-    def __init__(self, loaders: Mapping[str, Callable[[], Model]], release: Callable[[], None] = _keep_nothing) -> None:
+    def __init__(self, loaders: Mapping[str, Callable[[], Model]], release: Callable[[], None] = lambda: None) -> None:
         self._loaders = loaders
         self._release = release
         self._live: dict[str, Model] = {}
@@ -59,7 +55,7 @@ class ModelSlot(Generic[Model]):
 def release_for(device: str) -> Callable[[], None]:
     """Return what gives freed memory of `device` back, so that the next model finds it whole."""
     if not is_gpu(device):
-        return _keep_nothing
+        return lambda: None  # dropping the last reference is enough
     import torch
 
     return torch.cuda.empty_cache

@@ -127,9 +127,8 @@ class Probe:
     def records(self) -> list[ReferenceWorkRecord]:
         """Return what was read so far, or nothing."""
         read_s, resize_s = (tuple(self._seconds.get(name, ())) for name in IN_TESTS)
-        return (
-            [ReferenceWorkRecord("during", (), (), test=self._test, read_s=read_s, resize_s=resize_s)] if read_s else []
-        )
+        record = ReferenceWorkRecord("during", (), (), test=self._test, read_s=read_s, resize_s=resize_s)
+        return [record] if read_s else []
 
 
 def _timed(work: Workload, device: str) -> tuple[float, ...]:

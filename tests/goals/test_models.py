@@ -19,6 +19,7 @@ from fixtures.model_sets.registry import MODELS
 from fixtures.models.staged import StagedBase
 from fixtures.system.devices import use_threads_for
 from fixtures.training.evaluation import HELD_OUT_SEED, Captioning, check_captions
+from fixtures.training.pictures import FULL
 from fixtures.training.recipes import draw_pictures
 from harness.figures.passes import comparisons
 from harness.figures.stages import peak_bytes, stage_figures
@@ -90,8 +91,8 @@ def _rows_of_stages(run: RunRecord) -> Iterator[GoalRow]:
 def _captions_of_held_out_scenes(key: str) -> Captioning:
     use_threads_for("tiny", "cpu")
     pipeline = cast("StagedBase", pipeline_loaders(ModelSettings(), [key])[key]())
-    workers = os.cpu_count() or 1
-    return check_captions(pipeline, draw_pictures(pipeline, HELD_OUT_SEED, HELD_OUT_SCENES, workers, full=True))
+    seeds = range(HELD_OUT_SEED, HELD_OUT_SEED + HELD_OUT_SCENES)
+    return check_captions(pipeline, draw_pictures(pipeline, seeds, FULL, workers=os.cpu_count() or 1))
 
 
 def _run_suite(output: Path, *arguments: str) -> RunRecord:

@@ -23,6 +23,7 @@ from fixtures.scenes.embedded import EmbeddedSpec, ensure_embedded
 from fixtures.speculation.pair import SpeculativePair
 from fixtures.system.devices import use_threads_for
 from fixtures.training.evaluation import HELD_OUT_SEED, Captioning, check_captions
+from fixtures.training.pictures import FULL
 from fixtures.training.recipes import draw_pictures
 from fixtures.weights.quantization import QUANTISATIONS
 from harness.figures.roofline import roofline_s
@@ -174,4 +175,4 @@ def _captions(scenes: int, case: tuple[str, str]) -> Captioning:
     use_threads_for("tiny", "cpu")
     settings = ModelSettings(quantise=quantise)
     pipeline = cast("StagedBase", pipeline_loaders(settings, [key])[key]())
-    return check_captions(pipeline, draw_pictures(pipeline, HELD_OUT_SEED, scenes, 1, full=True))
+    return check_captions(pipeline, draw_pictures(pipeline, range(HELD_OUT_SEED, HELD_OUT_SEED + scenes), FULL))

@@ -172,14 +172,14 @@ def read_clip(folder: Path) -> Iterator[Exception]:
 
 def make_cache(folder: Path) -> list[Path]:
     """A frame cache with one entry."""
-    store = ArrayStore.open(folder / "cache", 10**6)
+    store = ArrayStore(folder / "cache", 10**6)
     store.put("k", np.arange(600, dtype=np.uint8).reshape(10, 20, 3), {"source": "mp4", "indices": [0, 1]})
     return [folder / "cache" / "k.array"]
 
 
 def read_cache(folder: Path) -> Iterator[Exception]:
     """A look into the cache, which says what is wrong and does without."""
-    store = ArrayStore.open(folder / "cache", 10**6)
+    store = ArrayStore(folder / "cache", 10**6)
     store.get("k")
     yield from (FixtureError(trouble) for trouble in store.warnings)
 
