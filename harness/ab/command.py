@@ -124,6 +124,5 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def _say(*lines: str) -> None:
-    for line in lines:
-        sys.stdout.write(line + "\n")
+    sys.stdout.writelines(f"{line}\n" for line in lines)
     sys.stdout.flush()

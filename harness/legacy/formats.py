@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from harness.errors import JSON_ERRORS, ResultFileError
+from harness.records.json_files import read_json
 from harness.stages import UNDIVIDED
 
 DRAFT = "egpt"
@@ -75,20 +76,15 @@ class OldFile(NamedTuple):
 
 def read_any_json(path: Path, advice: str = "") -> Any:
     """Return any JSON file's content, with NaN and infinities as texts; raise ResultFileError naming the file."""
-    way_out = f"; {advice}" if advice else ""
     try:
-        content = path.read_bytes()
-    except OSError as cause:
-        raise ResultFileError(f"{path}: cannot be read ({cause.strerror}){way_out}") from cause
-    try:
-        return msgspec.json.decode(content)
-    except JSON_ERRORS as cause:
+        return read_json(path, object, "JSON", advice=advice)
+    except ResultFileError as error:
         try:
             # What Python and Windows write beside JSON: NaN, and the byte-order marks of UTF-8 and UTF-16.
-            lenient = json.loads(content, parse_constant=str, parse_float=_number)
+            lenient = json.loads(path.read_bytes(), parse_constant=str, parse_float=_number)
             return msgspec.json.decode(json.dumps(lenient))
-        except (*JSON_ERRORS, ValueError):
-            raise ResultFileError(f"{path}: is not JSON: {cause}{way_out}") from cause
+        except (*JSON_ERRORS, ValueError, OSError):
+            raise error from error.__cause__
 
 
 def old_file(path: Path, content: Any) -> OldFile:
@@ -193,12 +189,10 @@ def _name_samples(records: list[Record]) -> Iterator[str]:
         known = [record.get(key) for key in _IDS]
         names = [str(each) for each in known if isinstance(each, str | int | float) and not isinstance(each, bool)]
         nameless += not names
-        name = record["id"] = names[0] if names else f"record {place}"
+        name = names[0] if names else f"record {place}"
         count[name] += 1
-        for number in itertools.count(count[name]):
-            record["id"] = name if number == 1 else f"{name} ({number})"
-            if record["id"] not in used:
-                break
+        numbered = (name if number == 1 else f"{name} ({number})" for number in itertools.count(count[name]))
+        record["id"] = next(each for each in numbered if each not in used)
         used.add(record["id"])
     if nameless:
         yield f"Records without an id are named by their place: {nameless}."

@@ -12,7 +12,7 @@ from harness.figures.stages import peak_bytes
 from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord
 from harness.report import charts
-from harness.report.blocks import Block, Chart, Report, Section, Table, Text, cell, ends, figure, text
+from harness.report.blocks import Block, Chart, Report, Section, Table, Text, cell, ends, figure, joined, text
 from harness.report.formatting import fraction, mebibytes, milliseconds, tenths, times, whole
 from harness.report.naming import colour, label
 from harness.report.sections.highlights import caveats
@@ -62,9 +62,7 @@ def report_of_several(found: Sequence[tuple[Path, RunRecord | None]]) -> Report:
         source=", ".join(each.title for each in results),
         conditions=["as each file has them: machines and options may differ"],
         highlights=ranges,
-        caveats=[
-            text("{title}: {line}", title=each.title, line=line) for each in results for line in caveats(each.run)
-        ],
+        caveats=[joined([each.title, line], ": ") for each in results for line in caveats(each.run)],
         sections=[
             *_speedups(results),
             *_times(results),

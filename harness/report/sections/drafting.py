@@ -38,10 +38,9 @@ def sections(run: RunRecord) -> Iterator[Section]:
     found_pairs: dict[str, list[TokenPair]] = {}
     # None of the set `full`, whose random weights agree by chance alone.
     for target in header.targets if header.draft and header.model_set != "full" else ():
-        both = paired(draft, passes(run, "whole", target, engine))
         pairs = [
             TokenPair(mine.sample, mine.token_ids, theirs.token_ids, questions.get(mine.sample, ""))
-            for mine, theirs in both
+            for mine, theirs in paired(draft, passes(run, "whole", target, engine))
             if mine.token_ids and theirs.token_ids
         ]
         found_pairs |= {label(run, target): pairs} if pairs else {}

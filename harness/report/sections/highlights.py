@@ -83,8 +83,7 @@ def quantised_line(run: RunRecord, found: QuantisedFigures) -> Text:
 def caveats(run: RunRecord) -> Iterator[Text]:
     """Yield the claims that one might read out of the figures, and that the data do not support."""
     for found in comparisons(run):
-        for stage in (None, *found.stages):
-            speedup = found.total if stage is None else found.stages[stage]
+        for stage, speedup in ((None, found.total), *found.stages.items()):
             interval = speedup.interval
             if interval is not None and interval.low <= 1 <= interval.high:
                 yield text(

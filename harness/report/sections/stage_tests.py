@@ -43,11 +43,9 @@ def sections(run: RunRecord) -> Iterator[Section]:
     ]
     if rows:
         ranks = len({each.rank for each in run.passes if each.kind == "throughput"})
-        lead = (
-            "Every sample once, its files loaded ahead of the model by "
-            f"{run.header.options.get('loader_workers')} threads"
-            + (f", by {ranks} ranks together." if ranks > 1 else ".")
-        )
+        threads = run.header.options.get("loader_workers")
+        together = f", by {ranks} ranks together" if ranks > 1 else ""
+        lead = f"Every sample once, its files loaded ahead of the model by {threads} threads{together}."
         table = Table(("model", "samples/s", "samples/s, one after the other"), rows, in_summary=True)
         yield Section("throughput", "Throughput", [table], lead, brief=True)
 
