@@ -8,21 +8,12 @@ from harness.legacy.token_pairs import Answers
 from harness.records.lines import RunRecord
 from harness.report.blocks import Report, Text
 from harness.report.naming import label
-from harness.report.sections import (
-    answers,
-    conditions,
-    drafting,
-    highlights,
-    judgement,
-    memory,
-    recorded,
-    roofline,
-    speed,
-    stage_tests,
-    verdict,
-    warnings,
-)
+from harness.report.sections import answers, conditions, drafting, memory, recorded, roofline, speed, stage_tests
 from harness.report.sections.by_machine import lines_of_each, sections_of_each
+from harness.report.sections.highlights import caveats, headlines, highlights, quantised_line
+from harness.report.sections.judgement import baseline, failures, limits
+from harness.report.sections.verdict import problems, tiles, verdict
+from harness.report.sections.warnings import warnings
 
 
 def report_of(run: RunRecord, source: str) -> Report:
@@ -36,28 +27,28 @@ def report_of(run: RunRecord, source: str) -> Report:
         title=f"{draft} vs. {' and '.join(targets)}" if header.draft and targets else ", ".join(names),
         source=source,
         conditions=_conditions(run),
-        verdict=verdict.verdict(run),
-        problems=list(verdict.problems(run)),
-        warnings=list(warnings.warnings(run)),
+        verdict=verdict(run),
+        problems=list(problems(run)),
+        warnings=list(warnings(run)),
         advice=run.end.advice if run.end else (),
-        tiles=list(verdict.tiles(run)),
+        tiles=list(tiles(run)),
         headlines=[
-            *lines_of_each(run, highlights.headlines),
+            *lines_of_each(run, headlines),
             *(drafting.pair_line(run, each) for each in speculation_figures(run)),
-            *(highlights.quantised_line(run, each) for each in quantised_figures(run)),
+            *(quantised_line(run, each) for each in quantised_figures(run)),
         ],
-        highlights=list(lines_of_each(run, highlights.highlights)),
-        caveats=list(lines_of_each(run, highlights.caveats)),
+        highlights=list(lines_of_each(run, highlights)),
+        caveats=list(lines_of_each(run, caveats)),
         command=shlex.join(["python", "-m", "pytest", *map(str, typed[1:])]) if isinstance(typed, list) else "",
         sections=[
-            *judgement.baseline(run),
+            *baseline(run),
             *sections_of_each(run, speed.sections, stage_tests.sections, roofline.sections, memory.sections),
             *recorded.sections(run),
             *stage_tests.ways(run),
             *drafting.sections(run),
             *answers.sections(run),
-            *judgement.failures(run),
-            *judgement.limits(run),
+            *failures(run),
+            *limits(run),
             *conditions.sections(run),
         ],
     )

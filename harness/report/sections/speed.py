@@ -6,21 +6,15 @@ from statistics import fmean
 
 from harness.figures.intervals import mean_interval
 from harness.figures.latency import PERCENTILES, Latency, latencies
-from harness.figures.passes import (
-    Comparison,
-    PassFigure,
-    comparisons,
-    load_s_by_state,
-    pass_figures,
-    synchronisation_overhead,
-)
+from harness.figures.passes import Comparison, PassFigure, comparisons, load_s_by_state, pass_figures
 from harness.figures.stages import LEGACY_READER, Speedup, stage1_speedup, stage1_variant
 from harness.figures.summary import outliers
 from harness.records.lines import RunRecord
 from harness.report import charts
 from harness.report.blocks import Chart, Section, Sentences, Table, Text, ends, figure, filled, joined, text, with_ends
-from harness.report.formatting import change, duration, milliseconds, percent, significant, times
+from harness.report.formatting import duration, milliseconds, percent, significant, times
 from harness.report.naming import STAGE_COLOURS, STAGE_NUMBERS, colour, label, name_of_speedup
+from harness.report.sections.warnings import synchronised
 from harness.stages import LEGACY_STAGES
 
 MAX_NAMED = 3  # of a model's samples that stand apart: so many have their names
@@ -134,19 +128,6 @@ def _breakdown(run: RunRecord, figures: list[PassFigure]) -> Section:
     blocks = filled(chart, table, Sentences(lines, in_summary=True))
     lead = "The whole pass: each of n samples once through all stages, until the answer ends."
     return Section("stages", "Stages, mean ms per sample", blocks, lead, brief=True, folded=False)
-
-
-def synchronised(run: RunRecord, least: float = -1.0) -> Iterator[Text]:
-    """Yield what synchronising between the stages adds, where that is more than `least`."""
-    # On a CPU there is nothing to wait for.
-    for each in pass_figures(run) if run.header.on_gpu else ():
-        gap = synchronisation_overhead(run, each.model, each.engine)
-        if gap is not None and gap > least:
-            yield text(
-                "Synchronising between the stages adds {gap} % to a sample of {model}.",
-                gap=figure(change, gap, "sync_gap", each.model, each.engine),
-                model=label(run, each.model, each.engine),
-            )
 
 
 def _load_by_state(run: RunRecord, found: PassFigure) -> Text:

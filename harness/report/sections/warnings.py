@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from harness.figures.intervals import FEW_SAMPLES
-from harness.figures.passes import pass_figures
+from harness.figures.passes import pass_figures, synchronisation_overhead
 from harness.figures.stages import stage_figures
 from harness.gates import machine_speed
 from harness.gates.gate import injections
@@ -16,7 +16,6 @@ from harness.report.formatting import change, percent, whole
 from harness.report.naming import label
 from harness.report.sections.by_machine import lines_of_each
 from harness.report.sections.quality import unsound
-from harness.report.sections.speed import synchronised
 
 NOISY = 0.10  # half the interquartile range over the median, from which on the rounds of a stage are called noisy
 WAITING = 0.05  # what synchronising between the stages may add to a whole pass
@@ -56,6 +55,19 @@ def warnings(run: RunRecord) -> Iterator[tuple[Text, str]]:
         yield from ((line, way_out) for line in lines_of_each(run, lines))
     if (run.header.environment.get("git") or {}).get("dirty"):
         yield "The code differed from its commit.", "Commit before you measure what you want to publish."
+
+
+def synchronised(run: RunRecord, least: float = -1.0) -> Iterator[Text]:
+    """Yield what synchronising between the stages adds, where that is more than `least`."""
+    # On a CPU there is nothing to wait for.
+    for each in pass_figures(run) if run.header.on_gpu else ():
+        gap = synchronisation_overhead(run, each.model, each.engine)
+        if gap is not None and gap > least:
+            yield text(
+                "Synchronising between the stages adds {gap} % to a sample of {model}.",
+                gap=figure(change, gap, "sync_gap", each.model, each.engine),
+                model=label(run, each.model, each.engine),
+            )
 
 
 def _few_samples(run: RunRecord) -> Iterator[Text]:
