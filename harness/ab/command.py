@@ -52,12 +52,8 @@ def run(chosen: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
         make_folder(folder)
         results.write(folder, found)
     _say(*found.plan.lines())
-    try:
-        with ended_by_signals():
-            found = measured(checkout, folder, found)
-    except BaseException:
-        sys.stderr.write(f"what was measured is in {folder}; python -m harness ab --resume {folder} resumes it\n")
-        raise
+    with resumable(f"what was measured is in {folder}; python -m harness ab --resume {folder}"):
+        found = measured(checkout, folder, found)
     sys.stdout.write(table(found, folder, width=shutil.get_terminal_size().columns, color=sys.stdout.isatty()))
     assert found.outcome is not None, "a comparison that was measured to its end has an outcome"
     return found.outcome.exit_status
@@ -105,8 +101,11 @@ def _whole_pairs(folder: Path, sessions: Sequence[SessionFigures]) -> list[Sessi
 
 
 @contextlib.contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Let a polite request to end, as CI makes one, unwind like Ctrl-C does, so that everything is cleaned up."""
+def resumable(words: str) -> Iterator[None]:
+    """Say what resumes a work that did not come to its end.
+
+    A polite request to end, as CI makes one, unwinds like Ctrl-C does, so that everything is cleaned up.
+    """
 
     def end(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)
@@ -116,8 +115,11 @@ def ended_by_signals() -> Iterator[None]:
     before = {number: signal.signal(number, end) for number in heeded}
     try:
         yield
-    except KeyboardInterrupt:
-        raise SystemExit(INTERRUPTED) from None
+    except BaseException as error:
+        sys.stderr.write(f"{words} resumes it\n")
+        if isinstance(error, KeyboardInterrupt):
+            raise SystemExit(INTERRUPTED) from None
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -8,7 +8,7 @@ import msgspec
 
 from harness.ab import results
 from harness.ab.bisection import bisect
-from harness.ab.command import ended_by_signals, measured
+from harness.ab.command import measured, resumable
 from harness.ab.plan import make_plan
 from harness.ab.revisions import checkout_of
 from harness.errors import OptionError, RevisionError
@@ -58,12 +58,8 @@ def run(revisions: Sequence[str], resume: Path | None, pairs: int, arguments: Se
         place.mkdir(exist_ok=True)
         return found if found.outcome else measured(checkout, place, found)
 
-    try:
-        with ended_by_signals():
-            found = bisect(plan.commits, compare)
-    except BaseException:
-        sys.stderr.write(f"python -m harness bisect --resume {folder} resumes it\n")
-        raise
+    with resumable(f"python -m harness bisect --resume {folder}"):
+        found = bisect(plan.commits, compare)
     sys.stdout.write("".join(f"skipped, it cannot be measured: {plan.commits[each]}\n" for each in found.skipped))
     if found.culprit:
         named = git(checkout.root, "show", "-s", "--format=%h %an, %s", plan.commits[found.culprit])

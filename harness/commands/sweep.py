@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.ab.command import ended_by_signals
+from harness.ab.command import resumable
 from harness.ab.sessions import run_session
 from harness.errors import OptionError, ResultFileError, SessionError
 from harness.gates.exit_status import FAILED, NO_FIGURE, PYTEST_STATUSES
@@ -79,13 +79,9 @@ def _number(name: str, word: str) -> float:
 
 def _measured(folder: Path, plan: SweepPlan) -> int:
     problems: list[str] = []
-    try:
-        with ended_by_signals():
-            for value in plan.values:
-                problems += _run_of(folder, plan, value)
-    except BaseException:
-        sys.stderr.write(f"python -m harness sweep --resume {folder} resumes it\n")
-        raise
+    with resumable(f"python -m harness sweep --resume {folder}"):
+        for value in plan.values:
+            problems += _run_of(folder, plan, value)
     runs = {value: _finished(folder / value) for value in plan.values}
     points = [Point(value, _number(plan.option, value), run) for value, run in runs.items() if run]
     if not points:

@@ -1,7 +1,5 @@
 """report.html: one file, without a script and without a request, for a screen of any width and for paper."""
 
-from __future__ import annotations
-
 import re
 from functools import cache
 from pathlib import Path
@@ -24,7 +22,7 @@ def page(report: Report) -> str:
 
 
 @cache
-def _template() -> Template:
+def _template() -> "Template":
     # Some 50 ms, for runs that want pages only.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 

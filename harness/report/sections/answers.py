@@ -1,7 +1,6 @@
 """The models' answers to a few samples, beside what they were shown."""
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 from harness.figures.passes import pass_s, passes
@@ -40,4 +39,4 @@ def _answers(run: RunRecord, sample: PlannedSample, written: dict[str, dict[str,
         )
         found.append((who, each.text))
     folder = run.header.dataset_folder or str(Path(run.header.dataset).parent)
-    return Answers(sample.id, sample.query, partial(pictures_of, sample, Path(folder)), found)
+    return Answers(sample.id, sample.query, lambda: pictures_of(sample, Path(folder)), found)

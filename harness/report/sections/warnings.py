@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from functools import partial
 
 from harness.figures.intervals import FEW_SAMPLES
 from harness.figures.passes import pass_figures, synchronisation_overhead
@@ -48,7 +47,7 @@ def warnings(run: RunRecord) -> Iterator[tuple[Text, str]]:
         (_few_samples, "Take more: leave --max_samples out, name a larger dataset, or raise --embedded."),
         (_noisy, "Close what else runs, or raise --rounds."),
         (
-            partial(synchronised, least=WAITING),
+            lambda part: synchronised(part, WAITING),
             "Take stage times from the whole pass, and the total from the pass without synchronisation.",
         ),
     ):
