@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Generic, TypeVar
 
 from harness.errors import HarnessError
@@ -66,19 +67,16 @@ def recorded_loaders(
 ) -> dict[str, Callable[[], Loaded]]:
     """Return loaders that `append` a record of each load: seconds, bytes, and the live model's own facts."""
 
-    def recorded(key: str, load: Callable[[], Loaded]) -> Callable[[], Loaded]:
-        def load_and_record() -> Loaded:
-            before, start = _allocated(device), clock.now()
-            pipeline = load()
-            seconds, facts = clock.now() - start, asdict(pipeline.facts())
-            # On the CPU the process also grows by the libraries that a first load imports: the model's own counts.
-            memory = facts["parameter_bytes"] if before is None else (_allocated(device) or 0) - before
-            append(ModelRecord(model=key, load_s=seconds, memory_bytes=memory, facts=facts))
-            return pipeline
+    def load_and_record(key: str, load: Callable[[], Loaded]) -> Loaded:
+        before, start = _allocated(device), clock.now()
+        pipeline = load()
+        seconds, facts = clock.now() - start, asdict(pipeline.facts())
+        # On the CPU the process also grows by the libraries that a first load imports: the model's own counts.
+        memory = facts["parameter_bytes"] if before is None else (_allocated(device) or 0) - before
+        append(ModelRecord(model=key, load_s=seconds, memory_bytes=memory, facts=facts))
+        return pipeline
 
-        return load_and_record
-
-    return {key: recorded(key, load) for key, load in loaders.items()}
+    return {key: partial(load_and_record, key, load) for key, load in loaders.items()}
 
 
 def _allocated(device: str) -> int | None:
