@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from fixtures.cache.frame_cache import FrameCache, open_frame_cache
-from fixtures.data.dataset import Dataset, read_entries
-from fixtures.data.dataset_identity import dataset_identity
+from fixtures.data.dataset import Dataset, dataset_identity, read_entries
 from fixtures.errors import ChoiceError, DatasetError, FixtureError
 from fixtures.model_sets.loading import model_dtypes, pipeline_loaders
 from fixtures.model_sets.registry import MODELS

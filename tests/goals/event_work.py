@@ -21,7 +21,7 @@ from fixtures.data.events import PICTURES, EventStream, draw_event_images, read_
 from fixtures.models.staged import StagedBase
 from fixtures.pipeline import Sample
 from fixtures.preparing.command import PrepareRequest, prepare
-from fixtures.scenes.embedded_sample import save_events
+from fixtures.scenes.embedded import save_events
 from perf_tests.literal_drawing import draw_one_by_one
 from tests import ROOT
 

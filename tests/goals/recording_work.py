@@ -14,7 +14,7 @@ from PIL import Image
 
 from fixtures.data.recording_writer import BLOSC, CHUNK, write_recording
 from fixtures.preparing.sequences import PICTURES, TIMES
-from fixtures.scenes.embedded_recording import T_OFFSET_US
+from fixtures.scenes.embedded import T_OFFSET_US
 from fixtures.scenes.scene import Scene
 from fixtures.video.writer import FRAMES_PER_SECOND
 from tests import ROOT

@@ -24,8 +24,7 @@ from fixtures.system.devices import use_threads_for
 from fixtures.video.frames import read_frames, uniform_indices
 from fixtures.video.readers import fast, plain, torchcodec
 from fixtures.video.readers.container import opened
-from fixtures.video.readers.packets import coded_packets, read_index
-from fixtures.video.readers.slices import slices_per_picture
+from fixtures.video.readers.packets import coded_packets, read_index, slices_per_picture
 from fixtures.video.writer import FRAMES_PER_SECOND, write_mp4
 from harness.figures.stages import times_faster
 from harness.measuring.interleaved import Variant, seconds_in_turn

@@ -23,7 +23,7 @@ from fixtures.data.events import EventStream, draw_event_images, read_events
 from fixtures.data.media import RecordingWindow
 from fixtures.data.npy import read_arrays
 from fixtures.data.recording import read_window
-from fixtures.scenes.embedded_recording import T_OFFSET_US
+from fixtures.scenes.embedded import T_OFFSET_US
 from fixtures.system.devices import keep_freed_memory
 from harness.figures.stages import times_faster
 from harness.measuring.interleaved import seconds_in_turn

@@ -14,13 +14,12 @@ from fixtures.cache.array_store import ArrayStore
 from fixtures.cache.clip_files import png_clip
 from fixtures.cache.content_key import content_key
 from fixtures.data import events, media
-from fixtures.data.dataset import JSON_NAME, Dataset
-from fixtures.data.dataset_identity import dataset_identity
+from fixtures.data.dataset import JSON_NAME, Dataset, dataset_identity
 from fixtures.errors import FixtureError, SampleError
 from fixtures.pipeline import Sample
 from fixtures.preparing.command import PrepareRequest, prepare
 from fixtures.video import frames
-from fixtures.video.readers.slices import slices_per_picture
+from fixtures.video.readers.packets import slices_per_picture
 from harness.records.lines import PlannedSample
 from tests.fixtures.data import made_recordings
 from tests.fixtures.video.made_clips import Clip, write_clip

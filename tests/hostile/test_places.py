@@ -16,8 +16,7 @@ import pytest
 import torch
 
 from fixtures.cache.clip_files import png_clip
-from fixtures.data.dataset import JSON_NAME, Dataset
-from fixtures.data.dataset_identity import dataset_identity
+from fixtures.data.dataset import JSON_NAME, Dataset, dataset_identity
 from fixtures.data.events import read_events
 from fixtures.data.media import event_file, event_image_files, mp4_file
 from fixtures.errors import CheckpointError, DatasetError, FixtureError, SampleError
@@ -27,7 +26,7 @@ from fixtures.models.facts import weights_identity
 from fixtures.pipeline import Sample
 from fixtures.preparing.command import PrepareRequest, prepare
 from fixtures.video.frames import read_frames, read_image
-from fixtures.video.readers.slices import slices_per_picture
+from fixtures.video.readers.packets import slices_per_picture
 from tests.fixtures.video.made_clips import Clip, write_clip
 from tests.hostile.media_files import COUNT, make_dataset, make_frames, write_events
 
