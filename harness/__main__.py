@@ -65,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     halving.add_argument("--pairs", type=count, default=MAX_PAIRS, help="at most, in a comparison (%(default)s)")
     halving.add_argument("--resume", type=Path, metavar="FOLDER", help="resume a bisection that was interrupted")
     halving.set_defaults(work=lambda on: _command("bisect").run(on.revisions, on.resume, on.pairs, pytests))
+    _add_history_command(commands.add_parser("history", help="figures over sessions and commits, and what changed"))
     _add_sweep_command(commands.add_parser("sweep", help="an option over several values"), pytests)
     chosen, unknown = parser.parse_known_args(ours)
     if unknown:
@@ -118,6 +119,19 @@ def _add_baseline_commands(parser: argparse.ArgumentParser, pytests: list[str]) 
     late.set_defaults(work=lambda on: _command("overdue").overdue(on.baselines, on.folders, on.days))
     listing = commands.add_parser("list", help="print all baselines and their sessions")
     listing.set_defaults(work=lambda on: _command("baseline").list_all(on.baselines))
+
+
+def _add_history_command(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "paths", type=Path, nargs="+", metavar="PATH", help="baselines, folders with runs, result files"
+    )
+    parser.add_argument("--since", metavar="REVISION", help="only sessions of this revision and of later commits")
+    parser.add_argument("--release", type=Path, metavar="FOLDER", help="a release's baselines, which the latest meet")
+    parser.add_argument("--output-dir", "--output_dir", type=Path, help="where to (default: results/history)")
+    parser.add_argument("--format", choices=("page", "bmf"), default="page", help="bmf: Bencher's metrics, printed")
+    parser.set_defaults(
+        work=lambda on: _command("history").history(on.paths, on.since, on.release, on.output_dir, on.format)
+    )
 
 
 def _add_sweep_command(parser: argparse.ArgumentParser, pytests: list[str]) -> None:

@@ -26,24 +26,23 @@ def bisect(commits: Sequence[str], compare: Callable[[str, str], RevisionCompari
     known: dict[tuple[int, int], RevisionComparison] = {}
     skipped: set[int] = set()
 
-    def compared(a: int, b: int) -> RevisionComparison:
-        if (a, b) not in known:
-            known[a, b] = compare(commits[a], commits[b])
-        return known[a, b]
+    def compared(a: int, b: int) -> dict[str, PairedFigure]:
+        known[a, b] = known[a, b] if (a, b) in known else compare(commits[a], commits[b])
+        return {each.name: each for each in known[a, b].figures}
 
     def ended(words: str, culprit: int | None = None) -> Finding:
         sessions = sum(len(each.sessions) for each in known.values())
         return Finding(culprit, words, len(known), sessions, tuple(sorted(skipped)))
 
     low, high = 0, len(commits) - 1
-    whole = compared(low, high)
-    regressed = [each for each in whole.figures if each.verdict == "regressed"]
+    regressed = [each for each in compared(low, high).values() if each.verdict == "regressed"]
     if not regressed:
-        return ended(f"no culprit: {whole.outcome.reason if whole.outcome else 'nothing was compared'}")
+        outcome = known[low, high].outcome
+        return ended(f"no culprit: {outcome.reason if outcome else 'nothing was compared'}")
     worst = max(regressed, key=lambda each: abs(each.interval.value) / (each.interval.high - each.interval.low + 1e-12))
     while between := sorted({*range(low + 1, high)} - skipped, key=lambda each: abs(each - (low + high) // 2)):
         try:
-            figure = _figure(worst.name, compared(0, between[0]))
+            figure = compared(0, between[0]).get(worst.name)
         except SessionError:
             figure = None
         if figure is None:
@@ -54,12 +53,8 @@ def bisect(commits: Sequence[str], compare: Callable[[str, str], RevisionCompari
             low = between[0]
     if high - low > 1:
         return ended(f"{worst.name} got worse in one of commits {low + 1} to {high}: those between were skipped")
-    last, change = _figure(worst.name, compared(low, high)), worst.metric.format_change
+    last, change = compared(low, high).get(worst.name), worst.metric.format_change
     if last is None or last.verdict != "regressed":
         return ended(f"no single culprit: {worst.name} {change(worst.interval.value)} in several steps")
     value, *ends = map(change, (last.interval.value, last.interval.low, last.interval.high))
     return ended(f"{worst.name} {value} ({' to '.join(ends)})", high)
-
-
-def _figure(name: str, found: RevisionComparison) -> PairedFigure | None:
-    return next((each for each in found.figures if each.name == name), None)

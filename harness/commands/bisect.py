@@ -42,10 +42,8 @@ def run(revisions: Sequence[str], resume: Path | None, pairs: int, arguments: Se
         listed = git(checkout.root, "rev-list", "--reverse", "--first-parent", f"{good}..{bad}").split()
         if not listed:
             raise RevisionError(f"no commit lies between {revisions[0]} and {revisions[1]}: the good one comes first")
-        plan, folder = (
-            BisectPlan(1, (good, *listed), (*arguments,), pairs),
-            unused_folder(checkout.root / RESULTS, "bisect_"),
-        )
+        plan = BisectPlan(1, (good, *listed), (*arguments,), pairs)
+        folder = unused_folder(checkout.root / RESULTS, "bisect_")
         make_folder(folder)
         write_json(folder / FILE_NAME, plan)
 

@@ -55,8 +55,13 @@ class StoredSession:
 
 def read_sessions(folder: Path) -> list[StoredSession]:
     """Return every session under a folder of baselines; raise BaselineError naming a file that is none."""
-    files = [path for path in sorted(folder.glob("*/*.json")) if _NUMBERED.fullmatch(path.name)]
+    files = [path for path in sorted(folder.glob("*/*.json")) if is_session(path)]
     return [StoredSession(path, _read(path)) for path in files]
+
+
+def is_session(path: Path) -> bool:
+    """Whether a file is named as the session of a baseline is."""
+    return _NUMBERED.fullmatch(path.name) is not None
 
 
 def sessions_by_folder(stored: Iterable[StoredSession], here: Fingerprint) -> dict[Path, list[StoredSession]]:
@@ -126,7 +131,7 @@ def store(baselines: Path, run_folder: Path, arguments: Sequence[str] = (), *, a
     if at is None:
         alike = (each for each in read_sessions(baselines) if not differences(each.record.fingerprint, now))
         folder = next((each.path.parent for each in alike), baselines / readable_name(now))
-        numbers = [int(path.name[:4]) for path in folder.glob("*.json") if _NUMBERED.fullmatch(path.name)]
+        numbers = [int(path.name[:4]) for path in folder.glob("*.json") if is_session(path)]
         path = folder / f"{max(numbers, default=0) + 1:04}_{re.sub(r'[^0-9]', '', run.header.started_at[:10])}.json"
     elif differ := differences(_read(at).fingerprint, now):
         raise BaselineError(f"{run_folder}: is no replacement for {at}: {'; '.join(differ)}")
@@ -139,7 +144,7 @@ def store(baselines: Path, run_folder: Path, arguments: Sequence[str] = (), *, a
 def session_file(baselines: Path, name: str) -> Path:
     """Return the file of `<readable name>/NNNN`; raise BaselineError where there is none."""
     folder, _, number = name.rpartition("/")
-    found = [path for path in sorted((baselines / folder).glob(f"{number}*.json")) if _NUMBERED.fullmatch(path.name)]
+    found = [path for path in sorted((baselines / folder).glob(f"{number}*.json")) if is_session(path)]
     if len(found) != 1 or not folder:
         raise BaselineError(f"{baselines}: has no session {name!r}; `python -m harness baseline list` names them")
     return found[0]

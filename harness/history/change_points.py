@@ -9,8 +9,6 @@ two sessions far off are not enough by themselves, three are. All levels are as 
 100 sessions and figure (tests/harness/history).
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,13 +19,7 @@ import numpy.typing as npt
 
 from harness.figures.intervals import Interval
 from harness.figures.student import t_quantile
-from harness.gates.prediction import (
-    MIN_DEGREES_OF_FREEDOM,
-    MIN_SPEED_CHANGE,
-    Prediction,
-    creep,
-    predict,
-)
+from harness.gates.prediction import MIN_DEGREES_OF_FREEDOM, MIN_SPEED_CHANGE, Prediction, creep, predict
 
 Array = npt.NDArray[np.float64]
 
@@ -87,8 +79,7 @@ class OverSessions:
 
     def change(self, since: int, at: int, end: int) -> Interval:
         """Return how far the level of sessions `at` to `end` lies from that of those before, from `since` on."""
-        before, behind = [*self.values[since:at]], [*self.values[at:end]]
-        speeds = None
+        before, behind, speeds = [*self.values[since:at]], [*self.values[at:end]], None
         if self.speeds is not None and at - since - 1 - self.speeds.shape[-1] >= MIN_DEGREES_OF_FREEDOM:
             speeds = (self.speeds[since:at], self.speeds[at:end])
         return creep(before, behind, speeds, tracks_machine_speed=self.tracks_machine_speed)
@@ -116,8 +107,8 @@ class OverSessions:
             away = self.values[..., reference:end] - expected.centre[..., : end - reference] - level
             away, begins = np.clip(away / spread, -CUT_OFF, CUT_OFF), end - reference
             for window, places in last.items():
-                of_speed = expected.leverage[..., begins : begins + len(places)] - 1 / reference
-                begins += len(places)
+                at = expected.leverage[..., begins : begins + len(places)]
+                of_speed, begins = at - 1 / reference if at.size else 0.0, begins + len(places)
                 mean = np.abs(_means(away[..., None], window, places)[..., 0])
                 beyond = mean >= _limit(window, residuals, spread, of_speed, reference - since)
                 found[..., reference + places] |= beyond & (mean * spread >= MIN_CHANGE * self.minimum_effect)
@@ -125,11 +116,9 @@ class OverSessions:
 
     def _expected(self, reference: int, end: int, last: dict[int, Any]) -> Prediction:
         """Predict the sessions up to `end` by those of a reference, and then the means of windows at their speeds."""
-        known, count = self.values[..., None, :reference], end - reference + sum(map(len, last.values()))
+        known = self.values[..., None, :reference]
         if self.speeds is None:
-            found = predict(known, 0.0)
-            every = [np.repeat(each, count, axis=-1) for each in (found.centre, found.leverage)]
-            return replace(found, centre=every[0], leverage=every[1])
+            return predict(known, 0.0)
         here = self.speeds[..., reference:end, :]
         at = np.concatenate([here, *(_means(here, window, places) for window, places in last.items())], axis=-2)
         speeds = (self.speeds[..., None, :reference, :], at)
@@ -145,8 +134,7 @@ class OverSessions:
 
         def gain(split: int) -> float:
             before, behind = away[: split - since], away[split - since :]
-            apart = float(behind.mean() - before.mean())
-            return abs(apart) * math.sqrt(len(before) * len(behind) / len(away))
+            return abs(float(behind.mean() - before.mean())) * math.sqrt(len(before) * len(behind))
 
         return max(range(first, seen), key=gain)
 
@@ -158,8 +146,7 @@ class OverSessions:
 def _limit(window: int, residuals: Array, spread: Array, of_speed: Any, at_level: int) -> Array:
     """Return from how many standard deviations on the mean of a window is a change.
 
-    `of_speed`: what the leverage has of the machine's speed in it, for each window; `at_level`: sessions of the
-    reference that are at the present level.
+    `of_speed`: what the leverage has of the machine's speed; `at_level`: sessions of the reference at the last level.
     """
     reference, (level, least) = residuals.shape[-1], WINDOWS[window]
     level = STRICT_LEVEL if at_level < FULL_REFERENCE else level
@@ -187,8 +174,7 @@ def _likeness(residuals: Array, spread: Array, counts: tuple[float, float]) -> A
     count = residuals.shape[-1]
     found = (residuals[..., 1:] * residuals[..., :-1]).sum(axis=-1) / (count * spread**2)
     found = found + (1 + 3 * found) / count  # its bias: Kendall, Biometrika 41, 1954
-    errors = found * math.sqrt(count)
-    weight = np.clip((errors - counts[0]) / (counts[1] - counts[0]), 0, 1)
+    weight = np.clip((found * math.sqrt(count) - counts[0]) / (counts[1] - counts[0]), 0, 1)
     likeness: Array = np.clip((found + LIKENESS_MARGIN / math.sqrt(count)) * weight, 0, 0.9)
     return likeness
 

@@ -27,6 +27,7 @@ WIDTH = 4.1
 MAX_POINTS = 250
 """Of a model's samples in a cloud; more are thinned evenly, outliers apart."""
 MAX_TICKS = 8
+MAX_MARKED = 150
 MAX_INTERVAL = 2
 """In lengths of the longest bar."""
 MAX_LABEL = 36
@@ -162,6 +163,30 @@ def curves(
         axes.set_xticks(ticks, [f"{each:g}" for each in ticks])
         axes.minorticks_off()
         _legend(axes)
+    return svg[0]
+
+
+def line(
+    groups: Sequence[Group], y_label: str, breaks: Sequence[float], levels: Sequence[Group], bounds: Mapping[str, float]
+) -> str:
+    """A figure over sessions: a line for each group, means of its levels, `breaks` upright, and bounds by colour."""
+    with _axes(1.35) as (axes, svg):
+        for group in groups:
+            marker = "" if len(group.x) > MAX_MARKED else "o"
+            axes.plot(group.x, group.y, color=COLOURS[group.colour], linewidth=0.9, marker=marker, markersize=2)
+        for level in levels:
+            axes.plot(level.x, level.y, color=COLOURS[level.colour], linewidth=2)
+        lowest, highest = (pick(each for group in groups for each in group.y) for pick in (min, max))
+        room = 0.08 * (highest - lowest or abs(highest) or 1.0)
+        axes.set_ylim(lowest - room, highest + room)
+        for place in breaks:
+            axes.axvline(place, color=COLOURS["doubt"], linestyle=":", linewidth=1)
+        for name, bound in bounds.items():  # far away it is not seen: all else would be flattened
+            axes.axhline(bound, color=COLOURS[name], linestyle="--", linewidth=0.9)
+        axes.yaxis.set_major_formatter("{x:.4g}")
+        axes.locator_params(axis="y", nbins=4)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set_ylabel(y_label)
     return svg[0]
 
 

@@ -88,8 +88,8 @@ def whole_pass(
 def failed_pass(model: str, sample: str, stage: str = "load", text: str = "no such file", **changes: Any) -> PassRecord:
     before = STAGES[: STAGES.index(stage)]
     failure = Failure(sample, stage, "SampleError", text)
-    given = {"stage_s": dict.fromkeys(before, 1.0), "failure": failure, "text": "", "token_ids": (), "stopped_by": ""}
-    return whole_pass(model, sample, **given | changes)
+    given: dict[str, Any] = {"stage_s": dict.fromkeys(before, 1.0), "failure": failure}
+    return whole_pass(model, sample, **given | {"text": "", "token_ids": (), "stopped_by": ""} | changes)
 
 
 def stage_test(model: str, stage: str, seconds: dict[str, list[float]], **changes: Any) -> StageRecord:
@@ -218,9 +218,7 @@ def full_run(**changes: Any) -> RunRecord:
     return RunRecord(**fields | changes)
 
 
-def run_with(
-    *records: PassRecord | StageRecord, samples: tuple[str, ...] = ("s1", "s2"), **changes: object
-) -> RunRecord:
+def run_with(*records: PassRecord | StageRecord, samples: tuple[str, ...] = ("s1", "s2"), **changes: Any) -> RunRecord:
     """A run of these stage tests and passes; `changes` are the header's."""
     return RunRecord(
         header=header(samples, **changes),

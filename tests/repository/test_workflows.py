@@ -94,6 +94,32 @@ def test_the_nights_summary_is_the_report_or_the_end_of_the_terminal(tmp_path: P
         assert ("the report" in text, "the last line" in text) == (has_report, not has_report)
 
 
+def test_the_comment_links_the_history_and_says_what_changed(tmp_path: Path) -> None:
+    steps = {step.get("name"): step for step in _steps(WORKFLOW_FOLDER / "perf.yml")}
+    (tmp_path / "results" / "history").mkdir(parents=True)
+    (tmp_path / "results" / "history" / "report.md").write_text("# History\n\n✅ **no change** – 0 for the worse\n")
+    (tmp_path / "results" / "terminal.txt").write_text("the last line\n")
+    script = steps["Show the summary"]["run"].replace("${{ matrix.name }}", "tiny")
+    done = _bash(script, tmp_path, GITHUB_STEP_SUMMARY=str(tmp_path / "summary.md"), RUN_URL="https://example.org/9")
+    assert done.returncode == 0, done.stderr
+    comment = (tmp_path / "results" / "comment.md").read_text()
+    assert "**no change** – 0 for the worse" in comment
+    assert "(https://example.org/9#artifacts)" in comment
+
+
+@pytest.mark.parametrize("event", ["schedule", "pull_request"])
+def test_nights_stay_on_the_runner_and_pull_requests_do_not(tmp_path: Path, event: str) -> None:
+    steps = {step.get("name"): step for step in _steps(WORKFLOW_FOLDER / "perf.yml")}
+    _write_program(tmp_path / ".venv" / "bin" / "python", 'echo "$@" > typed')
+    (tmp_path / "results" / "tiny").mkdir(parents=True)
+    (tmp_path / "results" / "tiny" / "journal.jsonl").write_text("{}")
+    script = steps["Draw the history"]["run"].replace("${{ matrix.name }}", "tiny")
+    done = _bash(script, tmp_path, HOME=str(tmp_path / "home"), GITHUB_EVENT_NAME=event, GITHUB_RUN_ID="9")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "typed").read_text().startswith("-m harness history baselines")
+    assert (tmp_path / "home/.event-vlm-perf/tiny/9/journal.jsonl").exists() == (event == "schedule")
+
+
 def test_the_summary_of_a_comparison_has_its_table_and_the_report_of_its_last_session(tmp_path: Path) -> None:
     (step,) = (step for step in _steps(WORKFLOW_FOLDER / "ab.yml") if step.get("name") == "Show the table")
     for session in ("01_a", "01_b", "02_b"):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from harness.history.change_points import OverSessions
+from tests import ROOT
 
 MINIMUM_EFFECT = math.log(1.03)
 NOISE, UNCHANGED, READING_NOISE = 0.01, 30, 0.008
@@ -66,3 +68,14 @@ def share_of_creep_found(apart: int, *, runs: int, seed: int = 5) -> float:
         values[:, UNCHANGED + step * apart :] += 0.01
     found = OverSessions(values, MINIMUM_EFFECT).alarms()
     return float(found[:, UNCHANGED:].any(axis=-1).mean())
+
+
+def alarms_in_recorded_sessions() -> tuple[int, int, int]:
+    """Return how many changes are named in unchanged sessions that were recorded, of how many sessions and figures."""
+    recorded = msgspec.json.decode((ROOT / "tests" / "harness" / "files" / "recorded_sessions.json").read_bytes())
+    named = 0
+    for figure in recorded["figures"].values():
+        readings = np.array(figure["readings"]) if figure["readings"][0] else None
+        values, tracks = np.array(figure["values"]), figure["tracks_machine_speed"]
+        named += len(OverSessions(values, figure["minimum_effect"], readings, tracks).change_points())
+    return named, len(values), len(recorded["figures"])

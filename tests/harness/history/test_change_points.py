@@ -12,6 +12,7 @@ from harness.history.change_points import ChangePoint, OverSessions
 from tests.harness.history.simulated_histories import (
     MINIMUM_EFFECT,
     UNCHANGED,
+    alarms_in_recorded_sessions,
     alarms_per_100_sessions,
     alike,
     independent,
@@ -36,6 +37,10 @@ def test_unchanged_sessions_give_few_alarms(noise) -> None:  # type: ignore[no-u
 def test_a_clock_with_two_states_gives_few_alarms_where_it_was_read() -> None:
     values, readings = under_two_clocks(np.random.default_rng(2), (RUNS // 4, 200))
     assert alarms_per_100_sessions(values, readings) <= 0.05
+
+
+def test_recorded_unchanged_sessions_give_none() -> None:
+    assert alarms_in_recorded_sessions() == (0, 36, 7)
 
 
 def test_a_change_is_found_soon() -> None:

@@ -1,0 +1,125 @@
+"""The page of a history: what changed and when, a line for each figure, and the sessions behind its points."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
+from statistics import fmean
+
+from harness.figures.metrics import MAX_LOG, Metric
+from harness.gates.baselines import is_session
+from harness.history.series import Change, Series, times_beside
+from harness.history.sessions import Sessions
+from harness.records.quantities import MIB
+from harness.report import charts
+from harness.report.blocks import Chart, Figure, Report, Section, Table, Text, Verdict
+
+UNITS = {"s": (1000.0, "ms"), "bytes": (1 / MIB, "MiB"), "times": (1.0, "x"), "ms": (1.0, "ms per token")}
+# Of the names of limits, where they are other than those of figures.
+LIMITS = {"time": ("median_ms",), "memory": ("host_memory_mib", "device_memory_mib")}
+MAX_NAMED = 3
+SESSIONS = ("session", "began, commit", "conditions", "figures", "file")
+
+
+def report_of_history(
+    title: str, sessions: Sessions, found: Sequence[Series], events: Sequence[list[Change]], crept: Sequence[Change]
+) -> Report:
+    """Return the report of a history's figures, their changes, and what crept away from a release."""
+    told = [([each], f"against the release: {each[0].name} {_interval(each)}") for each in crept]
+    told += [(each, _sentence(each, sessions, found)) for each in reversed(events)]
+    losses = [
+        words
+        for event, words in told
+        if sum((change.value > 0) == each.metric.lower_is_better for each, change, _ in event) * 2 > len(event)
+    ]
+    gains, ordered = [words for _, words in told if words not in losses], sessions.ordered
+    counts = f"{len(losses)} for the worse, {len(gains)} for the better; at most 0.05 false alarms per 100 sessions"
+    changed = f"{len(events)} change{'s' * (len(events) != 1)}" if events else "no change"
+    names = {each.name for each in found}
+    rows = [
+        [str(place), each.words, str(each.conditions + 1), str(len(each.metrics)), str(each.path)]
+        for place, each in enumerate(ordered, start=1)
+    ]
+    return Report(
+        title="History",
+        source=title,
+        conditions=[f"{len(ordered)} sessions", f"{len(names)} figures", f"{ordered[0].words} to {ordered[-1].words}"],
+        verdict=Verdict("bad" if losses else "good", changed, f"{counts} and figure"),
+        problems=losses,
+        highlights=gains,
+        warnings=[(each, "") for each in sessions.notes],
+        sections=[
+            *_changes(events, sessions),
+            *_lines(found, sessions),
+            Section("sessions", "Sessions behind the points", [Table(SESSIONS, rows, text_columns=5)]),
+        ],
+    )
+
+
+def in_unit(metric: Metric, value: float) -> float:
+    """Return a value as charts have it, in the unit of UNITS."""
+    return UNITS.get(metric.unit, (1.0, ""))[0] * (math.exp(min(value, MAX_LOG)) if metric.is_log else value)
+
+
+def _interval(change: Change) -> str:
+    value, low, high = map(change[0].metric.format_change, (change[1].value, change[1].low, change[1].high))
+    return f"{value} ({low} to {high})"
+
+
+def _sentence(event: Sequence[Change], sessions: Sessions, found: Sequence[Series]) -> str:
+    place = min(each[2] for each in event)
+    since, times = f"since session {place + 1} ({sessions.ordered[place].words})", times_beside(event, found)
+    if times:
+        form, values = event[0][0].metric.format_change, sorted(change.value for _, change, _ in event)
+        word, ends = "slower" if values[0] > 0 else "faster", f"{form(values[0])} to {form(values[-1])}"
+        return f"{since}: {len(event)} of {times} times {word} together, {ends}: the machine, or what all of them share"
+    more = [f"and {len(event) - MAX_NAMED} more"] if len(event) > MAX_NAMED else []
+    return f"{since}: {'; '.join([*(f'{each[0].name} {_interval(each)}' for each in event[:MAX_NAMED]), *more])}"
+
+
+def _changes(events: Sequence[list[Change]], sessions: Sessions) -> Iterator[Section]:
+    rows: list[list[Text]] = []
+    for series, change, place in (each for event in reversed(events) for each in event):
+        point = next(each for each in series.changes if series.places[each.at] == place)
+        level = fmean(series.values[point.at : point.at + change.samples])
+        shown = {"was": level - change.value, "is": level}
+        levels = [Figure(f"{series.name}.{what}", value, series.metric.format(value)) for what, value in shown.items()]
+        interval = Figure(f"{series.name}.change", change.value, _interval((series, change, place)))
+        seen = str(series.places[point.seen] + 1)
+        rows.append([series.name, sessions.ordered[place].words, str(place + 1), seen, *levels, interval])
+    if rows:
+        table = Table(("figure", "since", "session", "named at", "was", "is", "change"), rows, 2, in_summary=True)
+        lead = "Levels are means over sessions. Changes are as of a machine equally fast, where its speed was read."
+        yield Section("changes", "What changed", [table], lead, brief=True, folded=False)
+
+
+def _lines(found: Sequence[Series], sessions: Sessions) -> Iterator[Section]:
+    changed, groups = {each.name for each in found if each.changes}, dict[str, list[Series]]()
+    for each in sorted(found, key=lambda each: each.name not in changed):
+        family = f"Unchanged: {each.name.partition('.')[0].replace('_', ' ')}"
+        groups.setdefault("Figures that changed" if each.name in changed else family, []).append(each)
+    for number, (heading, group) in enumerate(groups.items()):
+        by_name = groupby(sorted(group, key=lambda each: each.name), key=lambda each: each.name)
+        blocks = [_line(name, [*several], sessions) for name, several in by_name]
+        lead = "Over sessions. Thick: levels; dotted: other conditions; dashed: limit (red), baseline's mean (grey)."
+        folded = not group[0].changes
+        yield Section(f"lines{number}", f"{heading} ({len(blocks)})", blocks, lead, folded=folded)
+
+
+def _line(name: str, group: Sequence[Series], sessions: Sessions) -> Chart:
+    """Draw a figure, its levels, and where its conditions became others."""
+    metric, lines, levels = group[-1].metric, [], []
+    for series in group:
+        x, y = [place + 1.0 for place in series.places], [in_unit(metric, each) for each in series.values]
+        lines.append(charts.Group("", f"m{1 + series.conditions % 4}", x, y))
+        for start, end in pairwise([0, *(each.at for each in series.changes), len(x)]):
+            levels.append(charts.Group("", "ink", [x[start], x[end - 1]], [fmean(y[start:end])] * 2))
+    behind = [sessions.ordered[place] for place in group[-1].places]
+    baseline = [value for value, session in zip(lines[-1].y, behind, strict=True) if is_session(session.path)]
+    bounds = {"muted": fmean(baseline)} if baseline else {}
+    for limit, bound in behind[-1].limits.items():
+        engine, kind, *of = limit.split(".")
+        if kind in LIMITS.get(metric.parts[0], metric.parts[:1]) and {*of} <= {*metric.parts[1:]} <= {*of, engine}:
+            bounds["bad"] = bound
+    breaks, unit = [line.x[0] - 0.5 for line in lines[1:]], UNITS.get(metric.unit, (1.0, metric.unit))[1]
+    ends = [metric.format(each) for each in (group[0].values[0], group[-1].values[-1])]
+    return Chart(name, f"from {ends[0]} to {ends[1]}", lambda: charts.line(lines, unit, breaks, levels, bounds))

@@ -1,0 +1,140 @@
+"""Sessions of a history: found below paths, read once each, and put in the order of their commits or of time."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+from harness.errors import HarnessError, ResultFileError, RevisionError
+from harness.figures.metrics import Metric, session_metrics
+from harness.gates.baselines import is_session
+from harness.gates.gate import injections, interruptions
+from harness.gates.machine_speed import disturbances, speeds_beside, speeds_in_tests
+from harness.processes import git
+from harness.records.fingerprint import Fingerprint, differences, fingerprint
+from harness.records.journal import FILE_NAME as JOURNAL_NAME
+from harness.records.lines import RunRecord
+from harness.report.result_files import read_result
+
+# The minimum effect of work that is counted.
+EXACT = math.log(1.01)
+MAX_DIFFERENCES = 3
+
+
+@dataclass(slots=True)
+class Session:
+    """What a history keeps of a session; `conditions`: which of the history's conditions it ran under."""
+
+    path: Path
+    started_at: str
+    commit: str
+    metrics: dict[str, Metric]
+    speeds: dict[str, tuple[float, ...]]
+    limits: dict[str, float]
+    conditions: int
+
+    @property
+    def words(self) -> str:
+        """When it began, and of which commit."""
+        return ", ".join(filter(None, (self.started_at[:16].replace("T", " "), self.commit[:8])))
+
+
+@dataclass(slots=True)
+class Sessions:
+    """Sessions in order, the conditions that they ran under, and in words what is left out or stands apart."""
+
+    ordered: list[Session] = field(default_factory=list)
+    conditions: list[Fingerprint] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_history(paths: Sequence[Path], since: str | None = None, repository: Path | None = None) -> Sessions:
+    """Return the sessions below some paths, and notes on what cannot be read or must not count.
+
+    `since`: only those of this revision and of later commits. Raises ResultFileError where there are none.
+    """
+    found, seen = Sessions(), dict[str, Path]()
+    for path in dict.fromkeys(each.resolve() for given in paths for each in _files(given)):
+        try:
+            run = read_result(path)
+        except HarnessError as error:
+            found.notes.append(f"left out: {error}")
+            continue
+        why = [*injections(run), *interruptions(run), *disturbances(run)] if run else ["has answers and no times"]
+        if run is None or why:
+            found.notes.append(f"left out: {path}: {'; '.join(why)}")
+            continue
+        key = f"{run.header.started_at} {run.header.environment.get('pid')} {run.header.dataset}"
+        if seen.setdefault(key, path) != path:
+            found.notes.append(f"counted once: {path} is the same session as {seen[key]}")
+            continue
+        found.ordered.append(_session(path, run, found.conditions))
+        if run.end is None and run.header.environment:
+            found.notes.append(f"{path} did not come to its end: what it measured counts")
+    _order(found, since, repository or Path.cwd())
+    if not any(each.metrics for each in found.ordered):
+        why = found.notes or ["no run's folder, session of a baseline or result file is there"]
+        raise ResultFileError(f"{', '.join(map(str, paths))}: no session to draw: {'; '.join(why)}")
+    order = [each.conditions for each in found.ordered]
+    for before, at in pairwise(dict.fromkeys(order)):
+        place, apart = order.index(at), differences(found.conditions[before], found.conditions[at])[:MAX_DIFFERENCES]
+        alone = ", the only one, so no change can be told" if order.count(at) == 1 else ", a line of its own"
+        found.notes.append(f"other conditions from session {place + 1} on{alone}: {'; '.join(apart)}")
+    return found
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """Yield what holds sessions: a named file; below a folder all journals, sessions of baselines and old files."""
+    if not path.is_dir():
+        yield path
+        return
+    journals = sorted(each for each in path.rglob(JOURNAL_NAME) if "interrupted" not in each.parts)
+    yield from [*journals, *sorted(filter(is_session, path.rglob("*.json")))]
+    # Beside a journal it is the same run.
+    yield from sorted(each for each in path.rglob("*_results_*.json") if each.parent / JOURNAL_NAME not in journals)
+
+
+def _session(path: Path, run: RunRecord, conditions: list[Fingerprint]) -> Session:
+    metrics, readings, state = session_metrics(run), speeds_in_tests(run), run.header.environment.get("git") or {}
+    timed = [each for each in metrics.values() if each.depends_on_speed]
+    speeds = {each.name: tuple(speeds_beside(readings, each.tests).values()) for each in timed}
+    # The number of rounds changes what the faster half of them is.
+    now = fingerprint(run) | {"rounds of a sample": run.header.planned_rounds}
+    place = next((at for at, known in enumerate(conditions) if not differences(known, now)), len(conditions))
+    # Models that only this session has loaded must be the same in the next one.
+    conditions[place : place + 1] = [now | dict(*conditions[place : place + 1])]
+    commit = str(state.get("commit") or "")
+    return Session(path, run.header.started_at, commit, metrics | _counts(run), speeds, run.header.limits, place)
+
+
+def _counts(run: RunRecord) -> dict[str, Metric]:
+    """Return what each stage did, counted, as figures beside those of gates."""
+    sums = Counter[tuple[str, ...]]()
+    for work in run.works:
+        for what, count in work.counts.items():
+            sums[tuple(filter(None, ("work", what, work.stage, work.model, work.engine, work.variant)))] += count
+    return {
+        (name := ".".join(parts)): Metric(name, "memory", math.log(max(count, 1)), "count", True, 1, EXACT, parts=parts)
+        for parts, count in sums.items()
+    }
+
+
+def _order(found: Sessions, since: str | None, repository: Path) -> None:
+    """Put sessions in the order of their commits where git knows them all, else of time; `since` leaves out others."""
+    behind = [f"^{git(repository, 'rev-parse', '--verify', f'{since}^{{commit}}')}", "--boundary"] if since else []
+    given = ["--topo-order", "--reverse", "--ignore-missing", *behind, *(each.commit for each in found.ordered)]
+    places: dict[str, int] = {}
+    with suppress(RevisionError):  # no checkout here, or one that does not know them
+        listed = git(repository, "rev-list", *filter(None, given)).split()
+        places = {name.lstrip("-"): place for place, name in enumerate(listed)}
+    others = [each for each in found.ordered if since and each.commit not in places]
+    if others:
+        found.notes.append(f"{len(others)} sessions are not of {since} or a later commit")
+    by_time = sorted((each for each in found.ordered if each not in others), key=lambda each: each.started_at)
+    known = all(each.commit in places for each in by_time)
+    found.ordered = sorted(by_time, key=lambda each: places[each.commit]) if known else by_time
+    if found.ordered != by_time:
+        found.notes.append("in the order of their commits: some were measured out of order")

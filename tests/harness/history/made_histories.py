@@ -1,0 +1,58 @@
+"""Histories made by hand: sessions of baselines and runs, as files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.gates.baselines import SessionFile, SessionRecord
+from harness.records.fingerprint import fingerprint
+from harness.records.journal import FILE_NAME, Journal
+from harness.records.json_files import write_json
+from harness.records.lines import EndRecord, JournalLine, RunRecord
+from harness.stages import STAGES
+from tests.harness.made_runs import ENVIRONMENT, header, stage_test
+
+COMMIT = "{:040x}".format
+
+
+def session(number: int, factors: dict[str, float], models: Sequence[str] = ("egpt",), **changes: Any) -> RunRecord:
+    """A run of all stages of some models, a day after the one before; `factors`: of a stage's 0.1 s, by stage."""
+    day = np.datetime64("2026-01-01T02:00:00") + np.timedelta64(number, "D")
+    environment = {**ENVIRONMENT, "pid": number, "git": {"commit": COMMIT(number + 1)}}
+    fields = {"started_at": f"{day}+00:00", "environment": environment, "models": tuple(models), "targets": ()}
+    return RunRecord(
+        header=header(**fields | changes),
+        stages=tuple(
+            stage_test(model, stage, {"s1": [0.1 * factors[stage]] * 4})
+            for model in models
+            for stage in STAGES
+            if stage in factors
+        ),
+        end=EndRecord(f"{day}+00:00", 0, "passed"),
+    )
+
+
+def factors(draw: np.random.Generator, noise: float = 0.003) -> dict[str, float]:
+    """Factors of all stages about 1."""
+    return {stage: float(np.exp(draw.normal(0, noise))) for stage in STAGES}
+
+
+def write_baseline(folder: Path, runs: Sequence[RunRecord]) -> None:
+    """Write runs as the sessions of a baseline."""
+    for number, run in enumerate(runs, start=1):
+        path = folder / "tiny-cpu" / f"{number:04}_20260101.json"
+        write_json(path, SessionFile(SessionRecord(fingerprint(run), run)))
+
+
+def write_run(folder: Path, run: RunRecord) -> None:
+    """Write a run's journal."""
+    folder.mkdir(parents=True)
+    journal = Journal(folder / FILE_NAME)
+    lines: list[JournalLine] = [run.header, *run.models, *run.stages, *([run.end] if run.end else [])]
+    for line in lines:
+        journal.append(line)
+    journal.close()

@@ -1,0 +1,167 @@
+"""`python -m harness history`: from files to a page; what is wrong with one is a sentence, and the rest is drawn."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from harness.__main__ import main
+from harness.history.sessions import read_history
+from harness.records.journal import FILE_NAME
+from harness.records.lines import RunRecord
+from tests.harness.history.made_histories import COMMIT, factors, session, write_baseline, write_run
+from tests.harness.made_runs import ENVIRONMENT, loaded
+
+SESSIONS = 45
+
+
+@pytest.fixture(scope="module")
+def runs() -> list[RunRecord]:
+    """Sessions of which decoding is slower from the 36th on."""
+    draw = np.random.default_rng(1)
+    drawn = [factors(draw) for _ in range(SESSIONS)]
+    return [session(n, each | {"decode": each["decode"] * (1.06 if n >= 35 else 1)}) for n, each in enumerate(drawn)]
+
+
+@pytest.fixture
+def folder(runs: list[RunRecord], tmp_path: Path) -> Path:
+    """Ten of them in a baseline, the others as runs."""
+    write_baseline(tmp_path / "baselines", runs[:10])
+    for number, run in enumerate(runs[10:], start=10):
+        write_run(tmp_path / "results" / f"{number:03}", run)
+    return tmp_path
+
+
+def test_the_page_says_what_changed_when_and_by_how_much(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["history", str(folder), "--output-dir", str(folder / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert len(printed.splitlines()) <= 40
+    text, page = ((folder / "out" / name).read_text(encoding="utf-8") for name in ("report.md", "report.html"))
+    assert f"45 sessions · 7 figures · 2026-01-01 02:00, {COMMIT(1)[:8]} to 2026-02-14 02:00" in text
+    found = re.search(r"since session 36 \(2026-02-05.*time\.decode\.egpt\.eager \+([0-9.]+) % \(\+", text)
+    assert found
+    assert 5 < float(found[1]) < 7
+    assert page.count("<svg") == 7
+    assert "Sessions behind the points" in page
+    assert "results/044/journal.jsonl" in page
+    assert "1 change" in printed
+
+
+def test_times_that_move_together_are_one_sentence_about_the_machine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw = np.random.default_rng(2)
+    for n in range(40):
+        slower = {stage: factor * (1.04 if n >= 33 else 1) for stage, factor in factors(draw).items()}
+        write_run(tmp_path / "results" / f"{n:03}", session(n, slower))
+    assert main(["history", str(tmp_path), "--output-dir", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(
+        r"since session 34 .*: (\d) of \1 times slower together, \+3\.\d % to \+4\.\d %: the machine", printed
+    )
+
+
+def test_bad_sessions_are_a_sentence_each_and_the_rest_is_drawn(folder: Path, runs: list[RunRecord]) -> None:
+    results = folder / "results"
+    write_run(results / "twice", runs[3])
+    other = session(
+        90, dict.fromkeys(("load", "vision"), 1.0), environment={**ENVIRONMENT, "cpu": "another", "pid": 90}
+    )
+    write_run(results / "elsewhere", other)
+    newer = (results / "020" / FILE_NAME).read_text().replace('"format_version":1', '"format_version":99')
+    (results / "newer").mkdir()
+    (results / "newer" / FILE_NAME).write_text(newer)
+    torn = results / "030" / FILE_NAME
+    torn.write_bytes(torn.read_bytes()[:-40])
+    (folder / "answers_results_n1.json").write_text('[{"id": "a", "egpt_token_ids": [1], "videollava_token_ids": [1]}]')
+    found = read_history([folder])
+    said = "\n".join(found.notes)
+    assert len(found.ordered) == SESSIONS + 1
+    assert "twice/journal.jsonl" in said or "0004_20260101.json is the same session" in said
+    assert "other conditions from session 46 on, the only one, so no change can be told: CPU was" in said
+    assert "format version 99" in said
+    assert "030/journal.jsonl did not come to its end: what it measured counts" in said
+    assert "has answers and no times" in said
+    assert len(found.notes) == 5
+
+
+def test_a_run_of_one_stage_contributes_its_figures(folder: Path) -> None:
+    write_run(folder / "results" / "load", session(60, {"load": 1.0}))
+    found = read_history([folder])
+    assert set(found.ordered[-1].metrics) == {"time.load.egpt"}
+    assert len(found.conditions) == 1
+
+
+def test_a_session_that_was_slowed_on_purpose_is_left_out_with_the_reason(folder: Path) -> None:
+    slowed = msgspec.structs.replace(loaded("egpt"), facts={"extra": {"injected work": "a sleep"}})
+    write_run(folder / "results" / "slow", msgspec.structs.replace(session(70, {"load": 1.0}), models=(slowed,)))
+    found = read_history([folder])
+    assert len(found.ordered) == SESSIONS
+    assert [note for note in found.notes if "slow/journal.jsonl: work was injected" in note] == found.notes
+
+
+@pytest.mark.parametrize("made", ["nothing", "no_times"])
+def test_a_page_that_would_be_empty_is_an_error(made: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if made == "no_times":
+        write_run(tmp_path / "run", session(1, {}))
+    assert main(["history", str(tmp_path), "--output-dir", str(tmp_path / "out")]) == 2
+    assert "no session to draw" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_sessions_stand_in_the_order_of_their_commits(tmp_path: Path) -> None:
+    commits = []
+    command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path)]
+    subprocess.run([*command, "init", "-q"], check=True)
+    for number in range(3):
+        subprocess.run([*command, "commit", "-q", "--allow-empty", "-m", str(number)], check=True)
+        done = subprocess.run([*command, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+        commits.append(done.stdout.strip())
+    for number, commit in enumerate([commits[1], commits[2], commits[0]]):
+        environment = {**ENVIRONMENT, "pid": number, "git": {"commit": commit}}
+        write_run(tmp_path / "results" / str(number), session(number, {"load": 1.0}, environment=environment))
+    found = read_history([tmp_path / "results"], repository=tmp_path)
+    assert [each.commit for each in found.ordered] == commits
+    assert any("order of their commits" in note for note in found.notes)
+    later = read_history([tmp_path / "results"], commits[1], tmp_path)
+    assert [each.commit for each in later.ordered] == commits[1:]
+    assert any(f"1 sessions are not of {commits[1]}" in note for note in later.notes)
+
+
+def test_creep_against_a_release_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draw = np.random.default_rng(4)
+    crept = folder / "crept"
+    for n in range(6):
+        write_run(crept / str(n), session(200 + n, {stage: factor * 1.02 for stage, factor in factors(draw).items()}))
+    command = ["history", str(crept), "--release", str(folder / "baselines"), "--output-dir", str(folder / "out")]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"against the release: time\.vision\.egpt \+[12]\.\d % \(\+", printed)
+    write_run(crept / "other", session(300, {"load": 1.0}, environment={**ENVIRONMENT, "cpu": "another"}))
+    assert main(command) == 0
+    assert "CPU was a processor, is another" in (folder / "out" / "report.md").read_text()
+
+
+class Metric(msgspec.Struct, forbid_unknown_fields=True):
+    """A metric as https://bencher.dev/bmf.json has it: one number, and two that may be missing."""
+
+    value: float
+    lower_value: float | None = None
+    upper_value: float | None = None
+
+
+def test_bencher_gets_every_figure_with_its_interval(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["history", str(folder), "--format", "bmf"]) == 0
+    printed = capsys.readouterr().out
+    found = msgspec.json.decode(printed, type=dict[str, dict[str, Metric]])
+    assert json.loads(printed).keys() == set(read_history([folder]).ordered[-1].metrics)
+    latency = found["time.decode.egpt.eager"]["latency"]
+    assert latency.lower_value is not None
+    assert latency.upper_value is not None
+    assert 1.03e8 < latency.lower_value < latency.value < latency.upper_value < 1.09e8  # nanoseconds
