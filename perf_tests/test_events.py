@@ -12,7 +12,7 @@ from fixtures.errors import SampleError
 from fixtures.pipeline import Sample
 from fixtures.selection import Selection
 from fixtures.video.frames import read_image
-from harness.measuring.interleaved import Interleaved
+from harness.measuring.rounds import Interleaved
 from harness.session.recorder import Recorder
 from harness.session.session import Session
 from perf_tests.literal_drawing import draw_one_by_one

@@ -10,7 +10,7 @@ from fixtures.cache.clip_files import load_clip, mp4_clip
 from fixtures.cache.frame_cache import FRAME_CACHES, open_frame_cache
 from fixtures.models.staged import StagedBase
 from fixtures.pipeline import Sample, StagedPipeline
-from harness.measuring.interleaved import Interleaved
+from harness.measuring.rounds import Interleaved
 from harness.session.recorder import Recorder
 from harness.session.session import Session
 

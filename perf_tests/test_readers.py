@@ -12,7 +12,7 @@ from fixtures.video.frames import read_mp4
 from fixtures.video.readers import READERS
 from fixtures.video.readers.packets import slices_per_picture
 from fixtures.video.readers.torchcodec import missing
-from harness.measuring.interleaved import Interleaved
+from harness.measuring.rounds import Interleaved
 from harness.session.recorder import Recorder
 from harness.session.session import Session
 

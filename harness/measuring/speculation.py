@@ -10,10 +10,9 @@ import msgspec
 
 from harness.measuring import clock
 from harness.measuring.benchmark import Benchmark
-from harness.measuring.interleaved import Variant, seconds_in_turn
 from harness.measuring.memory import Meter
 from harness.measuring.progress import Progress
-from harness.measuring.rounds import Round, timed_rounds
+from harness.measuring.rounds import Round, Variant, seconds_in_turn, timed_rounds
 from harness.measuring.stopping import recover_from, stop_if_asked
 from harness.records.lines import Failure
 from harness.records.speculation import (

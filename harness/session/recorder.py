@@ -11,9 +11,9 @@ from harness.figures.passes import samples_per_second
 from harness.figures.speculation import acceptance_statistics
 from harness.figures.stages import comparable_rounds, median_ms_per_token, times_faster
 from harness.measuring.benchmark import Benchmark
-from harness.measuring.interleaved import AnySample, Interleaved, first_that_works, timed_pairs
 from harness.measuring.progress import Progress
 from harness.measuring.reference_work import Probe
+from harness.measuring.rounds import AnySample, Interleaved, first_that_works, timed_pairs
 from harness.measuring.speculation import Line, Pair, SpeculationRun
 from harness.measuring.stage_measurement import StageRun
 from harness.measuring.stopping import limited

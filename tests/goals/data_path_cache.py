@@ -23,7 +23,7 @@ from fixtures.preparing.cache_jobs import CacheRequest
 from fixtures.preparing.command import PrepareRequest, prepare
 from fixtures.system.devices import use_threads_for
 from fixtures.video.frames import read_mp4
-from harness.measuring.interleaved import seconds_in_turn
+from harness.measuring.rounds import seconds_in_turn
 from tests.goals.goal_table import GoalRow
 
 FRAMES = 8

@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 
-from harness.measuring.interleaved import seconds_in_turn
+from harness.measuring.rounds import seconds_in_turn
 from harness.options import Options
 from harness.records.journal import Journal
 from harness.records.lines import PassRecord, Plan, PlannedSample, timestamp

@@ -13,7 +13,7 @@ from torch import Tensor
 from fixtures.pixels.processor import PixelProcessor
 from fixtures.pixels.settings import PROCESSORS, clip_settings
 from fixtures.scenes.scene import Scene
-from harness.measuring.interleaved import Variant
+from harness.measuring.rounds import Variant
 
 FRAMES, WIDTH, HEIGHT, SIDE = 8, 1440, 1080, 224
 TIMES_FASTER = {"torch": 6.5, "pil": 1.9}

@@ -27,7 +27,7 @@ from fixtures.video.readers.container import opened
 from fixtures.video.readers.packets import coded_packets, read_index, slices_per_picture
 from fixtures.video.writer import FRAMES_PER_SECOND, write_mp4
 from harness.figures.stages import times_faster
-from harness.measuring.interleaved import Variant, seconds_in_turn
+from harness.measuring.rounds import Variant, seconds_in_turn
 from harness.records.quantities import MIB
 from tests import ROOT
 from tests.goals.data_path_cache import cache_rows, dataset_of_clips, preparing_frames

@@ -29,7 +29,7 @@ from fixtures.weights.quantization import QUANTISATIONS
 from harness.figures.roofline import roofline_s
 from harness.measuring import clock
 from harness.measuring.device_peaks import measure_device_peaks
-from harness.measuring.interleaved import seconds_in_turn
+from harness.measuring.rounds import seconds_in_turn
 from harness.records.lines import StageWork
 from tests.goals.goal_table import GoalRow, GoalTable
 from tests.goals.test_hardware_limit import drawn_inputs, load, work_of

@@ -26,7 +26,7 @@ from fixtures.data.recording import read_window
 from fixtures.scenes.embedded import T_OFFSET_US
 from fixtures.system.devices import keep_freed_memory
 from harness.figures.stages import times_faster
-from harness.measuring.interleaved import seconds_in_turn
+from harness.measuring.rounds import seconds_in_turn
 from harness.records.folder import write_whole
 from harness.records.quantities import MIB
 from tests import ROOT

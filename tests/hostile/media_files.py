@@ -11,8 +11,7 @@ import msgspec
 import numpy as np
 
 from fixtures.cache.array_store import ArrayStore
-from fixtures.cache.clip_files import png_clip
-from fixtures.cache.content_key import content_key
+from fixtures.cache.clip_files import content_key, png_clip
 from fixtures.data import events, media
 from fixtures.data.dataset import JSON_NAME, Dataset, dataset_identity
 from fixtures.errors import FixtureError, SampleError

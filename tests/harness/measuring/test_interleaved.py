@@ -11,7 +11,7 @@ import pytest
 from harness.figures.stages import times_faster
 from harness.measuring import clock
 from harness.measuring.benchmark import Benchmark
-from harness.measuring.interleaved import Interleaved, first_that_works, seconds_in_turn, timed_pairs
+from harness.measuring.rounds import Interleaved, first_that_works, seconds_in_turn, timed_pairs
 from tests.harness.made_runs import planned
 
 
