@@ -14,8 +14,7 @@ from harness.gates import machine_speed
 from harness.gates.exit_status import PYTEST_STATUSES
 from harness.processes import run_to_end
 from harness.records.fingerprint import Fingerprint, fingerprint
-from harness.records.journal import FILE_NAME as JOURNAL_NAME
-from harness.records.journal import read_journal
+from harness.records.journal import JOURNAL_NAME, read_journal
 
 LAST_LINES = 15
 

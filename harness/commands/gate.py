@@ -12,8 +12,7 @@ from harness.gates.witnesses import headline, with_causes
 from harness.measuring.environment import stable_environment
 from harness.processes import run_to_end
 from harness.records.fingerprint import at_a_glance
-from harness.records.journal import FILE_NAME as JOURNAL_NAME
-from harness.records.journal import Journal, read_journal
+from harness.records.journal import JOURNAL_NAME, Journal, read_journal
 from harness.records.lines import EndRecord, GateRecord, RunRecord, timestamp
 from harness.report.terminal import gate_lines
 from harness.session.derived_files import derive_files, derive_report

@@ -7,7 +7,7 @@ import msgspec
 
 from harness.gates.exit_status import FAILED, PYTEST_STATUSES, exit_status
 from harness.gates.limits import judge
-from harness.records.journal import FILE_NAME, read_journal
+from harness.records.journal import JOURNAL_NAME, read_journal
 from harness.records.lines import EndRecord, RunRecord, timestamp
 from harness.records.merging import world_size
 from harness.report import PAGE, TEXT
@@ -16,7 +16,7 @@ from harness.session.derived_files import RUN_FILE_NAME, derive_files, derive_re
 
 def merge_folder(folder: Path, output_json: Path | None = None) -> int:
     """Derive a folder's files and print which; return the status of a run by ranks, else 0. Raises ResultFileError."""
-    run = read_journal(folder / FILE_NAME)
+    run = read_journal(folder / JOURNAL_NAME)
     of_ranks = is_of_ranks(run)
     if of_ranks:
         run = judged(run)

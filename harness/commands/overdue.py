@@ -10,8 +10,7 @@ from pathlib import Path
 from harness.errors import ResultFileError
 from harness.gates.baselines import read_sessions
 from harness.gates.exit_status import FAILED
-from harness.records.journal import FILE_NAME as JOURNAL_NAME
-from harness.records.journal import read_journal
+from harness.records.journal import JOURNAL_NAME, read_journal
 from harness.records.lines import RunRecord
 
 Benchmark = tuple[str, str, str]

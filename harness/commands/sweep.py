@@ -13,8 +13,7 @@ from harness.errors import OptionError, ResultFileError, SessionError
 from harness.gates.exit_status import FAILED, NO_FIGURE, PYTEST_STATUSES
 from harness.options import option_fields, output_flags, with_tests
 from harness.records.folder import RESULTS, make_folder, unused_folder
-from harness.records.journal import FILE_NAME as JOURNAL_NAME
-from harness.records.journal import read_journal
+from harness.records.journal import JOURNAL_NAME, read_journal
 from harness.records.json_files import read_json, write_json
 from harness.records.lines import RunRecord, timestamp
 from harness.report.files import write_report

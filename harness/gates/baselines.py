@@ -17,8 +17,7 @@ from harness.gates.gate import Baseline, injections, interruptions
 from harness.gates.prediction import MIN_SESSIONS
 from harness.records.fingerprint import Fingerprint, differences, fingerprint, readable_name
 from harness.records.folder import BENCHMARK_FILE_NAME
-from harness.records.journal import FILE_NAME as JOURNAL_NAME
-from harness.records.journal import read_journal
+from harness.records.journal import JOURNAL_NAME, read_journal
 from harness.records.json_files import read_json, write_json
 from harness.records.lines import RunRecord
 

@@ -9,8 +9,7 @@ import msgspec
 from harness.gates.baselines import find_baseline, read_sessions, why_none
 from harness.gates.gate import Baseline, flagged, judge_metric, judge_session, merged
 from harness.gates.witnesses import SINCE, time_behind, time_of
-from harness.records.journal import FILE_NAME as JOURNAL_NAME
-from harness.records.journal import read_journal
+from harness.records.journal import JOURNAL_NAME, read_journal
 from harness.records.lines import GateRecord, RunRecord
 
 

@@ -15,7 +15,7 @@ from harness.gates.gate import injections, interruptions
 from harness.gates.machine_speed import disturbances, speeds_beside, speeds_in_tests
 from harness.processes import git
 from harness.records.fingerprint import Fingerprint, differences, fingerprint
-from harness.records.journal import FILE_NAME as JOURNAL_NAME
+from harness.records.journal import JOURNAL_NAME
 from harness.records.lines import RunRecord
 from harness.report.result_files import read_result
 

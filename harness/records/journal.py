@@ -21,7 +21,7 @@ from harness.errors import JSON_ERRORS, ResultFileError, RunFolderError
 from harness.records.lines import FORMAT_VERSION, AttemptRecord, Header, JournalLine, RunRecord
 from harness.records.merging import merged_record
 
-FILE_NAME = "journal.jsonl"
+JOURNAL_NAME = "journal.jsonl"
 _OF_A_RANK = re.compile(r"journal\.(\d{1,6})\.jsonl")
 # A file system that cannot lock: nothing is lost but the protection.
 _NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
@@ -98,7 +98,7 @@ class Journal:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            record = read_journal(self.path.with_name(FILE_NAME))
+            record = read_journal(self.path.with_name(JOURNAL_NAME))
             attempts = [each for each in record.attempts if rank_file_name(each.rank) == self.path.name]
             latest: AttemptRecord | Header = attempts[-1] if attempts else record.header
             who = f"process {latest.environment.get('pid')} is writing this run since {latest.started_at}"
@@ -110,7 +110,7 @@ class Journal:
 
 def rank_file_name(rank: int) -> str:
     """Return the name of the journal of one rank."""
-    return f"journal.{rank}.jsonl" if rank else FILE_NAME
+    return f"journal.{rank}.jsonl" if rank else JOURNAL_NAME
 
 
 def read_journal(path: Path) -> RunRecord:
@@ -141,7 +141,7 @@ def read_journal(path: Path) -> RunRecord:
 
 def _of_other_ranks(path: Path) -> list[Path]:
     """The journals of ranks 1, 2, … up to the last one that has begun its own."""
-    if path.name != FILE_NAME:
+    if path.name != JOURNAL_NAME:
         return []
     names = (each.name for each in path.parent.iterdir())
     found = [int(match[1]) for match in map(_OF_A_RANK.fullmatch, names) if match]

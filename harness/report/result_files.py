@@ -5,8 +5,7 @@ from pathlib import Path
 from harness.gates.baselines import EXTRA_KEY, SessionFile
 from harness.legacy.formats import read_any_json
 from harness.legacy.reading import run_of_old_file
-from harness.records.journal import FILE_NAME as JOURNAL_NAME
-from harness.records.journal import read_journal
+from harness.records.journal import JOURNAL_NAME, read_journal
 from harness.records.json_files import read_json
 from harness.records.lines import RunRecord
 

@@ -10,7 +10,7 @@ from harness.gates.exit_status import PYTEST_STATUSES
 from harness.options import without_flags
 from harness.records.fingerprint import differences, machine_name, model_facts, work
 from harness.records.folder import LATEST, RESULTS
-from harness.records.journal import FILE_NAME, read_journal
+from harness.records.journal import JOURNAL_NAME, read_journal
 from harness.records.lines import AttemptRecord, Header, ModelRecord, RunRecord, timestamp
 from harness.session.ranks import Rank
 
@@ -23,7 +23,7 @@ def unfinished_run(root: Path, named: Path) -> Path:
     Raises ResumeError where it has come to its end, and ResultFileError where it holds no journal.
     """
     folder = (root / RESULTS / LATEST if named == Path(LATEST) else named).resolve()
-    end = read_journal(folder / FILE_NAME).end
+    end = read_journal(folder / JOURNAL_NAME).end
     if end is not None and end.exit_status not in PYTEST_STATUSES:
         raise ResumeError(
             f"{folder}: this run has come to its end ({end.finished_at}, exit status {end.exit_status}); "
@@ -37,7 +37,7 @@ def header_in(folder: Path) -> Header:
     end = time.monotonic() + VISIBLE_AFTER_S
     while True:
         try:
-            return read_journal(folder / FILE_NAME).header
+            return read_journal(folder / JOURNAL_NAME).header
         except ResultFileError:
             if time.monotonic() > end:
                 raise

@@ -18,8 +18,7 @@ from harness.measuring.reference_work import WORKLOADS, Workloads, observe
 from harness.options import Options
 from harness.records import lines as records
 from harness.records.folder import BENCHMARK_FILE_NAME, make_folder, point_latest_to
-from harness.records.journal import FILE_NAME as JOURNAL_NAME
-from harness.records.journal import Journal, rank_file_name, read_journal
+from harness.records.journal import JOURNAL_NAME, Journal, rank_file_name, read_journal
 from harness.report import PAGE, TEXT
 from harness.session.derived_files import RUN_FILE_NAME, derive_files, derive_report
 from harness.session.ranks import Rank

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from harness.legacy.writing import legacy_records
-from harness.records.journal import FILE_NAME, rank_file_name, read_journal
+from harness.records.journal import JOURNAL_NAME, rank_file_name, read_journal
 from harness.records.lines import JournalLine, PassRecord
 from harness.records.merging import end_of
 from tests import ROOT
@@ -52,7 +52,7 @@ Answers = list[dict[str, Any]]
 
 def undisturbed(folder: Path, command: tuple[str, ...]) -> Answers:
     """Return the answers of a run that nobody kills; an earlier piece may have measured it."""
-    if not (folder / FILE_NAME).exists() or read_journal(folder / FILE_NAME).end is None:
+    if not (folder / JOURNAL_NAME).exists() or read_journal(folder / JOURNAL_NAME).end is None:
         shutil.rmtree(folder, ignore_errors=True)
         status = _start(command, f"--output-dir={folder}").wait(MAX_S)
         assert status == 0, f"{folder}: the run without a kill ended with status {status}"
@@ -67,7 +67,7 @@ def kill_one_process(folder: Path, number: int, beside: Answers) -> Trial | None
     process.kill()
     process.wait(MAX_S)
     before = _whole_lines(folder)
-    if read_journal(folder / FILE_NAME).end is not None:
+    if read_journal(folder / JOURNAL_NAME).end is not None:
         return None
     status = _start(ONE_PROCESS, f"--resume={folder}").wait(MAX_S)
     wrong = [] if status == 0 else [f"going on ended with status {status}"]
@@ -87,7 +87,7 @@ def kill_one_rank(folder: Path, number: int, beside: Answers) -> Trial | None:
     with suppress(ProcessLookupError):
         os.kill(_pids(folder)[victim], signal.SIGKILL)
     status = process.wait(MAX_S)
-    if status == 0 and not any(each.restart for each in read_journal(folder / FILE_NAME).attempts):
+    if status == 0 and not any(each.restart for each in read_journal(folder / JOURNAL_NAME).attempts):
         return None  # the kill came when its victim had gone
     wrong = [] if status == 0 else [f"torchrun ended with status {status}"]
     merge = [sys.executable, "-m", "harness", "merge", str(folder)]
@@ -125,9 +125,9 @@ def _count_of_passes(folder: Path, processes: int) -> int:
 
 def _pids(folder: Path) -> list[int]:
     """The processes that work on a run at the moment, as their journals name them."""
-    if not _whole_lines(folder).get(FILE_NAME):
+    if not _whole_lines(folder).get(JOURNAL_NAME):
         return []
-    record = read_journal(folder / FILE_NAME)
+    record = read_journal(folder / JOURNAL_NAME)
     latest = {each.rank: each.environment["pid"] for each in record.attempts}
     return [pid for _, pid in sorted(({0: record.header.environment["pid"]} | latest).items())]
 
@@ -165,5 +165,5 @@ def _complaints(folder: Path, before: dict[str, list[bytes]], beside: Answers) -
 def _answers(folder: Path) -> Answers:
     (path,) = folder.glob("*_results_n*.json")
     records = msgspec.json.decode(path.read_bytes())
-    assert len(records) == len(legacy_records(read_journal(folder / FILE_NAME)))
+    assert len(records) == len(legacy_records(read_journal(folder / JOURNAL_NAME)))
     return [{key: record.get(key) for key in COMPARED} for record in records]

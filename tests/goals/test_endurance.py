@@ -26,7 +26,7 @@ from harness.gates.exit_status import PYTEST_STATUSES
 from harness.measuring.benchmark import Benchmark
 from harness.records.fingerprint import by_machine
 from harness.records.folder import write_whole
-from harness.records.journal import FILE_NAME, read_journal
+from harness.records.journal import JOURNAL_NAME, read_journal
 from harness.records.quantities import MIB
 from harness.session.recorder import Recorder
 from harness.session.session import Session
@@ -205,7 +205,7 @@ def test_two_gpus_beside_one(table: GoalTable, folder: Path, selection: Selectio
         where = (f"--engine={engine}", f"--output-dir={place / str(ranks)}")
         command = [sys.executable, *torchrun, "perf_tests", "--model-set=full", *words, *where]
         assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
-        run = read_journal(place / str(ranks) / FILE_NAME)
+        run = read_journal(place / str(ranks) / JOURNAL_NAME)
         assert not [each for each in run.passes if each.failure]
         assert len(by_machine(run)) == 1
         assert {each.rank for each in run.passes} == set(range(ranks))
@@ -221,7 +221,7 @@ def test_the_run_that_was_killed(table: GoalTable, folder: Path, selection: Sele
     """EventGPT and Video-LLaVA on 120 samples; a piece ends it by a signal, the next one goes on with it."""
     place, engine = folder / f"120-{selection.engines[-1]}", selection.engines[-1]
     words = ("-k", "test_whole_pipeline", f"--models={','.join(GPU_MODELS)}", "--embedded=120:640x480:1")
-    is_resumed = f"--resume={place}" if (place / FILE_NAME).exists() else f"--output-dir={place}"
+    is_resumed = f"--resume={place}" if (place / JOURNAL_NAME).exists() else f"--output-dir={place}"
     command = [
         sys.executable,
         "-m",
@@ -240,7 +240,7 @@ def test_the_run_that_was_killed(table: GoalTable, folder: Path, selection: Sele
             process.send_signal(signal.SIGTERM)
             process.wait(60)
     table.unfinished |= not _is_over(place)
-    run = read_journal(place / FILE_NAME)
+    run = read_journal(place / JOURNAL_NAME)
     whole = [each for each in run.passes if each.kind == "whole"]
     assert not [each for each in whole if each.failure]
     seconds = sum(each.whole_s for each in whole)
@@ -275,7 +275,7 @@ def test_out_of_memory_is_a_record_and_memory_comes_back(benchmark: Any, tmp_pat
 
 def _is_over(place: Path) -> bool:
     """Whether a run has come to its end, be it with a broken limit."""
-    end = read_journal(place / FILE_NAME).end if (place / FILE_NAME).exists() else None
+    end = read_journal(place / JOURNAL_NAME).end if (place / JOURNAL_NAME).exists() else None
     return end is not None and end.exit_status not in PYTEST_STATUSES
 
 

@@ -26,8 +26,7 @@ from fixtures.selection import Selection
 from harness.commands.child_session import PytestArguments
 from harness.gates.baselines import find_baseline, read_sessions
 from harness.gates.gate import INJECTED_WORK, flagged, judge_session, merged
-from harness.records.journal import FILE_NAME as JOURNAL_NAME
-from harness.records.journal import read_journal
+from harness.records.journal import JOURNAL_NAME, read_journal
 from harness.records.lines import GateRecord, ModelRecord, RunRecord
 from tests import ROOT
 from tests.goals.goal_table import GoalRow, GoalTable

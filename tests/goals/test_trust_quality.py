@@ -16,8 +16,7 @@ import pytest
 from harness.commands.child_session import PytestArguments
 from harness.figures.metrics import percent_change
 from harness.gates.gate import Baseline, judge_session, merged
-from harness.records.journal import FILE_NAME as JOURNAL_NAME
-from harness.records.journal import read_journal
+from harness.records.journal import JOURNAL_NAME, read_journal
 from harness.records.lines import GateRecord, RunRecord
 from tests import ROOT
 from tests.goals.faster_and_wrong import MUTATION, MUTATIONS

@@ -18,7 +18,7 @@ from harness import options
 from harness.errors import OptionError
 from harness.gates.exit_status import NO_FIGURE
 from harness.options import Options
-from harness.records.journal import FILE_NAME as JOURNAL_NAME
+from harness.records.journal import JOURNAL_NAME
 from tests import ROOT
 from tests.harness.made_runs import header
 

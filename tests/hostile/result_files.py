@@ -23,7 +23,7 @@ from harness.gates.limits import Vocabulary, judge, load_limits
 from harness.gates.session_gate import SessionGate
 from harness.legacy.writing import encode_legacy, legacy_records
 from harness.records.folder import BENCHMARK_FILE_NAME
-from harness.records.journal import FILE_NAME
+from harness.records.journal import JOURNAL_NAME
 from harness.records.lines import ReferenceWorkRecord, RunRecord
 from harness.report.content import report_of
 from harness.report.markdown import markdown
@@ -60,8 +60,8 @@ def _lines(run: RunRecord) -> bytes:
 
 def make_journal(folder: Path) -> list[Path]:
     """The journal of a run with something of everything."""
-    (folder / FILE_NAME).write_bytes(_lines(_run()))
-    return [folder / FILE_NAME]
+    (folder / JOURNAL_NAME).write_bytes(_lines(_run()))
+    return [folder / JOURNAL_NAME]
 
 
 def read_run(folder: Path) -> Iterator[Exception]:
@@ -75,7 +75,7 @@ def read_run(folder: Path) -> Iterator[Exception]:
 
 def _run_folder(folder: Path) -> Path:
     (folder / "run").mkdir(exist_ok=True)
-    (folder / "run" / FILE_NAME).write_bytes(_lines(full_run(passes=_run().passes[:6], reference_work=_SENTINELS)))
+    (folder / "run" / JOURNAL_NAME).write_bytes(_lines(full_run(passes=_run().passes[:6], reference_work=_SENTINELS)))
     (folder / "run" / BENCHMARK_FILE_NAME).write_text('{"machine_info": {"node": "n"}, "benchmarks": []}')
     return folder / "run"
 
@@ -98,7 +98,7 @@ def read_baselines(folder: Path) -> Iterator[Exception]:
 
 def make_benchmark(folder: Path) -> list[Path]:
     """The two files that become a session of a baseline."""
-    return [_run_folder(folder) / BENCHMARK_FILE_NAME, _run_folder(folder) / FILE_NAME]
+    return [_run_folder(folder) / BENCHMARK_FILE_NAME, _run_folder(folder) / JOURNAL_NAME]
 
 
 def add_to_baseline(folder: Path) -> Iterator[Exception]:

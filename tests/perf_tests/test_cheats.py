@@ -17,7 +17,7 @@ from harness.errors import BaselineError, ResumeError
 from harness.gates.baselines import SessionRecord, StoredSession, find_baseline, load_run
 from harness.measuring import clock
 from harness.records.fingerprint import fingerprint
-from harness.records.journal import FILE_NAME, Journal, read_journal
+from harness.records.journal import JOURNAL_NAME, Journal, read_journal
 from harness.records.lines import EndRecord, ReferenceWorkRecord, RunRecord
 from harness.session.resume import refuse_other_work
 from tests import ROOT
@@ -118,7 +118,7 @@ def test_a_round_that_raises_fails_its_test(suite: Any) -> None:
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Path:
     """A run that may be part of a baseline, and its pytest-benchmark file."""
-    journal = Journal(tmp_path / FILE_NAME)
+    journal = Journal(tmp_path / JOURNAL_NAME)
     ends = (ReferenceWorkRecord("start", (1.0,), (1.0,)), ReferenceWorkRecord("end", (1.0,), (1.0,)))
     measured = (stage_test("egpt", "load", {"s1": [1.5, 2.5]}), whole_pass("egpt"), whole_pass("egpt", "s2"))
     for line in (header(), loaded("egpt"), *measured, *ends, EndRecord(STARTED_AT, 0, "it ended")):
@@ -152,7 +152,7 @@ def test_edited_statistics_are_derived_again(run_folder: Path) -> None:
 def test_a_journal_that_was_changed_warns_and_is_no_baseline(
     tamper: Callable[[list[bytes]], list[bytes]], run_folder: Path
 ) -> None:
-    journal = run_folder / FILE_NAME
+    journal = run_folder / JOURNAL_NAME
     journal.write_bytes(b"\n".join(tamper(journal.read_bytes().split(b"\n"))))
     (note,) = read_journal(journal).notes
     with pytest.raises(BaselineError, match=re.escape(note.rstrip("."))):

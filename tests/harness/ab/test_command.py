@@ -17,8 +17,7 @@ import pytest
 from harness.__main__ import main
 from harness.ab import command
 from harness.ab.plan import Side
-from harness.records.journal import FILE_NAME as JOURNAL_NAME
-from harness.records.journal import Journal
+from harness.records.journal import JOURNAL_NAME, Journal
 from harness.records.lines import EndRecord, StageRecord
 from tests.harness.made_runs import ENVIRONMENT, STARTED_AT, header, stage_test, whole_pass
 from tests.harness.suite_in_git import new_repository

@@ -17,8 +17,7 @@ from harness.ab.sessions import SessionFigures, read_session
 from harness.ab.table import table
 from harness.figures.metrics import Metric
 from harness.gates.prediction import SLOPE
-from harness.records.journal import FILE_NAME as JOURNAL_NAME
-from harness.records.journal import Journal
+from harness.records.journal import JOURNAL_NAME, Journal
 from harness.records.lines import EndRecord, ReferenceWorkRecord
 from tests.harness.made_runs import STARTED_AT, header, stage_test
 

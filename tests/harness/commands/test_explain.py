@@ -7,7 +7,7 @@ import pytest
 from harness.__main__ import main
 from harness.gates.baselines import EXTRA_KEY, SessionRecord
 from harness.records.fingerprint import fingerprint
-from harness.records.journal import FILE_NAME, Journal
+from harness.records.journal import JOURNAL_NAME, Journal
 from harness.records.json_files import write_json
 from harness.records.lines import RunRecord
 from harness.records.work import Call
@@ -16,7 +16,7 @@ from tests.harness.gates.test_witnesses import CALLS, MORE, session
 
 def write_run(folder: Path, run: RunRecord) -> Path:
     folder.mkdir(parents=True)
-    journal = Journal(folder / FILE_NAME)
+    journal = Journal(folder / JOURNAL_NAME)
     for line in (run.header, *run.stages, *run.works, *run.reference_work):
         journal.append(line)
     journal.close()

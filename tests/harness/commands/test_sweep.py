@@ -12,8 +12,7 @@ import pytest
 from harness.__main__ import main
 from harness.commands import sweep as command
 from harness.errors import SessionError
-from harness.records.journal import FILE_NAME as JOURNAL_NAME
-from harness.records.journal import Journal
+from harness.records.journal import JOURNAL_NAME, Journal
 from harness.records.lines import EndRecord, Failure, MachineRecord, StageWork
 from harness.report.sweep import Point, report_of_sweep
 from tests.harness.made_runs import STARTED_AT, header, run_with, stage_test, whole_pass

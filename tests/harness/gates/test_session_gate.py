@@ -11,7 +11,7 @@ from harness.gates.gate import merged
 from harness.gates.session_gate import SessionGate
 from harness.gates.witnesses import headline
 from harness.records.fingerprint import fingerprint
-from harness.records.journal import FILE_NAME, Journal
+from harness.records.journal import JOURNAL_NAME, Journal
 from harness.records.json_files import write_json
 from harness.records.lines import RunRecord
 from tests.harness.gates.test_gate import session
@@ -44,7 +44,7 @@ def test_a_small_step_behind_others_is_flagged_since_the_release_and_confirmed(f
     first = gate(folder).verdicts(run(1.03))
     assert [(each.metric, each.state) for each in first] == [("time.vision.egpt", "pass"), (SINCE, "flagged")]
     (folder / "first").mkdir()
-    journal = Journal(folder / "first" / FILE_NAME)
+    journal = Journal(folder / "first" / JOURNAL_NAME)
     for line in (run(1.03).header, *first):
         journal.append(line)
     journal.close()

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.gates.baselines import SessionFile, SessionRecord
 from harness.records.fingerprint import fingerprint
-from harness.records.journal import FILE_NAME, Journal
+from harness.records.journal import JOURNAL_NAME, Journal
 from harness.records.json_files import write_json
 from harness.records.lines import EndRecord, JournalLine, RunRecord
 from harness.stages import STAGES
@@ -51,7 +51,7 @@ def write_baseline(folder: Path, runs: Sequence[RunRecord]) -> None:
 def write_run(folder: Path, run: RunRecord) -> None:
     """Write a run's journal."""
     folder.mkdir(parents=True)
-    journal = Journal(folder / FILE_NAME)
+    journal = Journal(folder / JOURNAL_NAME)
     lines: list[JournalLine] = [run.header, *run.models, *run.stages, *([run.end] if run.end else [])]
     for line in lines:
         journal.append(line)

@@ -13,7 +13,7 @@ import pytest
 
 from harness.__main__ import main
 from harness.history.sessions import read_history
-from harness.records.journal import FILE_NAME
+from harness.records.journal import JOURNAL_NAME
 from harness.records.lines import RunRecord
 from tests.harness.history.made_histories import COMMIT, factors, session, write_baseline, write_run
 from tests.harness.made_runs import ENVIRONMENT, loaded
@@ -74,10 +74,10 @@ def test_bad_sessions_are_a_sentence_each_and_the_rest_is_drawn(folder: Path, ru
         90, dict.fromkeys(("load", "vision"), 1.0), environment={**ENVIRONMENT, "cpu": "another", "pid": 90}
     )
     write_run(results / "elsewhere", other)
-    newer = (results / "020" / FILE_NAME).read_text().replace('"format_version":1', '"format_version":99')
+    newer = (results / "020" / JOURNAL_NAME).read_text().replace('"format_version":1', '"format_version":99')
     (results / "newer").mkdir()
-    (results / "newer" / FILE_NAME).write_text(newer)
-    torn = results / "030" / FILE_NAME
+    (results / "newer" / JOURNAL_NAME).write_text(newer)
+    torn = results / "030" / JOURNAL_NAME
     torn.write_bytes(torn.read_bytes()[:-40])
     (folder / "answers_results_n1.json").write_text('[{"id": "a", "egpt_token_ids": [1], "videollava_token_ids": [1]}]')
     found = read_history([folder])

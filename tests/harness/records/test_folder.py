@@ -9,7 +9,7 @@ import pytest
 
 from harness.errors import RunFolderError
 from harness.records.folder import LATEST, RESULTS, make_folder, planned_folder, point_latest_to, write_whole
-from harness.records.journal import FILE_NAME, Journal
+from harness.records.journal import JOURNAL_NAME, Journal
 
 
 def names_in(folder: Path) -> list[str]:
@@ -71,12 +71,12 @@ def test_the_umask_says_who_may_read_and_write_the_files(tmp_path: Path, umask: 
     before = os.umask(umask)
     try:
         write_whole(tmp_path / "run.json", b"{}")
-        Journal(tmp_path / FILE_NAME).close()
+        Journal(tmp_path / JOURNAL_NAME).close()
     finally:
         os.umask(before)
     assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {
         "run.json": mode,
-        FILE_NAME: mode,
+        JOURNAL_NAME: mode,
     }
 
 
