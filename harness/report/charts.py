@@ -10,8 +10,9 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from harness.report.formatting import strip_control_characters
 
@@ -22,14 +23,11 @@ NAMES = (
     "ink", "muted", "grid", "paper", "good", "bad", "doubt", "m1", "m2", "m3", "m4", "s1", "s2", "s3", "s4", "s5", "s6",
 )  # fmt: skip
 COLOURS = {name: f"#c0ffe{number:x}" if number < 16 else f"#c0ffd{number - 16:x}" for number, name in enumerate(NAMES)}
-WIDTH = 4.1
-"""Inches: 394 px of a page, so that letters keep their size on a telephone and do not get large elsewhere."""
-MAX_POINTS = 250
-"""Of a model's samples in a cloud; more are thinned evenly, outliers apart."""
+WIDTH = 4.1  # inches: 394 px of a page, so that letters keep their size on a telephone, and not large elsewhere
+MAX_POINTS = 250  # of a model's samples in a cloud; more are thinned evenly, outliers apart
 MAX_TICKS = 8
 MAX_MARKED = 150
-MAX_INTERVAL = 2
-"""In lengths of the longest bar."""
+MAX_INTERVAL = 2  # in lengths of the longest bar
 MAX_LABEL = 36
 BOX: dict[str, Any] = {
     "orientation": "horizontal", "widths": 0.66, "showfliers": False, "whis": 0, "showcaps": False,
@@ -65,8 +63,7 @@ SETTINGS: dict[Any, Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(msgspec.Struct, frozen=True):
     """A bar of one or several parts (label, length, colour); `low` and `high` enclose its end, `note` stands behind."""
 
     label: str
@@ -76,15 +73,14 @@ class Bar:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(msgspec.Struct, frozen=True):
     """Points of one colour; `named`: those that get their label, by index; `dashed`: how a curve is drawn."""
 
     label: str
     colour: str
     x: Sequence[float]
     y: Sequence[float]
-    named: Mapping[int, str] = field(default_factory=dict)
+    named: Mapping[int, str] = {}
     dashed: bool = False
 
 
@@ -122,7 +118,8 @@ def strips(groups: Sequence[Group], x_label: str) -> str:
     with _axes(0.62 + 0.55 * len(groups)) as (axes, svg):
         for place, group in enumerate(groups):
             colour = COLOURS[group.colour]
-            shown = _thinned(group)
+            step = -(-len(group.x) // MAX_POINTS)
+            shown = sorted({*range(0, len(group.x), max(step, 1)), *group.named})
             # Spread by a fixed pattern, not by chance: the same record gives the same page.
             heights = [place + 0.26 * ((7 * each % 11) / 5 - 1) for each in range(len(shown))]
             values = [group.x[each] for each in shown]
@@ -141,10 +138,8 @@ def strips(groups: Sequence[Group], x_label: str) -> str:
     return svg[0]
 
 
-def curves(
-    groups: Sequence[Group], x_label: str, y_label: str, *, logarithmic: bool = False, both: bool = False
-) -> str:
-    """Lines through points, from zero upwards; `both`: upwards logarithmic too."""
+def curves(groups: Sequence[Group], x_label: str, y_label: str, *, both: bool = False) -> str:
+    """Lines through points on a logarithmic axis, from zero upwards; `both`: upwards logarithmic too."""
     with _axes(2.5) as (axes, svg):
         for group in groups:
             style = {"color": COLOURS[group.colour], "label": _plain(group.label)}
@@ -158,8 +153,7 @@ def curves(
             axes.set_ylim(bottom=0)
         places = sorted({each for group in groups for each in group.x})
         ticks = places[:: -(-len(places) // MAX_TICKS)]
-        if logarithmic:
-            axes.set_xscale("log")
+        axes.set_xscale("log")
         axes.set_xticks(ticks, [f"{each:g}" for each in ticks])
         axes.minorticks_off()
         _legend(axes)
@@ -283,11 +277,6 @@ def _seconds(axes: Axes, longest: float, x_label: str) -> None:
     factor, unit = (1, "s") if longest >= 10 else (1000, "ms")
     axes.xaxis.set_major_formatter(lambda value, _: f"{factor * value:g}")
     axes.set_xlabel(f"{unit} {x_label}")
-
-
-def _thinned(group: Group) -> list[int]:
-    step = -(-len(group.x) // MAX_POINTS)
-    return sorted({*range(0, len(group.x), max(step, 1)), *group.named})
 
 
 def _plain(label: str) -> str:

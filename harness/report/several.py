@@ -161,6 +161,4 @@ def _by_length(title: str, whose: str, y_label: str, points: Sequence[tuple[str,
     ]
     x_label = "seconds of a clip, logarithmic"
     what = f"a line a {whose}"
-    return [
-        Chart(f"{title} by length of the clips", what, lambda: charts.curves(lines, x_label, y_label, logarithmic=True))
-    ]
+    return [Chart(f"{title} by length of the clips", what, lambda: charts.curves(lines, x_label, y_label))]

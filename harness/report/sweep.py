@@ -180,7 +180,7 @@ def _chart(title: str, axis: str, y_label: str, lines: Sequence[charts.Group]) -
     if lines:
         x_label = f"{axis}{', s' if axis.endswith('window') else ''}, logarithmic"
         description = f"curves over {axis}: {', '.join(line.label for line in lines)}"
-        yield Chart(title, description, lambda: charts.curves(lines, x_label, y_label, logarithmic=True, both=True))
+        yield Chart(title, description, lambda: charts.curves(lines, x_label, y_label, both=True))
 
 
 def _failures(run: RunRecord) -> list[str]:
