@@ -61,6 +61,8 @@ def in_unit(metric: Metric, value: float) -> float:
 
 
 def _interval(change: Change) -> str:
+    if abs(change[1].value) > math.log(100):
+        return "from none" if change[1].value > 0 else "to none"
     value, low, high = map(change[0].metric.format_change, (change[1].value, change[1].low, change[1].high))
     return f"{value} ({low} to {high})"
 

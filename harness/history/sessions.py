@@ -116,9 +116,10 @@ def _counts(run: RunRecord) -> dict[str, Metric]:
     for work in run.works:
         for what, count in work.counts.items():
             sums[tuple(filter(None, ("work", what, work.stage, work.model, work.engine, work.variant)))] += count
+    named = {".".join(parts): (parts, math.log(max(count, 1e-9))) for parts, count in sums.items()}  # as lengths are
     return {
-        (name := ".".join(parts)): Metric(name, "memory", math.log(max(count, 1)), "count", True, 1, EXACT, parts=parts)
-        for parts, count in sums.items()
+        name: Metric(name, "memory", value, "count", True, 1, EXACT, parts=parts)
+        for name, (parts, value) in named.items()
     }
 
 

@@ -52,7 +52,7 @@ def write_run(folder: Path, run: RunRecord) -> None:
     """Write a run's journal."""
     folder.mkdir(parents=True)
     journal = Journal(folder / JOURNAL_NAME)
-    lines: list[JournalLine] = [run.header, *run.models, *run.stages, *([run.end] if run.end else [])]
+    lines: list[JournalLine] = [run.header, *run.models, *run.stages, *run.works, *([run.end] if run.end else [])]
     for line in lines:
         journal.append(line)
     journal.close()

@@ -15,6 +15,7 @@ from harness.__main__ import main
 from harness.history.sessions import read_history
 from harness.records.journal import JOURNAL_NAME
 from harness.records.lines import RunRecord
+from harness.records.work import WatchedWork
 from tests.harness.history.made_histories import COMMIT, factors, session, write_baseline, write_run
 from tests.harness.made_runs import ENVIRONMENT, loaded
 
@@ -132,6 +133,21 @@ def test_sessions_stand_in_the_order_of_their_commits(tmp_path: Path) -> None:
     later = read_history([tmp_path / "results"], commits[1], tmp_path)
     assert [each.commit for each in later.ordered] == commits[1:]
     assert any(f"1 sessions are not of {commits[1]}" in note for note in later.notes)
+
+
+def test_counted_work_that_was_none_is_named_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draw = np.random.default_rng(6)
+    for n in range(34):
+        counts = {"copies": 4 if n >= 30 else 0, "launches": 320}
+        place = {"model": "egpt", "engine": "eager", "stage": "decode", "sample": "s1"}
+        work = WatchedWork(**place, counts=counts, calls={}, seconds=0.1, profiler="cpu")
+        write_run(tmp_path / "runs" / str(n), msgspec.structs.replace(session(n, factors(draw)), works=(work,)))
+    found = read_history([tmp_path])
+    assert found.ordered[0].metrics["work.copies.decode.egpt.eager"].value < -20
+    assert main(["history", str(tmp_path), "--output-dir", str(tmp_path / "out")]) == 0
+    assert "since session 31 (2026-01-31 02:00" in (printed := capsys.readouterr().out)
+    assert "work.copies.decode.egpt.eager from none" in printed
+    assert "launches" not in printed
 
 
 def test_creep_against_a_release_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
