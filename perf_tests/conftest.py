@@ -20,7 +20,7 @@ from fixtures.system.devices import keep_freed_memory, use_threads_for
 from harness.errors import LimitsError
 from harness.gates.limits import Vocabulary, load_limits
 from harness.measuring.benchmark import is_switched_off
-from harness.measuring.model_slot import ModelSlot, recorded_loaders, release_for
+from harness.measuring.model_slot import ModelSlot, recorded_loaders
 from harness.measuring.progress import Progress
 from harness.session.plugin import SESSION
 from harness.session.session import Session
@@ -166,7 +166,7 @@ def model_slot(
     """The one owner of the device's memory."""
     request.getfixturevalue("plan")
     loaders = request.config.stash[LOADERS]
-    slot = ModelSlot(recorded_loaders(loaders, session.append, selection.device), release_for(selection.device))
+    slot = ModelSlot(recorded_loaders(loaders, session.append, selection.device))
     yield slot
     slot.free()
     session.advice.extend(request.config.stash[FRAME_CACHE].warnings)

@@ -10,8 +10,6 @@ Beyond `pedantic`, `extra_info` and `enabled`, it relies on this, and a test che
   to `json` when the session finishes: up to 5.2 an open file, from 5.3 on a path.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection
 from importlib import metadata
 from pathlib import Path
@@ -91,12 +89,12 @@ class Benchmark:
         self._fixture.has_error = True
 
 
-def is_switched_off(config: pytest.Config) -> bool:
+def is_switched_off(config: "pytest.Config") -> bool:
     """Return whether the command line disables benchmarks."""
     return bool(config.option.benchmark_disable and not config.option.benchmark_enable)
 
 
-def read_timer(config: pytest.Config, timer: str) -> bool:
+def read_timer(config: "pytest.Config", timer: str) -> bool:
     """Let pytest-benchmark read `timer`, unless another one than its own default was asked for; return whether it will.
 
     Before its session begins: where no pytest.ini is found that names one, as from another folder, it has its default.
@@ -106,7 +104,7 @@ def read_timer(config: pytest.Config, timer: str) -> bool:
     return bool(str(config.getoption("benchmark_timer", timer)) == timer)
 
 
-def write_results_to(config: pytest.Config, file: Path, *, even_if_named: bool = False) -> None:
+def write_results_to(config: "pytest.Config", file: Path, *, even_if_named: bool = False) -> None:
     """Let pytest-benchmark write its file there, if it has figures, unless the command line names another place."""
     session: Any = config.pluginmanager.get_plugin("pytest-benchmark")
     if session.benchmarks and (session.json is None or even_if_named):

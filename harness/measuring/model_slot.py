@@ -1,6 +1,5 @@
 """Which models are in memory, how long each took to load, and what it occupies."""
 
-import gc
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -8,6 +7,7 @@ from typing import Generic, TypeVar
 
 from harness.errors import HarnessError
 from harness.measuring import clock
+from harness.measuring.stopping import empty_gpu_cache
 from harness.records.lines import ModelRecord
 from harness.records.quantities import is_gpu
 from harness.stages import Pipeline
@@ -19,7 +19,9 @@ Loaded = TypeVar("Loaded", bound=Pipeline)
 class ModelSlot(Generic[Model]):
     """Owns the device's memory: `hold` frees every model that was not asked for before it loads one that was."""
 
-    def __init__(self, loaders: Mapping[str, Callable[[], Model]], release: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, loaders: Mapping[str, Callable[[], Model]], release: Callable[[], None] = empty_gpu_cache
+    ) -> None:
         self._loaders = loaders
         self._release = release
         self._live: dict[str, Model] = {}
@@ -41,7 +43,6 @@ class ModelSlot(Generic[Model]):
         for key in leaving:
             del self._live[key]
         if leaving:
-            gc.collect()
             self._release()
         for key in keys:
             if key not in self._live:
@@ -51,15 +52,6 @@ class ModelSlot(Generic[Model]):
     def free(self) -> None:
         """Drop every model."""
         self.hold()
-
-
-def release_for(device: str) -> Callable[[], None]:
-    """Return what gives freed memory of `device` back, so that the next model finds it whole."""
-    if not is_gpu(device):
-        return lambda: None  # dropping the last reference is enough
-    import torch
-
-    return torch.cuda.empty_cache
 
 
 def recorded_loaders(

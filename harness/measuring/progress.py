@@ -1,7 +1,5 @@
 """A bar on a terminal, nothing elsewhere. Drawn between rounds only, by the caller: no thread runs beside a stage."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time
@@ -69,7 +67,7 @@ def open_terminal() -> IO[str] | None:
     return os.fdopen(os.dup(2), "w", encoding=encoding, errors="replace")
 
 
-def _new_bar(terminal: IO[str]) -> rich.progress.Progress:
+def _new_bar(terminal: IO[str]) -> "rich.progress.Progress":
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
     from rich.text import Text

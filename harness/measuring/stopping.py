@@ -126,6 +126,13 @@ def limited(call: Callable[[Any], Any], seconds: float | None) -> Callable[[Any]
     return time_limit(seconds)(call) if seconds is not None else call
 
 
+def empty_gpu_cache() -> None:
+    """Give back memory of the GPU that nothing refers to, so that the next model finds it whole."""
+    gc.collect()
+    if "torch" in sys.modules:
+        sys.modules["torch"].cuda.empty_cache()  # does nothing where CUDA was not used
+
+
 def recover_from(failure: Failure | None) -> None:
     """Give memory back after the GPU ran out of it.
 
@@ -134,8 +141,7 @@ def recover_from(failure: Failure | None) -> None:
     """
     if failure is None:
         return
-    if failure.type == OUT_OF_MEMORY and "torch" in sys.modules:
-        gc.collect()
-        sys.modules["torch"].cuda.empty_cache()  # does nothing where CUDA was not used
+    if failure.type == OUT_OF_MEMORY:
+        empty_gpu_cache()
     if failure.type == DEVICE_LOST:
         raise StopRequestedError(f"the GPU cannot be used any more by this process: {failure.text.splitlines()[0]}")

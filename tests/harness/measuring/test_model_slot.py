@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from harness.errors import HarnessError
-from harness.measuring.model_slot import ModelSlot, release_for
+from harness.measuring.model_slot import ModelSlot
+from harness.measuring.stopping import empty_gpu_cache
 
 
 class Model:
@@ -36,6 +37,7 @@ class Workshop:
         return model
 
     def release(self) -> None:
+        empty_gpu_cache()
         self.released_beside.append(self.live)
 
     @property
@@ -130,11 +132,12 @@ def test_free_leaves_nothing_and_may_be_called_twice(slot: ModelSlot[Model], wor
     assert len(workshop.released_beside) == 1
 
 
-def test_on_the_cpu_there_is_nothing_to_give_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_is_told_to_give_memory_back_where_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     emptied: list[str] = []
     cuda = SimpleNamespace(empty_cache=lambda: emptied.append("cache"))
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
-    release_for("cpu")()
-    assert emptied == []
-    release_for("cuda")()
+    empty_gpu_cache()
+    assert emptied == ["cache"]
+    monkeypatch.delitem(sys.modules, "torch")
+    empty_gpu_cache()
     assert emptied == ["cache"]
