@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 from harness.errors import RevisionError
+from harness.measuring import nvidia
 from harness.measuring.reference_work import VERSION as REFERENCE_WORK_VERSION
 from harness.processes import git
 from harness.records.quantities import is_gpu
@@ -68,7 +69,7 @@ def volatile_environment(device: str) -> dict[str, Any]:
         "available_memory_bytes": psutil.virtual_memory().available,
         "command": sys.argv,
         "git": git_state(Path(__file__).parent),
-        "gpu_now": volatile_gpu(device),
+        "gpu_now": nvidia.volatile(device) or None,
     }
 
 
@@ -116,28 +117,14 @@ def stable_gpu(device: str) -> dict[str, Any] | None:
         return None
     import torch
 
-    from harness.measuring import nvidia
-
     if not torch.cuda.is_available():
         return None
     properties = torch.cuda.get_device_properties(device)
-    found: dict[str, Any] = {
+    return {
         "name": properties.name,
         "uuid": f"GPU-{properties.uuid}",
         "count": torch.cuda.device_count(),
         "memory_bytes": properties.total_memory,
         "compute_capability": f"{properties.major}.{properties.minor}",
         "cuda": torch.version.cuda,
-    }
-    return found | nvidia.stable(found["uuid"])
-
-
-def volatile_gpu(device: str) -> dict[str, Any] | None:
-    """Return clocks, temperature, power and load of the GPU at this moment; None on the CPU."""
-    if not is_gpu(device):
-        return None
-    import torch
-
-    from harness.measuring import nvidia
-
-    return nvidia.volatile(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
+    } | nvidia.stable(device)

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from harness.records.quantities import is_gpu
+
 THROTTLE_REASONS = {
     "HwSlowdown": "hardware slowdown",
     "SwThermalSlowdown": "too hot (driver)",
@@ -11,10 +13,10 @@ THROTTLE_REASONS = {
 }
 
 
-def stable(uuid: str) -> dict[str, Any]:
+def stable(device: str) -> dict[str, Any]:
     """Return driver version and power cap in watts, or why they are not known."""
     return _read(
-        uuid,
+        device,
         lambda nvml, card: {
             "driver": nvml.nvmlSystemGetDriverVersion(),
             "power_cap_w": nvml.nvmlDeviceGetEnforcedPowerLimit(card) / 1000,
@@ -22,10 +24,10 @@ def stable(uuid: str) -> dict[str, Any]:
     )
 
 
-def volatile(uuid: str) -> dict[str, Any]:
+def volatile(device: str) -> dict[str, Any]:
     """Return clocks in MHz, temperature in degrees Celsius, power in watts, load in percent, or why not."""
     return _read(
-        uuid,
+        device,
         lambda nvml, card: {
             "sm_clock_mhz": nvml.nvmlDeviceGetClockInfo(card, nvml.NVML_CLOCK_SM),
             "memory_clock_mhz": nvml.nvmlDeviceGetClockInfo(card, nvml.NVML_CLOCK_MEM),
@@ -36,7 +38,7 @@ def volatile(uuid: str) -> dict[str, Any]:
     )
 
 
-def disturbances(uuid: str) -> tuple[tuple[str, ...] | None, int | None]:
+def disturbances(device: str) -> tuple[tuple[str, ...] | None, int | None]:
     """Return why the card is throttled, and how many other processes use it; None for what the driver does not give.
 
     That it idles, or keeps to its power cap under load, is no throttling.
@@ -48,17 +50,24 @@ def disturbances(uuid: str) -> tuple[tuple[str, ...] | None, int | None]:
         return {"why": tuple(map(THROTTLE_REASONS.__getitem__, names))}
 
     # The only process counts as ours: inside a container its number is another.
-    users = _read(uuid, lambda nvml, card: {"count": len(nvml.nvmlDeviceGetComputeRunningProcesses(card))}).get("count")
-    return _read(uuid, throttled).get("why"), None if users is None else max(0, users - 1)
+    users = _read(device, lambda nvml, card: {"processes": nvml.nvmlDeviceGetComputeRunningProcesses(card)})
+    others = max(0, len(users["processes"]) - 1) if "processes" in users else None
+    return _read(device, throttled).get("why"), others
 
 
-def _read(uuid: str, readings: Callable[[Any, Any], dict[str, Any]]) -> dict[str, Any]:
+def _read(device: str, readings: Callable[[Any, Any], dict[str, Any]]) -> dict[str, Any]:
+    """Return nothing on the CPU."""
+    if not is_gpu(device):
+        return {}
+    import torch
+
     try:
         import pynvml
     except ImportError:
         return {"unknown": "driver, power cap and clocks: nvidia-ml-py is not installed (pip install nvidia-ml-py)"}
     try:
         pynvml.nvmlInit()
-        return readings(pynvml, pynvml.nvmlDeviceGetHandleByUUID(uuid))
+        uuid = torch.cuda.get_device_properties(device).uuid
+        return readings(pynvml, pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}"))
     except pynvml.NVMLError as error:
         return {"unknown": f"driver, power cap and clocks: {error}"}

@@ -8,7 +8,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
-from harness.measuring import clock
+from harness.measuring import clock, nvidia
+from harness.measuring.stopping import empty_gpu_cache
 from harness.records.lines import Moment, ReferenceWorkRecord
 from harness.records.quantities import is_gpu
 
@@ -90,7 +91,8 @@ WORKLOADS: Workloads = {"matrix product": _product, "copy": _copy, "cached read"
 def observe(moment: Moment, device: str, workloads: Workloads = WORKLOADS) -> ReferenceWorkRecord:
     """Time the workloads on `device` now, and ask the GPU right after them what disturbs it."""
     product_s, copy_s = (_timed(workloads[name](device), device) for name in ("matrix product", "copy"))
-    throttled, others = _disturbances(device)
+    throttled, others = nvidia.disturbances(device)
+    empty_gpu_cache()  # a process that has let go of everything leaves the models the whole card
     return ReferenceWorkRecord(moment, product_s, copy_s, throttled, others)
 
 
@@ -138,15 +140,3 @@ def _timed(work: Workload, device: str) -> tuple[float, ...]:
     return tuple(
         clock.seconds_on_gpu(work, device, TIMES_ON_GPU) if on_gpu else clock.seconds_of(work) for _ in range(ROUNDS)
     )
-
-
-def _disturbances(device: str) -> tuple[tuple[str, ...] | None, int | None]:
-    if not is_gpu(device):
-        return None, None
-    import torch
-
-    from harness.measuring import nvidia
-
-    found = nvidia.disturbances(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
-    torch.cuda.empty_cache()  # a process that has let go of everything leaves the models the whole card
-    return found

@@ -1,6 +1,9 @@
 """What the driver says of a disturbed card, by a driver that is made up; the names are the library's own."""
 
+from types import SimpleNamespace
+
 import pytest
+import torch
 
 from harness.measuring import nvidia
 
@@ -20,6 +23,8 @@ def driver(monkeypatch):
 
         return answer
 
+    properties = {"cuda:1": SimpleNamespace(uuid="1")}
+    monkeypatch.setattr(torch.cuda, "get_device_properties", properties.__getitem__)
     for name in (*answers, "nvmlDeviceGetCurrentClocksThrottleReasons", "nvmlDeviceGetComputeRunningProcesses"):
         monkeypatch.setattr(pynvml, name, answering(name))
     return answers
@@ -38,7 +43,7 @@ def driver(monkeypatch):
 def test_a_card_is_throttled_by_heat_and_faults_and_not_by_its_normal_work(driver, reasons, words):
     bits = sum(getattr(pynvml, f"nvmlClocksThrottleReason{name}") for name in reasons)
     driver |= {"nvmlDeviceGetCurrentClocksThrottleReasons": bits, "nvmlDeviceGetComputeRunningProcesses": []}
-    assert nvidia.disturbances("GPU-1") == (words, 0)
+    assert nvidia.disturbances("cuda:1") == (words, 0)
 
 
 @pytest.mark.parametrize(("processes", "others"), [(0, 0), (1, 0), (3, 2)])
@@ -47,12 +52,17 @@ def test_one_process_on_the_card_is_ours(driver, processes, others):
         "nvmlDeviceGetCurrentClocksThrottleReasons": 0,
         "nvmlDeviceGetComputeRunningProcesses": ["process"] * processes,
     }
-    assert nvidia.disturbances("GPU-1") == ((), others)
+    assert nvidia.disturbances("cuda:1") == ((), others)
 
 
 def test_what_the_driver_does_not_tell_is_not_known(driver):
     error = pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
     driver |= {"nvmlDeviceGetCurrentClocksThrottleReasons": error, "nvmlDeviceGetComputeRunningProcesses": error}
-    assert nvidia.disturbances("GPU-1") == (None, None)
+    assert nvidia.disturbances("cuda:1") == (None, None)
     driver["nvmlInit"] = error
-    assert nvidia.disturbances("GPU-1") == (None, None)
+    assert nvidia.disturbances("cuda:1") == (None, None)
+
+
+def test_of_the_cpu_the_driver_is_not_asked(driver):
+    driver["nvmlInit"] = AssertionError("asked")
+    assert (nvidia.stable("cpu"), nvidia.volatile("cpu"), nvidia.disturbances("cpu")) == ({}, {}, (None, None))

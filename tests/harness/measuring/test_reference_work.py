@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 import torch
 
-from harness.measuring import clock, reference_work
+from harness.measuring import clock, nvidia, reference_work
 from harness.records.lines import ReferenceWorkRecord
 
 
@@ -33,7 +33,7 @@ def test_a_gpu_is_timed_by_its_own_clock(monkeypatch: pytest.MonkeyPatch) -> Non
         return {"matrix product": 0.25, "copy": 0.5}[worked[-1]]
 
     monkeypatch.setattr(clock, "seconds_on_gpu", seconds_on_gpu)
-    monkeypatch.setattr(reference_work, "_disturbances", lambda _device: (("too hot (driver)",), 2))
+    monkeypatch.setattr(nvidia, "disturbances", lambda _device: (("too hot (driver)",), 2))
     record = reference_work.observe("end", "cuda:1", noted(worked))
     rounds = reference_work.WARM_UP + reference_work.ROUNDS
     assert worked == ["matrix product"] * rounds + ["copy"] * rounds
