@@ -146,7 +146,7 @@ def short_name(name: str) -> str:
         return name
     full = bare = _GRID.sub("", name)
     numbers = next((each for each, of in _NUMBERS.items() if re.search(of, full, re.IGNORECASE)), "")
-    functor = re.search(r"\w*Functor\w*|direct_copy\w*|\w+_kernel_cuda", full)  # of one kernel for many operations
+    functor = re.search(r"\w*Functor\w*|direct_copy\w*|\w+_kernel_cuda|cutlass_\d\w+", full)  # what one kernel is of
     while (shorter := re.sub(r"<[^<>]*>|\([^()]*\)", "", bare)) != bare:
         bare = shorter
     bare = re.split("[<(]", bare.removeprefix("void "))[0]  # a long name is cut, and has brackets that do not close

@@ -209,7 +209,11 @@ def test_what_does_not_compare_has_no_cause_and_says_why(now: Side, why: str) ->
             "CUDAFunctor_add (float16)",
         ),
         ("_norm_matvec_kernel <12288,1,1>", "_norm_matvec_kernel"),
-        ("void cutlass::Kernel2<cutlass_80_tensorop_s16816gemm_bf16_256x64<int>, cut <8,1,1>", "Kernel2 (bfloat16)"),
+        (
+            "void cutlass::Kernel2<cutlass_80_tensorop_s16816gemm_bf16_256x64<int>, cut <8,1,1>",
+            "cutlass_80_tensorop_s16816gemm_bf16_256x64 (bfloat16)",
+        ),
+        ("void attend::forward<64, attend::Layout<3>, cut <8,1,1>", "forward"),
         ("norm <various>", "norm"),
         ("Memcpy DtoD (Device -> Device)", "Memcpy DtoD"),
     ],
