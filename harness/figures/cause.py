@@ -237,7 +237,12 @@ class _Comparison:
         before, after = (self._by_session(first.name, *side) for side in ((self.known, self.was), (self.now, self.has)))
         excess = min(sign * (each - fmean(before) * math.exp(sign * usual)) for each in after)
         stands_out = slower.get(first.name, 1.0) - usual > MIN_SLOWDOWN and excess > session_limit(before)
-        if self._share(first) > MAIN_SHARE and stands_out and usual < min(enough, MAX_OF_OTHERS):
+        # A program that waits finds its caches cold.
+        if (
+            self._share(first) > MAIN_SHARE
+            and stands_out
+            and usual < min(enough, MAX_OF_OTHERS if first.name else enough)
+        ):
             return "program", f"the same work; {self._largest()}"
         kernel = "kernel" if self.on_gpu else "call"
         found = f"stands out, the median one took {percent_change(sign * usual)}" if usual > 0 else "took longer alone"
