@@ -19,7 +19,7 @@ from harness.figures.intervals import ChangeVerdict, Interval, verdict
 from harness.figures.metrics import Metric, only_the_target
 from harness.gates.exit_status import FAILED, NO_FIGURE, NOT_DECIDED
 from harness.records.fingerprint import REFERENCE_WORK, differences
-from harness.records.json_files import read_json, write_json
+from harness.records.folder import read_json, write_json
 
 FORMAT_VERSION = 1
 FILE_NAME = "ab.json"

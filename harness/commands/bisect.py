@@ -14,8 +14,7 @@ from harness.ab.revisions import checkout_of
 from harness.errors import OptionError, RevisionError
 from harness.gates.exit_status import FAILED
 from harness.processes import git
-from harness.records.folder import RESULTS, make_folder, unused_folder
-from harness.records.json_files import read_json, write_json
+from harness.records.folder import RESULTS, make_folder, read_json, unused_folder, write_json
 
 FILE_NAME = "bisect.json"
 

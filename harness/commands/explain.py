@@ -13,8 +13,8 @@ from harness.gates.witnesses import causes, first_line
 from harness.records.fingerprint import differences, fingerprint
 from harness.records.lines import RunRecord
 from harness.report.blocks import Report, Section, Sentences, Table, figure, filled
+from harness.report.files import read_result
 from harness.report.formatting import milliseconds, percent
-from harness.report.result_files import read_result
 from harness.report.terminal import rendered
 
 MAX_LINES, MAX_PARTS = 10, 6

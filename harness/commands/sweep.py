@@ -12,9 +12,8 @@ from harness.ab.sessions import run_session
 from harness.errors import OptionError, ResultFileError, SessionError
 from harness.gates.exit_status import FAILED, NO_FIGURE, PYTEST_STATUSES
 from harness.options import option_fields, output_flags, with_tests
-from harness.records.folder import RESULTS, make_folder, unused_folder
+from harness.records.folder import RESULTS, make_folder, read_json, unused_folder, write_json
 from harness.records.journal import JOURNAL_NAME, read_journal
-from harness.records.json_files import read_json, write_json
 from harness.records.lines import RunRecord, timestamp
 from harness.report.files import write_report
 from harness.report.sweep import Point, report_of_sweep

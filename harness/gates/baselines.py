@@ -16,9 +16,8 @@ from harness.gates import machine_speed
 from harness.gates.gate import Baseline, injections, interruptions
 from harness.gates.prediction import MIN_SESSIONS
 from harness.records.fingerprint import Fingerprint, differences, fingerprint, readable_name
-from harness.records.folder import BENCHMARK_FILE_NAME
+from harness.records.folder import BENCHMARK_FILE_NAME, read_json, write_json
 from harness.records.journal import JOURNAL_NAME, read_journal
-from harness.records.json_files import read_json, write_json
 from harness.records.lines import RunRecord
 
 DEFAULT_FOLDER, EXTRA_KEY = "baselines", "event_vlm_perf"

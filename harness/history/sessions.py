@@ -17,7 +17,7 @@ from harness.processes import git
 from harness.records.fingerprint import Fingerprint, differences, fingerprint
 from harness.records.journal import JOURNAL_NAME
 from harness.records.lines import RunRecord
-from harness.report.result_files import read_result
+from harness.report.files import read_result
 
 # The minimum effect of work that is counted.
 EXACT = math.log(1.01)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from harness.errors import JSON_ERRORS, ResultFileError
-from harness.records.json_files import read_json
+from harness.records.folder import read_json
 from harness.stages import UNDIVIDED
 
 DRAFT = "egpt"

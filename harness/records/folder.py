@@ -1,13 +1,16 @@
-"""The folder that a run writes into, and how a file gets there whole or not at all."""
+"""The folder that a run writes into, how a file gets there whole or not at all, and JSON files as records."""
 
 import contextlib
 import os
 from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
+from typing import TypeVar
 from uuid import uuid4
 
-from harness.errors import RunFolderError
+import msgspec
+
+from harness.errors import JSON_ERRORS, HarnessError, ResultFileError, RunFolderError
 
 RESULTS = Path("results")
 LATEST = "latest"
@@ -83,3 +86,24 @@ def _require_unused(folder: Path) -> None:
         raise RunFolderError(f"{folder}: is a file; --output-dir names a folder")
     if any(folder.iterdir()):
         raise RunFolderError(f"{folder}: is not empty; a run writes into a new folder, name another --output-dir")
+
+
+Kind = TypeVar("Kind")
+
+
+def read_json(
+    path: Path, kind: type[Kind], what: str, *, advice: str = "", error: type[HarnessError] = ResultFileError
+) -> Kind:
+    """Return a file's content, checked to be a `kind` (`object`: any JSON); raise `error` where it is not `what`."""
+    way_out = f"; {advice}" if advice else ""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except OSError as cause:
+        raise error(f"{path}: cannot be read ({cause.strerror}){way_out}") from cause
+    except JSON_ERRORS as cause:
+        raise error(f"{path}: is not {what}: {cause}{way_out}") from cause
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a record or plain values to a file, indented, whole or not at all; raise RunFolderError."""
+    write_whole(path, msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")

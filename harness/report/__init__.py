@@ -6,7 +6,7 @@ charts        pictures of figures, drawn by matplotlib; pictures: thumbnails of 
 sections      one subject a module: a run in, sections out
 content       the sections in their order, for one run or for answers alone; several: results side by side
 page, markdown, terminal    the three renderers
-result_files  any result, read as a run; files: writes reports
+files         any result, read as a run, and reports, written
 """
 
 PAGE, TEXT = "report.html", "report.md"

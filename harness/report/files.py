@@ -1,17 +1,20 @@
-"""Writes reports: into a run's folder, and of any result files that are named."""
+"""Reads any file or folder of results, ours of every kind and the old script's, and writes their reports."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import ResultFileError
-from harness.legacy.reading import BELOW_ZERO
+from harness.gates.baselines import EXTRA_KEY, SessionFile
+from harness.legacy.formats import read_any_json
+from harness.legacy.reading import BELOW_ZERO, run_of_old_file
 from harness.legacy.token_pairs import read_answers
-from harness.records.folder import shortened, write_whole
+from harness.records.folder import read_json, shortened, write_whole
+from harness.records.journal import JOURNAL_NAME, read_journal
+from harness.records.lines import RunRecord
 from harness.report.blocks import Report
 from harness.report.content import report_of, report_of_answers
 from harness.report.markdown import markdown
 from harness.report.page import page
-from harness.report.result_files import read_result
 from harness.report.several import report_of_several
 
 OF_A_RUN = {"journal.jsonl", "run.json"}
@@ -49,3 +52,23 @@ def report_files(paths: Sequence[Path], output_dir: Path | None, gamma: int) -> 
         if failure and failure.type == BELOW_ZERO:
             raise ResultFileError(f"sample {failure.sample!r}: {failure.text}: left out, {text_file} is of the others")
     return page_file, text_file
+
+
+WAY_OUT = "name a run's folder or a result file"
+
+
+def read_result(path: Path, gamma: int = 5) -> RunRecord | None:
+    """Return what a result holds; None for a file of answers alone, which has token ids and no times.
+
+    A run's folder, journal.jsonl, run.json, a session of a baseline, or an old result file. Raises ResultFileError.
+    """
+    if path.is_dir():
+        return read_journal(path / JOURNAL_NAME)
+    if path.suffix == ".jsonl":
+        return read_journal(path)
+    content = read_any_json(path, WAY_OUT)
+    if isinstance(content, dict) and "header" in content:
+        return read_json(path, RunRecord, "what a run writes")
+    if isinstance(content, dict) and EXTRA_KEY in content:
+        return read_json(path, SessionFile, "what a run writes").event_vlm_perf.run
+    return run_of_old_file(path, gamma, content)

@@ -4,8 +4,7 @@ import glob
 from pathlib import Path
 
 from harness.legacy.writing import encode_legacy, legacy_file_name, legacy_records
-from harness.records.folder import write_whole
-from harness.records.json_files import write_json
+from harness.records.folder import write_json, write_whole
 from harness.records.lines import RunRecord
 
 RUN_FILE_NAME = "run.json"

@@ -26,8 +26,8 @@ from harness.records.folder import BENCHMARK_FILE_NAME
 from harness.records.journal import JOURNAL_NAME
 from harness.records.lines import ReferenceWorkRecord, RunRecord
 from harness.report.content import report_of
+from harness.report.files import read_result
 from harness.report.markdown import markdown
-from harness.report.result_files import read_result
 from harness.report.several import report_of_several
 from harness.report.terminal import summary
 from tests.harness.legacy.five_stage_files import five_stages

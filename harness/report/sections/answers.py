@@ -1,17 +1,26 @@
-"""The models' answers to a few samples, beside what they were shown."""
+"""What the models' answers are worth, and their answers to a few samples, beside what they were shown."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from harness.figures.passes import pass_s, passes
+from harness.figures.quality import COUNTS, LIMITED, REFERENCE_ENGINE, first_difference, quality
 from harness.records.lines import PassRecord, PlannedSample, RunRecord
-from harness.report.blocks import Answers, Section, Text, figure, text
-from harness.report.formatting import duration, whole
+from harness.report.blocks import Answers, Block, Section, Sentences, Table, Text, cell, figure, filled, joined, text
+from harness.report.formatting import duration, fraction, significant, whole
 from harness.report.naming import label
 from harness.report.pictures import pictures_of
-from harness.report.sections import quality
 
 SAMPLES = 4
+# Shares that are 1 unless something is wrong, with what is wrong below that.
+SOUND = {
+    "finite": "Numbers of {count} models or engines are not finite, those of {who} in {share} of the samples.",
+    "repeated": "Timed answers of {count} models or engines differ from untimed ones, of {who} in {share} of samples.",
+}
+SUMMARIES = {
+    "objects_named": "Answers name {shares} of the objects shown.",
+    "as_eager": "Answers are those of eager in {shares} of the samples.",
+}
 
 
 def sections(run: RunRecord) -> Iterator[Section]:
@@ -20,7 +29,7 @@ def sections(run: RunRecord) -> Iterator[Section]:
     written = {model: passes(run, "whole", model, engine) for model in run.header.models}
     known = [each for each in run.header.samples if any(each.id in records for records in written.values())]
     shown = known[:SAMPLES] if run.header.model_set != "full" else []
-    blocks = [*quality.blocks(run), *(_answers(run, sample, written) for sample in shown)]
+    blocks = [*_quality(run), *(_answers(run, sample, written) for sample in shown)]
     if blocks:
         lead = f"The first {len(shown)} of {len(known)} samples." if shown else ""
         yield Section("answers", "Answers and their quality", blocks, lead)
@@ -40,3 +49,72 @@ def _answers(run: RunRecord, sample: PlannedSample, written: dict[str, dict[str,
         found.append((who, each.text))
     folder = run.header.dataset_folder or str(Path(run.header.dataset).parent)
     return Answers(sample.id, sample.query, lambda: pictures_of(sample, Path(folder)), found)
+
+
+def _quality(run: RunRecord) -> list[Block]:
+    """Return the measures of every model and engine, where answers part from eager's, and the summary."""
+    found = {(each.model, each.engine, each.measure): each.value for each in quality(run)}
+    # What most datasets and single engines do not have is no empty column.
+    shown = [measure for measure in LIMITED if any(key[2] == measure for key in found)]
+    rows = [
+        [
+            label(run, *names),
+            *(
+                cell(significant if each in COUNTS else fraction, found.get((*names, each)), "quality", each, *names)
+                for each in shown
+            ),
+        ]
+        for names in dict.fromkeys(key[:2] for key in found)
+    ]
+    return filled(
+        Table(("model", *(measure.replace("_", " ") for measure in shown)), rows),
+        Sentences(list(_differences(run))),
+        Sentences(list(_summary(run)), in_summary=True),
+    )
+
+
+def unsound(run: RunRecord) -> Iterator[Text]:
+    """Yield a sentence for each measure that is below 1, which it never is in a sound run; it names the worst."""
+    for measure, template in SOUND.items():
+        found = [each for each in quality(run) if each.measure == measure and each.value < 1]
+        if found:
+            worst = min(found, key=lambda each: each.value)
+            share = figure(fraction, 1 - worst.value, "unsound", measure, worst.model, worst.engine)
+            who = label(run, worst.model, worst.engine)
+            yield text(template, count=figure(whole, len(found), "unsound", measure), who=who, share=share)
+
+
+def _summary(run: RunRecord) -> Iterator[Text]:
+    """Yield what answers name, or, of weights that name nothing, how many are those of the reference engine."""
+    found = quality(run)
+    for measure, template in SUMMARIES.items():
+        shares = [
+            text(
+                "{share} ({who})",
+                who=label(run, each.model, each.engine),
+                share=figure(fraction, each.value, "quality", each.measure, each.model, each.engine),
+            )
+            for each in found
+            if each.measure == measure
+        ]
+        if shares:
+            yield text(template, shares=joined(shares, ", "))
+            return
+
+
+def _differences(run: RunRecord) -> Iterator[Text]:
+    """Yield, for each engine beside eager, where the first answer parts from eager's."""
+    for model in run.header.models:
+        theirs = passes(run, "whole", model, REFERENCE_ENGINE)
+        for engine in run.header.engines:
+            for sample, each in passes(run, "whole", model, engine).items() if engine != REFERENCE_ENGINE else ():
+                token = first_difference(theirs[sample].token_ids, each.token_ids) if sample in theirs else None
+                if token is not None:
+                    yield text(
+                        "{who} parts from {reference} at token {token} of sample {sample}.",
+                        who=label(run, model, engine),
+                        reference=REFERENCE_ENGINE,
+                        token=figure(whole, token, "first_difference", model, engine),
+                        sample=sample,
+                    )
+                    break

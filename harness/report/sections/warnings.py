@@ -13,8 +13,8 @@ from harness.records.lines import RunRecord
 from harness.report.blocks import Text, figure, text
 from harness.report.formatting import change, percent, whole
 from harness.report.naming import label
+from harness.report.sections.answers import unsound
 from harness.report.sections.by_machine import lines_of_each
-from harness.report.sections.quality import unsound
 
 NOISY = 0.10  # half the interquartile range over the median, from which on the rounds of a stage are called noisy
 WAITING = 0.05  # what synchronising between the stages may add to a whole pass

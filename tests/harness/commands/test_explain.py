@@ -7,8 +7,8 @@ import pytest
 from harness.__main__ import main
 from harness.gates.baselines import EXTRA_KEY, SessionRecord
 from harness.records.fingerprint import fingerprint
+from harness.records.folder import write_json
 from harness.records.journal import JOURNAL_NAME, Journal
-from harness.records.json_files import write_json
 from harness.records.lines import RunRecord
 from harness.records.work import Call
 from tests.harness.gates.test_witnesses import CALLS, MORE, session

@@ -11,8 +11,8 @@ from harness.gates.gate import merged
 from harness.gates.session_gate import SessionGate
 from harness.gates.witnesses import headline
 from harness.records.fingerprint import fingerprint
+from harness.records.folder import write_json
 from harness.records.journal import JOURNAL_NAME, Journal
-from harness.records.json_files import write_json
 from harness.records.lines import RunRecord
 from tests.harness.gates.test_gate import session
 from tests.harness.made_runs import header

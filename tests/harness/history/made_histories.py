@@ -10,8 +10,8 @@ import numpy as np
 
 from harness.gates.baselines import SessionFile, SessionRecord
 from harness.records.fingerprint import fingerprint
+from harness.records.folder import write_json
 from harness.records.journal import JOURNAL_NAME, Journal
-from harness.records.json_files import write_json
 from harness.records.lines import EndRecord, JournalLine, RunRecord
 from harness.stages import STAGES
 from tests.harness.made_runs import ENVIRONMENT, header, stage_test

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import BaselineError, ResultFileError
-from harness.records.json_files import read_json
+from harness.records.folder import read_json
 
 
 def test_content_is_checked_to_be_what_was_asked_for(tmp_path: Path) -> None:

@@ -9,8 +9,7 @@ import pytest
 from harness.__main__ import main
 from harness.report.blocks import Report
 from harness.report.content import report_of
-from harness.report.files import write_report
-from harness.report.result_files import read_result
+from harness.report.files import read_result, write_report
 from harness.report.terminal import summary
 from harness.session.derived_files import derive_files, derive_report
 from tests.harness.made_runs import full_run

@@ -16,7 +16,7 @@ from harness.legacy.writing import encode_legacy, legacy_records
 from harness.records.fingerprint import fingerprint
 from harness.records.journal import Journal
 from harness.records.lines import RunRecord
-from harness.report.result_files import read_result
+from harness.report.files import read_result
 from harness.session.derived_files import derive_files
 from harness.stages import STAGES, UNDIVIDED
 from tests.harness.made_runs import full_run, header, host_peak, stage_test, whole_pass
