@@ -18,6 +18,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -48,11 +49,17 @@ def run_python(
             os.mkfifo(pipe)
         texts = [threads.submit(partial(pipe.read_text, encoding="utf-8", errors="replace")) for pipe in pipes]
         request = [TIMEOUT_S, list(words), str(folder), dict(variables), [str(pipe) for pipe in pipes]]
-        server.stdin.write(json.dumps(request) + "\n")
-        server.stdin.flush()
-        status = int(server.stdout.readline())
+        with suppress(BrokenPipeError):
+            server.stdin.write(json.dumps(request) + "\n")
+            server.stdin.flush()
+        answer = server.stdout.readline()
+        if not answer:  # whoever waits for a stream would wait for ever
+            _servers.pop(imported).communicate()
+            for pipe in pipes:
+                os.close(os.open(pipe, os.O_RDWR))
+            raise RuntimeError(f"the process to fork from ended with status {server.returncode}")
         stdout, stderr = (text.result() for text in texts)
-    return subprocess.CompletedProcess(["python", "-m", *words], status, stdout, stderr)
+    return subprocess.CompletedProcess(["python", "-m", *words], int(answer), stdout, stderr)
 
 
 def end_servers() -> None:

@@ -45,6 +45,11 @@ def test_a_forked_program_is_like_one_that_was_started(
     assert done.stderr == "complaint"
 
 
+def test_where_there_is_nothing_to_fork_from_nobody_waits(folder: Path) -> None:
+    with pytest.raises(RuntimeError, match="the process to fork from ended with status 1"):
+        run_python(["program"], folder, os.environ, ("nothing_of_that_name",))
+
+
 def test_an_exception_is_told_and_ends_with_1(folder: Path) -> None:
     done = run_python(["program"], folder, os.environ)
     assert (done.returncode, done.stdout) == (1, "")
