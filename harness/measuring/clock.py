@@ -9,18 +9,16 @@ from collections.abc import Callable
 
 from harness.records.quantities import is_gpu
 
-
-def _nothing_to_wait_for() -> None:
-    """On the CPU a call has done its work when it returns."""
-
-
-_synchronize: Callable[[], None] = _nothing_to_wait_for
+_gpu = ""  # that is waited for; on the CPU a call has done its work when it returns
 _read: Callable[[], float] = time.perf_counter
 
 
 def now() -> float:
     """Wait until the device has done all that it was given, then return the time in seconds."""
-    _synchronize()
+    if _gpu:
+        import torch
+
+        torch.cuda.synchronize(_gpu)
     return _read()
 
 
@@ -52,13 +50,8 @@ def seconds_on_gpu(work: Callable[[], object], device: str, times: int) -> float
 
 def use_device(device: str) -> None:
     """Wait for `device` ("cpu", "cuda", "cuda:1") from now on."""
-    global _synchronize  # noqa: PLW0603 - pytest-benchmark takes a function, not an object
-    if is_gpu(device):
-        import torch
-
-        _synchronize = lambda: torch.cuda.synchronize(device)  # noqa: E731
-    else:
-        _synchronize = _nothing_to_wait_for
+    global _gpu  # noqa: PLW0603 - pytest-benchmark takes a function, not an object
+    _gpu = device if is_gpu(device) else ""
 
 
 def use_reader(read: Callable[[], float] = time.perf_counter) -> None:

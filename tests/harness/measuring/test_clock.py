@@ -13,9 +13,9 @@ from harness.measuring import clock
 
 @pytest.fixture(autouse=True)
 def clock_as_before() -> Iterator[None]:
-    before = clock._synchronize, clock._read
+    before = clock._gpu, clock._read
     yield
-    clock._synchronize, clock._read = before
+    clock._gpu, clock._read = before
 
 
 def fake_torch(monkeypatch: pytest.MonkeyPatch, happened: list[str]) -> None:
