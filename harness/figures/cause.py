@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
 from statistics import fmean, median, median_low, mode, stdev
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from harness.figures.metrics import percent_change
 from harness.figures.student import t_quantile
@@ -47,8 +47,7 @@ _FAMILIES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
+class Side(NamedTuple):
     """One stage on one sample by one program: seconds by the clock and works, one a session; `steps` of decoding."""
 
     seconds: Sequence[float]
@@ -56,8 +55,7 @@ class Side:
     steps: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """A count of the ledger, or the number of a call, that every session of one side has otherwise than the other's."""
 
     what: str
@@ -66,8 +64,7 @@ class Change:
     is_call: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """A part of a difference, in seconds; `name` of the call, or empty where no call was seen; `words` say both.
 
     `has_moved`: in the ledger, too.
@@ -79,8 +76,7 @@ class Part:
     has_moved: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(NamedTuple):
     """What a difference comes from: whom to blame, if that is known, and why; `parts` add up to `seconds`, all of it.
 
     `change`: the difference as a logarithm. `steps` of decoding that all seconds here are of.

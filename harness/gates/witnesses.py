@@ -52,7 +52,8 @@ def sides(runs: Iterable[RunRecord]) -> dict[str, Side]:
                 before = found.get(name, Side((), ()))
                 works = (*before.works, *([work] if work else []))
                 timed = max(decoding_steps(record, sample), 1)
-                steps = works[-1].counts.get("tokens", timed + 1) - 1 if works and record.stage == "decode" else timed
+                steps = works[-1].counts.get("tokens", 0) - 1 if works and record.stage == "decode" else timed
+                steps = steps if steps > 0 else timed
                 seconds = math.exp(mean_of_faster_half(rounds)) * steps / timed
                 found[name] = Side((*before.seconds, seconds), works, steps)
     return found
