@@ -56,7 +56,7 @@ def report_of(run: RunRecord, source: str) -> Report:
 
 def report_of_answers(found: Answers, source: str, gamma: int) -> Report:
     """Return the report of a file's answers, without any times."""
-    sections = [drafting.agreement(found.pairs, gamma), *recorded.notes(found.notes)]
+    sections = [answers.agreement(found.pairs, gamma), *recorded.notes(found.notes)]
     return Report("Agreement of recorded answers", source, ["times are not shown"], sections)
 
 

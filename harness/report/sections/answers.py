@@ -1,12 +1,13 @@
 """What the models' answers are worth, and their answers to a few samples, beside what they were shown."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from harness.figures.passes import pass_s, passes
+from harness.figures.agreement import Replay, TokenPair, replay
+from harness.figures.passes import paired, pass_s, passes
 from harness.figures.quality import COUNTS, LIMITED, REFERENCE_ENGINE, first_difference, quality
 from harness.records.lines import PassRecord, PlannedSample, RunRecord
-from harness.report.blocks import Answers, Block, Section, Sentences, Table, Text, cell, figure, filled, joined, text
+from harness.report.blocks import Answers, Section, Sentences, Table, Text, cell, ends, figure, filled, joined, text
 from harness.report.formatting import duration, fraction, significant, whole
 from harness.report.naming import label
 from harness.report.pictures import pictures_of
@@ -24,15 +25,38 @@ SUMMARIES = {
 
 
 def sections(run: RunRecord) -> Iterator[Section]:
-    """Yield what answers are worth, and the first of them, but for the set `full`: random weights answer nothing."""
+    """Yield how far answers agree, what they are worth, and the first of them.
+
+    Of the set `full` what they are worth alone: random weights answer nothing, and agree by chance.
+    """
+    yield from _agreement(run)
     engine = run.header.engines[0]
     written = {model: passes(run, "whole", model, engine) for model in run.header.models}
     known = [each for each in run.header.samples if any(each.id in records for records in written.values())]
     shown = known[:SAMPLES] if run.header.model_set != "full" else []
-    blocks = [*_quality(run), *(_answers(run, sample, written) for sample in shown)]
+    blocks = [
+        *filled(_quality(run), Sentences([*_differences(run)]), Sentences([*_summary(run)], in_summary=True)),
+        *(_answers(run, sample, written) for sample in shown),
+    ]
     if blocks:
         lead = f"The first {len(shown)} of {len(known)} samples." if shown else ""
         yield Section("answers", "Answers and their quality", blocks, lead)
+
+
+def _agreement(run: RunRecord) -> Iterator[Section]:
+    header, engine = run.header, run.header.engines[0]
+    draft = passes(run, "whole", header.draft or "", engine)
+    questions = {each.id: each.query for each in header.samples}
+    found_pairs: dict[str, list[TokenPair]] = {}
+    for target in header.targets if header.draft and header.model_set != "full" else ():
+        pairs = [
+            TokenPair(mine.sample, mine.token_ids, theirs.token_ids, questions.get(mine.sample, ""))
+            for mine, theirs in paired(draft, passes(run, "whole", target, engine))
+            if mine.token_ids and theirs.token_ids
+        ]
+        found_pairs |= {label(run, target): pairs} if pairs else {}
+    if found_pairs:
+        yield agreement(found_pairs, int(header.options.get("gamma", 5)))
 
 
 def _answers(run: RunRecord, sample: PlannedSample, written: dict[str, dict[str, PassRecord]]) -> Answers:
@@ -51,8 +75,47 @@ def _answers(run: RunRecord, sample: PlannedSample, written: dict[str, dict[str,
     return Answers(sample.id, sample.query, lambda: pictures_of(sample, Path(folder)), found)
 
 
-def _quality(run: RunRecord) -> list[Block]:
-    """Return the measures of every model and engine, where answers part from eager's, and the summary."""
+def agreement(pairs: Mapping[str, Sequence[TokenPair]], gamma: int) -> Section:
+    """Return the section on answers that were written independently, beside shuffled pairs of them."""
+    found = {target: replay(each, gamma) for target, each in pairs.items()}
+    survival: list[list[Text]] = [
+        [target, *(figure(fraction, value, "prefix", target, str(k)) for k, value in enumerate(each.survival, start=1))]
+        for target, each in found.items()
+    ]
+    columns = ("target", "pairs", "positions", "mean of samples", "95 % interval", "all tokens")
+    blocks = [
+        Table(columns, [row for target, each in found.items() for row in _agreement_rows(target, each)]),
+        Table(("share whose first tokens all agree", *(str(k) for k in range(1, gamma + 1))), survival),
+    ]
+    lead = (
+        "Position by position, two answers that were written independently: not the acceptance rate of speculative "
+        "decoding. Shuffled pairs are answers to the same question about different samples: what is agreed on there "
+        "needs no picture."
+    )
+    return Section("agreement", "Agreement of the answers", blocks, lead, brief=True)
+
+
+def _agreement_rows(target: str, found: Replay) -> Iterator[list[Text]]:
+    own = (found.samples, "per_sample", found.per_sample, found.per_sample_interval, found.token_weighted)
+    shuffled = found.shuffled_per_sample, found.shuffled_interval, found.shuffled_token_weighted
+    positions = f"{found.matched} of {found.compared}"
+    for who, compared, (count, what, mean, interval, of_all) in (
+        (target, positions, own),
+        (f"{target}, shuffled", "", (found.shuffled_pairings, "shuffled", *shuffled)),
+    ):
+        if mean is not None:
+            yield [
+                who,
+                figure(whole, count, "agreement", what, "pairs", target),
+                compared,
+                figure(fraction, mean, "agreement", what, target),
+                ends(interval, fraction, "agreement", what, target),
+                figure(fraction, of_all or 0.0, "agreement", what, "all_tokens", target),
+            ]
+
+
+def _quality(run: RunRecord) -> Table:
+    """The measures of every model and engine."""
     found = {(each.model, each.engine, each.measure): each.value for each in quality(run)}
     # What most datasets and single engines do not have is no empty column.
     shown = [measure for measure in LIMITED if any(key[2] == measure for key in found)]
@@ -66,11 +129,7 @@ def _quality(run: RunRecord) -> list[Block]:
         ]
         for names in dict.fromkeys(key[:2] for key in found)
     ]
-    return filled(
-        Table(("model", *(measure.replace("_", " ") for measure in shown)), rows),
-        Sentences(list(_differences(run))),
-        Sentences(list(_summary(run)), in_summary=True),
-    )
+    return Table(("model", *(measure.replace("_", " ") for measure in shown)), rows)
 
 
 def unsound(run: RunRecord) -> Iterator[Text]:

@@ -1,25 +1,13 @@
-"""What a draft is worth: speculative decoding, and how far answers that were written independently agree."""
+"""What a draft is worth in speculative decoding."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from harness.figures.agreement import Replay, TokenPair, replay
 from harness.figures.intervals import Interval
-from harness.figures.passes import paired, passes
 from harness.figures.speculation import SpeculationFigures, speculation_figures
 from harness.records.lines import RunRecord
 from harness.report.blocks import Section, Sentences, Table, Text, ends, figure, filled, joined, name, text, with_ends
-from harness.report.formatting import (
-    change,
-    duration,
-    fraction,
-    hundredths,
-    percent,
-    significant,
-    times,
-    whole,
-    with_unit,
-)
+from harness.report.formatting import change, duration, fraction, hundredths, percent, significant, times, with_unit
 from harness.report.naming import label
 
 SEES = {"own": "its pictures", "shuffled": "another sample's", "blind": "none", "self": "the target itself"}
@@ -29,62 +17,9 @@ SHOWN_LENGTHS = (1, 2, 4, 6, 8, 16, 32)
 
 
 def sections(run: RunRecord) -> Iterator[Section]:
-    """Yield one section for each target that was drafted for, and one for the answers as they were written."""
+    """Yield one section for each target that was drafted for."""
     for found in speculation_figures(run):
         yield _speculation(run, found)
-    header, engine = run.header, run.header.engines[0]
-    draft = passes(run, "whole", header.draft or "", engine)
-    questions = {each.id: each.query for each in header.samples}
-    found_pairs: dict[str, list[TokenPair]] = {}
-    # None of the set `full`, whose random weights agree by chance alone.
-    for target in header.targets if header.draft and header.model_set != "full" else ():
-        pairs = [
-            TokenPair(mine.sample, mine.token_ids, theirs.token_ids, questions.get(mine.sample, ""))
-            for mine, theirs in paired(draft, passes(run, "whole", target, engine))
-            if mine.token_ids and theirs.token_ids
-        ]
-        found_pairs |= {label(run, target): pairs} if pairs else {}
-    if found_pairs:
-        yield agreement(found_pairs, int(header.options.get("gamma", 5)))
-
-
-def agreement(pairs: Mapping[str, Sequence[TokenPair]], gamma: int) -> Section:
-    """Return the section on answers that were written independently, beside shuffled pairs of them."""
-    found = {target: replay(each, gamma) for target, each in pairs.items()}
-    survival: list[list[Text]] = [
-        [target, *(figure(fraction, value, "prefix", target, str(k)) for k, value in enumerate(each.survival, start=1))]
-        for target, each in found.items()
-    ]
-    columns = ("target", "pairs", "positions", "mean of samples", "95 % interval", "all tokens")
-    blocks = [
-        Table(columns, [row for target, each in found.items() for row in _agreement_rows(target, each)]),
-        Table(("share whose first tokens all agree", *(str(k) for k in range(1, gamma + 1))), survival),
-    ]
-    lead = (
-        "Position by position, two answers that were written independently: not the acceptance rate of speculative "
-        "decoding. Shuffled pairs are answers to the same question about different samples: what is agreed on there "
-        "needs no picture."
-    )
-    return Section("agreement", "Agreement of the answers", blocks, lead, brief=True)
-
-
-def _agreement_rows(target: str, found: Replay) -> Iterator[list[Text]]:
-    own = (found.samples, "per_sample", found.per_sample, found.per_sample_interval, found.token_weighted)
-    shuffled = found.shuffled_per_sample, found.shuffled_interval, found.shuffled_token_weighted
-    positions = f"{found.matched} of {found.compared}"
-    for who, compared, (count, what, mean, interval, of_all) in (
-        (target, positions, own),
-        (text("{target}, shuffled", target=target), "", (found.shuffled_pairings, "shuffled", *shuffled)),
-    ):
-        if mean is not None:
-            yield [
-                who,
-                figure(whole, count, "agreement", what, "pairs", target),
-                compared,
-                figure(fraction, mean, "agreement", what, target),
-                ends(interval, fraction, "agreement", what, target),
-                figure(fraction, of_all or 0.0, "agreement", what, "all_tokens", target),
-            ]
 
 
 def pair_line(run: RunRecord, found: SpeculationFigures) -> Text:
