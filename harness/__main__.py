@@ -116,7 +116,7 @@ def _add_baseline_commands(parser: argparse.ArgumentParser, pytests: list[str]) 
     late = commands.add_parser("overdue", help="name the benchmarks of all baselines that no run measured of late")
     late.add_argument("folders", type=Path, nargs="+", help="folders with runs in them, however deep")
     late.add_argument("--days", type=count, default=7, help="how long a benchmark may not have run (%(default)s)")
-    late.set_defaults(work=lambda on: _command("baseline").overdue(on.baselines, on.folders, on.days))
+    late.set_defaults(work=lambda on: _command("overdue").overdue(on.baselines, on.folders, on.days))
     listing = commands.add_parser("list", help="print all baselines and their sessions")
     listing.set_defaults(work=lambda on: _command("baseline").list_all(on.baselines))
 

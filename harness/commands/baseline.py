@@ -1,28 +1,23 @@
-"""`python -m harness baseline …`: sessions are recorded, added, replaced, retired, listed, and missed."""
+"""`python -m harness baseline …`: sessions are recorded, added, replaced, retired and listed."""
 
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import stdev
 
 from harness.commands.child_session import PytestArguments
-from harness.errors import BaselineError, ResultFileError
+from harness.errors import BaselineError
 from harness.gates.baselines import read_sessions, session_file, sessions_by_folder, sessions_needed, store
-from harness.gates.exit_status import FAILED
 from harness.gates.gate import Baseline
 from harness.gates.prediction import MIN_SESSIONS, predict
 from harness.measuring.environment import stable_environment
 from harness.processes import run_to_end
 from harness.records.fingerprint import at_a_glance
-from harness.records.journal import JOURNAL_NAME, read_journal
-from harness.records.lines import RunRecord
 
 LOG_NAME = "session.log"
-Benchmark = tuple[str, str, str]  # model set, kind of device, and id of the test
 _WORTH_A_LINE = 0.001  # of a change of centre or limit
 
 
@@ -91,33 +86,6 @@ def list_all(baselines: Path) -> None:
             sys.stdout.write(f"  {each.name}  {run.header.started_at}  {commit}\n")
 
 
-def overdue(baselines: Path, folders: Sequence[Path], days: int, now: datetime | None = None) -> int:
-    """Print each benchmark of a baseline that no run below `folders` has measured in so many days; return 1 if any.
-
-    A journal that cannot be read counts as no run, and is named.
-    """
-    # A gate that has quietly stopped measuring looks like one that passes: perf-alarm.yml asks each morning.
-    latest: dict[Benchmark, datetime] = {}
-    for path in sorted(each for folder in folders for each in folder.rglob(JOURNAL_NAME)):
-        try:
-            run = read_journal(path)
-        except ResultFileError as error:
-            sys.stdout.write(f"left out: {error}\n")
-            continue
-        started = datetime.fromisoformat(run.header.started_at).astimezone(UTC)
-        latest |= {each: max(started, latest.get(each, started)) for each in _benchmarks(run)}
-    wanted = {each for session in read_sessions(baselines) for each in _benchmarks(session.record.run)} or {*latest}
-    since = (now or datetime.now(UTC)) - timedelta(days=days)
-    late = sorted(each for each in wanted if each not in latest or latest[each] < since)
-    for model_set, device, test in late:
-        ran = latest.get((model_set, device, test))
-        last = f"last on {ran:%Y-%m-%d}" if ran else "not once in these runs"
-        sys.stdout.write(f"has not run for {days} days: {test} of {model_set} on {device}, {last}\n")
-    if not wanted:
-        sys.stdout.write(f"nothing to look for: no baseline in {baselines}, and no run below {folders[0]}\n")
-    return FAILED if late or not wanted else 0
-
-
 def _one_session(baselines: Path, arguments: PytestArguments) -> Path:
     folder = arguments.new_folder()
     log = folder.with_name(f"{folder.name}.log")
@@ -149,9 +117,3 @@ def _change(baselines: Path, verb: str, work: Callable[[], Path]) -> None:
                 f"  {name}: {written(float(old.centre))} -> {written(float(new.centre))}, "
                 f"limit {change(float(old.limit))} -> {change(float(new.limit))}\n"
             )
-
-
-def _benchmarks(run: RunRecord) -> Iterator[Benchmark]:
-    tests = [each.test for each in run.stages if each.round_s] + [each.test for each in run.passes if not each.failure]
-    for test in filter(None, dict.fromkeys(tests)):
-        yield run.header.model_set, run.header.device.partition(":")[0], test

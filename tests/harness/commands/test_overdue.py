@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.__main__ import main
-from harness.commands.baseline import overdue
+from harness.commands.overdue import overdue
 from tests.harness.commands.test_explain import write_baseline, write_run
 from tests.harness.gates.test_witnesses import session
 from tests.harness.made_runs import header
