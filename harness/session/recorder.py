@@ -1,6 +1,6 @@
 """The fixture of a recording test: it measures, writes down, judges, and fails the test where a figure is bad."""
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -109,16 +109,15 @@ class Recorder:
         warm_up = samples[: self.session.options.warmup_steps]
         again = lambda sample: unsynchronised.pop(sample.id, None) is not None  # noqa: E731
         with Progress(self.session.terminal, pipeline.key) as progress:
-            work = self._work(samples, done, progress, probe.between)
-            whole = self._whole_pass(pipeline, engine, length, tally.add, progress)
+            work = RemainingSamples(probe.between(self._left(samples, done, progress)), len(samples))
+            whole = self._whole_pass(pipeline, engine, length, tally, progress)
             whole.measure(self.benchmark, work, kind=kind, warm_up=warm_up, again=again)
             before = [sample for key, sample in unsynchronised.items() if key in tally.times]
             if self.benchmark.enabled and before:
                 whole.measure_unsynchronised(before)
         self.benchmark.extra_info.update(model=pipeline.key, engine=engine, stage=self.stage, kind=kind)
         lines: list[records.JournalLine] = [*_engine_records(pipeline, engine), *probe.records()]
-        failures = list(tally.failures.values())
-        self._finish_test(lines, failures, taken=tally.taken, figures=bool(tally.times))
+        self._finish_test(lines, tally.failures.values(), taken=tally.taken, figures=bool(tally.times))
         return list(tally.times.values())
 
     def measure_throughput(self, pipeline: Pipeline, samples: Sequence[Sample], *, engine: str, length: Length) -> None:
@@ -128,14 +127,14 @@ class Recorder:
         tally, warm_up = PassTally(done.values()), samples[: options.warmup_steps]
         workers, ahead = options.loader_workers, options.prefetch or 2 * options.loader_workers
         with Progress(self.session.terminal, pipeline.key) as progress:
-            work = self._work(samples, done, progress)
-            whole = self._whole_pass(pipeline, engine, length, tally.add, progress)
+            work = RemainingSamples(self._left(samples, done, progress), len(samples))
+            whole = self._whole_pass(pipeline, engine, length, tally, progress)
             whole.measure_throughput(self.benchmark, work, workers=workers, ahead=ahead, warm_up=warm_up)
         self.benchmark.extra_info.update(model=pipeline.key, engine=engine, stage=self.stage, kind="throughput")
         rate = samples_per_second(tally.records)
         self.benchmark.extra_info.update(loader_workers=workers, prefetch=ahead, samples_per_second=rate)
-        failures = list(tally.failures.values())
-        self._finish_test(_engine_records(pipeline, engine), failures, taken=tally.taken, figures=bool(tally.times))
+        lines = _engine_records(pipeline, engine)
+        self._finish_test(lines, tally.failures.values(), taken=tally.taken, figures=bool(tally.times))
 
     def measure_side_by_side(
         self, samples: Sequence[AnySample], prepare: Callable[[AnySample], Interleaved], *, pairs: int | None = None
@@ -194,34 +193,19 @@ class Recorder:
         host = self.session.device == "cpu" or engine in {None, "eager"}
         return Probe(self.test, host=host, workloads=self.session.instruments.workloads)
 
-    def _work(
-        self,
-        samples: Sequence[Sample],
-        done: Container[str],
-        progress: Progress,
-        between: Callable[[Iterable[Sample]], Iterator[Sample]] = iter,
-    ) -> RemainingSamples:
+    def _left(self, samples: Sequence[Sample], done: Container[str], progress: Progress) -> Iterator[Sample]:
         """The samples that are left for this process; those of `done` are not taken again."""
-
-        def left() -> Iterator[Sample]:
-            for index in self.session.indices(self.test, len(samples)):
-                if samples[index].id not in done:
-                    progress.reach(index)
-                    yield samples[index]
-
-        return RemainingSamples(between(left()), len(samples))
+        for index in self.session.indices(self.test, len(samples)):
+            if samples[index].id not in done:
+                progress.reach(index)
+                yield samples[index]
 
     def _whole_pass(
-        self,
-        pipeline: Pipeline,
-        engine: str,
-        length: Length,
-        on_record: Callable[[records.PassRecord], None],
-        progress: Progress,
+        self, pipeline: Pipeline, engine: str, length: Length, tally: PassTally, progress: Progress
     ) -> WholePass:
         def write_down(record: records.PassRecord) -> None:
             self.session.append(record)
-            on_record(record)
+            tally.add(record)
 
         calls, limit_s = stage_calls(pipeline, length), self.session.options.sample_timeout
         # On a GPU cuDNN plans its attention anew for each length of the context, so that all lengths are to be met.
@@ -232,7 +216,7 @@ class Recorder:
     def _finish_test(
         self,
         lines: Iterable[records.JournalLine],
-        failures: Sequence[records.Failure],
+        failures: Collection[records.Failure],
         *,
         taken: int,
         figures: bool,
@@ -269,9 +253,8 @@ def watch_work(
     pipeline, device = pipeline.with_engine(engine), session.device
     calls = stage_calls(pipeline, length.at_most(WATCHED_TOKENS))
     calls = {stage: limited(call, session.options.sample_timeout) for stage, call in calls.items()}
-    amounts: Callable[[Any], dict[str, int]] = getattr(
-        pipeline, "amounts", lambda _output: {}
-    )  # a model of somebody's own may have none
+    # A model of somebody's own may have none.
+    amounts: Callable[[Any], dict[str, int]] = getattr(pipeline, "amounts", lambda _output: {})
     for stage, watched in watch_stages(calls, sample, device, amounts):
         if stage in stages:
             of = engine if stage in ON_DEVICE else None
