@@ -62,6 +62,7 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "rounds": ("20", 20),
     "measurement_time": ("0.5", 0.5),
     "stage_samples": ("2", 2),
+    "work_ledger": ("false", False),
     "warmup_steps": ("0", 0),
     "throughput": ("true", True),
     "loader_workers": ("4", 4),
@@ -193,6 +194,7 @@ def test_every_flag_wins_over_the_ini_file(asked: Asked) -> None:
     }
     words = {
         "dtype": "float16",
+        "quantize": "int8",
         "attn": "sdpa",
         "model_set": "tiny",
         "device": "cpu",
@@ -217,6 +219,7 @@ def test_every_flag_wins_over_the_ini_file(asked: Asked) -> None:
         "use_video_llava": "false",
         "use_llava15": "false",
         "legacy_generation": "false",
+        "work_ledger": "true",
         "throughput": "false",
         "retry_failed": "false",
         "report": "true",
@@ -382,6 +385,7 @@ def test_what_changes_no_figure_is_where_files_are_and_how_figures_are_judged() 
         "cache_dir",
         "cache_size",
         "gamma",
+        "work_ledger",
         "throughput",
         "resume",
         "retry_failed",
