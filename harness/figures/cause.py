@@ -161,7 +161,7 @@ class _Comparison:
         unseen = _unseen(was, has) | _unseen(has, was)
         self.was, self.has = _grouped(known.works, unseen), _grouped(now.works, unseen)
         self.on_gpu = now.works[-1].profiler == "cuda" if now.works else False
-        self.waits = {*(WAITS if self.on_gpu else WAITS[:-1])}
+        self.waits = WAITS if self.on_gpu else WAITS[:-1]
         self.per = " per token" if now.steps > 1 else ""
 
     @cached_property
@@ -278,9 +278,10 @@ class _Comparison:
 
     def _of_no_call(self) -> str:
         outside = "while no kernel ran" if self.on_gpu else "outside of library calls"
-        waits = [each for each in self.changes if each.what in self.waits]
-        if waits:
-            return f"{outside}: {self._of_change(waits[0])}"
+        changes = {each.what: each for each in self.changes}
+        for what in self.waits:
+            if what in changes:
+                return f"{outside}: {self._of_change(changes[what])}"
         files, size = (self.now.works[-1].counts.get(name, 0) for name in ("files", "read_bytes"))
         same = f"the same {_count(files)} files" if files else f"the same {_size(size)}"
         why = "the program waits" if self.on_gpu else "Python works, or waits"

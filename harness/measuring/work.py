@@ -4,7 +4,8 @@ Counts are the same in each run of one program, and so some things are left out:
 
 - Calls by which CUDA is only asked something, or by which PyTorch stocks up on memory and events: how many there are
   depends on what went before, or on how far the device is.
-- Bytes of copies on the CPU: with shapes, the profiler would take twice as long. Allocations of other libraries, and in
+- Bytes of copies: with shapes, the CPU's profiler would take twice as long, and CUPTI tells those in a replayed graph
+  now so, now otherwise. Allocations of other libraries, and in
   stages on the host those of PyTorch too: its profiler sees these in one thread only, and those stages have several.
 - Bytes read in stages on a GPU, whose driver has threads that read as well. Files that C opens, as FFmpeg does, are not
   among the files; what is read of them is among the bytes. Child processes are not looked at.
@@ -192,7 +193,6 @@ class _CpuProfiler:
 
 class _Details(msgspec.Struct):
     grid: tuple[int, ...] = ()
-    bytes: int = 0
 
 
 class TraceEvent(msgspec.Struct):
@@ -266,13 +266,13 @@ def gpu_work(events: list[TraceEvent], own: Counter[str]) -> tuple[dict[str, int
     """
     kernels: defaultdict[str, defaultdict[tuple[int, ...], list[float]]] = defaultdict(lambda: defaultdict(list))
     others: defaultdict[str, list[float]] = defaultdict(list)
-    copied = []
+    copies = 0
     for each in events:
         if each.cat == "kernel":
             kernels[each.name][each.args.grid].append(each.dur * 1e-6)
         elif each.cat in {"gpu_memcpy", "gpu_memset"}:
             others[each.name].append(each.dur * 1e-6)
-            copied += [each.args.bytes] if each.cat == "gpu_memcpy" else []
+            copies += each.cat == "gpu_memcpy"
     if not kernels:
         raise RuntimeError("CUPTI saw no kernel: it is not there, or not permitted to this user")
     for name, by_grid in kernels.items():
@@ -283,8 +283,7 @@ def gpu_work(events: list[TraceEvent], own: Counter[str]) -> tuple[dict[str, int
     return {
         "launches": sum(len(seconds) for by_grid in kernels.values() for seconds in by_grid.values()),
         "library_calls": cuda_calls.total(),
-        "copies": len(copied),
-        "copied_bytes": sum(copied),
+        "copies": copies,
         "synchronisations": sum(count for name, count in cuda_calls.items() if "Synchronize" in name),
     }, _calls(others)
 

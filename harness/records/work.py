@@ -15,7 +15,6 @@ COUNTS = (
     "allocations",
     "allocated_bytes",
     "copies",
-    "copied_bytes",
     "synchronisations",
     "files",
     "read_bytes",

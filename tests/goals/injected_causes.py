@@ -133,9 +133,16 @@ def upcast(pipeline: Any, _seconds: float, before: bool) -> Call:
 
     if before:
         return call
+    # A captured graph reads the numbers where they are.
+    kept = [(parameter, parameter.data) for part in parts for parameter in part.parameters()]
     for part in parts:
         part.to(wide)
-    changed.undo = lambda: [part.to(own) for part in parts]  # type: ignore[attr-defined]
+
+    def undo() -> None:
+        for parameter, data in kept:
+            parameter.data = data
+
+    changed.undo = undo  # type: ignore[attr-defined]
     return changed
 
 

@@ -10,7 +10,7 @@ from harness.figures.cause import Cause, Side, explain, short_name
 from harness.records.work import REST, Call, WatchedWork
 
 DECODE = {"norm_matvec <64,1,1>": (6400, 0.30), "attend_one <32,1,1>": (3200, 0.10), "Memcpy DtoH": (100, 0.0001)}
-COUNTS = {"launches": 9600, "library_calls": 200, "copies": 100, "copied_bytes": 400, "synchronisations": 100}
+COUNTS = {"launches": 9600, "library_calls": 200, "copies": 100, "synchronisations": 100}
 
 
 def work(calls: dict[str, tuple[int, float]], **changes: Any) -> WatchedWork:
@@ -94,6 +94,8 @@ def test_one_session_is_too_few_to_blame_a_call_by_its_time() -> None:
 def test_added_synchronisation_is_told_with_the_time_that_it_leaves_the_device_idle() -> None:
     found = cause(side(0.46, counts=COUNTS | {"synchronisations": 200}))
     assert found.sentence == "+0.5 ms of +0.5 ms per token while no kernel ran: synchronisations 1 -> 2 per token"
+    both = cause(side(0.46, counts=COUNTS | {"library_calls": 300, "synchronisations": 200}))  # each is a call, too
+    assert both.sentence == found.sentence
 
 
 def test_kernels_that_are_launched_one_by_one_again_are_a_graph_that_is_not_replayed() -> None:
