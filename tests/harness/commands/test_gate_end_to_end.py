@@ -173,7 +173,7 @@ def test_pytest_alone_only_flags(gated):
     assert {metric for metric, state in result.states.items() if state == "flagged"} == {
         "time.decode.videollava.eager", "ms_per_token.videollava.eager",
     }  # fmt: skip
-    assert "6 passed" in result.stdout
+    assert "8 passed" in result.stdout
 
 
 def test_what_got_faster_is_improved_and_a_speedup_that_fell_for_it_names_the_side(gated):
