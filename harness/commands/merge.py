@@ -17,7 +17,8 @@ from harness.session.derived_files import RUN_FILE_NAME, derive_files, derive_re
 def merge_folder(folder: Path, output_json: Path | None = None) -> int:
     """Derive a folder's files and print which; return the status of a run by ranks, else 0. Raises ResultFileError."""
     run = read_journal(folder / JOURNAL_NAME)
-    of_ranks = is_of_ranks(run)
+    # Of processes of torchrun none could judge the run.
+    of_ranks = world_size(run.header, run.attempts) > 1 or any(each.rank for each in run.passes)
     if of_ranks:
         run = judged(run)
     legacy = derive_files(folder, run, output_json)
@@ -36,11 +37,6 @@ def merge_folder(folder: Path, output_json: Path | None = None) -> int:
     if not of_ranks and (run.end is None or run.end.exit_status in PYTEST_STATUSES):
         sys.stdout.write(f"this run has not come to its end; the same command with --resume={folder} resumes it\n")
     return run.end.exit_status if of_ranks and run.end else 0
-
-
-def is_of_ranks(run: RunRecord) -> bool:
-    """Whether processes of torchrun measured this run, none of which could judge it."""
-    return world_size(run.header, run.attempts) > 1 or any(each.rank for each in run.passes)
 
 
 def judged(run: RunRecord) -> RunRecord:

@@ -8,8 +8,6 @@ from collections import defaultdict
 from datetime import datetime
 from pathlib import Path
 
-import msgspec
-
 from harness.figures.agreement import Agreement
 from harness.figures.passes import comparisons, legacy_stage_s, pass_s, passes
 from harness.figures.stages import peak_bytes, seconds_by_sample
@@ -46,11 +44,6 @@ def legacy_file_name(run: RunRecord, count: int) -> str:
     started = datetime.fromisoformat(run.header.started_at).strftime("%Y%m%d_%H%M%S")
     # As much room for any number of samples: the name before the number tells which files are the run's own.
     return f"{shortened(Path(run.header.dataset).stem, 48)}_results_n{count}_{started}.json"
-
-
-def encode_legacy(records: list[Record]) -> bytes:
-    """Return the file's bytes: UTF-8, indented by two."""
-    return msgspec.json.format(msgspec.json.encode(records), indent=2) + b"\n"
 
 
 def _answers(run: RunRecord, model: str) -> dict[str, Record]:

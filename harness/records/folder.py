@@ -104,6 +104,6 @@ def read_json(
         raise error(f"{path}: is not {what}: {cause}{way_out}") from cause
 
 
-def write_json(path: Path, content: object) -> None:
-    """Write a record or plain values to a file, indented, whole or not at all; raise RunFolderError."""
-    write_whole(path, msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
+def write_json(path: Path, content: object, indent: int = 1) -> None:
+    """Write a record or plain values to a file in UTF-8, indented, whole or not at all; raise RunFolderError."""
+    write_whole(path, msgspec.json.format(msgspec.json.encode(content), indent=indent) + b"\n")

@@ -3,8 +3,8 @@
 import glob
 from pathlib import Path
 
-from harness.legacy.writing import encode_legacy, legacy_file_name, legacy_records
-from harness.records.folder import write_json, write_whole
+from harness.legacy.writing import legacy_file_name, legacy_records
+from harness.records.folder import write_json
 from harness.records.lines import RunRecord
 
 RUN_FILE_NAME = "run.json"
@@ -17,7 +17,7 @@ def derive_files(folder: Path, run: RunRecord, output_json: Path | None = None) 
     if not records:
         return None
     path = output_json or folder / legacy_file_name(run, len(records))
-    write_whole(path, encode_legacy(records))
+    write_json(path, records, indent=2)
     if output_json is None:
         # This run's own files of fewer samples: the number of samples is in the name.
         before, _, after = legacy_file_name(run, 0).rpartition("_n0_")

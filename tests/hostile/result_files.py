@@ -21,7 +21,7 @@ from harness.figures.metrics import Metric
 from harness.gates.baselines import store
 from harness.gates.limits import Vocabulary, judge, load_limits
 from harness.gates.session_gate import SessionGate
-from harness.legacy.writing import encode_legacy, legacy_records
+from harness.legacy.writing import legacy_records
 from harness.records.folder import BENCHMARK_FILE_NAME
 from harness.records.journal import JOURNAL_NAME
 from harness.records.lines import ReferenceWorkRecord, RunRecord
@@ -130,7 +130,7 @@ def make_legacy(folder: Path) -> list[Path]:
     old |= {f"{model}_stage{stage}_time": stage / 2 for model in ("egpt", "llava") for stage in (1, 2, 3)}
     old |= {"egpt_memory_inference_mb": 14000.5}
     files = {
-        "ours.json": _answering(json.loads(encode_legacy(legacy_records(full_run()))), draft, target),
+        "ours.json": _answering(msgspec.json.decode(msgspec.json.encode(legacy_records(full_run()))), draft, target),
         "old.json": [
             old | {"egpt_token_ids": draft},
             old | {"id": "b", "egpt_token_ids": target, "llava_token_ids": draft},

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from harness.figures.passes import comparisons, passes
 from harness.legacy.formats import read_any_json
-from harness.legacy.writing import encode_legacy, legacy_file_name, legacy_records
+from harness.legacy.writing import legacy_file_name, legacy_records
+from harness.records.folder import write_json
 from harness.records.lines import Failure, PassRecord, RunRecord
 from harness.records.quantities import MemoryPeak
+from harness.session.derived_files import derive_files
 from tests.harness.made_runs import (
     QUERY,
     STARTED_AT,
@@ -58,7 +60,7 @@ OF_THE_FIRST = {
 def written(run: RunRecord, folder: Path) -> Any:
     """The records as any reader of JSON gets them."""
     path = folder / "result.json"
-    path.write_bytes(encode_legacy(legacy_records(run)))
+    write_json(path, legacy_records(run), indent=2)
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -202,7 +204,7 @@ def test_a_file_that_was_written_is_read_back_equal(records: list[PassRecord]) -
     expected = legacy_records(run_of(*records, header=header(("s1", "s2"), models=MODELS, targets=MODELS[1:])))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "result.json"
-        path.write_bytes(encode_legacy(expected))
+        write_json(path, expected, indent=2)
         assert read_any_json(path) == expected
         assert json.loads(path.read_text(encoding="utf-8")) == expected
 
@@ -326,7 +328,9 @@ def test_memory_that_could_not_be_measured_has_no_key() -> None:
 
 def test_every_text_survives_and_the_file_is_utf_8_indented_by_two(tmp_path: Path) -> None:
     text = 'Ein "Auto" \\ 一辆车 🚗\n\tund \x00 \x7f '
-    content = encode_legacy(legacy_records(run_of(whole_pass("egpt", text=text))))
+    path = derive_files(tmp_path, run_of(whole_pass("egpt", text=text)))
+    assert path is not None
+    content = path.read_bytes()
     assert json.loads(content)[0]["egpt"] == text
     assert "一辆车 🚗".encode() in content
     lines = content.decode("utf-8").split("\n")

@@ -12,8 +12,9 @@ import pytest
 from harness.errors import ResultFileError
 from harness.figures.passes import comparisons, pass_s
 from harness.gates.baselines import SessionRecord
-from harness.legacy.writing import encode_legacy, legacy_records
+from harness.legacy.writing import legacy_records
 from harness.records.fingerprint import fingerprint
+from harness.records.folder import write_json
 from harness.records.journal import Journal
 from harness.records.lines import RunRecord
 from harness.report.files import read_result
@@ -37,7 +38,7 @@ def test_a_folder_its_journal_and_run_json_are_one_and_the_same_run(tmp_path: Pa
 
 def test_our_legacy_file_keeps_the_parts_of_stage_3(tmp_path: Path) -> None:
     path = tmp_path / "ours.json"
-    path.write_bytes(encode_legacy(legacy_records(full_run())))
+    write_json(path, legacy_records(full_run()), indent=2)
     found = read_result(path)
     assert found is not None
     whole = [each for each in found.passes if each.failure is None]
@@ -54,7 +55,7 @@ def test_a_legacy_file_is_read_back_whatever_its_models_are_called(tmp_path: Pat
     passes = tuple(whole_pass(model, "s1") for model in models)
     stages = (stage_test("llava-1.5", "load", {"s1": [1.0]}, memory={"s1": host_peak(7)}),)
     written = RunRecord(header=header(("s1",), models=models, targets=models[1:]), passes=passes, stages=stages)
-    path.write_bytes(encode_legacy(legacy_records(written)))
+    write_json(path, legacy_records(written), indent=2)
     found = read_result(path)
     assert found is not None
     assert (found.header.models, found.header.draft) == (("egpt", "videollava", "llava-1.5"), "egpt")
