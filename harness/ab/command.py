@@ -18,7 +18,7 @@ from harness.ab.revisions import Checkout, checkout_of
 from harness.ab.sessions import SessionFigures, measure, read_session
 from harness.ab.table import table
 from harness.errors import OptionError
-from harness.records.folder import RESULTS, make_folder, unused_folder
+from harness.records.folder import RESULTS, make_folder, unused_folder, write_json
 
 HELP = "compare two revisions, or two sets of options, by pairs of fresh processes in turns"
 USAGE = "python -m harness ab [options] [REVISION [REVISION]] [-- pytest arguments]"
@@ -50,7 +50,7 @@ def run(chosen: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
         found = results.compare(make_plan(checkout, chosen.revisions, own, pytest_arguments, pairs), [])
         folder = unused_folder(checkout.root / RESULTS, "ab_")
         make_folder(folder)
-        results.write(folder, found)
+        write_json(folder / results.FILE_NAME, found)
     _say(*found.plan.lines())
     with resumable(f"what was measured is in {folder}; python -m harness ab --resume {folder}"):
         found = measured(checkout, folder, found)
@@ -76,7 +76,7 @@ def measured(checkout: Checkout, folder: Path, begun: RevisionComparison) -> Rev
                 status = measure(side, plan.arguments, trees[name], place)
                 sessions.append(read_session(pair, name, side, place, status))
                 found = results.compare(plan, sessions)
-                results.write(folder, found)
+                write_json(folder / results.FILE_NAME, found)
                 took = f"{name.upper()} took {time.monotonic() - start:.0f} s ({sessions[-1].folder})"
                 _say(f"pair {pair} of at most {plan.pairs}: {took}")
             if not common_names(sessions):
@@ -85,7 +85,7 @@ def measured(checkout: Checkout, folder: Path, begun: RevisionComparison) -> Rev
                 counts = Counter(figure.verdict for figure in found.figures)
                 _say(f"after {pair} pairs: {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}")
     found = results.with_outcome(found)
-    results.write(folder, found)
+    write_json(folder / results.FILE_NAME, found)
     return found
 
 

@@ -19,6 +19,8 @@ from harness.gates.prediction import MIN_DEGREES_OF_FREEDOM, predict
 
 ALPHA = 0.05
 MIN_PAIRS = 2
+# More pairs could say nothing more about a metric that is slower, faster, or neither.
+DECIDED: frozenset[ChangeVerdict] = frozenset({"regressed", "improved", "same"})
 # Even numbers: a drift falls out of ABBA, not of ABBAAB. Fewer than four pairs have next to no power at such levels.
 FIRST_LOOK = 4
 
@@ -62,8 +64,3 @@ def paired_interval(
     expected = predict(differences, 0.0, speeds=equal, tracks_machine_speed=tracks_machine_speed)
     centre, half_width = float(expected.centre), expected.half_width(alpha)
     return Interval(pairs, centre, centre - half_width, centre + half_width, at_equal_speed=True)
-
-
-def is_decided(found: ChangeVerdict) -> bool:
-    """Return whether more pairs could say nothing more about a metric that is slower, faster, or neither."""
-    return found in {"regressed", "improved", "same"}

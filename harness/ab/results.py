@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from harness.ab.paired import alpha_per_look, is_decided, looks, paired_interval
+from harness.ab.paired import DECIDED, alpha_per_look, looks, paired_interval
 from harness.ab.plan import AbPlan
 from harness.ab.sessions import SessionFigures
 from harness.errors import ResultFileError, SessionError
@@ -19,7 +19,7 @@ from harness.figures.intervals import ChangeVerdict, Interval, verdict
 from harness.figures.metrics import Metric, only_the_target
 from harness.gates.exit_status import FAILED, NO_FIGURE, NOT_DECIDED
 from harness.records.fingerprint import REFERENCE_WORK, differences
-from harness.records.folder import read_json, write_json
+from harness.records.folder import read_json
 
 FORMAT_VERSION = 1
 FILE_NAME = "ab.json"
@@ -69,7 +69,7 @@ class RevisionComparison(msgspec.Struct, frozen=True):
     @property
     def is_decided(self) -> bool:
         """Whether every interval says what it can say."""
-        return bool(self.figures) and all(is_decided(figure.verdict) for figure in self.figures)
+        return bool(self.figures) and all(figure.verdict in DECIDED for figure in self.figures)
 
     @property
     def pairs(self) -> int:
@@ -128,11 +128,6 @@ def with_outcome(comparison: RevisionComparison) -> RevisionComparison:
     else:
         outcome = Outcome(0, "nothing is worse in B beyond the minimum effect")
     return msgspec.structs.replace(comparison, outcome=outcome)
-
-
-def write(folder: Path, found: RevisionComparison) -> None:
-    """Write `ab.json`; raise RunFolderError where that cannot be done."""
-    write_json(folder / FILE_NAME, found)
 
 
 def read(folder: Path) -> RevisionComparison:

@@ -19,6 +19,7 @@ import pytest
 
 from harness.ab import results
 from harness.ab.plan import MAX_PAIRS
+from harness.records.folder import write_json
 from tests import ROOT
 from tests.goals.goal_table import GoalRow, GoalTable
 from tests.goals.injected_work import SHARE
@@ -48,7 +49,7 @@ def test_injected_work(share: float, number: int, table: GoalTable) -> None:
     """One comparison of the working tree with itself, with more work on side B."""
     folder = KEPT / f"{100 * share:.0f}_percent_{number}"
     if not (folder / results.FILE_NAME).exists():
-        results.write(folder, _compared(share))
+        write_json(folder / results.FILE_NAME, _compared(share))
     assert results.read(folder).figures, table.topic
 
 

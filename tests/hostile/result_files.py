@@ -22,7 +22,7 @@ from harness.gates.baselines import store
 from harness.gates.limits import Vocabulary, judge, load_limits
 from harness.gates.session_gate import SessionGate
 from harness.legacy.writing import legacy_records
-from harness.records.folder import BENCHMARK_FILE_NAME
+from harness.records.folder import BENCHMARK_FILE_NAME, write_json
 from harness.records.journal import JOURNAL_NAME
 from harness.records.lines import ReferenceWorkRecord, RunRecord
 from harness.report.content import report_of
@@ -170,8 +170,9 @@ def make_comparison(folder: Path) -> list[Path]:
     plan = AbPlan(STARTED_AT, Side("a1", "main", ()), Side("b2", "a branch", ("-x",)), ("perf_tests",), 4)
     time = Metric("time.load.egpt", "time", math.log(0.5), "s", True, 3, math.log(1.1))
     figure = PairedFigure(time.name, time, -0.7, -0.3, Interval(4, 0.4, 0.3, 0.5), "regressed")
-    results.write(
-        folder, results.RevisionComparison(1, plan, (), (figure,), ("a note",), results.Outcome(1, "it is worse"))
+    write_json(
+        folder / results.FILE_NAME,
+        results.RevisionComparison(1, plan, (), (figure,), ("a note",), results.Outcome(1, "it is worse")),
     )
     return [folder / results.FILE_NAME]
 

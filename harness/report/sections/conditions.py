@@ -23,7 +23,6 @@ def _gibibytes(value: float) -> str:
     return f"{value / 2**30:.1f} GiB"
 
 
-NO_DATE = f"date {NOT_RECORDED}"
 # Where each condition stands in a run's environment (harness.measuring.environment), and how it is shown.
 ENVIRONMENT: dict[str, tuple[tuple[str, ...], Callable[[Any], str]]] = {
     "GPU": (("gpu", "name"), _plain),
@@ -83,7 +82,7 @@ def sections(run: RunRecord) -> Iterator[Section]:
 
 def started(header: Header) -> str:
     """Return when a run began, or that an old result file does not tell."""
-    return NO_DATE if header.started_at == NO_TIME else header.started_at
+    return f"date {NOT_RECORDED}" if header.started_at == NO_TIME else header.started_at
 
 
 def environment(recorded: dict[str, Any]) -> dict[str, str]:

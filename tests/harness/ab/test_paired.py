@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.ab.paired import alpha_per_look, is_decided, looks, order, paired_interval
+from harness.ab.paired import DECIDED, alpha_per_look, looks, order, paired_interval
 from harness.ab.plan import MAX_PAIRS
 from harness.figures.intervals import ChangeVerdict, Interval, verdict
 from harness.figures.student import t_quantile
@@ -88,8 +88,8 @@ def test_a_figure_that_should_be_high_has_the_opposite_verdict(mean: float, half
 
 @pytest.mark.parametrize("said", ["no worse", "undecided"])
 def test_measuring_goes_on_until_there_is_nothing_more_to_say(said: ChangeVerdict) -> None:
-    assert not is_decided(said)
-    assert all(is_decided(each) for each in ("regressed", "improved", "same"))
+    assert said not in DECIDED
+    assert {"regressed", "improved", "same"} == DECIDED
 
 
 def quiet(noise: float) -> Noise:
@@ -112,7 +112,7 @@ def compared(source: random.Random, truth: float, noise: Noise, alpha: float) ->
         intervals = [paired_interval(of_metric, alpha) for of_metric in differences]
         any_missed |= any(not each.low <= truth <= each.high for each in intervals)
         said = {verdict(each, EFFECT, lower_is_better=True) for each in intervals}
-        if all(map(is_decided, said)):
+        if DECIDED.issuperset(said):
             break
     return said, any_missed, look
 
