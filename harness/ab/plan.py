@@ -35,12 +35,11 @@ class AbPlan(msgspec.Struct, frozen=True):
 
     def lines(self) -> list[str]:
         """Return what is compared, in words."""
-        own = {name: shlex.join(self.side(name).arguments) for name in "ab"}
-        sides = [f"{name.upper()}  {self.side(name).words}" + (f"  {own[name]}" if own[name] else "") for name in "ab"]
         *first, last = map(str, looks(self.pairs))
         when = f"{', '.join(first)} and {last}" if first else last
         return [
-            *sides,
+            f"A  {self.a.words}  {shlex.join(self.a.arguments)}".rstrip(),
+            f"B  {self.b.words}  {shlex.join(self.b.arguments)}".rstrip(),
             f"pytest {shlex.join(self.arguments)}",
             f"at most {self.pairs} pairs of fresh processes in the order ABBA, looked at after {when}",
         ]

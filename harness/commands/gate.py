@@ -1,7 +1,7 @@
 """`python -m harness gate -- <pytest arguments>`: a session that flags, a second one that confirms, one verdict."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from harness.commands.child_session import PytestArguments
@@ -20,10 +20,9 @@ from harness.session.derived_files import derive_files, derive_report
 CONFIRM = "confirm"
 
 
-def gate(words: Iterable[str]) -> int:
+def gate(words: Sequence[str]) -> int:
     """Measure, confirm what was flagged, write the verdict into the run's folder and print it; return the status."""
-    given = list(words)
-    arguments = PytestArguments.parse(given)
+    arguments = PytestArguments.parse(words)
     folder = arguments.new_folder()
     stored = read_sessions(arguments.baselines)
     by_folder = sessions_by_folder(stored, at_a_glance(stable_environment("cpu")))
@@ -34,7 +33,7 @@ def gate(words: Iterable[str]) -> int:
             f"session: python -m harness baseline add {folder}\n"
         )
     # The verdicts are printed once, below both sessions; what was measured stands in report.md.
-    quiet = () if "no:terminal" in given else ("-q", "--tb=no", "-rN")
+    quiet = () if "no:terminal" in words else ("-q", "--tb=no", "-rN")
     code = run_to_end(arguments.command(folder, "--gate", *quiet[:1]))
     run = _finished_run(folder)
     if run is None or code in PYTEST_STATUSES:

@@ -75,15 +75,14 @@ class Journal:
             while written < len(content):
                 written += os.write(self._file.fileno(), content[written:])
             os.fsync(self._file.fileno())
-        except OSError as error:
+        except BaseException as error:
             self._take_back()
+            if not isinstance(error, OSError):
+                raise
             raise RunFolderError(
                 f"{self.path}: cannot be written ({error.strerror}); what it holds is intact. "
                 f"Make room and resume with --resume={self.path.parent}, or choose another --output-dir and run again"
             ) from error
-        except BaseException:
-            self._take_back()
-            raise
         self._size += len(content)
         self._chain = chain
 

@@ -61,8 +61,7 @@ def _agreement(run: RunRecord) -> Iterator[Section]:
 
 def _answers(run: RunRecord, sample: PlannedSample, written: dict[str, dict[str, PassRecord]]) -> Answers:
     found: list[tuple[Text, str]] = [("the dataset's own", sample.reference)] if sample.reference else []
-    records = [by_sample[sample.id] for by_sample in written.values() if sample.id in by_sample]
-    for each in records:
+    for each in (by_sample[sample.id] for by_sample in written.values() if sample.id in by_sample):
         names = (each.model, each.engine, each.sample)
         who = text(
             "{model}, {tokens} tokens in {time}",

@@ -11,8 +11,7 @@ from harness.report.formatting import change, duration, fraction, hundredths, pe
 from harness.report.naming import label
 
 SEES = {"own": "its pictures", "shuffled": "another sample's", "blind": "none", "self": "the target itself"}
-# The form of a figure, its value, and its name.
-Told = tuple[Callable[[float], str], float | Interval | None, str]
+Told = tuple[Callable[[float], str], float | Interval | None, str]  # the form of a figure, its value, and its name
 SHOWN_LENGTHS = (1, 2, 4, 6, 8, 16, 32)
 
 
