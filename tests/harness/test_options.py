@@ -376,26 +376,11 @@ def test_flags_are_left_out_with_their_values_and_nothing_else(words: list[str])
 
 
 def test_what_changes_no_figure_is_where_files_are_and_how_figures_are_judged() -> None:
-    assert set(NAMES) - set(options.figure_changing_names()) == {
-        "dataset_dir",
-        "dataset_json",
-        "output_json",
-        "output_dir",
-        "limits",
-        "cache_dir",
-        "cache_size",
-        "gamma",
-        "work_ledger",
-        "throughput",
-        "resume",
-        "retry_failed",
-        "sample_timeout",
-        "report",
-        "gate",
-        "baselines",
-        "confirm",
-        "release",
-    }
+    changes_none = (
+        "dataset_dir dataset_json output_json output_dir limits cache_dir cache_size gamma work_ledger throughput "
+        "resume retry_failed sample_timeout report gate baselines confirm release"
+    )
+    assert set(NAMES) - set(options.figure_changing_names()) == set(changes_none.split())
 
 
 def test_options_as_json_are_json() -> None:

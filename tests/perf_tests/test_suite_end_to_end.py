@@ -264,12 +264,11 @@ def test_audits_come_behind_what_is_measured_of_their_model(suite):
     result = suite.run("--collect-only", "-q", "--models=egpt,videollava")
     order = [line.partition("::")[::2] for line in result.stdout.splitlines() if "::" in line]
     places = [place for place, (file, _) in enumerate(order) if file.endswith("test_audits.py")]
-    of_draft, of_target = places[:6], places[6:]
-    assert of_draft == list(range(of_draft[0], of_draft[0] + 6))
-    assert of_target == list(range(of_target[0], of_target[0] + 6))
-    assert order[of_draft[0] - 1][1] == "test_throughput[egpt-eager]"
-    of_pairs = ["test_work[videollava-eager]", "test_speculative[videollava-eager]"]
-    assert [test for _, test in order[of_target[-1] + 1 :]] == of_pairs
+    for six in (places[:6], places[6:]):  # of the draft and of the target
+        assert six == list(range(six[0], six[0] + 6))
+    assert order[places[0] - 1][1] == "test_throughput[egpt-eager]"
+    of_pairs = [test for _, test in order[places[-1] + 1 :]]
+    assert of_pairs == ["test_work[videollava-eager]", "test_speculative[videollava-eager]"]
 
 
 @pytest.fixture(scope="module")
