@@ -191,7 +191,7 @@ class Options:
     )
     work_ledger: bool = _option(
         values.switch,
-        "count what each stage does, behind all that is timed (default)",
+        "count what each stage does, behind a model's timed tests (default)",
         True,
         off_switch="no_work_ledger",
     )

@@ -45,7 +45,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "compares_with_draft: a target's test that is judged beside the draft's figures")
     config.addinivalue_line("markers", "holds_two_models: the draft and a target at the same time")
     config.addinivalue_line("markers", "reads(files): only for models whose stage 1 reads events, mp4 or png files")
-    config.addinivalue_line("markers", "watches: runs stages under a profiler, behind all that is timed")
     keep_freed_memory()
     options = config.stash[SESSION].options
     try:

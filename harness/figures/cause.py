@@ -263,7 +263,7 @@ class _Comparison:
         was = form(change.was if is_input else change.was / self.known.steps)
         now = form(change.now if is_input else change.now / self.now.steps)
         calls = self.has.get(change.what, NONE)
-        price = f", {_time(calls.seconds / calls.count)} each" if calls.seconds else ""
+        price = f", {_time(calls.seconds / max(calls.count, 1))} each" if calls.seconds else ""
         what = f"`{change.what}`" if change.is_call else change.what.replace("_", " ")
         return f"{what} {was} -> {now}{'' if is_input else self.per}{price}"
 

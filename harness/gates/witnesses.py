@@ -100,7 +100,7 @@ def hidden(gates: Iterable[GateRecord]) -> dict[str, list[str]]:
     """Return what moved in ledgers while no time did, in words, with the names of those times."""
     found: dict[str, list[str]] = {}
     for gate in gates:
-        if gate.cause and gate.state not in {"flagged", "regressed"}:
+        if gate.cause and gate.state in {"pass", "unstable"}:
             found.setdefault(gate.cause, []).append(gate.metric)
     return found
 

@@ -28,6 +28,7 @@ import msgspec
 from harness.measuring import clock
 from harness.measuring.environment import LIBRARIES, stable_gpu, version
 from harness.measuring.rounds import failure_of
+from harness.measuring.stopping import recover_from
 from harness.records.quantities import is_gpu
 from harness.records.work import REST, Call, WatchedWork
 from harness.stages import LEGACY_STAGES, Sample
@@ -101,7 +102,10 @@ def watch_stages(
             try:
                 watched = watch(run, stage, device) if is_last else run()
             except Exception as error:
-                yield stage, Watched(sample.id, reason=failure_of(error, sample.id, stage).sentence())
+                failure = failure_of(error, sample.id, stage)
+                yield stage, Watched(sample.id, reason=failure.sentence())
+                outputs.clear()
+                recover_from(failure)
                 return
             if watched is not None:
                 yield stage, replace(watched, sample=sample.id, counts={**watched.counts, **amounts(outputs[0])})

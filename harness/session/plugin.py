@@ -51,6 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Read the options once; a wrong one is a usage error."""
     config.addinivalue_line("markers", "stage(name): a test that measures this stage and records what it measured")
     config.addinivalue_line("markers", "audit: a test whose failure speaks against figures that others recorded")
+    config.addinivalue_line("markers", "watches: runs stages under a profiler; its failure is told as an audit's is")
     config.stash[READS_CLOCK] = read_timer(config, TIMER)
     try:
         if config.getoption("benchmark_histogram", None) and find_spec("pygal") is None:
@@ -95,7 +96,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """A run with a recording test in it is expected to record, even where the test is deselected later."""
-    if item.get_closest_marker("audit"):
+    if item.get_closest_marker("audit") or item.get_closest_marker("watches"):
         item.user_properties.append(AUDITS)
     if item.get_closest_marker("stage"):
         item.user_properties.append(RECORDS)

@@ -246,9 +246,9 @@ def watch_work(
     engine: str,
     stages: Container[str],
 ) -> None:
-    """Write down what `stages` of `pipeline` do with a sample; the others are only run.
+    """Write down what `stages` of `pipeline` do with a sample; the others are only run, and told of if they fail.
 
-    To be called behind all that is timed: on a GPU what is launched after a profiler's first trace takes longer.
+    To be called behind all that is timed on a GPU: what is launched after a profiler's first trace takes longer.
     """
     pipeline, device = pipeline.with_engine(engine), session.device
     calls = stage_calls(pipeline, length.at_most(WATCHED_TOKENS))
@@ -256,7 +256,7 @@ def watch_work(
     # A model of somebody's own may have none.
     amounts: Callable[[Any], dict[str, int]] = getattr(pipeline, "amounts", lambda _output: {})
     for stage, watched in watch_stages(calls, sample, device, amounts):
-        if stage in stages:
+        if stage in stages or not watched.counts:
             of = engine if stage in ON_DEVICE else None
             session.append(
                 watched.record(test=test, model=pipeline.key, engine=of, stage=stage, versions=versions(device))

@@ -35,6 +35,10 @@ def warnings(run: RunRecord) -> Iterator[tuple[Text, str]]:
             f"Other work in the time of the baseline: {names[0]}{more}: {moved_work}.",
             "Was it meant? Then record anew.",
         )
+    unseen = [work for work in run.works if not work.profiler]
+    for reason in dict.fromkeys(work.reason for work in unseen):
+        count = figure(whole, sum(work.reason == reason for work in unseen), "unwatched")
+        yield text("The work of {count} stages was not counted: {reason}.", count=count, reason=reason), ""
     speeds = machine_speed.speeds_at_ends(run)
     for work in ("matrix product", "copy"):
         start, end = (speeds.get(f"{work} at the {moment}") for moment in ("start", "end"))

@@ -11,6 +11,7 @@ from harness.gates.gate import Baseline, judge_session, merged
 from harness.gates.witnesses import causes, headline, with_causes
 from harness.records.lines import GateRecord, ReferenceWorkRecord, RunRecord
 from harness.records.work import Call, WatchedWork
+from harness.report.blocks import plain
 from harness.report.sections.verdict import problems
 from harness.report.sections.warnings import warnings
 from harness.report.terminal import gate_lines
@@ -94,7 +95,7 @@ def test_a_reading_of_the_machine_that_moved_within_its_limit_is_named() -> None
 
 
 def test_the_ledger_alone_is_a_warning_with_its_price() -> None:
-    run = session(1.0, CALLS | {"Memcpy DtoD": Call(3, 3e-6)}, counts={"copies": 6, "copied_bytes": 12 << 20})
+    run = session(1.0, CALLS | {"Memcpy DtoD": Call(3, 3e-6)}, counts={"copies": 6})
     found = gate(run)
     assert (found.state, found.blame) == ("pass", "program")
     assert found.cause == "`Memcpy DtoD` 0 -> 1 per token, 1 us each; copies 1 -> 2 per token"
@@ -102,6 +103,20 @@ def test_the_ledger_alone_is_a_warning_with_its_price() -> None:
     (warning,) = [text for text, _ in warnings(run) if "Other work" in str(text)]
     assert warning == f"Other work in the time of the baseline: time.decode.egpt.graph: {found.cause}."
     assert f"WARNING          time.decode.egpt.graph: {found.cause}" in gate_lines(run.gates)
+
+
+def test_less_work_in_less_time_is_no_warning() -> None:
+    fewer = {"norm_matvec <64,1,1>": Call(96, 0.5), "attend_one <32,1,1>": Call(96, 0.1)}
+    run = session(0.6, fewer, counts={"launches": 192})
+    gates = judge_session(run, KNOWN)
+    assert {each.state for each in times(gates)} == {"improved"}
+    assert not [text for text, _ in warnings(msgspec.structs.replace(run, gates=tuple(gates))) if "Other" in str(text)]
+
+
+def test_work_that_could_not_be_counted_is_told_with_the_reason() -> None:
+    run = session(profiler="", reason="the profiler failed: no CUPTI", calls={})
+    (warning,) = [text for text, _ in warnings(run) if "counted" in str(text)]
+    assert plain(warning) == "The work of 1 stages was not counted: the profiler failed: no CUPTI."
 
 
 def test_an_unchanged_session_has_neither_cause_nor_warning() -> None:

@@ -33,9 +33,10 @@ def test_rounds_are_exactly_as_long_as_the_stage(whole):
     assert decode.tokens == {"s0": 6, "s1": 6, "s2": 6}
 
 
-def test_a_failed_audit_speaks_against_the_run(suite):
+@pytest.mark.parametrize("marker", ["audit", "watches"])
+def test_a_failed_audit_speaks_against_the_run(suite, marker):
     with (suite.folder / "suite" / "test_stub.py").open("a") as file:
-        file.write("@pytest.mark.audit\ndef test_work():\n    pytest.fail('it cheats', pytrace=False)\n")
+        file.write(f"@pytest.mark.{marker}\ndef test_work():\n    pytest.fail('it cheats', pytrace=False)\n")
         file.write("@pytest.mark.audit\ndef test_other_work():\n    pytest.skip('nothing to see')\n")
     result = suite.run("-k", "work or load and egpt")
     assert result.returncode == 1
