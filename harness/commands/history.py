@@ -41,12 +41,12 @@ def history(paths: Sequence[Path], since: str | None, release: Path | None, outp
 
 
 def bencher_metrics(found: Sequence[Series]) -> dict[str, dict[str, dict[str, float]]]:
-    """Return each figure's latest value in Bencher's metric format (https://bencher.dev/bmf.json).
+    """Return the latest session's figures in Bencher's metric format (https://bencher.dev/bmf.json).
 
-    Its interval holds a further session of the present level in 95 % of cases; a single session has none.
+    Each interval holds a further session of the present level in 95 % of cases; a single session has none.
     """
-    metrics = {}
-    for series in found:
+    metrics, latest = {}, max(each.places[-1] for each in found)
+    for series in (each for each in found if each.places[-1] == latest):
         metric, level = series.metric, series.level()
         values = {"value": metric.value}
         if len(level) > 1:

@@ -109,19 +109,20 @@ def _lines(found: Sequence[Series], sessions: Sessions) -> Iterator[Section]:
 
 def _line(name: str, group: Sequence[Series], sessions: Sessions) -> Chart:
     """Draw a figure, its levels, and where its conditions became others."""
-    metric, lines, levels = group[-1].metric, [], []
+    latest = max(group, key=lambda each: each.places[-1])  # the first conditions may have come back
+    metric, lines, levels = latest.metric, [], []
     for series in group:
         x, y = [place + 1.0 for place in series.places], [in_unit(metric, each) for each in series.values]
         lines.append(charts.Group("", f"m{1 + series.conditions % 4}", x, y))
         for start, end in pairwise([0, *(each.at for each in series.changes), len(x)]):
             levels.append(charts.Group("", "ink", [x[start], x[end - 1]], [fmean(y[start:end])] * 2))
-    behind = [sessions.ordered[place] for place in group[-1].places]
-    baseline = [value for value, session in zip(lines[-1].y, behind, strict=True) if is_session(session.path)]
+    behind, values = [sessions.ordered[place] for place in latest.places], lines[group.index(latest)].y
+    baseline = [value for value, session in zip(values, behind, strict=True) if is_session(session.path)]
     bounds = {"muted": fmean(baseline)} if baseline else {}
     for limit, bound in behind[-1].limits.items():
         engine, kind, *of = limit.split(".")
         if kind in LIMITS.get(metric.parts[0], metric.parts[:1]) and {*of} <= {*metric.parts[1:]} <= {*of, engine}:
             bounds["bad"] = bound
     breaks, unit = [line.x[0] - 0.5 for line in lines[1:]], UNITS.get(metric.unit, (1.0, metric.unit))[1]
-    ends = [metric.format(each) for each in (group[0].values[0], group[-1].values[-1])]
+    ends = [metric.format(each) for each in (group[0].values[0], latest.values[-1])]
     return Chart(name, f"from {ends[0]} to {ends[1]}", lambda: charts.line(lines, unit, breaks, levels, bounds))

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from harness.figures.metrics import Metric, session_metrics
 from harness.gates.baselines import is_session
 from harness.gates.gate import injections, interruptions
 from harness.gates.machine_speed import disturbances, speeds_beside, speeds_in_tests
+from harness.legacy.reading import NO_TIME
 from harness.processes import git
 from harness.records.fingerprint import Fingerprint, differences, fingerprint
 from harness.records.journal import JOURNAL_NAME
@@ -64,10 +66,14 @@ def read_history(paths: Sequence[Path], since: str | None = None, repository: Pa
             found.notes.append(f"left out: {error}")
             continue
         why = [*injections(run), *interruptions(run), *disturbances(run)] if run else ["has answers and no times"]
+        if run and (confirmed := run.header.options.get("confirm")):
+            why.append(f"it confirms the session in {confirmed}")
         if run is None or why:
             found.notes.append(f"left out: {path}: {'; '.join(why)}")
             continue
         key = f"{run.header.started_at} {run.header.environment.get('pid')} {run.header.dataset}"
+        if run.header.started_at == NO_TIME:
+            key += sha256(path.read_bytes()).hexdigest()
         if seen.setdefault(key, path) != path:
             found.notes.append(f"counted once: {path} is the same session as {seen[key]}")
             continue
@@ -125,12 +131,13 @@ def _counts(run: RunRecord) -> dict[str, Metric]:
 
 def _order(found: Sessions, since: str | None, repository: Path) -> None:
     """Put sessions in the order of their commits where git knows them all, else of time; `since` leaves out others."""
-    behind = [f"^{git(repository, 'rev-parse', '--verify', f'{since}^{{commit}}')}", "--boundary"] if since else []
+    first = [git(repository, "rev-parse", "--verify", f"{since}^{{commit}}")] if since else []
+    behind = [f"^{each}" for each in first]
     given = ["--topo-order", "--reverse", "--ignore-missing", *behind, *(each.commit for each in found.ordered)]
-    places: dict[str, int] = {}
+    places = dict.fromkeys(first, 0)
     with suppress(RevisionError):  # no checkout here, or one that does not know them
         listed = git(repository, "rev-list", *filter(None, given)).split()
-        places = {name.lstrip("-"): place for place, name in enumerate(listed)}
+        places = {name: place for place, name in enumerate([*first, *listed])}
     others = [each for each in found.ordered if since and each.commit not in places]
     if others:
         found.notes.append(f"{len(others)} sessions are not of {since} or a later commit")

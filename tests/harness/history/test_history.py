@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,7 +17,9 @@ from harness.history.sessions import read_history
 from harness.records.journal import JOURNAL_NAME
 from harness.records.lines import RunRecord
 from harness.records.work import WatchedWork
+from harness.report import charts
 from tests.harness.history.made_histories import COMMIT, factors, session, write_baseline, write_run
+from tests.harness.legacy.five_stage_files import five_stages
 from tests.harness.made_runs import ENVIRONMENT, loaded
 
 SESSIONS = 45
@@ -116,23 +119,66 @@ def test_a_page_that_would_be_empty_is_an_error(made: str, tmp_path: Path, capsy
     assert not (tmp_path / "out").exists()
 
 
+def commit(repository: Path, message: str, *instead: str) -> str:
+    """Commit, or do something else that leaves a commit; return it."""
+    command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(repository)]
+    subprocess.run([*command, *(instead or ("commit", "-q", "--allow-empty", "-m", message))], check=True)
+    return subprocess.run([*command, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def write_runs_of(commits: list[str], folder: Path) -> None:
+    for number, each in enumerate(commits):
+        environment = {**ENVIRONMENT, "pid": number, "git": {"commit": each}}
+        write_run(folder / str(number), session(number, {"load": 1.0}, environment=environment))
+
+
 def test_sessions_stand_in_the_order_of_their_commits(tmp_path: Path) -> None:
-    commits = []
-    command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path)]
-    subprocess.run([*command, "init", "-q"], check=True)
-    for number in range(3):
-        subprocess.run([*command, "commit", "-q", "--allow-empty", "-m", str(number)], check=True)
-        done = subprocess.run([*command, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
-        commits.append(done.stdout.strip())
-    for number, commit in enumerate([commits[1], commits[2], commits[0]]):
-        environment = {**ENVIRONMENT, "pid": number, "git": {"commit": commit}}
-        write_run(tmp_path / "results" / str(number), session(number, {"load": 1.0}, environment=environment))
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    commits = [commit(tmp_path, str(number)) for number in range(3)]
+    write_runs_of([commits[1], commits[2], commits[0]], tmp_path / "results")
     found = read_history([tmp_path / "results"], repository=tmp_path)
     assert [each.commit for each in found.ordered] == commits
     assert any("order of their commits" in note for note in found.notes)
     later = read_history([tmp_path / "results"], commits[1], tmp_path)
     assert [each.commit for each in later.ordered] == commits[1:]
     assert any(f"1 sessions are not of {commits[1]}" in note for note in later.notes)
+
+
+def test_since_begins_with_that_revision_be_it_the_newest_or_merged_into(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    fork, revision = commit(tmp_path, "fork"), commit(tmp_path, "revision")
+    write_runs_of([fork, revision], tmp_path / "newest")
+    newest = read_history([tmp_path / "newest"], revision, tmp_path)
+    assert [each.commit for each in newest.ordered] == [revision]
+    commit(tmp_path, "", "checkout", "-q", "-b", "side", fork)
+    side = commit(tmp_path, "side")
+    commit(tmp_path, "", "checkout", "-q", revision)
+    merge = commit(tmp_path, "", "merge", "-q", "--no-ff", "-m", "merge", side)
+    write_runs_of([fork, side, revision, merge], tmp_path / "merged")
+    merged = read_history([tmp_path / "merged"], revision, tmp_path)
+    assert [each.commit for each in merged.ordered] == [revision, side, merge]
+    assert merged.notes[0].startswith("1 sessions are not of ")
+
+
+def test_a_session_that_confirms_another_is_left_out_with_the_reason(folder: Path) -> None:
+    confirming = session(80, {"load": 1.3}, options={"gamma": 5, "confirm": "results/044"})
+    write_run(folder / "results" / "044" / "confirm", confirming)
+    found = read_history([folder])
+    assert len(found.ordered) == SESSIONS
+    assert len(found.notes) == 1
+    assert found.notes[0].endswith("044/confirm/journal.jsonl: it confirms the session in results/044")
+
+
+def test_old_files_without_a_date_are_told_apart_by_what_they_hold(tmp_path: Path) -> None:
+    for number in range(3):
+        content = {key: each for key, each in five_stages("2s").items() if key not in {"datetime", "timestamp"}}
+        for sample in content["results"]:
+            sample["eventgpt"]["stage1_time"] = 0.002 if number == 2 else 0.001
+        (tmp_path / f"a_results_{number}.json").write_text(json.dumps(content))
+    found = read_history([tmp_path])
+    assert [each.path.name for each in found.ordered] == ["a_results_0.json", "a_results_2.json"]
+    assert [note for note in found.notes if note.startswith("counted once: ")] == found.notes
+    assert "a_results_1.json is the same session as" in found.notes[0]
 
 
 def test_counted_work_that_was_none_is_named_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,3 +227,35 @@ def test_bencher_gets_every_figure_with_its_interval(folder: Path, capsys: pytes
     assert latency.lower_value is not None
     assert latency.upper_value is not None
     assert 1.03e8 < latency.lower_value < latency.value < latency.upper_value < 1.09e8  # nanoseconds
+
+
+@pytest.fixture
+def back_again(tmp_path: Path) -> Path:
+    """Sessions on one machine, in a baseline, then on another, and one more on the first, with a limit."""
+    times = {number: {"load": factor, "vision": 1.0} for number, factor in enumerate((1.0, 1.0, 5.0, 5.0))}
+    other, limit = {**ENVIRONMENT, "cpu": "another"}, {"eager.median_ms.load.egpt": 150.0}
+    write_baseline(tmp_path / "baselines", [session(number, times[number]) for number in (0, 1)])
+    for number in (2, 3):
+        run = session(number, times[number], environment={**other, "pid": number})
+        write_run(tmp_path / "results" / str(number), run)
+    write_run(tmp_path / "results" / "4", session(4, {"load": 2.0}, limits=limit))
+    return tmp_path
+
+
+def test_bencher_gets_what_the_latest_session_measured(back_again: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["history", str(back_again), "--format", "bmf"]) == 0
+    found = msgspec.json.decode(capsys.readouterr().out, type=dict[str, dict[str, Metric]])
+    assert found.keys() == {"time.load.egpt"}
+    assert found["time.load.egpt"]["latency"].value == pytest.approx(0.2e9)
+
+
+def test_a_line_ends_with_the_latest_session_its_limit_and_its_baseline(
+    back_again: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(charts, "line", lambda *given: drawn.append(given) or "<svg></svg>")
+    assert main(["history", str(back_again), "--output-dir", str(back_again / "out")]) == 0
+    assert "from 100 ms to 200 ms" in (back_again / "out" / "report.html").read_text(encoding="utf-8")
+    breaks, bounds = next((breaks, bounds) for _, _, breaks, _, bounds in drawn if "bad" in bounds)
+    assert breaks == [2.5]
+    assert bounds == pytest.approx({"muted": 100.0, "bad": 150.0})
