@@ -5,23 +5,32 @@ from typing import NamedTuple
 
 from harness.ab.results import PairedFigure, RevisionComparison
 from harness.errors import SessionError
+from harness.gates.exit_status import FAILED, NO_FIGURE, NOT_DECIDED
 
 
 class Finding(NamedTuple):
-    """How a bisection ended: the culprit's place or None, in words what is known, and the places that were skipped."""
+    """How a bisection ended: the culprit's place or None, in words what is known, and the places that were skipped.
+
+    `exit_status` is 1 for a culprit, 0 for none, 10 where nothing was measured at both ends, 11 for undecided.
+    """
 
     culprit: int | None
     words: str
+    exit_status: int
     comparisons: int
     sessions: int
     skipped: tuple[int, ...]
 
 
-def bisect(commits: Sequence[str], compare: Callable[[str, str], RevisionComparison]) -> Finding:
+def bisect(
+    commits: Sequence[str],
+    compare: Callable[[str, str], RevisionComparison],
+    say: Callable[[str], object] = lambda _words: None,
+) -> Finding:
     """Find the commit behind the first one, which is good, that made worse what is most clearly worse in the last one.
 
     A commit is bad if it has more than half of the whole loss. The culprit is then compared with the commit before it.
-    `compare` raises SessionError for what cannot be measured, which is skipped, unless it is the first or the last.
+    A commit between whose own session fails is skipped, which `say` is told; any other SessionError is raised.
     """
     known: dict[tuple[int, int], RevisionComparison] = {}
     skipped: set[int] = set()
@@ -30,31 +39,53 @@ def bisect(commits: Sequence[str], compare: Callable[[str, str], RevisionCompari
         known[a, b] = known[a, b] if (a, b) in known else compare(commits[a], commits[b])
         return {each.name: each for each in known[a, b].figures}
 
-    def ended(words: str, culprit: int | None = None) -> Finding:
+    def against_good(place: int, name: str) -> PairedFigure | None:
+        try:
+            found = compared(0, place).get(name)
+            why = "" if found else f"{name} was not measured on both sides"
+        except SessionError as error:
+            if error.commit != commits[place]:
+                raise
+            found, why = None, str(error).partition("\n")[0].removesuffix(" ends with")
+        if found is None:
+            skipped.add(place)
+            say(f"commit {place} is skipped: {why}")
+        return found
+
+    def ended(words: str, exit_status: int, culprit: int | None = None) -> Finding:
         sessions = sum(len(each.sessions) for each in known.values())
-        return Finding(culprit, words, len(known), sessions, tuple(sorted(skipped)))
+        return Finding(culprit, words, exit_status, len(known), sessions, tuple(sorted(skipped)))
 
     low, high = 0, len(commits) - 1
     regressed = [each for each in compared(low, high).values() if each.verdict == "regressed"]
     if not regressed:
-        outcome = known[low, high].outcome
-        return ended(f"no culprit: {outcome.reason if outcome else 'nothing was compared'}")
+        return ended(*_without_regression(known[low, high]))
     worst = max(regressed, key=lambda each: abs(each.interval.value) / (each.interval.high - each.interval.low + 1e-12))
     while between := sorted({*range(low + 1, high)} - skipped, key=lambda each: abs(each - (low + high) // 2)):
-        try:
-            figure = compared(0, between[0]).get(worst.name)
-        except SessionError:
-            figure = None
+        figure = against_good(between[0], worst.name)
         if figure is None:
-            skipped.add(between[0])
-        elif figure.interval.value / worst.interval.value > 1 / 2:
+            continue
+        if figure.interval.value / worst.interval.value > 1 / 2:
             high = between[0]
         else:
             low = between[0]
     if high - low > 1:
-        return ended(f"{worst.name} got worse in one of commits {low + 1} to {high}: those between were skipped")
+        words = f"{worst.name} got worse in one of commits {low + 1} to {high}: those between were skipped"
+        return ended(f"undecided: {words}", NOT_DECIDED)
     last, change = compared(low, high).get(worst.name), worst.metric.format_change
-    if last is None or last.verdict != "regressed":
-        return ended(f"no single culprit: {worst.name} {change(worst.interval.value)} in several steps")
+    if last is None or last.verdict == "undecided":
+        return ended(f"undecided: whether commit {high} alone made {worst.name} worse", NOT_DECIDED)
+    if last.verdict != "regressed":
+        return ended(f"no single culprit: {worst.name} {change(worst.interval.value)} in several steps", 0)
     value, *ends = map(change, (last.interval.value, last.interval.low, last.interval.high))
-    return ended(f"{worst.name} {value} ({' to '.join(ends)})", high)
+    return ended(f"{worst.name} {value} ({' to '.join(ends)})", FAILED, high)
+
+
+def _without_regression(ends: RevisionComparison) -> tuple[str, int]:
+    """Return in words what ends say between which no figure regressed, and the exit status."""
+    assert ends.outcome is not None, "a comparison that was measured to its end has an outcome"
+    if ends.outcome.exit_status == 0:
+        return f"no culprit: {ends.outcome.reason}", 0
+    # A test that fails at the bad end alone accuses no figure, and may have left some out.
+    status = NO_FIGURE if ends.outcome.exit_status == NO_FIGURE else NOT_DECIDED
+    return f"undecided between the ends: {ends.outcome.reason}", status

@@ -36,7 +36,11 @@ class SessionFigures(msgspec.Struct, frozen=True):
 def measure(side: Side, arguments: Sequence[str], tree: Path, folder: Path) -> int:
     """Run pytest in `tree`, writing to `folder`; return its status, raise SessionError where no tests were run."""
     words = [*located(arguments, Path.cwd(), tree), *located(side.arguments, Path.cwd(), tree)]
-    return run_session([*words, f"--output-dir={folder}"], folder, f"session {folder.name} of {side.words}", tree)
+    try:
+        return run_session([*words, f"--output-dir={folder}"], folder, f"session {folder.name} of {side.words}", tree)
+    except SessionError as error:
+        error.commit = side.commit
+        raise
 
 
 def run_session(words: Sequence[str], folder: Path, what: str, tree: Path | None = None) -> int:

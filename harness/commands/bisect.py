@@ -12,7 +12,6 @@ from harness.ab.command import measured, resumable
 from harness.ab.plan import make_plan
 from harness.ab.revisions import checkout_of
 from harness.errors import OptionError, RevisionError
-from harness.gates.exit_status import FAILED
 from harness.processes import git
 from harness.records.folder import RESULTS, make_folder, read_json, unused_folder, write_json
 
@@ -29,7 +28,7 @@ class BisectPlan(msgspec.Struct, frozen=True):
 
 
 def run(revisions: Sequence[str], resume: Path | None, pairs: int, arguments: Sequence[str]) -> int:
-    """Name the culprit; return 1 where there is one, else 0. Raises HarnessError where that cannot be done."""
+    """Name the culprit; return the finding's exit status. Raises HarnessError where that cannot be done."""
     if bool(resume) == (len(revisions) == 2) or (resume and (revisions or arguments)):
         raise OptionError("bisect takes a good and a bad revision, or --resume FOLDER and nothing else")
     checkout = checkout_of(Path.cwd())
@@ -56,10 +55,10 @@ def run(revisions: Sequence[str], resume: Path | None, pairs: int, arguments: Se
         return found if found.outcome else measured(checkout, place, found)
 
     with resumable(f"python -m harness bisect --resume {folder}"):
-        found = bisect(plan.commits, compare)
+        found = bisect(plan.commits, compare, lambda words: sys.stdout.write(f"{words}\n"))
     sys.stdout.write("".join(f"skipped, it cannot be measured: {plan.commits[each]}\n" for each in found.skipped))
     if found.culprit:
         named = git(checkout.root, "show", "-s", "--format=%h %an, %s", plan.commits[found.culprit])
         sys.stdout.write(f"culprit: {named}\n")
     sys.stdout.write(f"{found.words}; {found.comparisons} comparisons, {found.sessions} sessions in {folder}\n")
-    return FAILED if found.culprit else 0
+    return found.exit_status

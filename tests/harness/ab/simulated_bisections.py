@@ -42,7 +42,9 @@ def comparing(
 
     def run(a: str, b: str) -> RevisionComparison:
         if int(b) in broken or int(a) in broken:
-            raise SessionError(f"session 01 of {b} ended with exit status 2")
+            error = SessionError(f"session 01 of {b} ended with exit status 2. 01.txt ends with\n    so long")
+            error.commit = b if int(b) in broken else a
+            raise error
         plan = AbPlan("2026-01-01T00:00:00+00:00", Side(a, a, ()), Side(b, b, ()), (), MAX_PAIRS)
         sessions: list[SessionFigures] = []
         found = compare(plan, sessions)

@@ -64,6 +64,7 @@ def test_a_session_that_was_killed_is_told_by_its_signal_and_its_last_words(tree
     ) as told:
         measure(SIDE, (), tree, tree / "01_a")
     assert "so long" in str(told.value)
+    assert told.value.commit == SIDE.commit
 
 
 def test_a_session_that_is_left_takes_what_it_started_with_it(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
