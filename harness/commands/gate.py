@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from harness.commands.child_session import PytestArguments
-from harness.gates.baselines import find_baseline, read_sessions, sessions_by_folder, sessions_needed
+from harness.gates.baselines import read_sessions, sessions_by_folder, sessions_needed
 from harness.gates.exit_status import FAILED, NO_FIGURE, PYTEST_STATUSES, Status, exit_status
-from harness.gates.gate import flagged, merged
-from harness.gates.witnesses import headline, with_causes
+from harness.gates.gate import flagged
+from harness.gates.session_gate import decided
+from harness.gates.witnesses import headline
 from harness.measuring.environment import stable_environment
 from harness.processes import run_to_end
 from harness.records.fingerprint import at_a_glance
@@ -24,8 +25,7 @@ def gate(words: Sequence[str]) -> int:
     """Measure, confirm what was flagged, write the verdict into the run's folder and print it; return the status."""
     arguments = PytestArguments.parse(words)
     folder = arguments.new_folder()
-    stored = read_sessions(arguments.baselines)
-    by_folder = sessions_by_folder(stored, at_a_glance(stable_environment("cpu")))
+    by_folder = sessions_by_folder(read_sessions(arguments.baselines), at_a_glance(stable_environment("cpu")))
     missing = sessions_needed(max(map(len, by_folder.values()), default=0))
     if missing:
         sys.stdout.write(
@@ -45,10 +45,7 @@ def gate(words: Sequence[str]) -> int:
         if code in PYTEST_STATUSES:
             return _say(_without_verdict(code, folder / CONFIRM)).code
         confirming = _finished_run(folder / CONFIRM)
-        gates = merged(gates, confirming.gates if confirming else [])
-        baseline = find_baseline(stored, run)
-        if confirming and baseline:
-            gates = with_causes(gates, [run, confirming], baseline.sessions)
+        gates = decided(run, confirming, arguments.baselines)
     assert run.end is not None, "a finished run has an end"
     failed = FAILED if run.end.exit_status == FAILED else 0
     status = exit_status(failed, expects_figures=True, figures=len(gates), gates={gate.state for gate in gates})

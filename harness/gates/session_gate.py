@@ -1,6 +1,5 @@
 """The gate inside one session: finds the baseline, judges at the end, and in a confirming session fails the tests."""
 
-from collections.abc import Container
 from functools import cached_property
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import msgspec
 
 from harness.gates.baselines import find_baseline, read_sessions, why_none
 from harness.gates.gate import Baseline, flagged, judge_metric, judge_session, merged
-from harness.gates.witnesses import SINCE, time_behind, time_of
+from harness.gates.witnesses import SINCE, time_behind, time_of, with_causes
 from harness.records.journal import JOURNAL_NAME, read_journal
 from harness.records.lines import GateRecord, RunRecord
 
@@ -57,12 +56,14 @@ class SessionGate:
         if baseline is None:
             return [GateRecord("everything", "missing baseline", why_none(self._stored, run, self._folder))]
         wanted = {record.metric for record in self._flagged}
-        gates = judge_session(run, baseline)
-        gates += self._creep(run, {gate.metric for gate in flagged(gates)})
+        gates = [*judge_session(run, baseline), *self._creep(run)]
         return [gate for gate in gates if self._confirms is None or gate.metric in wanted]
 
-    def _creep(self, run: RunRecord, already: Container[str]) -> list[GateRecord]:
-        """Return what is worse than in the release alone; in a confirming session, all that the release has."""
+    def _creep(self, run: RunRecord) -> list[GateRecord]:
+        """Return what is worse than in the release, or cannot be told; in a confirming session, all verdicts.
+
+        Figures that are new since then, or gone, are the last baseline's to tell.
+        """
         if self._release is None:
             return []
         baseline, since = find_baseline(self._of_release, run), f"{SINCE}{self._release.name}"
@@ -71,7 +72,8 @@ class SessionGate:
             return [GateRecord(f"everything{since}", "missing baseline", why)]
         found = judge_session(run, baseline)
         if self._confirms is None:
-            found = [gate for gate in flagged(found) if gate.metric not in already]
+            told = {"flagged", "unstable", "invalid", "missing baseline"}
+            found = [gate for gate in found if gate.state in told and gate.metric in baseline.metrics]
         return [msgspec.structs.replace(gate, metric=f"{gate.metric}{since}") for gate in found]
 
     @cached_property
@@ -90,3 +92,18 @@ class SessionGate:
     def _find(self, run: RunRecord) -> Baseline | None:
         self._baseline = self._baseline or find_baseline(self._stored, run)
         return self._baseline
+
+
+def decided(run: RunRecord, confirming: RunRecord | None, baselines: Path) -> list[GateRecord]:
+    """Return the verdicts of a session, decided by one that confirms it, with the causes that both have.
+
+    Verdicts since a release have theirs by the sessions of that release.
+    """
+    gates = merged(run.gates, confirming.gates if confirming else [])
+    release = run.header.options.get("release")
+    folders = {"": baselines} | ({f"{SINCE}{Path(release).name}": Path(release)} if release else {})
+    for since, folder in folders.items():
+        baseline = find_baseline(read_sessions(folder), run)
+        if confirming and baseline:
+            gates = with_causes(gates, [run, confirming], baseline.sessions, since)
+    return gates

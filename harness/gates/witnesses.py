@@ -71,16 +71,20 @@ def causes(
     }
 
 
-def with_causes(gates: Sequence[GateRecord], runs: Sequence[RunRecord], known: Sequence[RunRecord]) -> list[GateRecord]:
+def with_causes(
+    gates: Sequence[GateRecord], runs: Sequence[RunRecord], known: Sequence[RunRecord], since: str = ""
+) -> list[GateRecord]:
     """Return verdicts with the cause of each time that is worse, and of a ledger that moved while its time did not.
 
-    `runs`: the session that was judged and, if there is one, that which confirmed it.
+    `runs`: the session that was judged and, if there is one, that which confirmed it; `since`: how the names end of
+    the verdicts that are by `known`.
     """
-    tests = {gate.metric: gate.tests for gate in gates if gate.metric.startswith("time.")}
+    tests = {gate.metric.partition(SINCE)[0]: gate.tests for gate in gates if gate.metric.startswith("time.")}
     found = causes(runs, known, tests)
 
     def told(gate: GateRecord) -> GateRecord:
-        cause = found.get(time_behind(gate.metric))
+        is_by_known = gate.metric.removeprefix(gate.metric.partition(SINCE)[0]) == since
+        cause = found.get(time_behind(gate.metric)) if is_by_known else None
         if cause and gate.state in {"flagged", "regressed"}:
             return msgspec.structs.replace(gate, blame=cause.blame, cause=cause.sentence)
         if cause and gate.metric in found and cause.changes:  # counts are exact where times are too noisy, too
@@ -88,6 +92,13 @@ def with_causes(gates: Sequence[GateRecord], runs: Sequence[RunRecord], known: S
         return gate
 
     return [told(gate) for gate in gates]
+
+
+def told_once(gates: Iterable[GateRecord]) -> list[GateRecord]:
+    """Return verdicts without those since a release that say of a figure what the last baseline's says, too."""
+    known = list(gates)
+    said = {(f"{gate.metric}{SINCE}", gate.state) for gate in known if gate.state != "pass"}
+    return [gate for gate in known if ("".join(gate.metric.partition(SINCE)[:2]), gate.state) not in said]
 
 
 def in_words(gate: GateRecord) -> str:
@@ -107,7 +118,7 @@ def hidden(gates: Iterable[GateRecord]) -> dict[str, list[str]]:
 
 def headline(gates: Iterable[GateRecord]) -> str:
     """Return the first line of a red verdict: the figure farthest beyond its limit, and why; empty where none is."""
-    red = [gate for gate in gates if gate.state == "regressed"]
+    red = [gate for gate in told_once(gates) if gate.state == "regressed"]
     if not red:
         return ""
     worst = max(red, key=lambda gate: (gate.blame == "program", gate.cause != "", (gate.loss or 0) / (gate.limit or 1)))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from harness.figures.metrics import change_as_share
-from harness.gates.witnesses import in_words
+from harness.gates.witnesses import in_words, told_once
 from harness.records.lines import Failure, GateRecord, GateState, RunRecord
 from harness.report.blocks import Section, Sentences, Table, Text, figure, filled
 from harness.report.formatting import change
@@ -18,7 +18,7 @@ def gate_groups(gates: Iterable[GateRecord]) -> Iterator[tuple[GateState, list[G
 
     What passed is one group.
     """
-    known = list(gates)
+    known = told_once(gates)
     for state in BEST_FIRST:
         groups: dict[str, list[GateRecord]] = {}
         for gate in known:
@@ -31,7 +31,7 @@ def baseline(run: RunRecord) -> Iterator[Section]:
     """Yield the comparison with the baseline."""
     if not run.gates:
         return
-    gates = sorted(run.gates, key=lambda gate: (-BEST_FIRST.index(gate.state), -_nearness(gate)))
+    gates = sorted(told_once(run.gates), key=lambda gate: (-BEST_FIRST.index(gate.state), -_nearness(gate)))
     kept = sum(gate.state in {"pass", "improved"} for gate in gates)
     marked = frozenset(place for place, gate in enumerate(gates) if gate.state == "regressed")
     columns = ("figure", "state", "in words", "worse by %", "limit %", "would have found %", "sessions")

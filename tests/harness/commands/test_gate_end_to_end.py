@@ -157,6 +157,15 @@ def test_what_is_slower_only_once_passes_and_says_so(gated):
     assert "; again: " in result.stdout, "of that, or of the speedup: both are as near to their limits"
 
 
+def test_what_is_worse_than_a_release_too_is_decided_and_told_once(own):
+    shutil.copytree(own.folder / "baselines", own.folder / "v1.2")
+    result = own.gate("--release=v1.2", STUB_SLOWER=PAST_LIMIT)
+    assert result.returncode == 1, result.stdout
+    assert result.states["time.load.egpt"] == result.states["time.load.egpt since v1.2"] == "regressed"
+    assert result.record.header.options["release"] == "v1.2"
+    assert "since v1.2" not in result.stdout
+
+
 def test_worse_answers_alone_are_red_with_both_captions_in_the_report(gated):
     result = gated.gate("--report", STUB_ANSWER="8")
     assert result.returncode == 1, result.stdout

@@ -2,37 +2,49 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from harness.gates.baselines import EXTRA_KEY, SessionRecord
-from harness.gates.gate import merged
-from harness.gates.session_gate import SessionGate
+from harness.gates.session_gate import SessionGate, decided
 from harness.gates.witnesses import headline
 from harness.records.fingerprint import fingerprint
 from harness.records.folder import write_json
 from harness.records.journal import JOURNAL_NAME, Journal
-from harness.records.lines import RunRecord
+from harness.records.lines import GateRecord, RunRecord
+from harness.records.work import Call
+from harness.report.sections.verdict import problems
+from harness.report.terminal import gate_lines
+from tests.harness.gates import test_witnesses
 from tests.harness.gates.test_gate import session
-from tests.harness.made_runs import header
+from tests.harness.made_runs import header, stage_test
 
 SINCE = "time.vision.egpt since v1.2"
+MORE_ROUNDS = stage_test("egpt", "vision", {"s1": [1.0] * 9, "s2": [1.0] * 9}, test="test_vision")
 
 
-def run(seconds: float, **changes: object) -> RunRecord:
-    return session(seconds, header=header(device="cuda", **changes))
+def run(seconds: float, **changes: Any) -> RunRecord:
+    return session(seconds, header=header(device="cuda"), **changes)
+
+
+def record(folder: Path, *sessions: RunRecord) -> None:
+    """Replace a folder of baselines by one of these sessions."""
+    for number, each in enumerate(sessions, start=1):
+        path = folder / "tiny" / f"{number:04}_20260304.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {EXTRA_KEY: SessionRecord(fingerprint(each), each)})
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A release at one second, and since then a baseline that is 2.8 % slower."""
     for name, seconds in (("v1.2", 1.0), ("baselines", 1.028)):
-        for number in range(1, 11):
-            record = SessionRecord(fingerprint(run(seconds)), run(seconds))
-            path = tmp_path / name / "tiny" / f"{number:04}_20260304.json"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, {EXTRA_KEY: record})
+        record(tmp_path / name, *[run(seconds)] * 10)
     return tmp_path
 
 
@@ -40,25 +52,88 @@ def gate(folder: Path, confirms: Path | None = None) -> SessionGate:
     return SessionGate(folder / "baselines", confirms, folder / "v1.2")
 
 
+def confirmed(folder: Path, first: RunRecord, second: RunRecord) -> list[GateRecord]:
+    """What comes of two sessions."""
+    options = first.header.options | {"release": str(folder / "v1.2")}
+    first = msgspec.structs.replace(first, header=msgspec.structs.replace(first.header, options=options))
+    first = msgspec.structs.replace(first, gates=tuple(gate(folder).verdicts(first)))
+    (folder / "first").mkdir()
+    journal = Journal(folder / "first" / JOURNAL_NAME)
+    for line in (first.header, *first.gates):
+        journal.append(line)
+    journal.close()
+    again = gate(folder, folder / "first").verdicts(second)
+    return decided(first, msgspec.structs.replace(second, gates=tuple(again)), folder / "baselines")
+
+
 def test_a_small_step_behind_others_is_flagged_since_the_release_and_confirmed(folder: Path) -> None:
     first = gate(folder).verdicts(run(1.03))
     assert [(each.metric, each.state) for each in first] == [("time.vision.egpt", "pass"), (SINCE, "flagged")]
-    (folder / "first").mkdir()
-    journal = Journal(folder / "first" / JOURNAL_NAME)
-    for line in (run(1.03).header, *first):
-        journal.append(line)
-    journal.close()
+    found = confirmed(folder, run(1.03), run(1.031))
+    assert [each.state for each in found] == ["pass", "regressed"]
+    assert headline(found).startswith("vision of egpt +3.0 % since v1.2: ")
     confirming = gate(folder, folder / "first")
     assert confirming.wants("test_vision")
     assert confirming.regressions(run(1.03), "test_vision") == []
-    decided = merged(first, confirming.verdicts(run(1.031)))
-    assert [each.state for each in decided] == ["pass", "regressed"]
-    assert headline(decided).startswith("vision of egpt +3.0 % since v1.2: ")
-    assert [each.state for each in merged(first, confirming.verdicts(run(1.0)))] == ["pass", "pass"]
+
+
+def test_a_small_step_that_is_not_confirmed_passes(folder: Path) -> None:
+    assert [each.state for each in confirmed(folder, run(1.03), run(1.0))] == ["pass", "pass"]
+
+
+@pytest.mark.parametrize("first", [1.031, 1.04, 1.06, 1.1])
+def test_a_slower_first_session_hides_no_regression_since_the_release(folder: Path, first: float) -> None:
+    found = confirmed(folder, run(first), run(1.031))
+    assert [(each.metric, each.state) for each in found] == [("time.vision.egpt", "pass"), (SINCE, "regressed")]
+    assert f"REGRESSED        {SINCE}" in gate_lines(found)
 
 
 def test_what_is_worse_than_the_last_baseline_is_told_once(folder: Path) -> None:
-    assert [each.metric for each in gate(folder).verdicts(run(1.1))] == ["time.vision.egpt"]
+    flagged = gate(folder).verdicts(run(1.1))
+    regressed = confirmed(folder, run(1.1), run(1.1))
+    for gates, state in ((flagged, "flagged"), (regressed, "regressed")):
+        assert [each.state for each in gates] == [state, state], "both are kept"
+        assert "since" not in gate_lines(gates)
+        assert len([*problems(run(1.1, gates=tuple(gates)))]) == 1
+    assert headline(regressed).startswith("vision of egpt +7.0 %: ")
+    assert "more figure" not in headline(regressed)
+
+
+def test_the_cause_since_the_release_is_what_changed_since_the_release(folder: Path) -> None:
+    def of_launches(seconds: float, launches: int) -> RunRecord:
+        calls = {"norm_matvec <64,1,1>": Call(launches, seconds - 0.1), "attend_one <32,1,1>": Call(96, 0.1)}
+        return test_witnesses.session(seconds, calls, counts={"launches": launches + 96})
+
+    record(folder / "v1.2", *[of_launches(1.0, 192)] * 10)
+    record(folder / "baselines", *[of_launches(1.04, 240)] * 10)
+    now = of_launches(1.06, 288)
+    found = {each.metric: each for each in confirmed(folder, now, now)}
+    of_release = found["time.decode.egpt.graph since v1.2"]
+    assert (of_release.state, of_release.blame) == ("regressed", "program")
+    assert "(64 -> 96 launches)" in of_release.cause
+    assert "80 -> 96" in found["time.decode.egpt.graph"].cause
+
+
+@pytest.mark.parametrize(
+    ("release", "state"),
+    [
+        ([run(1.0)] * 4, "missing baseline"),
+        ([run(math.exp(0.06 * (-1) ** number)) for number in range(10)], "unstable"),
+        ([session(header=header(device="cuda"), stages=(MORE_ROUNDS,))] * 10, "invalid"),
+    ],
+)
+def test_a_release_that_cannot_tell_says_so(folder: Path, release: list[RunRecord], state: str) -> None:
+    shutil.rmtree(folder / "v1.2")
+    record(folder / "v1.2", *release)
+    assert [(each.metric, each.state) for each in gate(folder).verdicts(run(1.03))] == [
+        ("time.vision.egpt", "pass"), (SINCE, state),
+    ]  # fmt: skip
+
+
+def test_figures_that_are_new_or_gone_since_the_release_are_no_verdicts(folder: Path) -> None:
+    gone = stage_test("egpt", "load", {"s1": [1.0] * 2}, test="test_load")
+    record(folder / "v1.2", *[session(header=header(device="cuda"), stages=(gone,))] * 10)
+    assert [each.metric for each in gate(folder).verdicts(run(1.03))] == ["time.vision.egpt"]
 
 
 def test_without_a_release_nothing_creeps(folder: Path) -> None:
