@@ -30,6 +30,8 @@ CUT_OFF = 3.2
 MIN_REFERENCE, FULL_REFERENCE, STRICT_LEVEL, PRESUMED_LIKENESS = 12, 28, 1e-4, 0.5
 # Sessions at a new level before it is held against later ones.
 MIN_AT_LEVEL = 12
+MIN_SESSIONS = MIN_REFERENCE + min(WINDOWS)
+"""Of a figure: with fewer no change of it can be named."""
 # A longer reference finds as much at means so much larger. It is renewed when it has grown by about GROWTH.
 GAIN_OF_REFERENCE, GROWTH = 0.3, 1 / 8
 # How far a slope may be from the presumed one, where the reference has taught nothing of it.

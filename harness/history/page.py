@@ -7,6 +7,7 @@ from statistics import fmean
 
 from harness.figures.metrics import MAX_LOG, Metric
 from harness.gates.baselines import is_session
+from harness.history.change_points import MIN_SESSIONS
 from harness.history.series import Change, Series, times_beside
 from harness.history.sessions import Sessions
 from harness.records.quantities import MIB
@@ -35,6 +36,14 @@ def report_of_history(
     counts = f"{len(losses)} for the worse, {len(gains)} for the better; at most 0.05 false alarms per 100 sessions"
     changed = f"{len(events)} change{'s' * (len(events) != 1)}" if events else "no change"
     names = {each.name for each in found}
+    # With one session in new conditions, or a few, nothing would be named whatever had happened.
+    young = names - {each.name for each in found if len(each.values) >= MIN_SESSIONS}
+    why = f"a change needs {MIN_SESSIONS} sessions under the same conditions"
+    verdict = Verdict("bad" if losses else "good", changed, f"{counts} and figure")
+    if young == names and not told:
+        verdict = Verdict("doubt", "not known", f"no figure has enough sessions: {why}")
+    elif young:
+        sessions.notes.append(f"no change of {len(young)} of {len(names)} figures could be named: {why}")
     rows = [
         [str(place), each.words, str(each.conditions + 1), str(len(each.metrics)), str(each.path)]
         for place, each in enumerate(ordered, start=1)
@@ -43,13 +52,14 @@ def report_of_history(
         title="History",
         source=title,
         conditions=[f"{len(ordered)} sessions", f"{len(names)} figures", f"{ordered[0].words} to {ordered[-1].words}"],
-        verdict=Verdict("bad" if losses else "good", changed, f"{counts} and figure"),
+        verdict=verdict,
         problems=losses,
         highlights=gains,
         warnings=[(each, "") for each in sessions.notes],
         sections=[
             *_changes(events, sessions),
             *_lines(found, sessions),
+            _latest(found),
             Section("sessions", "Sessions behind the points", [Table(SESSIONS, rows, text_columns=5)]),
         ],
     )
@@ -105,6 +115,19 @@ def _lines(found: Sequence[Series], sessions: Sessions) -> Iterator[Section]:
         lead = "Over sessions. Thick: levels; dotted: other conditions; dashed: limit (red), baseline's mean (grey)."
         folded = not group[0].changes
         yield Section(f"lines{number}", f"{heading} ({len(blocks)})", blocks, lead, folded=folded)
+
+
+def _latest(found: Sequence[Series]) -> Section:
+    """Return every figure's first and latest value, which Markdown has in place of the lines."""
+    rows: list[list[Text]] = []
+    for name, several in groupby(
+        sorted(found, key=lambda each: (each.name, each.places[-1])), key=lambda each: each.name
+    ):
+        of = [*several]
+        ends = {"first": of[0].values[0], "latest": of[-1].values[-1]}
+        shown = [Figure(f"{name}.{what}", each, of[-1].metric.format(each)) for what, each in ends.items()]
+        rows.append([name, str(sum(len(each.values) for each in of)), *shown])
+    return Section("latest", "First and latest", [Table(("figure", "sessions", "first", "latest"), rows)], brief=True)
 
 
 def _line(name: str, group: Sequence[Series], sessions: Sessions) -> Chart:

@@ -95,6 +95,19 @@ def test_bad_sessions_are_a_sentence_each_and_the_rest_is_drawn(folder: Path, ru
     assert len(found.notes) == 5
 
 
+@pytest.mark.parametrize(("count", "label"), [(14, "not known"), (15, "no change")])
+def test_nothing_is_called_unchanged_before_a_change_could_be_named(tmp_path: Path, count: int, label: str) -> None:
+    draw = np.random.default_rng(7)
+    for n in range(count):
+        all_stages = factors(draw)
+        write_run(tmp_path / "runs" / f"{n:03}", session(n, all_stages if n else {"decode": all_stages["decode"]}))
+    assert main(["history", str(tmp_path), "--output-dir", str(tmp_path / "out")]) == 0
+    text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert f"**{label}**" in text
+    assert ("figures could be named: a change needs 15 sessions" in text) == (label == "no change")
+    assert re.search(rf"\| time\.decode\.egpt\.eager \| +{count} \| +[0-9.]+ ms \| +[0-9.]+ ms \|", text)
+
+
 def test_a_run_of_one_stage_contributes_its_figures(folder: Path) -> None:
     write_run(folder / "results" / "load", session(60, {"load": 1.0}))
     found = read_history([folder])
