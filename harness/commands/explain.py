@@ -1,7 +1,5 @@
 """`python -m harness explain RUN BASELINE`: what changed between any two results, and what it comes from."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

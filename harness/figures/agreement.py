@@ -4,8 +4,6 @@ It is *not* the acceptance rate of speculative decoding, where the draft continu
 since old results have it.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import takewhile

@@ -11,8 +11,6 @@
 `harness.ab.paired` adds the mean difference at equal speed of the machine, from an analysis of covariance.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Sequence
 from itertools import accumulate

@@ -6,8 +6,6 @@ end_to_end       all stages, s
 tokens_per_s     output tokens over the time end to end
 """
 
-from __future__ import annotations
-
 from statistics import fmean
 
 import msgspec

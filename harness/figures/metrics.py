@@ -19,13 +19,11 @@ share; acceptance is the plain share, since it may be 0. `lower_is_better` says 
     speedup.{stage3,total}.<target>.<engine>         from the whole passes
 """
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import msgspec
 
@@ -92,7 +90,7 @@ class Metric(msgspec.Struct, frozen=True):
     parts: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, *name: str, **fields: Any) -> Metric:
+    def of(cls, *name: str, **fields: Any) -> Self:
         """Return the metric of a name in parts, of which some may be empty."""
         parts = tuple(filter(None, name))
         kind, unit, lower_is_better = FAMILIES[parts[0]]

@@ -1,7 +1,5 @@
 """Figures of whole passes: of one model by itself, of a target beside the draft, and of throughput."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from statistics import fmean

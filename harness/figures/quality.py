@@ -11,8 +11,6 @@ answer_tokens   mean number of tokens in an answer
 visual_tokens   mean number of embeddings of a sample's images
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter, defaultdict

@@ -1,7 +1,5 @@
 """What four or eight bits per weight save and cost, beside the same model unquantised on the same samples. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -4,8 +4,6 @@ The roofline of Williams, Waterman and Patterson (2009): max(bytes / bandwidth, 
 better of the measured read and copy, the rate that of large matrix products of the stage's own type.
 """
 
-from __future__ import annotations
-
 from statistics import median
 from typing import Literal
 

@@ -13,8 +13,6 @@ The same letter stands for different figures in different tools; here each has a
 All are pooled: every round weighs the same.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from statistics import fmean
 

@@ -7,8 +7,6 @@ tokens, both in decoding steps of the target alone at the same place of the same
 "Fast Inference from Transformers via Speculative Decoding", 2023, theorem 3.8, takes v for 1.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from statistics import median

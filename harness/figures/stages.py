@@ -1,10 +1,9 @@
 """Figures of stage tests: times and memory by model and stage, and stage 1's speedup."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from statistics import fmean, median
+from typing import Self
 
 import msgspec
 
@@ -50,7 +49,7 @@ class Speedup(msgspec.Struct, frozen=True):
     interval: Interval | None = None
 
     @classmethod
-    def of(cls, target_s: Sequence[float], draft_s: Sequence[float]) -> Speedup:
+    def of(cls, target_s: Sequence[float], draft_s: Sequence[float]) -> Self:
         """Return the speedup of the same samples' times."""
         return cls(fmean(target_s), fmean(draft_s), len(draft_s), ratio_interval(target_s, draft_s))
 

@@ -1,7 +1,5 @@
 """Student's t distribution for whole degrees of freedom, exact, without a library for it."""
 
-from __future__ import annotations
-
 import math
 from functools import lru_cache
 

@@ -1,7 +1,5 @@
 """Many values in a few numbers, each under a name that says which."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from statistics import fmean, median, quantiles
 

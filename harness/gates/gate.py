@@ -10,12 +10,11 @@ missing baseline   fewer than five sessions to compare with
 not run            the baseline has it and the session has not
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import fmean
+from typing import Self
 
 import msgspec
 
@@ -82,7 +81,7 @@ class Speeds:
     here: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def beside(cls, run: RunRecord, metric: Metric, known: Sequence[Mapping[str, float]]) -> Speeds:
+    def beside(cls, run: RunRecord, metric: Metric, known: Sequence[Mapping[str, float]]) -> Self:
         """Return the readings beside a figure; nothing where there are none, or too many for so few sessions."""
         if not metric.depends_on_speed:
             return cls()

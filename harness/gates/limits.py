@@ -17,8 +17,6 @@ Acceptance is judged as measured: greedy answers to the same samples repeat. A d
 lift stands beside it, judged by the lower end of its 95 % interval, which says nothing of few samples.
 """
 
-from __future__ import annotations
-
 import math
 import tomllib
 from collections.abc import Iterator, Sequence
