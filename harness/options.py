@@ -65,13 +65,7 @@ def _option(parse: Callable[[str], object], text: str, default: object = None, *
     opposite; `ini_key`: its key of pytest.ini where its own name is taken by pytest; `without_value`: what the bare
     flag means; `names_output`: whether its value is a place that a run writes to.
     """
-    unset = {
-        "changes_figures": False,
-        "off_switch": None,
-        "ini_key": None,
-        "without_value": None,
-        "names_output": False,
-    }
+    unset = dict.fromkeys(("changes_figures", "off_switch", "ini_key", "without_value", "names_output"), False)
     return field(default=default, metadata={"parse": parse, "help": text, **unset, **more})
 
 

@@ -192,11 +192,7 @@ def only_the_tested_model_is_live(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(scope="session")
 def fixed_length(selection: Selection) -> Callable[[str], Length]:
     """Return the exact number of tokens that a model decodes where lengths must be the same."""
-
-    def length_of(model: str) -> Length:
-        return Length(selection.fixed_tokens(model), fixed=True)
-
-    return length_of
+    return lambda model: Length(selection.fixed_tokens(model), fixed=True)
 
 
 def _or_skip(keys: Sequence[str], reason: str) -> list[Any]:

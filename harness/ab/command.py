@@ -67,13 +67,13 @@ def measured(checkout: Checkout, folder: Path, begun: RevisionComparison) -> Rev
         checkout.tree(plan.a.commit, folder / "tree_a") as tree_a,
         checkout.tree(plan.b.commit, folder / "tree_b") as tree_b,
     ):
-        trees = {"a": tree_a, "b": tree_b}
+        sides = {"a": (plan.a, tree_a), "b": (plan.b, tree_b)}
         while found.pairs < plan.pairs and not found.is_decided:
             pair = found.pairs + 1
             for name in order(pair):
                 start = time.monotonic()
-                place, side = folder / f"{2 * pair - 1 + order(pair).index(name):02}_{name}", plan.side(name)
-                status = measure(side, plan.arguments, trees[name], place)
+                place, (side, tree) = folder / f"{2 * pair - 1 + order(pair).index(name):02}_{name}", sides[name]
+                status = measure(side, plan.arguments, tree, place)
                 sessions.append(read_session(pair, name, side, place, status))
                 found = results.compare(plan, sessions)
                 write_json(folder / results.FILE_NAME, found)
@@ -102,15 +102,13 @@ def _whole_pairs(folder: Path, sessions: Sequence[SessionFigures]) -> list[Sessi
 
 @contextlib.contextmanager
 def resumable(words: str) -> Iterator[None]:
-    """Say what resumes a work that did not come to its end.
-
-    A polite request to end, as CI makes one, unwinds like Ctrl-C does, so that everything is cleaned up.
-    """
+    """Say what resumes a work that did not come to its end."""
 
     def end(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)
 
-    # Under nohup the one of a lost terminal is ignored, and stays so.
+    # A polite request to end, as CI makes one, unwinds like Ctrl-C does, so that everything is cleaned up. Under nohup
+    # the one of a lost terminal is ignored, and stays so.
     heeded = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN]
     before = {number: signal.signal(number, end) for number in heeded}
     try:

@@ -29,10 +29,6 @@ class AbPlan(msgspec.Struct, frozen=True):
     arguments: tuple[str, ...]
     pairs: int
 
-    def side(self, name: str) -> Side:
-        """Return side "a" or "b"."""
-        return self.a if name == "a" else self.b
-
     def lines(self) -> list[str]:
         """Return what is compared, in words."""
         *first, last = map(str, looks(self.pairs))

@@ -78,10 +78,7 @@ class RevisionComparison(msgspec.Struct, frozen=True):
 
 
 def compare(plan: AbPlan, sessions: Sequence[SessionFigures]) -> RevisionComparison:
-    """Return what whole pairs of sessions say, at the last look that they reach; before the first, nothing.
-
-    Raises SessionError where a side's sessions ran under different conditions.
-    """
+    """Return what whole pairs say at the last look that they reach; raise SessionError for different conditions."""
     for name in "ab":
         _require_same_conditions([session for session in sessions if session.side == name])
     look = max((each for each in looks(plan.pairs) if each <= len(sessions) // 2), default=0)

@@ -135,10 +135,7 @@ def paired(draft: Mapping[str, PassRecord], target: Mapping[str, PassRecord]) ->
 
 
 def synchronisation_overhead(run: RunRecord, model: str, engine: str) -> float | None:
-    """Return how much longer a pass takes with synchronised boundaries, as a share of the pass without.
-
-    Over the samples that went both ways; None where none did.
-    """
+    """Return how much longer passes take with synchronised boundaries, as a share; None where none went both ways."""
     with_boundaries = passes(run, "whole", model, engine)
     without = passes(run, "unsynchronised", model, engine)
     both = [sample for sample in without if sample in with_boundaries]
@@ -148,10 +145,8 @@ def synchronisation_overhead(run: RunRecord, model: str, engine: str) -> float |
 
 
 def throughput(run: RunRecord, model: str, engine: str) -> float | None:
-    """Return the samples per second with files loaded ahead; None where that was not measured.
-
-    Of several ranks, which work at the same time, the sum of what each of them does.
-    """
+    """Return the samples per second with files loaded ahead; None where that was not measured."""
+    # Ranks work at the same time: what each of them does is added up.
     by_rank: dict[int, list[PassRecord]] = defaultdict(list)
     for record in run.passes:
         if (record.kind, record.model, record.engine) == ("throughput", model, engine):

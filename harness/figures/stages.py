@@ -98,10 +98,7 @@ def decoding_steps(record: StageRecord, sample: str) -> int:
 
 
 def stage1_speedup(run: RunRecord, target: str, of_sample: Pooling = median) -> Speedup | None:
-    """Return stage 1's speedup from the stage tests, or None where one side was not measured, or in another state.
-
-    `of_sample`: what is taken of a sample's own rounds.
-    """
+    """Return stage 1's speedup by `of_sample` of each sample's rounds; None where sides or states of files differ."""
     draft = run.header.draft or ""
     variant = stage1_variant(run, target)
     draft_s = seconds_by_sample(run, draft, "load", "", of_sample=of_sample)

@@ -5,12 +5,10 @@ from functools import lru_cache
 
 
 def t_cumulative(t: float, degrees: int) -> float:
-    """Return the probability of a value up to `t`.
-
-    The finite sums of Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4.
-    """
+    """Return the probability of a value up to `t`."""
     if degrees < 1:
         raise ValueError(f"degrees of freedom are {degrees}: 1 or more are needed")
+    # The finite sums of Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4.
     angle, odd = math.atan(t / math.sqrt(degrees)), degrees % 2
     term = total = (math.cos(angle) if degrees > 1 else 0.0) if odd else 1.0
     for k in range(1 + odd, degrees - 1, 2):

@@ -24,10 +24,7 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 def summarize(values: Collection[float]) -> Summary:
-    """Return the summary of at least one value.
-
-    Quartiles by linear interpolation between order statistics (R-7, NumPy's default).
-    """
+    """Return the summary of at least one value; quartiles interpolate between sorted values (R-7, NumPy's default)."""
     if not values:
         raise ValueError("nothing to summarize: no values")
     ordered = sorted(values)

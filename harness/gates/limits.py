@@ -75,10 +75,7 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 def load_limits(path: Path, known: Vocabulary, model_set: str, engines: Sequence[str]) -> dict[str, float]:
-    """Return the limits of one model set by name, `<engine>.<kind>.<model>[.<what>]`; the whole file is checked.
-
-    Raises LimitsError naming the file, the key and the right ones.
-    """
+    """Return one model set's limits, by `<engine>.<kind>.<model>[.<what>]`; raise LimitsError for any wrong key."""
     tables = _parse(path)
     found: dict[str, float] = {}
     for set_name, by_engine in _tables(path, "", tables, known.model_sets):

@@ -28,10 +28,7 @@ class SessionGate:
         self._concluded: set[str] = set()
 
     def wants(self, test: str) -> bool:
-        """Whether a test is run: any, or in a confirming session those of a flagged figure; raises ResultFileError.
-
-        Such a session is watched where that one was, too.
-        """
+        """Whether a test is run: any, or in a confirming session those of a flagged figure; raises ResultFileError."""
         return self._confirms is None or test in self._watching or any(test in record.tests for record in self._flagged)
 
     def regressions(self, run: RunRecord, test: str) -> list[str]:
@@ -60,10 +57,7 @@ class SessionGate:
         return [gate for gate in gates if self._confirms is None or gate.metric in wanted]
 
     def _creep(self, run: RunRecord) -> list[GateRecord]:
-        """Return what is worse than in the release, or cannot be told; in a confirming session, all verdicts.
-
-        Figures that are new since then, or gone, are the last baseline's to tell.
-        """
+        """Return what is worse than in the release, or cannot be told; in a confirming session, all verdicts."""
         if self._release is None:
             return []
         baseline, since = find_baseline(self._of_release, run), f"{SINCE}{self._release.name}"
@@ -72,6 +66,7 @@ class SessionGate:
             return [GateRecord(f"everything{since}", "missing baseline", why)]
         found = judge_session(run, baseline)
         if self._confirms is None:
+            # Figures that are new since then, or gone, are the last baseline's to tell.
             told = {"flagged", "unstable", "invalid", "missing baseline"}
             found = [gate for gate in found if gate.state in told and gate.metric in baseline.metrics]
         return [msgspec.structs.replace(gate, metric=f"{gate.metric}{since}") for gate in found]
@@ -95,11 +90,9 @@ class SessionGate:
 
 
 def decided(run: RunRecord, confirming: RunRecord | None, baselines: Path) -> list[GateRecord]:
-    """Return the verdicts of a session, decided by one that confirms it, with the causes that both have.
-
-    Verdicts since a release have theirs by the sessions of that release.
-    """
+    """Return the verdicts of a session, decided by one that confirms it, with the causes that both have."""
     gates = merged(run.gates, confirming.gates if confirming else [])
+    # Verdicts since a release have theirs by the sessions of that release.
     release = run.header.options.get("release")
     folders = {"": baselines} | ({f"{SINCE}{Path(release).name}": Path(release)} if release else {})
     for since, folder in folders.items():

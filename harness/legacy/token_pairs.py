@@ -1,7 +1,4 @@
-"""Token ids of a draft's and a target's answers to the same samples, out of result files of every form.
-
-What would make any figure of agreement meaningless is refused here, with the reason.
-"""
+"""Token ids of two models' answers to the same samples, from files of every form; refused where they mean nothing."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby

@@ -39,11 +39,9 @@ def volatile(device: str) -> dict[str, Any]:
 
 
 def disturbances(device: str) -> tuple[tuple[str, ...] | None, int | None]:
-    """Return why the card is throttled, and how many other processes use it; None for what the driver does not give.
+    """Return why the card is throttled, and how many other processes use it; None for what the driver does not give."""
 
-    That it idles, or keeps to its power cap under load, is no throttling.
-    """
-
+    # That it idles, or keeps to its power cap under load, is no throttling.
     def throttled(nvml: Any, card: Any) -> dict[str, Any]:
         bits = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(card)
         names = [name for name in THROTTLE_REASONS if bits & getattr(nvml, f"nvmlClocksThrottleReason{name}")]

@@ -80,15 +80,13 @@ class StageMeasurement:
 
 
 class StageInputs:
-    """The inputs of one stage, by sample, made by the stages before it.
-
-    Made once and kept, but for decoding: it consumes the KV cache, so every round gets a fresh prefill.
-    """
+    """The inputs of one stage, by sample, made by the stages before it and kept; those of decoding are made anew."""
 
     def __init__(self, calls: dict[str, Callable[[Any], Any]], stage: str) -> None:
         self._calls = calls
         order = tuple(calls)
         before = order[: order.index(stage)]
+        # Decoding consumes the KV cache, so every round gets a fresh prefill.
         self._kept_stages, self._fresh_stages = (before[:-1], before[-1:]) if stage == "decode" else (before, ())
         self._kept: dict[str, Any] = {}
 

@@ -63,10 +63,7 @@ class Journal:
             raise
 
     def append(self, line: JournalLine) -> None:
-        """Write one line and wait until the disk has it; raise RunFolderError where it cannot be written.
-
-        What was written of a line that did not fit, or was interrupted, is taken back.
-        """
+        """Write one line and wait until the disk has it; raise RunFolderError where it cannot be written."""
         content = _encode(line)
         chain = _chained(self._chain, content)
         content = content[:-1] + b',"chain":"' + chain + b'"}\n'
@@ -76,7 +73,7 @@ class Journal:
                 written += os.write(self._file.fileno(), content[written:])
             os.fsync(self._file.fileno())
         except BaseException as error:
-            self._take_back()
+            self._take_back()  # what was written of a line that did not fit, or was interrupted
             if not isinstance(error, OSError):
                 raise
             raise RunFolderError(

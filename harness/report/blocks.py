@@ -169,10 +169,8 @@ def with_ends(interval: Interval, digits: Callable[[float], str], *names: str | 
 
 
 def text(template: str, **places: Text) -> Text:
-    """Return a template with texts and figures in its named places.
-
-    Whatever comes from outside goes into a place and never into the template: it may hold braces.
-    """
+    """Return a template with texts and figures in its named places."""
+    # Whatever comes from outside goes into a place and never into the template: it may hold braces.
     found: list[Part] = []
     for words, place, _, _ in Formatter().parse(template):
         found += [words, *parts(places[place] if place else "")]

@@ -64,10 +64,7 @@ class Session:
     status: Status | None = None
 
     def begin(self, plan: records.Plan, dtypes: Sequence[str] = ()) -> None:
-        """Take the suite's plan, and measure the machine's own speed and its rates for products of `dtypes`.
-
-        Raises ResumeError where a run is to be resumed that was other work.
-        """
+        """Take the suite's plan, and measure the machine's own speed and rates; raise ResumeError for other work."""
         self.plan, self.device = plan, plan.device
         if not self.measures:
             return
@@ -165,15 +162,12 @@ class Session:
             self._append_all(gates)
 
     def finish(self, status: Status) -> None:
-        """Keep how the session ended; write it down too if anything was measured, and derive all files a last time.
-
-        One of several ranks leaves judging and deriving to whoever merges.
-        """
+        """Keep how the session ended; write it down too if anything was measured, and derive all files a last time."""
         self.status = status
         if self.journal is None:
             return
         end = records.EndRecord(records.timestamp(), status.code, status.reason, tuple(self.advice))
-        if self.rank is None:
+        if self.rank is None:  # else whoever merges judges and derives
             run = self.read()
             run = self._with_verdicts(run, judge(run.header.limits, run))
             self.record = msgspec.structs.replace(run, end=end)

@@ -25,10 +25,7 @@ SUMMARIES = {
 
 
 def sections(run: RunRecord) -> Iterator[Section]:
-    """Yield how far answers agree, what they are worth, and the first of them.
-
-    Of the set `full` what they are worth alone: random weights answer nothing, and agree by chance.
-    """
+    """Yield how far answers agree, what they are worth, and the first of them; of random weights only their worth."""
     yield from _agreement(run)
     engine = run.header.engines[0]
     written = {model: passes(run, "whole", model, engine) for model in run.header.models}

@@ -14,15 +14,12 @@ BEST_FIRST: tuple[GateState, ...] = (
 
 
 def gate_groups(gates: Iterable[GateRecord]) -> Iterator[tuple[GateState, list[GateRecord]]]:
-    """Yield the verdicts by state and reason, the worst last, in each group the nearest to its limit first.
-
-    What passed is one group.
-    """
+    """Yield the verdicts by state and reason, the worst last, in each group the nearest to its limit first."""
     known = told_once(gates)
     for state in BEST_FIRST:
         groups: dict[str, list[GateRecord]] = {}
         for gate in known:
-            if gate.state == state:
+            if gate.state == state:  # what passed is one group
                 groups.setdefault("" if state == "pass" else gate.sentence, []).append(gate)
         yield from ((state, sorted(group, key=_nearness, reverse=True)) for group in groups.values())
 
