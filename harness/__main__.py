@@ -18,7 +18,7 @@ from typing import Any
 from harness.ab import command as ab
 from harness.ab.plan import MAX_PAIRS
 from harness.commands.merge import merge_folder
-from harness.errors import HarnessError, OptionError
+from harness.errors import HarnessError
 from harness.gates import exit_status
 from harness.legacy.token_pairs import read_answers
 from harness.option_values import count
@@ -139,15 +139,7 @@ def _add_sweep_command(parser: argparse.ArgumentParser, pytests: list[str]) -> N
     parser.add_argument("option", nargs="?", help="an option of numbers or times: event_images, event_window")
     parser.add_argument("values", nargs="?", help="its values, comma-separated")
     parser.add_argument("--resume", type=Path, metavar="FOLDER", help="resume a sweep that was interrupted")
-    parser.set_defaults(work=lambda chosen: _sweep(chosen, pytests))
-
-
-def _sweep(chosen: argparse.Namespace, pytests: list[str]) -> int:
-    if bool(chosen.resume) == bool(chosen.values) or (chosen.resume and (chosen.option or pytests)):
-        raise OptionError("sweep takes an option and its values, or --resume FOLDER and nothing else")
-    if chosen.resume:
-        return int(_command("sweep").resume(chosen.resume))
-    return int(_command("sweep").sweep(chosen.option, chosen.values, pytests))
+    parser.set_defaults(work=lambda on: _command("sweep").sweep(on.option, on.values, on.resume, pytests))
 
 
 def _command(name: str) -> ModuleType:

@@ -27,9 +27,8 @@ def test_speculative(
 ) -> None:
     """Few requests by the target alone and then the pair; answers may differ at a near tie of half precision.
 
-    Acceptance and lift, which limits and gates judge, are of all samples.
-
-    A quantised model drafts for itself unquantised, too: what is accepted is how far both agree.
+    Acceptance and lift, which limits and gates judge, are of all samples. A quantised model drafts for itself
+    unquantised, too: what is accepted is how far both agree.
     """
     if selection.model_set == "full":
         pytest.skip("the random weights of the full set agree by chance alone: there is nothing to accept")

@@ -51,7 +51,7 @@ def run(chosen: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
         folder = unused_folder(checkout.root / RESULTS, "ab_")
         make_folder(folder)
         write_json(folder / results.FILE_NAME, found)
-    _say(*found.plan.lines())
+    say(*found.plan.lines())
     with resumable(f"what was measured is in {folder}; python -m harness ab --resume {folder}"):
         found = measured(checkout, folder, found)
     sys.stdout.write(table(found, folder, width=shutil.get_terminal_size().columns, color=sys.stdout.isatty()))
@@ -78,12 +78,12 @@ def measured(checkout: Checkout, folder: Path, begun: RevisionComparison) -> Rev
                 found = results.compare(plan, sessions)
                 write_json(folder / results.FILE_NAME, found)
                 took = f"{name.upper()} took {time.monotonic() - start:.0f} s ({sessions[-1].folder})"
-                _say(f"pair {pair} of at most {plan.pairs}: {took}")
+                say(f"pair {pair} of at most {plan.pairs}: {took}")
             if not common_names(sessions):
                 break  # more pairs would have as little in common
             if pair in looks(plan.pairs):
                 counts = Counter(figure.verdict for figure in found.figures)
-                _say(f"after {pair} pairs: {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}")
+                say(f"after {pair} pairs: {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}")
     found = results.with_outcome(found)
     write_json(folder / results.FILE_NAME, found)
     return found
@@ -123,6 +123,7 @@ def resumable(words: str) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _say(*lines: str) -> None:
+def say(*lines: str) -> None:
+    """Print lines, for whoever waits for the next one."""
     sys.stdout.writelines(f"{line}\n" for line in lines)
     sys.stdout.flush()

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from statistics import stdev
 
+from harness.ab.command import say
 from harness.commands.child_session import PytestArguments
 from harness.errors import BaselineError
 from harness.gates.baselines import read_sessions, session_file, sessions_by_folder, sessions_needed, store
@@ -40,10 +41,7 @@ def record(baselines: Path, words: Sequence[str], sessions: int) -> None:
         took.append(time.monotonic() - start)
         have = sum(each.path.parent == path.parent for each in read_sessions(baselines))
         left = (sessions - have) * sum(took) / len(took) / 60
-        sys.stdout.write(
-            f"session {have} of {sessions}: {path} ({took[-1]:.0f} s; about {max(left, 0):.0f} min left)\n"
-        )
-        sys.stdout.flush()
+        say(f"session {have} of {sessions}: {path} ({took[-1]:.0f} s; about {max(left, 0):.0f} min left)")
     if sessions_needed(have):
         more = shlex.join(["python", "-m", "harness", "baseline", "record", "--sessions", "10", "--", *arguments.words])
         sys.stdout.write(f"{sessions_needed(have)}; continue with {more}\n")

@@ -8,7 +8,7 @@ import msgspec
 
 from harness.ab import results
 from harness.ab.bisection import bisect
-from harness.ab.command import measured, resumable
+from harness.ab.command import measured, resumable, say
 from harness.ab.plan import make_plan
 from harness.ab.revisions import checkout_of
 from harness.errors import OptionError, RevisionError
@@ -55,7 +55,7 @@ def run(revisions: Sequence[str], resume: Path | None, pairs: int, arguments: Se
         return found if found.outcome else measured(checkout, place, found)
 
     with resumable(f"python -m harness bisect --resume {folder}"):
-        found = bisect(plan.commits, compare, lambda words: sys.stdout.write(f"{words}\n"))
+        found = bisect(plan.commits, compare, say)
     sys.stdout.write("".join(f"skipped, it cannot be measured: {plan.commits[each]}\n" for each in found.skipped))
     if found.culprit:
         named = git(checkout.root, "show", "-s", "--format=%h %an, %s", plan.commits[found.culprit])

@@ -13,8 +13,8 @@ from harness.gates.witnesses import headline
 from harness.measuring.environment import stable_environment
 from harness.processes import run_to_end
 from harness.records.fingerprint import at_a_glance
-from harness.records.journal import JOURNAL_NAME, Journal, read_journal
-from harness.records.lines import EndRecord, GateRecord, RunRecord, timestamp
+from harness.records.journal import JOURNAL_NAME, Journal, read_finished_run, read_journal
+from harness.records.lines import EndRecord, GateRecord, timestamp
 from harness.report.terminal import gate_lines
 from harness.session.derived_files import derive_files, derive_report
 
@@ -35,7 +35,7 @@ def gate(words: Sequence[str]) -> int:
     # The verdicts are printed once, below both sessions; what was measured stands in report.md.
     quiet = () if "no:terminal" in words else ("-q", "--tb=no", "-rN")
     code = run_to_end(arguments.command(folder, "--gate", *quiet[:1]))
-    run = _finished_run(folder)
+    run = read_finished_run(folder)
     if run is None or code in PYTEST_STATUSES:
         return _say(_without_verdict(code, folder)).code
     gates = list(run.gates)
@@ -44,7 +44,7 @@ def gate(words: Sequence[str]) -> int:
         code = run_to_end(second)
         if code in PYTEST_STATUSES:
             return _say(_without_verdict(code, folder / CONFIRM)).code
-        confirming = _finished_run(folder / CONFIRM)
+        confirming = read_finished_run(folder / CONFIRM)
         gates = decided(run, confirming, arguments.baselines)
     assert run.end is not None, "a finished run has an end"
     failed = FAILED if run.end.exit_status == FAILED else 0
@@ -53,13 +53,6 @@ def gate(words: Sequence[str]) -> int:
     _write_down(folder, gates, status)
     sys.stdout.write(gate_lines(gates))
     return _say(status).code
-
-
-def _finished_run(folder: Path) -> RunRecord | None:
-    """Return what a session left behind; None where it measured nothing, or did not come to its end."""
-    path = folder / JOURNAL_NAME
-    run = read_journal(path) if path.exists() else None
-    return run if run and run.end else None
 
 
 def _without_verdict(code: int, folder: Path) -> Status:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import msgspec
 
-from harness.ab.command import resumable
+from harness.ab.command import resumable, say
 from harness.ab.sessions import run_session
 from harness.errors import OptionError, ResultFileError, SessionError
 from harness.gates.exit_status import FAILED, NO_FIGURE, PYTEST_STATUSES
 from harness.options import option_fields, output_flags, with_tests
 from harness.records.folder import RESULTS, make_folder, read_json, unused_folder, write_json
-from harness.records.journal import JOURNAL_NAME, read_journal
+from harness.records.journal import JOURNAL_NAME, read_finished_run
 from harness.records.lines import RunRecord, timestamp
 from harness.report.files import write_report
 from harness.report.sweep import Point, report_of_sweep
@@ -32,22 +32,22 @@ class SweepPlan(msgspec.Struct, frozen=True):
     arguments: tuple[str, ...]
 
 
-def sweep(option: str, words: str, arguments: Sequence[str]) -> int:
-    """Begin a sweep of `words`, comma-separated, below results/; return the exit status. Raises OptionError."""
-    plan = make_plan(option, words, arguments)
+def sweep(option: str | None, words: str | None, resume: Path | None, arguments: Sequence[str]) -> int:
+    """Measure `words`, comma-separated, or resume a sweep; return the exit status. Raises HarnessError."""
+    if bool(resume) == bool(words) or (resume and (option or arguments)):
+        raise OptionError("sweep takes an option and its values, or --resume FOLDER and nothing else")
+    if resume:
+        plan = read_json(resume / FILE_NAME, SweepPlan, "a sweep", advice="name the folder of a sweep")
+        if plan.format_version != 1:
+            problem = f"has format version {plan.format_version}, this reader knows 1"
+            raise ResultFileError(f"{resume / FILE_NAME}: {problem}")
+        make_plan(plan.option, ",".join(plan.values), plan.arguments)  # refuses what no sweep can have begun with
+        return _measured(resume.absolute(), plan)
+    plan = make_plan(option or "", words or "", arguments)
     folder = unused_folder(Path.cwd() / RESULTS, "sweep_")
     make_folder(folder)
     write_json(folder / FILE_NAME, plan)
     return _measured(folder, plan)
-
-
-def resume(folder: Path) -> int:
-    """Go on with a sweep: runs that have come to their end stay, others are resumed. Raises ResultFileError."""
-    plan = read_json(folder / FILE_NAME, SweepPlan, "a sweep", advice="name the folder of a sweep")
-    if plan.format_version != 1:
-        raise ResultFileError(f"{folder / FILE_NAME}: has format version {plan.format_version}, this reader knows 1")
-    make_plan(plan.option, ",".join(plan.values), plan.arguments)  # refuses what no sweep can have begun with
-    return _measured(folder.absolute(), plan)
 
 
 def make_plan(option: str, words: str, arguments: Sequence[str]) -> SweepPlan:
@@ -104,10 +104,9 @@ def _run_of(folder: Path, plan: SweepPlan, value: str) -> Iterator[str]:
     except SessionError as error:  # more than fits into memory, say: the other values are none the worse
         sys.stderr.write(f"{error}\n")
         yield str(error).partition(" ends with\n")[0]
-    sys.stdout.write(f"{what}: {time.monotonic() - start:.0f} s\n")
-    sys.stdout.flush()
+    say(f"{what}: {time.monotonic() - start:.0f} s")
 
 
 def _finished(folder: Path) -> RunRecord | None:
-    run = read_journal(folder / JOURNAL_NAME) if (folder / JOURNAL_NAME).exists() else None
+    run = read_finished_run(folder)
     return run if run and run.end and run.end.exit_status not in PYTEST_STATUSES else None

@@ -147,11 +147,9 @@ def _interval(values: Sequence[float]) -> Interval | None:
 
 
 def _by_sample(places: Sequence[tuple[int, int]], rates: Sequence[float]) -> list[float]:
-    """Return a value per sample whose mean and spread give the mean rate of pairings and its interval.
-
-    Each sample takes part in several pairings. The first-order projection of such a mean (Hoeffding 1948, U-statistics)
-    is the sum of the sample's mean rates as draft and as target.
-    """
+    """Return a value per sample whose mean and spread give the mean rate of pairings and its interval."""
+    # Each sample takes part in several pairings. The first-order projection of such a mean (Hoeffding 1948,
+    # U-statistics) is the sum of the sample's mean rates as draft and as target.
     drafts: dict[int, list[float]] = defaultdict(list)
     targets: dict[int, list[float]] = defaultdict(list)
     for (mine, theirs), rate in zip(places, rates, strict=True):

@@ -24,13 +24,9 @@ class PassFigure(msgspec.Struct, frozen=True):
         """The stages that were timed, in order; old files have the last three in one."""
         return tuple(stage for stage in (*STAGES, UNDIVIDED) if stage in self.records[0].stage_s)
 
-    def stage_s(self, stage: str) -> list[float]:
-        """Return the time of one stage, sample by sample."""
-        return [record.stage_s[stage] for record in self.records]
-
     def mean_s(self, stage: str) -> float:
         """Return the mean time of a stage."""
-        return fmean(self.stage_s(stage))
+        return fmean(record.stage_s[stage] for record in self.records)
 
     @property
     def total_s(self) -> dict[str, float]:

@@ -47,27 +47,22 @@ def costs_of(record: SpeculationCostRecord) -> Costs:
 
 
 def predicted_speedup(rounds: Sequence[RoundLog], costs: Costs) -> float | None:
-    """Return how many times faster decoding should be than the steps that it replaces; None beyond what was measured.
-
-    That is tau / (gamma c + v), for each round with the number of tokens that it really proposed.
-    """
+    """Return how many times faster decoding should be than the steps that it replaces; None beyond the measured v."""
     if not rounds or any(each.drafted + 1 not in costs.v for each in rounds):
         return None
+    # tau / (gamma c + v), for each round with the number of tokens that it really proposed.
     return sum(each.emitted for each in rounds) / math.fsum(costs.round(each.drafted) for each in rounds)
 
 
 def simulated_rounds(agrees: Sequence[bool], gamma: int) -> list[RoundLog]:
-    """Return the rounds of one answer, without times, from where the draft agrees with it; the first place is given.
-
-    A draft that agrees to the very end proposes the end, too, and stops there.
-    """
+    """Return the rounds of one answer, without times, from where the draft agrees with it; the first place is given."""
     rounds, written = [], 1
     while written < len(agrees):
         accepted = 0
         while accepted < min(gamma, len(agrees) - written) and agrees[written + accepted]:
             accepted += 1
         left = len(agrees) - written
-        drafted = accepted if accepted == left else gamma
+        drafted = accepted if accepted == left else gamma  # a draft that agrees to the very end proposes that, too
         rounds.append(RoundLog(drafted, accepted, min(accepted + 1, left), 0.0, 0.0))
         written += rounds[-1].emitted
     return rounds
@@ -86,10 +81,8 @@ def best_gamma(answers: Sequence[Sequence[bool]], costs: Costs) -> tuple[int, fl
 
 
 def break_even(gamma: int, costs: Costs) -> float | None:
-    """Return the acceptance from which on proposals of that length pay; None where even 1 is not enough.
-
-    For proposals that are accepted independently of each other: the a with E(a, gamma) = gamma c + v(gamma + 1).
-    """
+    """Return the acceptance from which on proposals of that length pay; None where even 1 is not enough."""
+    # Of proposals that are accepted independently of each other: the a with E(a, gamma) = gamma c + v(gamma + 1).
     cost = costs.round(gamma)
     if expected_tokens(1, gamma) < cost:
         return None

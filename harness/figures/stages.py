@@ -90,10 +90,8 @@ def comparable_rounds(record: StageRecord) -> list[tuple[str, float]]:
 
 
 def decoding_steps(record: StageRecord, sample: str) -> int:
-    """Return the steps of a sample's decoding; 0 or fewer where a stage makes no tokens.
-
-    The first token is chosen from the prompt's logits, so n tokens take n - 1 steps ("time per output token").
-    """
+    """Return the steps of a sample's decoding; 0 or fewer where a stage makes no tokens."""
+    # The first token is chosen from the prompt's logits, so n tokens take n - 1 steps ("time per output token").
     return record.tokens.get(sample, 0) - 1
 
 

@@ -224,10 +224,7 @@ def _compared(metric: Metric, known: Sequence[Metric], prediction: Prediction) -
 def _with_quality(
     gates: Sequence[GateRecord], metrics: Mapping[str, Metric], run: RunRecord, known: Usual
 ) -> list[GateRecord]:
-    """Put beside each figure that improved what became of the answers, of which a flagged figure shows one.
-
-    Where answers got worse the figure is flagged: loss and limit are then theirs, by which a second session decides.
-    """
+    """Put beside each figure that improved what became of the answers, of which a flagged figure shows one."""
     qualities = [gate for gate in gates if gate.metric in metrics and metrics[gate.metric].kind == "quality"]
 
     def concerns(quality: GateRecord, of: Metric) -> bool:
@@ -250,6 +247,7 @@ def _with_quality(
             sentence = f"{gate.sentence}; quality: {as_before} of {len(beside)} measures as before"
             return msgspec.structs.replace(gate, sentence=sentence)
         sentence = f"{gate.sentence}; but {worse.metric} got worse: {worse.sentence}"
+        # Loss and limit are then those of the answers, by which a second session decides.
         limits = {"loss": worse.loss, "limit_of_mean": worse.limit_of_mean}
         return msgspec.structs.replace(
             gate, state="flagged", sentence=sentence, tests=(*gate.tests, *worse.tests), **limits

@@ -30,10 +30,8 @@ def disturbances(run: RunRecord) -> list[str]:
 
 
 def doubts(run: RunRecord, baseline: Sequence[RunRecord]) -> list[str]:
-    """Return in words where the machine was another at an end of the run than the baseline's sessions predict.
-
-    That speaks against times without readings of their own: those with readings are compared at their own speed.
-    """
+    """Return in words where the machine was another at an end of the run than the baseline's sessions predict."""
+    # That speaks against times without readings of their own: those with readings are compared at their own speed.
     found: list[str] = []
     here, minimum_effect = speeds_at_ends(run), _minimum_effect(run)
     for name, values in _by_name(map(speeds_at_ends, baseline)).items():

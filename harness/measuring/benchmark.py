@@ -97,7 +97,7 @@ def is_switched_off(config: "pytest.Config") -> bool:
 def read_timer(config: "pytest.Config", timer: str) -> bool:
     """Let pytest-benchmark read `timer`, unless another one than its own default was asked for; return whether it will.
 
-    Before its session begins: where no pytest.ini is found that names one, as from another folder, it has its default.
+    To be called before its session begins.
     """
     if config.getoption("benchmark_timer", timer) == _DEFAULT_TIMER:
         config.option.benchmark_timer = timer

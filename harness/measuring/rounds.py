@@ -145,10 +145,7 @@ def first_that_works(
 def seconds_in_turn(
     ways: Sequence[Variant], turns: int, afterwards: Callable[[], object] = lambda: None
 ) -> dict[str, list[float]]:
-    """Run every way once without a clock, then all of them in turn; return the seconds by name, in order.
-
-    A name may come several times in a turn. `afterwards` is called after each way, while no clock runs.
-    """
+    """Run every way once without a clock, then all in turn, `afterwards` behind each; return the seconds by name."""
     seconds: dict[str, list[float]] = {name: [] for name, _ in ways}
     for turn in range(turns + 1):
         for name, run in ways:
@@ -160,10 +157,7 @@ def seconds_in_turn(
 
 
 def timed_pairs(benchmark: Benchmark, comparison: Interleaved, rounds: int) -> tuple[list[float], list[float]]:
-    """Run both `rounds` times in turn, pytest-benchmark timing the way; return seconds of the way and the reference.
-
-    Those of one index were measured one right after the other. With benchmarks disabled both run once, untimed.
-    """
+    """Run both `rounds` times in turn, pytest-benchmark timing the way; return seconds of the way and the reference."""
     way_s: list[float] = []
     reference_s: list[float] = []
 

@@ -134,14 +134,12 @@ def empty_gpu_cache() -> None:
 
 
 def recover_from(failure: Failure | None) -> None:
-    """Give memory back after the GPU ran out of it.
-
-    Raises StopRequestedError where CUDA itself failed: nothing works in this process any more, and every further
-    sample would be recorded as failed that a new process could measure.
-    """
+    """Give memory back after the GPU ran out of it; raise StopRequestedError where CUDA itself failed."""
     if failure is None:
         return
     if failure.type == OUT_OF_MEMORY:
         empty_gpu_cache()
+    # Nothing works in this process any more: every further sample would be recorded as failed that a new process could
+    # measure.
     if failure.type == DEVICE_LOST:
         raise StopRequestedError(f"the GPU cannot be used any more by this process: {failure.text.splitlines()[0]}")

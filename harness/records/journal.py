@@ -135,6 +135,13 @@ def read_journal(path: Path) -> RunRecord:
     return msgspec.structs.replace(run, notes=tuple(notes))
 
 
+def read_finished_run(folder: Path) -> RunRecord | None:
+    """Return what a session left behind; None where it measured nothing, or did not come to its end."""
+    path = folder / JOURNAL_NAME
+    run = read_journal(path) if path.exists() else None
+    return run if run and run.end else None
+
+
 def _of_other_ranks(path: Path) -> list[Path]:
     """The journals of ranks 1, 2, … up to the last one that has begun its own."""
     if path.name != JOURNAL_NAME:

@@ -85,11 +85,9 @@ class Group(msgspec.Struct, frozen=True):
 
 
 def bars(rows: Sequence[Bar], x_label: str) -> str:
-    """Horizontal bars of seconds from zero, the first row on top.
-
-    An interval that reaches far beyond the longest bar is drawn so far, without its end: else nothing else was seen.
-    """
+    """Horizontal bars of seconds from zero, the first row on top."""
     longest = max(sum(length for _, length, _ in row.parts) for row in rows)
+    # An interval that reaches far beyond the longest bar is drawn so far, without its end: else nothing else was seen.
     most = MAX_INTERVAL * longest
     with _axes(0.87 + 0.3 * len(rows)) as (axes, svg):
         seen: set[str] = set()
@@ -257,10 +255,7 @@ def _rows(axes: Axes, labels: Sequence[str]) -> None:
 
 
 def _legend(axes: Axes) -> None:
-    """Name the colours above the axes, in as many lines as they need: the figure grows by what is more than one.
-
-    From the figure's edge on, not the axes': long words beside the rows would push the last colours out.
-    """
+    """Name the colours above the axes, in as many lines as they need: the figure grows by what is more than one."""
     handles, labels = axes.get_legend_handles_labels()
     longest = max(len(label) for label in labels)
     fits = sum(0.31 + 0.066 * len(label) for label in labels) < WIDTH - 0.2  # inches, roughly
@@ -269,6 +264,7 @@ def _legend(axes: Axes) -> None:
     figure = axes.get_figure(root=True)
     assert figure is not None, "axes are on a figure"
     figure.set_figheight(figure.get_figheight() + 0.17 * (lines - 1))
+    # From the figure's edge on, not the axes': long words beside the rows would push the last colours out.
     figure.legend(handles, labels, loc="outside upper left", ncols=columns, handletextpad=0.3)
 
 

@@ -58,10 +58,7 @@ WAY_OUT = "name a run's folder or a result file"
 
 
 def read_result(path: Path, gamma: int = 5) -> RunRecord | None:
-    """Return what a result holds; None for a file of answers alone, which has token ids and no times.
-
-    A run's folder, journal.jsonl, run.json, a session of a baseline, or an old result file. Raises ResultFileError.
-    """
+    """Return what a result of any kind holds; None for answers without times. Raises ResultFileError."""
     if path.is_dir():
         return read_journal(path / JOURNAL_NAME)
     if path.suffix == ".jsonl":

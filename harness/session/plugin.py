@@ -178,11 +178,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[Any]:
-    """Let go of the variables of a test that failed.
-
-    pytest keeps the exception for a debugger, and plugins that repeat tests keep it for good: the variables of its
-    frames hold the model, beside which the next one would be loaded.
-    """
+    """Let go of the variables of a test that failed."""
+    # pytest keeps the exception for a debugger, and plugins that repeat tests keep it for good: the variables of its
+    # frames hold the model, beside which the next one would be loaded.
     result = yield
     raised = item.stash.get(RAISED, [])
     for each in raised:  # grows by what each was raised from

@@ -135,14 +135,12 @@ class Session:
         self.outcomes.setdefault(outcome.test, outcome)
 
     def judge_test(self, test: str) -> list[str]:
-        """Judge the limits whose figures `test` has completed and derive all files; return a sentence per slip.
-
-        A plugin may repeat the test: a limit that one of its measurements broke stays broken.
-        """
+        """Judge the limits whose figures `test` has completed and derive all files; return a sentence per slip."""
         if self.journal is None:
             return []
         run = self.read()
         verdicts = [each for each in judge(run.header.limits, run, test) if each.state != "not run"]
+        # A plugin may repeat the test: a limit that one of its measurements broke stays broken.
         kept = {each.limit for each in run.verdicts if each.test == test and each.state == "pass"}
         self.judged_limits -= {each.limit for each in verdicts if each.limit in kept and each.state == "broken"}
         run = self._with_verdicts(run, verdicts)

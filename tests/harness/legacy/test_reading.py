@@ -228,7 +228,9 @@ def test_a_five_stage_file_is_read_with_its_times_memory_and_tokens(tmp_path: Pa
         recorded = [each[theirs] for each in content["results"]]
         (figures,) = (each for each in pass_figures(found) if each.model == mine)
         for number, stage in enumerate(("load", "preprocess", "vision", "prefill", "decode"), start=1):
-            assert figures.stage_s(stage) == [each[f"stage{number}_time"] for each in recorded]
+            assert [each.stage_s[stage] for each in figures.records] == [
+                each[f"stage{number}_time"] for each in recorded
+            ]
         assert [each.whole_s for each in figures.records] == [each["total_time"] for each in recorded]
         assert [list(each.token_ids) for each in figures.records] == [each["output_tokens"] for each in recorded]
         assert [each.text for each in figures.records] == [each["output_text"] for each in recorded]
