@@ -39,9 +39,6 @@ class RevisionError(HarnessError):
 
 
 class SessionError(HarnessError):
-    """A fresh process that was to measure did not come to its end, or measured something else.
+    """A fresh process that was to measure did not come to its end, or measured something else."""
 
-    `commit`: the one whose own session did not come to its end; empty where no revision is to blame.
-    """
-
-    commit = ""
+    commit = ""  # the one whose own session did not come to its end; empty where no revision is to blame

@@ -74,15 +74,12 @@ _figure = partial(_option, changes_figures=True)
 
 @dataclass(frozen=True, slots=True)
 class RoundsPlan:
-    """Timed rounds of a sample: `max_rounds`, or `min_rounds` and no further once they have filled `min_time_s`.
-
-    `many`: of all samples together, so many that fill LONG_IN_ALL_S are enough as well, if each has MIN_OF_MANY.
-    """
+    """Timed rounds of a sample: `max_rounds`, or `min_rounds` and no further once they have filled `min_time_s`."""
 
     min_rounds: int
     max_rounds: int
     min_time_s: float
-    many: int | None = None
+    many: int | None = None  # of all samples: enough as well where they fill LONG_IN_ALL_S and each has MIN_OF_MANY
 
     def are_enough(self, round_s: Sequence[float], samples: int) -> bool:
         """Whether further rounds would tell little, after those of so many samples took `round_s` seconds."""

@@ -9,14 +9,11 @@ from harness.gates.exit_status import FAILED, NO_FIGURE, NOT_DECIDED
 
 
 class Finding(NamedTuple):
-    """How a bisection ended: the culprit's place or None, in words what is known, and the places that were skipped.
-
-    `exit_status` is 1 for a culprit, 0 for none, 10 where nothing was measured at both ends, 11 for undecided.
-    """
+    """How a bisection ended: the culprit's place or None, in words what is known, and the places that were skipped."""
 
     culprit: int | None
     words: str
-    exit_status: int
+    exit_status: int  # 1 for a culprit, 0 for none, 10 where nothing was measured at both ends, 11 for undecided
     comparisons: int
     sessions: int
     skipped: tuple[int, ...]

@@ -26,19 +26,16 @@ FILE_NAME = "ab.json"
 
 
 class PairedFigure(msgspec.Struct, frozen=True):
-    """One metric of both sides. `a` and `b`: means over the sessions, and `interval` on the metric's own scale.
-
-    Where the interval is at equal speed of the machine, so are they: each is half of the difference from their middle.
-    `moved`: which side of a speedup moved, where that makes the verdict another one.
-    """
+    """One metric of both sides: means over the sessions, and the interval of their difference, on its own scale."""
 
     name: str
     metric: Metric
+    # Where the interval is at equal speed of the machine, so are these: half of the difference from their middle.
     a: float
     b: float
     interval: Interval
     verdict: ChangeVerdict
-    moved: str = ""
+    moved: str = ""  # which side of a speedup moved, where that makes the verdict another one
 
 
 class _Measured(NamedTuple):

@@ -32,17 +32,13 @@ FEW_SAMPLES = 10
 
 
 class Interval(msgspec.Struct, frozen=True, rename={"samples": "pairs", "value": "mean"}):  # as ab.json has it
-    """A figure over samples, pairs or differences, and what encloses the true one, on its own scale.
-
-    The bounds are infinite for fewer than two samples. `at_equal_speed`: of differences B - A between two revisions,
-    whether it is the mean that is expected where the machine is as fast for B as for A.
-    """
+    """A figure over samples, pairs or differences, and what encloses the true one; infinite for fewer than two."""
 
     samples: int
     value: float
     low: float
     high: float
-    at_equal_speed: bool = False
+    at_equal_speed: bool = False  # of differences B - A: the mean that is expected of a machine equally fast for both
 
     @property
     def is_bounded(self) -> bool:

@@ -15,18 +15,14 @@ UNQUANTISED = "_unquantised"
 
 
 class QuantisedFigures(msgspec.Struct, frozen=True):
-    """One quantised model beside itself unquantised; `facts` of both.
-
-    `agreement`: tokens of the latter that it would write as well, given all before them. `costs`: its step is c of the
-    other's. `moving`: share of its step in which the device could move all bytes; None where that is not known.
-    """
+    """One quantised model beside itself unquantised; the facts of both."""
 
     model: str
     facts: Mapping[str, Any]
     unquantised: Mapping[str, Any]
-    costs: Costs
-    agreement: Agreement
-    moving: float | None
+    costs: Costs  # its step is c of the other's
+    agreement: Agreement  # tokens of the other that it would write as well, given all before them
+    moving: float | None  # share of its step in which the device could move all bytes; None where that is not known
 
 
 def quantised_figures(run: RunRecord) -> list[QuantisedFigures]:

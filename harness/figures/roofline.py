@@ -14,22 +14,18 @@ from harness.records.lines import MachineRecord, RunRecord, StageRecord, StageWo
 
 
 class StageRoofline(msgspec.Struct, frozen=True):
-    """One stage measurement and its roofline; medians over its timed rounds.
-
-    `fraction`: the roofline over the measured time: 1 is as fast as the device allows. `bound_by` says which of the two
-    is the longer. The rates are what the stage reached. `roofline_ms_per_token`: decoding only.
-    """
+    """One stage measurement and its roofline; medians over its timed rounds. The rates are what the stage reached."""
 
     model: str
     engine: str | None
     stage: str
     variant: str
     roofline_s: float
-    fraction: float
-    bound_by: Literal["bandwidth", "compute"]
+    fraction: float  # the roofline over the measured time: 1 is as fast as the device allows
+    bound_by: Literal["bandwidth", "compute"]  # which takes longer
     bytes_per_s: float
     operations_per_s: float
-    roofline_ms_per_token: float | None = None
+    roofline_ms_per_token: float | None = None  # of decoding
 
 
 def rooflines(run: RunRecord) -> list[StageRoofline]:

@@ -19,17 +19,14 @@ LEGACY_READER = "legacy reader"
 
 
 class StageFigure(msgspec.Struct, frozen=True):
-    """Time of one stage of one model: over the timed rounds in one state, and the very first time through it.
-
-    `is_most_common`: most rounds of this measurement were in that state.
-    """
+    """Time of one stage of one model: over the timed rounds in one state, and the very first time through it."""
 
     model: str
     engine: str | None
     stage: str
     variant: str
     state: str
-    is_most_common: bool
+    is_most_common: bool  # most rounds of this measurement were in that state
     seconds: Summary
     cold_s: float
     median_ms_per_token: float | None

@@ -63,14 +63,11 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Doubts:
-    """Why figures cannot be trusted, in words: all of the session's; and times without readings of their own.
-
-    `of_ends`: the machine was another at an end of the session; `of_baseline`: it was, from session to session.
-    """
+    """Why figures cannot be trusted, in words: all of the session's; and times without readings of their own."""
 
     of_session: Collection[str] = ()
-    of_ends: Collection[str] = ()
-    of_baseline: Collection[str] = ()
+    of_ends: Collection[str] = ()  # the machine was another at an end of the session
+    of_baseline: Collection[str] = ()  # it was, from session to session
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,16 +62,13 @@ class Found(NamedTuple):
 
 
 class OldFile(NamedTuple):
-    """The samples of a result file: fields of objects under `object.field`, and ids that are unique texts.
-
-    `about`: the fields beside the samples. `date`: None where there is none. `notes`: what is unusual, in sentences.
-    """
+    """The samples of a result file: fields of objects under `object.field`, and ids that are unique texts."""
 
     records: list[Record]
-    about: Record
+    about: Record  # the fields beside the samples
     models: tuple[str, ...]
     date: str | None
-    notes: list[str]
+    notes: list[str]  # what is unusual, in sentences
 
 
 def read_any_json(path: Path, advice: str = "") -> Any:

@@ -113,16 +113,13 @@ def round_robin(samples: Sequence[Sample], max_rounds: int, is_enough: Callable[
 
 @dataclass(frozen=True, slots=True)
 class Interleaved:
-    """Work on one sample, a way to do it and the reference, and the conditions to be named with the ratio.
-
-    `complaint`: why the two cannot stand in for each other, which fails the test after both were measured.
-    """
+    """Work on one sample, a way to do it and the reference, and the conditions to be named with the ratio."""
 
     what: str
     way: Variant
     reference: Variant
     conditions: dict[str, str] = field(default_factory=dict)
-    complaint: str = ""
+    complaint: str = ""  # why the two cannot stand in for each other: it fails the test after both were measured
 
 
 def first_that_works(

@@ -46,14 +46,11 @@ class RemainingSamples:
 
 @dataclass(frozen=True, slots=True)
 class WholePass:
-    """A pass of one model with one engine; `on_record` is given each sample's record as soon as it is there.
-
-    `warm_up_calls` are the same stages with an answer that is long enough to warm up on.
-    """
+    """A pass of one model with one engine; `on_record` is given each sample's record as soon as it is there."""
 
     pipeline: Pipeline
     calls: Calls
-    warm_up_calls: Calls
+    warm_up_calls: Calls  # the same with an answer that is long enough to warm up on
     engine: str
     on_record: Callable[[PassRecord], None]
     progress: Progress

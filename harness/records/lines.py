@@ -1,7 +1,7 @@
 """What a run writes down, line by line: frozen records, checked when they are read back.
 
-Raw rounds are kept; medians and speedups are derived by whoever needs them (see figures.py). All times are seconds,
-all sizes bytes.
+Raw rounds are kept; medians and speedups are derived by whoever needs them (see harness/figures). All times are
+seconds, all sizes bytes.
 
 History of the format:
     1   first version; later on the states of stages and passes, attempts, machines, reference work during each
@@ -131,25 +131,19 @@ class StageWork(msgspec.Struct, frozen=True):
 
 
 class MachineRecord(msgspec.Struct, frozen=True, tag_field="record", tag="machine"):
-    """What the device can do, measured at the start of the run: a large read, a large copy, large matrix products.
-
-    `copy_bytes_per_s` counts bytes read and bytes written; `operations_per_s` by the type of the numbers.
-    """
+    """What the device can do, measured at the start of the run: a large read, a large copy, large matrix products."""
 
     read_bytes_per_s: float
-    copy_bytes_per_s: float
-    operations_per_s: dict[str, float]
+    copy_bytes_per_s: float  # bytes read and bytes written
+    operations_per_s: dict[str, float]  # by the type of the numbers
 
 
 class EngineRecord(msgspec.Struct, frozen=True, tag_field="record", tag="engine"):
-    """What runs stages 3 and 4 of a model in place of the library's modules, and what that took so far.
-
-    `facts` are read back from the engine: kernels, captures and their seconds. Of several of one engine the last holds.
-    """
+    """What runs stages 3 and 4 of a model, and what that took so far; of several of one engine the last holds."""
 
     model: str
     engine: str
-    facts: dict[str, Any]
+    facts: dict[str, Any]  # read back from the engine: kernels, captures and their seconds
 
 
 class StageRecord(msgspec.Struct, frozen=True, tag_field="record", tag="stage"):
@@ -228,18 +222,15 @@ class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
 
 
 class SideBySideRecord(msgspec.Struct, frozen=True, tag_field="record", tag="side_by_side"):
-    """Two ways of doing one thing, timed in turn on the same input: `way_s[i]` right after `reference_s[i]`.
-
-    `what` names the work in words, with the sizes that matter; `conditions` what a reader of the figures must know.
-    """
+    """Two ways of doing one thing, timed in turn on the same input: `way_s[i]` right after `reference_s[i]`."""
 
     test: str
-    what: str
+    what: str  # the work in words, with the sizes that matter
     way: str
     reference: str
     way_s: tuple[Seconds, ...]
     reference_s: tuple[Seconds, ...]
-    conditions: dict[str, str]
+    conditions: dict[str, str]  # what a reader of the figures must know
 
     def __post_init__(self) -> None:
         if not self.way_s or len(self.way_s) != len(self.reference_s):
@@ -323,14 +314,11 @@ class GateRecord(
 
 
 class AttemptRecord(msgspec.Struct, frozen=True, tag_field="record", tag="attempt"):
-    """A further process works on this run: it resumes it, or is one of several ranks under torchrun.
-
-    `machine`: the conditions that times depend on, where they are others than the header's, else empty.
-    """
+    """A further process works on this run: it resumes it, or is one of several ranks under torchrun."""
 
     started_at: str
     environment: dict[str, Any]
-    machine: str = ""
+    machine: str = ""  # the conditions that times depend on, where they are others than the header's
     rank: int = 0
     world_size: int = 1
     restart: int = 0
@@ -354,11 +342,7 @@ JournalLine = _Beginning | MeasuredAsAWhole | PassRecord | VerdictRecord | Outco
 
 
 class RunRecord(msgspec.Struct, frozen=True, rename={"reference_work": "sentinels"}):
-    """A whole run: the lines of its journals by kind. This is `run.json`.
-
-    `end` is None until the run ends, and for good where it was killed. `notes`: what is unusual in the journal or old
-    result file that the record was read from, in sentences.
-    """
+    """A whole run: the lines of its journals by kind. This is `run.json`."""
 
     header: Header
     models: tuple[ModelRecord, ...] = ()
@@ -369,14 +353,14 @@ class RunRecord(msgspec.Struct, frozen=True, rename={"reference_work": "sentinel
     speculations: tuple[SpeculationRecord, ...] = ()
     speculation_costs: tuple[SpeculationCostRecord, ...] = ()
     verdicts: tuple[VerdictRecord, ...] = ()
-    end: EndRecord | None = None
+    end: EndRecord | None = None  # until the run ends, and for good where it was killed
     reference_work: tuple[ReferenceWorkRecord, ...] = ()
     outcomes: tuple[OutcomeRecord, ...] = ()
     gates: tuple[GateRecord, ...] = ()
     machine: MachineRecord | None = None
     engines: tuple[EngineRecord, ...] = ()
     attempts: tuple[AttemptRecord, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what is unusual in the journal or old result file that it was read from, in sentences
     works: tuple[WatchedWork, ...] = ()
 
 

@@ -13,16 +13,12 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 
 
 class MemoryPeak(msgspec.Struct, frozen=True):
-    """Peaks in bytes over one call. None: could not be measured here.
+    """Peaks in bytes over one call; `device_*` are PyTorch's own allocations. None: could not be measured here."""
 
-    `host_bytes` is the peak resident set of the whole process, `host_growth_bytes` how far that is above where the call
-    began, `device_*` are PyTorch's own allocations.
-    """
-
-    host_bytes: int | None = None
+    host_bytes: int | None = None  # the peak resident set of the whole process
     device_allocated_bytes: int | None = None
     device_reserved_bytes: int | None = None
-    host_growth_bytes: int | None = None
+    host_growth_bytes: int | None = None  # how far host_bytes is above where the call began
 
     def on(self, device: str) -> int | None:
         """Return the peak of the memory that a model on `device` is in."""

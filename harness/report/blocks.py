@@ -38,18 +38,14 @@ class Sentences(msgspec.Struct, frozen=True):
 
 
 class Table(msgspec.Struct, frozen=True):
-    """Rows under named columns; the first `text_columns` are words, the others figures.
-
-    `folded`: the words that stand for it until somebody unfolds it. `marked`: rows that need attention.
-    `in_summary`: shown on the terminal without being asked for.
-    """
+    """Rows under named columns; the first `text_columns` are words, the others figures."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Text]]
     text_columns: int = 1
-    folded: str = ""
-    marked: frozenset[int] = frozenset()
-    in_summary: bool = False
+    folded: str = ""  # the words that stand for it until somebody unfolds it
+    marked: frozenset[int] = frozenset()  # rows that need attention
+    in_summary: bool = False  # shown on the terminal without being asked for
 
 
 class Chart(msgspec.Struct, frozen=True):

@@ -23,10 +23,7 @@ MEASURED_BY_RANKS = ("whole", "throughput")
 
 @dataclass(slots=True)
 class Rank:
-    """This process among those of one torchrun; `restart` counts how often torchrun's agent has restarted it.
-
-    `start` numbers the starts of all ranks; `publish` and `wait_for_folder` agree on it.
-    """
+    """This process among those of one torchrun; `restart` counts how often torchrun's agent has restarted it."""
 
     # An agent counts failures of its own node's ranks only, although any failure restarts the ranks of all nodes.
     number: int
@@ -35,7 +32,7 @@ class Rank:
     per_node: int
     restart: int
     store: Any  # torch.distributed.TCPStore
-    start: int = field(default=0, init=False)
+    start: int = field(default=0, init=False)  # of all ranks, as `publish` and `wait_for_folder` agree on it
 
     @property
     def is_first(self) -> bool:
