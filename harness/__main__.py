@@ -1,10 +1,4 @@
-"""Work on results, baselines and gates; pytest arguments come behind `--`.
-
-merge FOLDER derives a run's files from its journals, after a kill too, and judges a run by ranks; gate measures and
-compares with a baseline, which baseline records; explain says by what two results differ, and why; ab compares two
-revisions or two sets of options; sweep measures an option's values one by one; acceptance replays recorded answers;
-report makes pages for people of any results.
-"""
+"""Work on results, baselines and gates; pytest arguments come behind `--`."""
 
 import argparse
 import io
@@ -36,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ours, pytests = words[:here], words[here + 1 :]
     parser = argparse.ArgumentParser(prog="python -m harness", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    merge = commands.add_parser("merge", help="derive run.json and the legacy result file from a run's journal")
+    merge = commands.add_parser("merge", help="derive a run's files from its journals, and judge a run by ranks")
     merge.add_argument("folder", type=Path, help="the run's folder, as results/latest")
     merge.add_argument("--output_json", "--output-json", type=Path, help="path of the legacy result file")
     merge.set_defaults(work=lambda chosen: merge_folder(chosen.folder, chosen.output_json))

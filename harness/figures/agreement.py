@@ -41,22 +41,17 @@ class TokenPair(msgspec.Struct, frozen=True):
 
 
 class Replay(msgspec.Struct, frozen=True):
-    """Figures of one target's answers beside the draft's.
-
-    `matched` of `compared` positions agree (the old figure), `per_sample` is the mean of the samples' shares,
-    `token_weighted` the share of all. `prefixes`: tokens that agree from the start, by sample. `survival[k]`: share
-    of the samples whose first k + 1 tokens all agree. `shuffled_*`: the same with the answers to the same question
-    about other samples. Intervals are at 95 %, over the samples.
-    """
+    """Figures of one target's answers beside the draft's; intervals are at 95 %, over the samples."""
 
     samples: int
-    matched: int
+    matched: int  # positions that agree: the old figure
     compared: int
-    per_sample: float
+    per_sample: float  # the mean of the samples' shares
     per_sample_interval: Interval | None
-    token_weighted: float
-    prefixes: tuple[int, ...]
-    survival: tuple[float, ...]
+    token_weighted: float  # the share of all positions
+    prefixes: tuple[int, ...]  # tokens that agree from the start, by sample
+    survival: tuple[float, ...]  # [k]: share of the samples whose first k + 1 tokens all agree
+    # The same with the answers to the same question about other samples.
     shuffled_pairings: int
     shuffled_per_sample: float | None
     shuffled_interval: Interval | None

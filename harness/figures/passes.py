@@ -55,24 +55,20 @@ class PassFigure(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """A target beside the draft, from the whole passes of one engine.
-
-    `stages` by the number of the old result file (1 load, 2 preprocess, 3 vision + prefill + decode).
-    `tokens_factor` * `pace_factor` = stage 3's speedup: fewer tokens, times less time per token; None where a model
-    answered without a single token. `load_is_mixed`: of one model, some files were read in another state than others.
-    """
+    """A target beside the draft, from the whole passes of one engine."""
 
     target: str
     engine: str
     total: Speedup
-    stages: dict[int, Speedup]
+    stages: dict[int, Speedup]  # by the number of the old result file: 3 is vision, prefill and decode
+    # Their product is stage 3's speedup: fewer tokens, times less time per token; None where a model wrote no token.
     tokens_factor: float | None
     pace_factor: float | None
     agreement_per_sample: float
     agreement_token_weighted: float
     agreements: dict[str, Agreement]
     gamma: int
-    load_is_mixed: bool
+    load_is_mixed: bool  # of one model, some files were read in another state than others
 
     @property
     def cost_ratio(self) -> float:

@@ -51,46 +51,35 @@ class AcceptanceStatistics(
 
 
 class CostModel(msgspec.Struct, frozen=True):
-    """What the cost model makes of measured costs.
-
-    `predicted`: decoding, by the rounds that there were; `best_gamma` with its speed-up, by where the draft agrees
-    (gamma 0: leave the target alone); `break_even`: the acceptance from which on this gamma pays, and
-    `least_break_even` the gamma that pays from the lowest on, with that acceptance. None: no acceptance is enough.
-    """
+    """What the cost model makes of measured costs."""
 
     costs: Costs
-    predicted: float | None
-    best_gamma: tuple[int, float] | None
-    break_even: float | None
-    least_break_even: tuple[int, float] | None
+    predicted: float | None  # decoding, by the rounds that there were
+    best_gamma: tuple[int, float] | None  # with its speed-up, by where the draft agrees; 0: leave the target alone
+    break_even: float | None  # the acceptance from which on this gamma pays; None: no acceptance is enough
+    least_break_even: tuple[int, float] | None  # the gamma that pays from the lowest acceptance on, and that
 
 
 class SpeculationFigures(msgspec.Struct, frozen=True):
-    """One target's speculative decoding: `acceptance` by what the draft was shown, `lift` of the right pictures.
-
-    `speedup`: total time of the target alone over that of the pair, everything charged; `first_token`: the same up to
-    the first token; `decode_speedup`: the same for decoding alone, which the `cost_model` predicts. `near_ties`:
-    answers that differ from the target's own where it could hardly decide. `added_peak_bytes`: what a request of the
-    pair takes beyond one of the target alone, `draft_weights_bytes` included in both.
-    """
+    """One target's speculative decoding: what is accepted, and what the pair gains or costs."""
 
     target: str
     draft: str
     engine: str
     gamma: int
-    acceptance: dict[str, Interval]
-    lift: Interval | None
+    acceptance: dict[str, Interval]  # by what the draft was shown
+    lift: Interval | None  # of the right pictures
     statistics: AcceptanceStatistics | None
     identical: int
-    near_ties: int
+    near_ties: int  # answers that differ from the target's own where it could hardly decide
     requests: int
-    speedup: Interval | None
+    speedup: Interval | None  # total time of the target alone over that of the pair, everything charged
     slower_share: float | None
-    first_token: Interval | None
-    decode_speedup: float | None
+    first_token: Interval | None  # the same up to the first token
+    decode_speedup: float | None  # the same for decoding alone, which the cost model predicts
     cost_model: CostModel | None
     draft_weights_bytes: int | None
-    added_peak_bytes: int | None
+    added_peak_bytes: int | None  # of a request of the pair beyond one of the target alone, both with these weights
 
     @property
     def residual(self) -> float | None:

@@ -112,12 +112,7 @@ class StageInputs:
 
 @dataclass(slots=True)
 class StageRun:
-    """One stage of one pipeline under measurement; `calls` are its stages by name, `work_of` states one's work.
-
-    `examine` looks at what a round gave, where no clock runs.
-    `between` takes readings before some timed rounds, where no clock runs; it is given the seconds that they fill.
-    `memory_samples` is how many samples have a memory round, if not all.
-    """
+    """One stage of one pipeline under measurement; `calls` are its stages by name, `work_of` states one's work."""
 
     benchmark: Benchmark
     calls: dict[str, Callable[[Any], Any]]
@@ -125,9 +120,10 @@ class StageRun:
     work_of: Callable[[str, Any, Any], Any]
     meter: Meter
     progress: Progress
+    # Takes readings before some timed rounds, where no clock runs; is given the seconds that they fill.
     between: Callable[[Iterable[Sample], float], Iterable[Sample]] = lambda samples, _lasting_s: samples
-    memory_samples: int | None = None
-    examine: Callable[[Any], Any] = lambda _output: None
+    memory_samples: int | None = None  # that have a memory round, if not all
+    examine: Callable[[Any], Any] = lambda _output: None  # looks at what a round gave, where no clock runs
     result: StageMeasurement = field(default_factory=StageMeasurement)
 
     def measure(self, samples: Sequence[Sample], plan: RoundsPlan) -> StageMeasurement:

@@ -57,25 +57,20 @@ class PlannedSample(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What a suite sets out to measure.
-
-    `models` in the order of measurement, `draft` (None: no draft) and `targets` among them; `dataset`: path of the
-    instruction JSON; `limits`: as they apply to this model set, by name; `samples`: in the order of the dataset;
-    `names`: what people call the models, by key; empty in older files.
-    """
+    """What a suite sets out to measure."""
 
     model_set: str
     device: str
     engines: tuple[str, ...]
-    models: tuple[str, ...]
+    models: tuple[str, ...]  # in the order of measurement, draft and targets among them
     draft: str | None
     targets: tuple[str, ...]
-    dataset: str
-    samples: tuple[PlannedSample, ...]
-    limits: dict[str, float]
+    dataset: str  # path of the instruction JSON
+    samples: tuple[PlannedSample, ...]  # in the order of the dataset
+    limits: dict[str, float]  # as they apply to this model set, by name
     dataset_identity: str | None = None  # tells the samples' files from others of the same names; None in older files
     dataset_folder: str | None = None
-    names: dict[str, str] = {}
+    names: dict[str, str] = {}  # what people call the models, by key; empty in older files
     # Classes of objects that answers may name; empty where the dataset does not say, and in older files.
     objects: tuple[str, ...] = ()
 

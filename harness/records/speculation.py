@@ -55,42 +55,32 @@ class DivergenceRecord(msgspec.Struct, frozen=True):
 class SpeculationRecord(
     _OfATarget, frozen=True, tag_field="record", tag="speculation", rename={"divergence": "parting"}
 ):
-    """One request answered by the target alone and, right after it, with the draft's help.
-
-    `alone_s`, `pair_s`: from the files to the answer, both models' files, pictures and prompts in `pair_s`;
-    `alone_decode_s` of them went into `alone_steps` decoding steps, `loop_s` into the speculative rounds.
-    `first_alone_s`, `first_pair_s`: to the first token; None in older files. `divergence` (on disk: parting): where the
-    answers differ.
-    """
+    """One request answered by the target alone and, right after it, with the draft's help."""
 
     gamma: int
     rounds: tuple[RoundLog, ...]
     token_ids: tuple[int, ...]
     identical: bool
-    alone_s: Seconds
-    alone_decode_s: SecondsOrNone
+    alone_s: Seconds  # from the files to the answer
+    alone_decode_s: SecondsOrNone  # of that, in decoding steps
     alone_steps: Count
-    pair_s: Seconds
-    loop_s: SecondsOrNone
-    first_alone_s: Seconds | None = None
+    pair_s: Seconds  # from the files to the answer, both models' files, pictures and prompts
+    loop_s: SecondsOrNone  # of that, in speculative rounds
+    first_alone_s: Seconds | None = None  # to the first token; None in older files
     first_pair_s: Seconds | None = None
-    divergence: DivergenceRecord | None = None
+    divergence: DivergenceRecord | None = None  # where the answers differ
 
 
 class SpeculationCostRecord(_OfATarget, frozen=True, tag_field="record", tag="speculation_cost"):
-    """What the pieces of speculative decoding take in the middle of one answer, in turn: raw seconds.
-
-    `step_s`: a decoding step of the target alone, `draft_step_s`: one proposed token, `verify_s[m]`: one pass of the
-    target over m tokens. The contexts are positions attended to, prompt included. `alone_memory`, `pair_memory`: peaks
-    over a request of either kind, both with both models loaded.
-    """
+    """What the pieces of speculative decoding take in the middle of one answer, in turn: raw seconds."""
 
     dtype: str
-    target_context: int
+    target_context: int  # positions attended to, prompt included
     draft_context: int
-    step_s: tuple[Seconds, ...]
-    draft_step_s: tuple[Seconds, ...]
-    verify_s: dict[int, tuple[Seconds, ...]]
+    step_s: tuple[Seconds, ...]  # a decoding step of the target alone
+    draft_step_s: tuple[Seconds, ...]  # one proposed token
+    verify_s: dict[int, tuple[Seconds, ...]]  # one pass of the target over so many tokens
+    # Peaks over a request of either kind, both with both models loaded.
     alone_memory: MemoryPeak
     pair_memory: MemoryPeak
 

@@ -110,26 +110,21 @@ class Tile(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A whole report of `source`, the folder or file that it was made from.
-
-    `headlines`: each target, and what drafting for it brings, in one sentence; `highlights`: what stands out;
-    `caveats`: what the data do not show; `problems`: what broke or got worse; `warnings`: what speaks against the
-    figures, and what to do; `advice`: what to do next time; `command`: what was typed.
-    """
+    """A whole report of `source`, the folder or file that it was made from."""
 
     title: str
     source: str
     conditions: Sequence[Text]
     sections: Sequence[Section]
     verdict: Verdict | None = None
-    problems: Sequence[Text] = ()
-    warnings: Sequence[tuple[Text, str]] = ()
-    advice: Sequence[str] = ()
+    problems: Sequence[Text] = ()  # what broke or got worse
+    warnings: Sequence[tuple[Text, str]] = ()  # what speaks against the figures, and what to do
+    advice: Sequence[str] = ()  # what to do next time
     tiles: Sequence[Tile] = ()
-    headlines: Sequence[Text] = ()
-    highlights: Sequence[Text] = ()
-    caveats: Sequence[Text] = ()
-    command: str = ""
+    headlines: Sequence[Text] = ()  # each target, and what drafting for it brings, in one sentence
+    highlights: Sequence[Text] = ()  # what stands out
+    caveats: Sequence[Text] = ()  # what the data do not show
+    command: str = ""  # what was typed
 
 
 def name(*parts: str | None) -> str:
