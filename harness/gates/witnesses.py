@@ -23,6 +23,8 @@ from harness.records.work import WatchedWork
 # In the name of a verdict, before the name of the release whose baseline it is by.
 SINCE = " since "
 _OF_DECODING = "time.decode."
+# What other processes take away, as a share of a test's time: exact, with no limit of its own.
+_WAITING = "waiting for a core adds"
 
 
 def time_of(of: StageRecord | WatchedWork) -> str:
@@ -141,16 +143,21 @@ def first_line(metric: str, change: str, why: GateRecord | Cause) -> str:
 def _machine(
     now: Sequence[RunRecord], known: Sequence[RunRecord], tests: Sequence[str]
 ) -> dict[str, tuple[float, float]]:
-    """By how much work that never changes took longer: between the tests' rounds, else each kind of it at the ends."""
+    """By how much work that never changes took longer: between the tests' rounds, else each kind of it at the ends.
+
+    And how much longer the tests took for want of a core.
+    """
 
     def readings(run: RunRecord) -> dict[str, float]:
         beside = machine_speed.speeds_beside(machine_speed.speeds_in_tests(run), tests)
-        if beside:
-            return {"work that never changes, during its test,": fmean(beside.values())}
-        by_work: dict[str, list[float]] = {}
-        for name, value in machine_speed.speeds_at_ends(run).items():
-            by_work.setdefault(f"the {name.partition(' at the ')[0]} at the ends", []).append(value)
-        return {name: fmean(values) for name, values in by_work.items()}
+        waited = [each.waited for each in run.reference_work if each.test in tests and each.waited is not None]
+        by_work = {
+            _WAITING: [-math.log(1 - min(each, 0.99)) for each in waited],
+            "work that never changes, during its test, took": [*beside.values()],
+        }
+        for name, value in machine_speed.speeds_at_ends(run).items() if not beside else ():
+            by_work.setdefault(f"the {name.partition(' at the ')[0]} at the ends took", []).append(value)
+        return {name: fmean(values) for name, values in by_work.items() if values}
 
     before, after = [readings(run) for run in known], [readings(run) for run in now]
     found = {}
@@ -158,5 +165,5 @@ def _machine(
         values = [each[name] for each in before]
         # Of two sessions, what both had.
         change = min((each[name] - fmean(values) for each in after), key=abs)
-        found[name] = (change, session_limit(values))
+        found[name] = (change, math.inf if name == _WAITING else session_limit(values))
     return found

@@ -6,6 +6,7 @@ second each time. Figures are compared with what the baseline predicts for that 
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TypeVar
 
 from harness.measuring import clock, nvidia
@@ -29,6 +30,7 @@ FRAME, RESIZED = (480, 640), (336, 448)  # heights and widths, of a camera and f
 # In a row, of 0.16 ms (product) and 0.13 ms (copy) each on an H200.
 TIMES_ON_GPU = 8
 IN_TESTS = ("cached read", "resize")  # of the host: where its memory is shared, and where its cores are
+_SCHEDULED = Path("/proc/thread-self/schedstat")
 
 
 def _product(device: str) -> Workload:
@@ -106,6 +108,7 @@ class Probe:
         self._test = test
         self._workloads = workloads
         self._seconds: dict[str, list[float]] = {name: [] for name in (IN_TESTS if host else ())}
+        self._start, self._waited_s = 0.0, 0.0
 
     def between(self, samples: Iterable[AnySample], lasting_s: float = math.inf) -> Iterator[AnySample]:
         """Yield `samples`; a reading comes before the first one, and then before one of every few.
@@ -116,6 +119,7 @@ class Probe:
         # Not by time: a slow machine would be read more often per round.
         works = {name: self._workloads[name]("cpu") for name in self._seconds}
         interval_s, every = min(INTERVAL_S, lasting_s / READINGS), 1
+        self._start, self._waited_s = clock.now(), _waited_s()
         for number, sample in enumerate(samples):
             for name, work in works.items() if number % every == 0 else ():
                 work()  # what the round pushed out of the caches comes back: the program is no part of a reading
@@ -129,8 +133,18 @@ class Probe:
     def records(self) -> list[ReferenceWorkRecord]:
         """Return what was read so far, or nothing."""
         read_s, resize_s = (tuple(self._seconds.get(name, ())) for name in IN_TESTS)
-        record = ReferenceWorkRecord("during", (), (), test=self._test, read_s=read_s, resize_s=resize_s)
+        elapsed_s, waited_s = clock.now() - self._start, _waited_s()
+        waited = round((waited_s - self._waited_s) / elapsed_s, 6) if waited_s and elapsed_s else None
+        record = ReferenceWorkRecord("during", (), (), test=self._test, read_s=read_s, resize_s=resize_s, waited=waited)
         return [record] if read_s else []
+
+
+def _waited_s() -> float:
+    """Return for how long this thread could have run so far and had no core; 0 where the system does not tell."""
+    try:
+        return int(_SCHEDULED.read_text().split()[1]) * 1e-9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def _timed(work: Workload, device: str) -> tuple[float, ...]:

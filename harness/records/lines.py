@@ -252,6 +252,7 @@ class ReferenceWorkRecord(msgspec.Struct, frozen=True, tag_field="record", tag="
 
     `throttled`: why the GPU is running slower than it could, in its driver's words; `other_processes`: those that
     use the GPU beside this one. Both None on the CPU, and where the driver does not tell.
+    `waited`: the share of a test's time in which the thread that runs it waited for a core; None where no system tells.
     """
 
     moment: Moment
@@ -262,6 +263,7 @@ class ReferenceWorkRecord(msgspec.Struct, frozen=True, tag_field="record", tag="
     test: str = ""
     read_s: tuple[SecondsOrNone, ...] = ()
     resize_s: tuple[SecondsOrNone, ...] = ()
+    waited: float | None = None
 
     @property
     def seconds_by_work(self) -> dict[str, tuple[float, ...]]:

@@ -34,7 +34,9 @@ TENANT = (
 
 @dataclass(frozen=True, slots=True)
 class InjectedCause:
-    """Makes `stage` slower; `expected` is a pattern of the first line. `engine`: "eager" where a graph hides the calls.
+    """Makes `stage` slower; `expected` is a pattern of the first line, `parts` one of the parts that the cause is.
+
+    No part has no name but that outside of all calls. `engine`: "eager" where a graph hides the calls.
 
     `make(pipeline, seconds, before)` returns the stage as it is `before`, and as it is with the cause.
     """
@@ -43,6 +45,7 @@ class InjectedCause:
     stage: str
     expected: str
     make: Callable[[Any, float, bool], Call]
+    parts: str = "."
     engine: str = ""
     devices: tuple[str, ...] = ("cpu", "cuda")
 
@@ -173,19 +176,29 @@ def slower_file(pipeline: Any, seconds: float, before: bool) -> Call:
 
 
 CAUSES = (
-    InjectedCause("slower kernel", "vision", r"in `(spin_kernel|goals::spin)", slower_kernel),
-    InjectedCause("extra launches", "vision", r"`(aten::tanh|.*tanh.*)` \(0 -> ", extra_launches),
-    InjectedCause("added synchronisations", "prefill", r"synchronisations|aten::item", added_synchronisations),
-    InjectedCause("host sleep", "prefill", "the program waits|Python works, or waits", host_sleep),
-    InjectedCause("extra copies", "vision", r"Memcpy|aten::copy_", extra_copies),
+    InjectedCause("slower kernel", "vision", r"in `(spin_kernel|goals::spin)", slower_kernel, "spin"),
+    InjectedCause("extra launches", "vision", r"`(aten::tanh|.*tanh.*)` \(0 -> ", extra_launches, "tanh"),
     InjectedCause(
-        "other attention kernel", "vision", r"in place of `.*(attention|fmha|flash|sdpa)", other_attention, "eager"
+        "added synchronisations",
+        "prefill",
+        r"synchronisations|aten::item",
+        added_synchronisations,
+        "^$|aten::(item|select)",
+    ),
+    InjectedCause("host sleep", "prefill", "the program waits|Python works, or waits", host_sleep, "^$"),
+    InjectedCause("extra copies", "vision", r"Memcpy|aten::copy_", extra_copies, "Memcpy|aten::copy_"),
+    InjectedCause(
+        "other attention kernel",
+        "vision",
+        r"in place of `.*(attention|fmha|flash|sdpa)",
+        other_attention,
+        engine="eager",
     ),
     InjectedCause("missed graph", "vision", "graph is not replayed", missed_graph, devices=("cuda",)),
-    InjectedCause("upcast", "vision", r"aten::to|float32|in place of", upcast, "eager"),
+    InjectedCause("upcast", "vision", r"aten::to|float32|in place of", upcast, engine="eager"),
     InjectedCause("longer prompt", "prefill", r"tokens \d+ -> \d+", longer_prompt),
     InjectedCause("extra images", "vision", r"frames 5 -> 7", extra_images),
-    InjectedCause("slower file", "load", "reading the same", slower_file),
+    InjectedCause("slower file", "load", "reading the same", slower_file, "^$"),
 )
 
 

@@ -7,13 +7,14 @@ of one process differ by less than fresh processes do. `make measured TOPIC=caus
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import time
 from collections.abc import Iterator
 from functools import partial
 from itertools import cycle, islice, pairwise
-from statistics import median, stdev
+from statistics import median, median_low, stdev
 
 import pytest
 
@@ -36,6 +37,8 @@ from tests.harness.gates.simulated_gates import share_found_at_the_edge
 ONE_MORE, BLAMED, PER_SHARE, UNCHANGED = 20, 15, 7, 34
 # By whether the device is a GPU, where seconds are dear and noise is small. A red verdict has two sessions.
 PAIRS, JUDGED = {False: 50, True: 25}, {False: 2, True: 1}
+# Of a stage's time: differences whose parts are told to add up.
+LARGE = math.log(1.05)
 # Other processes.
 TENANTS = {False: 3, True: 1}
 
@@ -63,9 +66,12 @@ def table(selection: Selection) -> Iterator[GoalTable]:
 
 def test_an_injected_cause_is_named(bench: Bench, table: GoalTable) -> None:
     """Stage and cause in the first line; and how much of the difference by the clock the watched rounds account for."""
-    right = []
+    right, shares = [], []
     for cause in _causes_on(bench):
-        line, found = _explained(bench, cause)
+        line, found, share = _explained(bench, cause)
+        if abs(found.change) > LARGE:
+            shares.append(share)
+            _tell(f"{cause.name}: its parts are {share:.2f} of {1e3 * found.seconds:.3f} ms")
         right.append(found.blame == "program" and bool(re.search(cause.expected, line)))
         _tell("right:" if right[-1] else "WRONG:", cause.name, "->", line)
     line, found = _beside_tenants(bench, 1)[0]
@@ -78,6 +84,13 @@ def test_an_injected_cause_is_named(bench: Bench, table: GoalTable) -> None:
         "causes",
         goal,
         len(right),
+    )
+    table.add(
+        f"{bench.where}: causes of +5 % or more whose own parts are the clock's difference within 15 %",
+        sum(abs(share - 1) < 0.15 for share in shares),
+        "causes",
+        "within 15 %",
+        len(shares),
     )
 
 
@@ -168,8 +181,8 @@ def _causes_on(bench: Bench) -> list[InjectedCause]:
     return [each for each in CAUSES if ("cuda" if bench.on_gpu else "cpu") in each.devices]
 
 
-def _explained(bench: Bench, cause: InjectedCause) -> tuple[str, Cause]:
-    """The first line on a session with the cause, and what it is made of."""
+def _explained(bench: Bench, cause: InjectedCause) -> tuple[str, Cause, float]:
+    """The first line on a session with the cause, what it is made of, and the share that is its parts'."""
     where = bench.by(cause.engine) if cause.engine not in {"", bench.engine} else bench
     usual = median(where.unchanged(cause.stage)[-1].stages[0].round_s)
     before = cause.make(where.pipeline, usual, True)
@@ -184,7 +197,15 @@ def _explained(bench: Bench, cause: InjectedCause) -> tuple[str, Cause]:
     known += [where.session([cause.stage], before) for _ in range(count // 2)]
     line, found = _told(bench, cause.stage, now, known)
     bench.explained.append(found)
-    return line, found
+    parts = sum(part.seconds for part in found.parts if part.name and re.search(cause.parts, part.name))
+    if re.search(cause.parts, ""):  # as watched: the part that is told is what the others leave
+        parts += _outside_of_calls(now) - _outside_of_calls(known)
+    return line, found, parts / found.seconds
+
+
+def _outside_of_calls(sessions: list[RunRecord]) -> float:
+    works = [work for session in sessions for work in session.works]
+    return median_low((work.seconds or 0) - sum(each.seconds or 0 for each in work.calls.values()) for work in works)
 
 
 def _beside_tenants(bench: Bench, count: int) -> list[tuple[str, Cause]]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -68,7 +69,7 @@ def test_kernels_that_all_change_alike_are_the_machine(factor: float) -> None:
 
 
 def test_a_reading_of_the_machine_that_moved_as_far_is_named() -> None:
-    readings = {"the copy at the end": (0.001, 0.0), "the matrix product at the end": (0.08, 0.0)}
+    readings = {"the copy at the end took": (0.001, 0.0), "the matrix product at the end took": (0.08, 0.0)}
     found = explain(sides(), side(0.45), readings)
     assert found.blame == "machine"
     assert found.sentence == "the same work, and the matrix product at the end took +8.3 %"
@@ -78,6 +79,19 @@ def test_time_in_which_no_kernel_ran_is_the_program_that_waits() -> None:
     found = cause(side(0.46))
     assert (found.blame, parts_of(found)[""]) == ("program", 0.05)
     assert found.sentence == "the same work; +0.5 ms of +0.5 ms per token while no kernel ran: the program waits"
+
+
+@pytest.mark.parametrize(
+    ("slept_s", "waiting", "blame"), [(0.041, 0.0, "program"), (0.041, 0.05, "machine"), (0.015, 0.0, "machine")]
+)
+def test_a_device_that_idles_is_the_program_though_its_kernels_differ_between_few_sessions_but_not_for_want_of_a_core(
+    slept_s: float, waiting: float, blame: str
+) -> None:
+    known = [{name: (count, factor * s) for name, (count, s) in DECODE.items()} for factor in (0.97, 1.0, 1.03)]
+    sessions = Side([0.41] * 3, [work(each) for each in known], 100)
+    found = explain(sessions, side(0.41 + slept_s), {"waiting for a core adds": (waiting, math.inf)})
+    assert found.blame == blame
+    assert ("waiting for a core adds +5.1 %" in found.sentence) == (waiting > 0)
 
 
 @pytest.mark.parametrize(("apart", "blame"), [(0.001, "program"), (0.02, "machine")])

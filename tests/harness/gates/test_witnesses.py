@@ -94,6 +94,23 @@ def test_a_reading_of_the_machine_that_moved_within_its_limit_is_named() -> None
     assert "the matrix product at the ends took +4.0 %" in found.cause
 
 
+@pytest.mark.parametrize(
+    ("seconds", "waited", "blame"),
+    [(1.1, 0.06, "machine"), (1.1, 0.02, "program"), (1.1, None, "program"), (1.5, 0.08, "program")],
+)
+def test_a_call_is_not_blamed_for_the_time_in_which_other_processes_had_the_cores(
+    seconds: float, waited: float | None, blame: str
+) -> None:
+    def beside(waited: float | None) -> tuple[ReferenceWorkRecord, ...]:
+        return (*QUIET, ReferenceWorkRecord("during", (), (), test=TEST, waited=waited))
+
+    calls = CALLS | {"attend_one <32,1,1>": Call(96, seconds - 0.9)}
+    now, known = session(seconds, calls, reference_work=beside(waited)), [session(reference_work=beside(0.01))] * 3
+    (found,) = causes([now], known, {"time.decode.egpt.graph": [TEST]}).values()
+    assert found.blame == blame
+    assert (found.sentence == "the same work, and waiting for a core adds +5.3 %") == (blame == "machine")
+
+
 def test_the_ledger_alone_is_a_warning_with_its_price() -> None:
     run = session(1.0, CALLS | {"Memcpy DtoD": Call(3, 3e-6)}, counts={"copies": 6})
     found = gate(run)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator
 from itertools import count
+from pathlib import Path
 
 import pytest
 import torch
@@ -137,6 +138,24 @@ def test_real_workloads_do_something_that_takes_time() -> None:
     assert list(watch.between([1])) == [1]
     (during_test,) = watch.records()
     assert min(during_test.read_s + during_test.resize_s) > 0
+
+
+def test_the_time_that_other_processes_kept_a_test_from_a_core_is_a_share_of_its_own(
+    hand: Hand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "schedstat"
+    monkeypatch.setattr(reference_work, "_SCHEDULED", file)
+    probe = reference_work.Probe("test_vision", host=True, workloads=noted([]))
+    file.write_text("5000000000 2000000000 7\n")
+    for _ in probe.between(range(4)):
+        hand.time += 0.5
+    file.write_text("6000000000 2500000000 9\n")
+    assert [record.waited for record in probe.records()] == [0.25]
+    for torn in ("", "0 0 1", "no such thing"):
+        file.write_text(torn)
+        assert [record.waited for record in probe.records()] == [None]
+    file.unlink()
+    assert [record.waited for record in probe.records()] == [None]
 
 
 @pytest.mark.parametrize("name", reference_work.IN_TESTS)

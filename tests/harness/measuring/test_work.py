@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -69,6 +70,22 @@ def test_what_is_added_to_a_stage_is_added_to_its_counts(what: str) -> None:
     assert {name: call.count for name, call in before.calls.items()} == {"aten::mul": 3, "aten::sum": 3}
     assert sum(call.count for call in after.calls.values()) == after.counts["library_calls"]
     assert sum(call.seconds for call in after.calls.values()) < after.seconds
+
+
+def test_of_several_watched_rounds_the_fastest_that_did_what_the_last_did_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rounds = iter([Watched(counts={"copies": copies}, seconds=s) for copies, s in ((2, 0.1), (1, 0.3), (1, 0.4))])
+    given: list[Any] = []
+
+    def watched(call: Callable[[], object], _stage: str, _device: str) -> Watched:
+        call()
+        return next(rounds)
+
+    monkeypatch.setattr(work, "watch", watched)
+    (found,) = work.watch_stages({"decode": given.append}, SimpleNamespace(id="s1"), "cpu", lambda _: {"tokens": 8})
+    assert found == ("decode", Watched("s1", {"copies": 1, "tokens": 8}, seconds=0.3))
+    assert len(given) == 4  # the first one is not watched
 
 
 def test_calls_of_other_threads_count_in_stages_on_the_host() -> None:
