@@ -36,12 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     merge.set_defaults(work=lambda chosen: merge_folder(chosen.folder, chosen.output_json))
     replayed = commands.add_parser("acceptance", help="what the answers in a result file say of agreement")
     replayed.add_argument("file", type=Path, help="a result file, of ours or of an older format")
-    replayed.add_argument("--gamma", type=count, default=5, help="tokens of a first block (%(default)s)")
+    replayed.add_argument("--gamma", type=count, default=5, help="tokens of a first block (default: %(default)s)")
     replayed.set_defaults(work=lambda chosen: replay_file(chosen.file, chosen.gamma))
     reporting = commands.add_parser("report", help="make report.html and report.md of results, several side by side")
     reporting.add_argument("files", type=Path, nargs="+", metavar="FILE", help="a run's folder or a result file")
     reporting.add_argument("--output-dir", "--output_dir", type=Path, help="where to (default: beside the first)")
-    reporting.add_argument("--gamma", type=count, default=5, help="draft tokens per round, for old files (%(default)s)")
+    reporting.add_argument(
+        "--gamma", type=count, default=5, help="draft tokens per round, for old files (default: %(default)s)"
+    )
     reporting.set_defaults(work=lambda chosen: report(chosen.files, chosen.output_dir, chosen.gamma))
     judging = _measuring_command(commands, "gate", "measure, compare with the baseline, confirm", _OF_GATES)
     judging.set_defaults(work=lambda _chosen: _command("gate").gate(pytests))
@@ -56,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     two.set_defaults(work=lambda chosen: ab.run(chosen, pytests))
     halving = commands.add_parser("bisect", help="which commit made a figure worse, by ab over commits")
     halving.add_argument("revisions", nargs="*", metavar="REVISION", help="a good one and a bad one behind it")
-    halving.add_argument("--pairs", type=count, default=MAX_PAIRS, help="at most, in a comparison (%(default)s)")
+    halving.usage = "python -m harness bisect (GOOD BAD | --resume FOLDER) [--pairs PAIRS] [-- pytest arguments]"
+    halving.add_argument("--pairs", type=count, default=MAX_PAIRS, help="maximum per comparison (default: %(default)s)")
     halving.add_argument("--resume", type=Path, metavar="FOLDER", help="resume a bisection that was interrupted")
     halving.set_defaults(work=lambda on: _command("bisect").run(on.revisions, on.resume, on.pairs, pytests))
     _add_history_command(commands.add_parser("history", help="figures over sessions and commits, and what changed"))
@@ -94,7 +97,7 @@ def _add_baseline_commands(parser: argparse.ArgumentParser, pytests: list[str]) 
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     record = _measuring_command(commands, "baseline record", "measure in fresh processes", _OF_RECORDING)
     record.add_argument(
-        "--sessions", type=count, default=10, help="sessions that the baseline is to have (%(default)s)"
+        "--sessions", type=count, default=10, help="sessions that the baseline is to have (default: %(default)s)"
     )
     record.set_defaults(work=lambda on: _command("baseline").record(on.baselines, pytests, on.sessions))
     add = commands.add_parser("add", help="add runs that are there already")
@@ -109,7 +112,7 @@ def _add_baseline_commands(parser: argparse.ArgumentParser, pytests: list[str]) 
     retire.set_defaults(work=lambda on: _command("baseline").retire(on.baselines, on.sessions))
     late = commands.add_parser("overdue", help="name the benchmarks of all baselines that no run measured of late")
     late.add_argument("folders", type=Path, nargs="+", help="folders with runs in them, however deep")
-    late.add_argument("--days", type=count, default=7, help="how long a benchmark may not have run (%(default)s)")
+    late.add_argument("--days", type=count, default=7, help="days after which a run is late (default: %(default)s)")
     late.set_defaults(work=lambda on: _command("overdue").overdue(on.baselines, on.folders, on.days))
     listing = commands.add_parser("list", help="print all baselines and their sessions")
     listing.set_defaults(work=lambda on: _command("baseline").list_all(on.baselines))
@@ -120,7 +123,7 @@ def _add_history_command(parser: argparse.ArgumentParser) -> None:
         "paths", type=Path, nargs="+", metavar="PATH", help="baselines, folders with runs, result files"
     )
     parser.add_argument("--since", metavar="REVISION", help="only sessions of this revision and of later commits")
-    parser.add_argument("--release", type=Path, metavar="FOLDER", help="a release's baselines, which the latest meet")
+    parser.add_argument("--release", type=Path, metavar="FOLDER", help="a release's baselines, to compare with")
     parser.add_argument("--output-dir", "--output_dir", type=Path, help="where to (default: results/history)")
     parser.add_argument("--format", choices=("page", "bmf"), default="page", help="bmf: Bencher's metrics, printed")
     parser.set_defaults(
