@@ -63,7 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     halving.add_argument("--resume", type=Path, metavar="FOLDER", help="resume a bisection that was interrupted")
     halving.set_defaults(work=lambda on: _command("bisect").run(on.revisions, on.resume, on.pairs, pytests))
     _add_history_command(commands.add_parser("history", help="figures over sessions and commits, and what changed"))
-    _add_sweep_command(commands.add_parser("sweep", help="an option over several values"), pytests)
+    sweeping = commands.add_parser("sweep", help="an option over several values")
+    sweeping.usage = "python -m harness sweep (OPTION VALUE,VALUE,… | --resume FOLDER) [-- pytest arguments]"
+    sweeping.add_argument("option", nargs="?", help="an option of numbers or times: event_images, event_window")
+    sweeping.add_argument("values", nargs="?", help="its values, comma-separated")
+    sweeping.add_argument("--resume", type=Path, metavar="FOLDER", help="resume a sweep that was interrupted")
+    sweeping.set_defaults(work=lambda on: _command("sweep").sweep(on.option, on.values, on.resume, pytests))
     chosen, unknown = parser.parse_known_args(ours)
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}; {BEHIND}")
@@ -129,14 +134,6 @@ def _add_history_command(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(
         work=lambda on: _command("history").history(on.paths, on.since, on.release, on.output_dir, on.format)
     )
-
-
-def _add_sweep_command(parser: argparse.ArgumentParser, pytests: list[str]) -> None:
-    parser.usage = "python -m harness sweep (OPTION VALUE,VALUE,… | --resume FOLDER) [-- pytest arguments]"
-    parser.add_argument("option", nargs="?", help="an option of numbers or times: event_images, event_window")
-    parser.add_argument("values", nargs="?", help="its values, comma-separated")
-    parser.add_argument("--resume", type=Path, metavar="FOLDER", help="resume a sweep that was interrupted")
-    parser.set_defaults(work=lambda on: _command("sweep").sweep(on.option, on.values, on.resume, pytests))
 
 
 def _command(name: str) -> ModuleType:
