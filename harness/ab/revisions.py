@@ -45,10 +45,7 @@ class Checkout(msgspec.Struct, frozen=True):
         return Revision(commit, f"{name} ({self._shown(commit)})")
 
     def working_tree(self) -> Revision:
-        """Return the working tree as it stands, changed and new files included, as a commit that no branch has.
-
-        Raises RevisionError where the new files are too large to be meant.
-        """
+        """Return the working tree, new files too, as a commit; raise RevisionError where these are too large."""
         head = git(self.root, "rev-parse", "HEAD")
         self._require_small_new_files()
         with tempfile.TemporaryDirectory() as folder:

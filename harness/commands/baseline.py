@@ -23,11 +23,7 @@ _WORTH_A_LINE = 0.001  # of a change of centre or limit
 
 
 def record(baselines: Path, words: Sequence[str], sessions: int) -> None:
-    """Measure in fresh processes until the baseline has so many sessions made by these arguments on this machine.
-
-    Each session is kept as soon as it is there, so that an interrupted recording can be continued. Raises
-    BaselineError where a session fails, naming its log.
-    """
+    """Measure in fresh processes until the baseline has so many sessions; raise BaselineError where one fails."""
     arguments = PytestArguments.parse(words)
     by_folder = sessions_by_folder(read_sessions(baselines), at_a_glance(stable_environment("cpu")))
     known = [each for group in by_folder.values() for each in group if each.record.arguments == arguments.words]
@@ -35,7 +31,7 @@ def record(baselines: Path, words: Sequence[str], sessions: int) -> None:
         sys.stdout.write(f"{known[0].path.parent} has {len(known)} sessions already; ask for more by --sessions\n")
         return
     have, took = len(known), []
-    while have < sessions:
+    while have < sessions:  # each is kept as soon as it is there, so that an interrupted recording can be continued
         start = time.monotonic()
         path = _one_session(baselines, arguments)
         took.append(time.monotonic() - start)

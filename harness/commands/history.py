@@ -41,16 +41,13 @@ def history(paths: Sequence[Path], since: str | None, release: Path | None, outp
 
 
 def bencher_metrics(found: Sequence[Series]) -> dict[str, dict[str, dict[str, float]]]:
-    """Return the latest session's figures in Bencher's metric format (https://bencher.dev/bmf.json).
-
-    Each interval holds a further session of the present level in 95 % of cases; a single session has none.
-    """
+    """Return the latest session's figures in Bencher's metric format (https://bencher.dev/bmf.json)."""
     metrics, latest = {}, max(each.places[-1] for each in found)
     for series in (each for each in found if each.places[-1] == latest):
         metric, level = series.metric, series.level()
         values = {"value": metric.value}
         if len(level) > 1:
-            half_width = predict(level, 0.0).half_width(ALPHA, 1)
+            half_width = predict(level, 0.0).half_width(ALPHA, 1)  # holds a further session of this level in 95 %
             values |= {"lower_value": metric.value - half_width, "upper_value": metric.value + half_width}
         # Times are in nanoseconds there; others are made on first use.
         measure, factor = ("latency", 1e6) if metric.kind == "time" else (series.name.partition(".")[0], 1.0)

@@ -18,10 +18,7 @@ Benchmark = tuple[str, str, str]
 
 
 def overdue(baselines: Path, folders: Sequence[Path], days: int, now: datetime | None = None) -> int:
-    """Print each benchmark of a baseline that no run below `folders` has measured in so many days; return 1 if any.
-
-    A journal that cannot be read counts as no run, and is named.
-    """
+    """Print each benchmark of a baseline that no run below `folders` has measured in so many days; return 1 if any."""
     latest: dict[Benchmark, datetime] = {}
     for path in sorted(each for folder in folders for each in folder.rglob(JOURNAL_NAME)):
         try:

@@ -110,11 +110,9 @@ def stage1_speedup(run: RunRecord, target: str, of_sample: Pooling = median) -> 
 
 
 def stage1_variant(run: RunRecord, target: str) -> str | None:
-    """Return which measurement of a target's stage 1 its speedup takes; None where there is none to take.
-
-    Of MP4 files that by the legacy reader, the yardstick: a better reader must not look like a loss. A target that
-    reads no MP4 has no such variant and is taken as it is.
-    """
+    """Return which measurement of a target's stage 1 its speedup takes; None where there is none to take."""
+    # Of MP4 files that by the legacy reader, the yardstick: a better reader must not look like a loss. A target that
+    # reads no MP4 has no such variant and is taken as it is.
     records = [record for record in run.stages if record.model == target]
     if any((record.stage, record.variant) == ("load", LEGACY_READER) and record.round_s for record in records):
         return LEGACY_READER
