@@ -26,7 +26,7 @@ FILE_NAME = "ab.json"
 
 
 class PairedFigure(msgspec.Struct, frozen=True):
-    """One metric of both sides: means over the sessions, and the interval of their difference, on its own scale."""
+    """One metric of both sides: means over sessions, and the interval of their difference, on the metric's scale."""
 
     name: str
     metric: Metric

@@ -23,7 +23,7 @@ _WORTH_A_LINE = 0.001  # of a change of centre or limit
 
 
 def record(baselines: Path, words: Sequence[str], sessions: int) -> None:
-    """Measure in fresh processes until the baseline has so many sessions; raise BaselineError where one fails."""
+    """Measure in fresh processes until a baseline has so many sessions of `words`; raise BaselineError if one fails."""
     arguments = PytestArguments.parse(words)
     by_folder = sessions_by_folder(read_sessions(baselines), at_a_glance(stable_environment("cpu")))
     known = [each for group in by_folder.values() for each in group if each.record.arguments == arguments.words]

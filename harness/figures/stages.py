@@ -93,7 +93,7 @@ def decoding_steps(record: StageRecord, sample: str) -> int:
 
 
 def stage1_speedup(run: RunRecord, target: str, of_sample: Pooling = median) -> Speedup | None:
-    """Return stage 1's speedup by `of_sample` of each sample's rounds; None where sides or states of files differ."""
+    """Return stage 1's speedup by `of_sample` of a sample's rounds; None if a side is missing, or in another state."""
     draft = run.header.draft or ""
     variant = stage1_variant(run, target)
     draft_s = seconds_by_sample(run, draft, "load", "", of_sample=of_sample)
