@@ -30,8 +30,6 @@ WAITS = ("synchronisations", "files", "read_bytes", "library_calls")
 MIN_SHARE, MAIN_SHARE = 0.1, 0.5
 # A call is blamed by its time alone if it takes so much longer than the others let one expect; a reading, than before.
 MIN_SLOWDOWN = math.log(1.05)
-# And if the others do not, either: cores that are shared slow some calls down more than others.
-MAX_OF_OTHERS = math.log(1.1)
 # Of the stage: what a call has to take to tell of the others.
 MIN_WEIGHT = 0.005
 # Of a session beyond all that a baseline's sessions let one expect; fewer sessions tell nothing.
@@ -238,11 +236,7 @@ class _Comparison:
             limit = min(limit, MIN_SLOWDOWN * median(self.known.seconds))
         stands_out = slower.get(first.name, 1.0) - usual > MIN_SLOWDOWN and excess > limit
         # A program that waits finds its caches cold.
-        if (
-            self._share(first) > MAIN_SHARE
-            and stands_out
-            and usual < min(enough, MAX_OF_OTHERS if first.name else enough)
-        ):
+        if self._share(first) > MAIN_SHARE and stands_out and usual < enough:
             return "program", f"the same work; {self._largest()}"
         kernel = "kernel" if self.on_gpu else "call"
         found = f"stands out, the median one took {percent_change(sign * usual)}" if usual > 0 else "took longer alone"

@@ -213,7 +213,7 @@ def _beside_tenants(bench: Bench, count: int) -> list[tuple[str, Cause]]:
     known = {stage: [bench.session([stage]) for _ in range(KNOWN[bench.on_gpu])] for stage in ON_GPU}
     found: list[tuple[str, Cause]] = []
     with other_tenant(bench.device, TENANTS[bench.on_gpu]):
-        for number in range(2 * count + 5):
+        for number in range(2 * count + 20):
             stage = ON_GPU[number % len(ON_GPU)]
             told = _told(bench, stage, [bench.session([stage]) for _ in range(JUDGED[bench.on_gpu])], known[stage])
             found += [told] if told[1].change > _minimum_effect(bench, bench.name(stage)) else []
