@@ -15,7 +15,7 @@ TEST := -m pytest tests -n 2 --dist loadfile -W error -W default::pytest_benchma
 QUICK := -m "not slow" $(ARGS)
 SLOW := -m slow $(ARGS)
 
-.PHONY: help bench test test-slow test-oldest measured format clean
+.PHONY: help bench test test-slow test-kernels test-oldest measured format clean
 
 help:  ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,9 @@ test: .venv/.complete  ## Check style and types, and test all but what is slow: 
 
 test-slow: .venv/.complete  ## The rest of the tests: trainings, fuzzing and others that take long
 	.venv/bin/python $(TEST) $(SLOW)
+
+test-kernels: .venv/.kernels  ## The kernels for few rows on the CPU, by Triton's interpreter, which takes 0.7 GB
+	.venv/bin/python -m pytest tests/fixtures/engines/test_few_rows.py $(ARGS)
 
 test-oldest: .venv-oldest/.complete  ## What make test tests, with the oldest transformers that is supported
 	.venv-oldest/bin/python $(TEST) $(QUICK)
@@ -60,15 +63,20 @@ clean:  ## Remove the environments and all caches; results stay
 		{ echo "Python 3.11 or newer is needed: name one, as in make PYTHON=python3.12 …" >&2; exit 2; }
 	@echo "Setting up $(@D), which takes a minute or more"
 	@$(PYTHON) -m venv --clear $(@D)
-	@$(@D)/bin/python -c '$(DEPENDENCIES)' > $(@D)/requirements.txt
+	@$(@D)/bin/python -c '$(DEPENDENCIES)' gpu test > $(@D)/requirements.txt
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check \
 		--requirement $(@D)/requirements.txt --constraint $(filter %.txt,$^)
 	@touch $@
 
+.venv/.kernels: .venv/.complete
+	@.venv/bin/python -c '$(DEPENDENCIES)' kernels > .venv/kernels.txt
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement .venv/kernels.txt
+	@touch $@
+
 # The project runs from its checkout: its dependencies are installed, it is not.
 define DEPENDENCIES
-import tomllib; \
+import sys, tomllib; \
 project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
 extras = project["optional-dependencies"]; \
-print(*project["dependencies"], *extras["gpu"], *extras["test"], sep="\n")
+print(*project["dependencies"], *(line for name in sys.argv[1:] for line in extras[name]), sep="\n")
 endef

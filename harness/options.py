@@ -139,7 +139,7 @@ class Options:
     device: str | None = _figure(values.text, "cpu, cuda or cuda:N (default: cpu for the tiny set, else cuda)")
     engine: tuple[str, ...] | None = _figure(
         values.names,
-        "what runs the model: eager, graph, static, comma-separated (default: eager; on CUDA the first two)",
+        "what runs the model: eager, graph, graph-fast, static, by commas (default: eager; on CUDA the first two)",
     )
     dtype: str | None = _figure(
         values.text,

@@ -32,6 +32,8 @@ def test_speculative(
     """
     if selection.model_set == "full":
         pytest.skip("the random weights of the full set agree by chance alone: there is nothing to accept")
+    if engine == "graph-fast":
+        pytest.skip("graph-fast checks a draft by other bits than it decodes by: take --engine graph")
     try:
         draft, verifier = model_slot.hold(selection.pairs[target], target)
         pair = SpeculativePair(

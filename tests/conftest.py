@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -16,6 +17,10 @@ from tests.forked import end_servers
 # examples, so that many runs see many; CI draws more.
 settings.register_profile("whatever time it takes", deadline=None, max_examples=100 if "CI" in os.environ else 40)
 settings.load_profile("whatever time it takes")
+
+# Without a GPU, kernels are run by Triton's interpreter. Triton reads this when transformers imports it.
+if not Path("/proc/driver/nvidia").exists():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -111,6 +111,12 @@ class ScriptedPairs:
             divergence=self._parting(features, answer, found.generation.token_ids),
         )
 
+    def answer_together(
+        self, features: VisionFeatures, kind: DraftKind, answer: Sequence[int], seed: int
+    ) -> tuple[int, ...]:
+        """Return the pair's, where `answer` is the target's own."""
+        return self._together(features, kind, answer, seed)[0].generation.token_ids
+
     def _alone(self, features: VisionFeatures) -> tuple[tuple[int, ...], float, float]:
         prefilled, prompt_s = _timed(lambda: self.target.prefill(features))
         found, decode_s = _timed(lambda: self.target.decode(prefilled, max_new_tokens=self.length, stop_at_eos=False))

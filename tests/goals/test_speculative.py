@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from random import Random
 from statistics import median
 from typing import cast
 
@@ -29,6 +30,7 @@ ENGINES = ("eager", "graph")
 TARGET_GB, PAIR_GB = 20, 40
 LENGTH = 48
 REQUESTS = 3
+ANSWERS, ANSWERS_OF_A_REQUEST = 500, 10
 TURNS, TURNS_OF_A_DRAFT, MAX_OF_A_DRAFT = 6, 4, 8
 # Acceptance, gamma and share of the target's layers: cheap drafts that are right now and then, dear ones that are right
 # mostly, and on either side of where they pay.
@@ -52,7 +54,7 @@ def device(session: Session) -> Iterator[str]:
 def table(device: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoalTable]:
     """All rows of this topic; written when the last test is through."""
     rehearsal: Path = tmp_path_factory.mktemp("rehearsal")
-    rows = GoalTable("speculative", device, folder=rehearsal if device == "cpu" else MEASURED)
+    rows = GoalTable("speculative", device, in_pieces=True, folder=rehearsal if device == "cpu" else MEASURED)
     yield rows
     rows.write()
 
@@ -113,6 +115,25 @@ def test_speedups_of_drafts_whose_cost_and_acceptance_are_set(
     assert all(each.is_near_tie for each in partings), partings
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_answers_of_graph_are_those_of_plain_decoding(dtype: str, device: str, table: GoalTable) -> None:
+    """To the last id, whatever a draft of one layer proposes; several answers to each request."""
+    pairs = ScriptedPairs(_loaded(device, TARGET, dtype), "graph", LENGTH)
+    draw, parted = Random(0), []
+    requests = ANSWERS // ANSWERS_OF_A_REQUEST if device != "cpu" else 1
+    for seed in range(requests):
+        features = pairs.request(seed)
+        answer = pairs.answer(features)
+        for number in range(ANSWERS_OF_A_REQUEST):
+            kind = DraftKind(1, draw.uniform(0.4, 0.95), draw.randint(1, 15))
+            found = pairs.answer_together(features, kind, answer, number)
+            parted += [(kind, found, answer)] if found != answer else []
+    what = f"graph, {dtype}: answers of {LENGTH} tokens that are plain decoding's, gamma from 1 to 15"
+    asked = requests * ANSWERS_OF_A_REQUEST
+    table.add(what, asked - len(parted), "answers", f"{ANSWERS} of {ANSWERS}", asked)
+    assert not parted, parted[0]
+
+
 @pytest.mark.parametrize("by", ENGINES)
 def test_cost_of_the_real_draft(by: str, device: str, loaded: dict[str, StagedBase], table: GoalTable) -> None:
     """C of EventGPT: both models in memory, each behind its own prompt."""
@@ -132,8 +153,8 @@ def _model_set(device: str) -> str:
     return "tiny" if device == "cpu" else "full"
 
 
-def _loaded(device: str, key: str) -> StagedBase:
-    settings = ModelSettings(model_set=_model_set(device), device=device)
+def _loaded(device: str, key: str, dtype: str | None = None) -> StagedBase:
+    settings = ModelSettings(model_set=_model_set(device), device=device, dtype=dtype)
     return cast("StagedBase", pipeline_loaders(settings, [key])[key]())
 
 

@@ -40,7 +40,9 @@ def test_whatever_is_imported_is_declared(room: str) -> None:
 @pytest.mark.parametrize("file", CONSTRAINTS)
 def test_every_dependency_is_pinned_within_its_range(file: str) -> None:
     pins = _pins(file)
-    assert not [str(needed) for needed in ALL if not needed.specifier.contains(pins[canonicalize_name(needed.name)])]
+    # torch's builds for CUDA want one exact version of what comes with them.
+    pinned = [needed for needed in ALL if needed.name not in COMES_WITH_TORCH]
+    assert not [str(needed) for needed in pinned if not needed.specifier.contains(pins[canonicalize_name(needed.name)])]
 
 
 @pytest.mark.parametrize("name", ["transformers", "pytest", "pytest-benchmark"])

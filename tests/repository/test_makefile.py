@@ -42,7 +42,8 @@ def clone(tmp_path: Path) -> Path:
 def test_every_target_that_help_names_exists(clone: Path) -> None:
     lines = _make(clone, "help").stdout.splitlines()
     targets = [line.split()[1] for line in lines]
-    assert targets == ["help", "bench", "test", "test-slow", "test-oldest", "measured", "format", "clean"]
+    tests = ["test", "test-slow", "test-kernels", "test-oldest"]
+    assert targets == ["help", "bench", *tests, "measured", "format", "clean"]
     for target in targets:
         assert _make(clone, "--dry-run", target, "TOPIC=trust").returncode == 0
 
@@ -53,6 +54,7 @@ def test_every_target_that_help_names_exists(clone: Path) -> None:
         (["bench"], "-m pytest perf_tests --max_samples 4"),
         (["test"], '-m "not slow" --max_samples 4'),
         (["test-slow"], "-m slow --max_samples 4"),
+        (["test-kernels"], "-m pytest tests/fixtures/engines/test_few_rows.py --max_samples 4"),
         (["test-oldest"], '-m "not slow" --max_samples 4'),
         (["measured", "TOPIC=trust"], "-m pytest tests/goals/test_trust.py --max_samples 4"),
     ],

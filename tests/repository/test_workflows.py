@@ -69,7 +69,10 @@ def test_only_a_pull_requests_checks_are_replaced_by_newer_ones() -> None:
 def test_the_checks_run_what_a_person_would_type() -> None:
     commands = [step["run"] for step in _steps(ROOT / ".github" / "workflows" / "checks.yml") if "run" in step]
     made = [command for command in commands if command.startswith("make")]
-    assert made == ["make test", "make test-slow", "make test-oldest", 'make bench ARGS="--max_samples 2"']
+    assert made == [
+        *("make test", "make test-slow", "make test-kernels", "make test-oldest"),
+        'make bench ARGS="--max_samples 2"',
+    ]
 
 
 def test_the_checks_open_the_report_in_a_browser() -> None:

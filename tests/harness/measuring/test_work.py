@@ -291,7 +291,7 @@ def test_kernels_inside_a_captured_graph_are_listed_and_one_more_of_anything_is_
 @needs_gpu
 @pytest.mark.usefixtures("on_gpu")
 def test_one_more_norm_in_the_graph_of_a_decoding_step_is_one_more_launch(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fixtures.engines.triton_operations import TritonDecoderOperations
+    from fixtures.engines.kernels.decoder_operations import _FewRowOperations
 
     def step() -> Watched:
         """Watch the one step of an answer of two tokens, behind another one that captures it."""
@@ -301,17 +301,17 @@ def test_one_more_norm_in_the_graph_of_a_decoding_step_is_one_more_launch(monkey
         call = partial(pipeline.decode, pipeline.prefill(features), max_new_tokens=2, stop_at_eos=False)
         return watch(call, "decode", "cuda")
 
-    logits = TritonDecoderOperations.logits
+    logits = _FewRowOperations.logits
 
-    def logits_behind_a_norm(self: Any, x: torch.Tensor) -> torch.Tensor:
-        self._norm(x, self._weights.final_gain)
-        return logits(self, x)
+    def logits_behind_a_norm(self: Any, normal: Any) -> torch.Tensor:
+        self.norm(normal.rows, self._weights.final_gain)
+        return logits(self, normal)
 
     before, again = step(), step()
     assert (before.counts, before.calls.keys()) == (again.counts, again.calls.keys())
-    monkeypatch.setattr(TritonDecoderOperations, "logits", logits_behind_a_norm)
+    monkeypatch.setattr(_FewRowOperations, "logits", logits_behind_a_norm)
     after = step()
     assert added(before, after) == {"launches": 1}
     counts = [Counter({name: call.count for name, call in each.calls.items()}) for each in (before, after)]
     ((name, more),) = (counts[1] - counts[0]).items()
-    assert (name.startswith("norm_rows <"), more) == (True, 1)
+    assert (name.startswith("scale_rows <"), more) == (True, 1)
