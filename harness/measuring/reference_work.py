@@ -99,7 +99,7 @@ def observe(moment: Moment, device: str, workloads: Workloads = WORKLOADS) -> Re
 
 
 class Probe:
-    """Times the host's reference work between a test's rounds; `host`: whether the host has a part in the stage."""
+    """Times the host's reference work between rounds, and their waits for a core; `host`: whether it has a part."""
 
     # Of a GPU nothing is read: during a test its speed follows the heat of the test itself.
 

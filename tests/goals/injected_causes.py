@@ -194,7 +194,7 @@ CAUSES = (
         other_attention,
         engine="eager",
     ),
-    InjectedCause("missed graph", "vision", "graph is not replayed", missed_graph, devices=("cuda",)),
+    InjectedCause("missed graph", "vision", "graph is not replayed", missed_graph, "", devices=("cuda",)),
     InjectedCause("upcast", "vision", r"aten::to|float32|in place of", upcast, engine="eager"),
     InjectedCause("longer prompt", "prefill", r"tokens \d+ -> \d+", longer_prompt),
     InjectedCause("extra images", "vision", r"frames 5 -> 7", extra_images),
