@@ -23,8 +23,8 @@ from harness.records.work import WatchedWork
 # In the name of a verdict, before the name of the release whose baseline it is by.
 SINCE = " since "
 _OF_DECODING = "time.decode."
-# What other processes take away, as a share of a test's time: exact, with no limit of its own.
-_WAITING = "waiting for a core adds"
+# What other processes take away, by their own number or time: no reading, and so with no limit.
+_WAITING, _SHARING = "waiting for a core adds", "sharing the GPU adds up to"
 
 
 def time_of(of: StageRecord | WatchedWork) -> str:
@@ -145,7 +145,7 @@ def _machine(
 ) -> dict[str, tuple[float, float]]:
     """By how much work that never changes took longer: between the tests' rounds, else each kind of it at the ends.
 
-    And how much longer the tests took for want of a core.
+    And how much longer the tests took for want of a core, or for a GPU that others use, too.
     """
 
     def readings(run: RunRecord) -> dict[str, float]:
@@ -153,6 +153,7 @@ def _machine(
         waited = [each.waited for each in run.reference_work if each.test in tests and each.waited is not None]
         by_work = {
             _WAITING: [-math.log(1 - min(each, 0.99)) for each in waited],
+            _SHARING: [math.log1p(each.other_processes or 0) for each in run.reference_work if not each.test],
             "work that never changes, during its test, took": [*beside.values()],
         }
         for name, value in machine_speed.speeds_at_ends(run).items() if not beside else ():
@@ -165,5 +166,5 @@ def _machine(
         values = [each[name] for each in before]
         # Of two sessions, what both had.
         change = min((each[name] - fmean(values) for each in after), key=abs)
-        found[name] = (change, math.inf if name == _WAITING else session_limit(values))
+        found[name] = (change, math.inf if name in {_WAITING, _SHARING} else session_limit(values))
     return found

@@ -111,6 +111,15 @@ def test_a_call_is_not_blamed_for_the_time_in_which_other_processes_had_the_core
     assert (found.sentence == "the same work, and waiting for a core adds +5.3 %") == (blame == "machine")
 
 
+@pytest.mark.parametrize(("others", "blame"), [(1, "machine"), (0, "program"), (None, "program")])
+def test_a_call_is_not_blamed_where_other_processes_use_the_gpu(others: int | None, blame: str) -> None:
+    ends = [msgspec.structs.replace(each, other_processes=others) for each in QUIET]
+    now = session(1.1, CALLS | {"attend_one <32,1,1>": Call(96, 0.2)}, reference_work=tuple(ends))
+    (found,) = causes([now], KNOWN.sessions, {"time.decode.egpt.graph": [TEST]}).values()
+    assert found.blame == blame
+    assert (found.sentence == "the same work, and sharing the GPU adds up to +100.0 %") == (blame == "machine")
+
+
 def test_the_ledger_alone_is_a_warning_with_its_price() -> None:
     run = session(1.0, CALLS | {"Memcpy DtoD": Call(3, 3e-6)}, counts={"copies": 6})
     found = gate(run)
