@@ -6,7 +6,8 @@ import pytest
 
 from fixtures.pipeline import Sample, StagedPipeline
 from fixtures.selection import Selection
-from harness.measuring.whole_pass import PassTimes
+from harness.figures.passes import pass_s
+from harness.records.lines import PassRecord
 from harness.session.recorder import Recorder
 from harness.session.session import Session
 from harness.stages import Length
@@ -29,7 +30,7 @@ def test_whole_pipeline(
 ) -> None:
     """Answers of natural length, up to the end token; the random weights of `full` have none, so theirs are fixed."""
     natural = Length(session.options.max_new_tokens)
-    times = recorder.measure_whole_pass(
+    passes = recorder.measure_whole_pass(
         pipeline,
         samples,
         engine=engine,
@@ -37,7 +38,7 @@ def test_whole_pipeline(
         length=fixed_length(pipeline.key) if selection.model_set == "full" else natural,
         also_unsynchronised=stage_samples,
     )
-    assert_parts_add_up(times)
+    assert_parts_add_up(passes)
 
 
 @pytest.mark.stage("whole")
@@ -52,10 +53,10 @@ def test_whole_pipeline_fixed(
     """An exact number of tokens, so that two models or two versions do the same amount of work."""
     if selection.model_set == "full":
         pytest.skip("the whole pass of the full set is of fixed length itself")
-    times = recorder.measure_whole_pass(
+    passes = recorder.measure_whole_pass(
         pipeline, few_samples, engine=engine, kind="fixed", length=fixed_length(pipeline.key)
     )
-    assert_parts_add_up(times)
+    assert_parts_add_up(passes)
 
 
 @pytest.mark.stage("throughput")
@@ -76,9 +77,9 @@ def test_throughput(
     recorder.measure_throughput(pipeline, samples, engine=engine, length=length)
 
 
-def assert_parts_add_up(times: Sequence[PassTimes]) -> None:
+def assert_parts_add_up(passes: Sequence[PassRecord]) -> None:
     """The stages, added up over all samples, are the time around them: nothing is left out, nothing counted twice."""
-    if not times:  # with benchmarks disabled nothing was timed
+    if not passes:  # with benchmarks disabled nothing was timed
         return
-    parts, whole = sum(each.parts_s for each in times), sum(each.whole_s for each in times)
+    parts, whole = sum(map(pass_s, passes)), sum(each.whole_s for each in passes)
     assert parts == pytest.approx(whole, rel=TOLERANCE), f"stages add up to {parts:.4f} s of {whole:.4f} s"

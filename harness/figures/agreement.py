@@ -40,22 +40,24 @@ class TokenPair(msgspec.Struct, frozen=True):
     question: str = ""
 
 
-class Replay(msgspec.Struct, frozen=True):
-    """Figures of one target's answers beside the draft's; intervals are at 95 %, over the samples."""
+class Shares(msgspec.Struct, frozen=True):
+    """Shares of positions that agree, over pairs of answers; intervals are at 95 %, over the samples."""
 
-    samples: int
+    pairs: int
+    per_sample: float  # the mean of the samples' shares
+    interval: Interval | None
+    token_weighted: float  # the share of all positions
+
+
+class Replay(msgspec.Struct, frozen=True):
+    """Figures of one target's answers beside the draft's."""
+
+    own: Shares
+    shuffled: Shares | None  # with the answers to the same question about other samples, where there are some
     matched: int  # positions that agree: the old figure
     compared: int
-    per_sample: float  # the mean of the samples' shares
-    per_sample_interval: Interval | None
-    token_weighted: float  # the share of all positions
     prefixes: tuple[int, ...]  # tokens that agree from the start, by sample
     survival: tuple[float, ...]  # [k]: share of the samples whose first k + 1 tokens all agree
-    # The same with the answers to the same question about other samples.
-    shuffled_pairings: int
-    shuffled_per_sample: float | None
-    shuffled_interval: Interval | None
-    shuffled_token_weighted: float | None
 
 
 def positionwise(draft: Sequence[int], target: Sequence[int]) -> Agreement:
@@ -97,23 +99,19 @@ def replay(pairs: Sequence[TokenPair], gamma: int) -> Replay:
     own = [positionwise(pair.draft, pair.target) for pair in pairs]
     prefixes = tuple(common_prefix(pair.draft, pair.target) for pair in pairs)
     places = _shuffled(pairs)
-    others = [(pairs[mine].draft, pairs[theirs].target) for mine, theirs in places]
-    shuffled = [positionwise(draft, target) for draft, target in others]
-    by_sample = _by_sample(places, [each.rate for each in shuffled])
+    shuffled = [positionwise(pairs[mine].draft, pairs[theirs].target) for mine, theirs in places]
     return Replay(
-        samples=len(pairs),
+        own=_shares(own, [each.rate for each in own]),
+        shuffled=_shares(shuffled, _by_sample(places, [each.rate for each in shuffled])) if shuffled else None,
         matched=sum(each.matched for each in own),
         compared=sum(each.compared for each in own),
-        per_sample=fmean(each.rate for each in own),
-        per_sample_interval=_interval([each.rate for each in own]),
-        token_weighted=token_weighted(own),
         prefixes=prefixes,
         survival=tuple(fmean(length > place for length in prefixes) for place in range(gamma)),
-        shuffled_pairings=len(others),
-        shuffled_per_sample=fmean(by_sample) if others else None,
-        shuffled_interval=_interval(by_sample),
-        shuffled_token_weighted=token_weighted(shuffled) if others else None,
     )
+
+
+def _shares(agreements: Sequence[Agreement], by_sample: Sequence[float]) -> Shares:
+    return Shares(len(agreements), fmean(by_sample), _interval(by_sample), token_weighted(agreements))
 
 
 def _shuffled(pairs: Sequence[TokenPair]) -> list[tuple[int, int]]:
@@ -151,5 +149,5 @@ def _by_sample(places: Sequence[tuple[int, int]], rates: Sequence[float]) -> lis
         drafts[mine].append(rate)
         targets[theirs].append(rate)
     as_target = [fmean(targets.get(place, rates)) for place in drafts]
-    centre = fmean(as_target) if as_target else 0.0
+    centre = fmean(as_target)
     return [fmean(of_draft) + mean - centre for of_draft, mean in zip(drafts.values(), as_target, strict=True)]

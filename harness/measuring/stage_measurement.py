@@ -3,7 +3,7 @@
 import gc
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -60,23 +60,14 @@ class StageMeasurement:
 
     def record(self, **names: Any) -> StageRecord:
         """Return what was measured as a record; `names` are its test, model, engine, stage and variant."""
-        return StageRecord(
-            **names,
-            cold_s=self.cold_s,
-            round_samples=tuple(self.round_samples),
-            round_s=tuple(self.round_s),
-            tokens=self.tokens,
-            sources=tuple(sorted(self.sources)),
-            memory=self.memory,
-            failures=tuple(self.failures),
-            cold_states=self.cold_states if any(self.cold_states.values()) else {},
-            round_states=tuple(self.round_states) if any(self.round_states) else (),
-            work=self.work,
-            visual_tokens=self.visual_tokens,
-            probes=self.probes,
-            not_finite=tuple(sorted(self.not_finite)),
-            not_repeated=tuple(sorted(self.not_repeated)),
-        )
+        kept = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "first_ids"}
+        kept |= {name: tuple(sorted(each)) for name, each in kept.items() if isinstance(each, set)}
+        kept |= {name: tuple(each) for name, each in kept.items() if isinstance(each, list)}
+        if not any(self.round_states):
+            kept["round_states"] = ()
+        if not any(self.cold_states.values()):
+            kept["cold_states"] = {}
+        return StageRecord(**names, **kept)
 
 
 class StageInputs:

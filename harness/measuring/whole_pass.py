@@ -186,20 +186,12 @@ class WholePass:
         self.on_record(record)
 
 
-class PassTimes(msgspec.Struct, frozen=True, gc=False):
-    """One sample's pass in seconds: its stages added up, and the time read around them."""
-
-    parts_s: float
-    whole_s: float
-
-
 class PassTally:
-    """Times and failures by sample of the passes of a run so far, whatever their answers; unsynchronised ones apart."""
+    """Passes of a run so far, without what answers say, and failures by sample; unsynchronised ones apart."""
 
-    def __init__(self, known: Iterable[PassRecord] = ()) -> None:
-        self.times: dict[str, PassTimes] = {}
+    def __init__(self, known: Iterable[PassRecord]) -> None:
+        self.succeeded: dict[str, PassRecord] = {}
         self.failures: dict[str, Failure] = {}
-        # Without what an answer says: a pass over thousands of samples grows by some numbers a sample.
         self.records: list[PassRecord] = []
         for record in known:
             self.add(record)
@@ -207,7 +199,7 @@ class PassTally:
     @property
     def taken(self) -> int:
         """Samples that succeeded or failed."""
-        return len(self.times.keys() | self.failures.keys())
+        return len(self.succeeded.keys() | self.failures.keys())
 
     def add(self, record: PassRecord) -> None:
         """Count a pass."""
@@ -215,9 +207,10 @@ class PassTally:
             self.failures[record.sample] = record.failure
         if record.kind == "unsynchronised":
             return
+        # A pass over thousands of samples grows by some numbers a sample.
         self.records.append(msgspec.structs.replace(record, text="", token_ids=(), source=""))
         if record.failure is None:
-            self.times[record.sample] = PassTimes(sum(record.stage_s.values()), record.whole_s)
+            self.succeeded[record.sample] = self.records[-1]
 
 
 @contextmanager

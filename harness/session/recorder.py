@@ -17,7 +17,7 @@ from harness.measuring.rounds import AnySample, Interleaved, first_that_works, t
 from harness.measuring.speculation import Line, Pair, SpeculationRun
 from harness.measuring.stage_measurement import StageRun
 from harness.measuring.stopping import limited
-from harness.measuring.whole_pass import PassTally, PassTimes, RemainingSamples, WholePass
+from harness.measuring.whole_pass import PassTally, RemainingSamples, WholePass
 from harness.measuring.work import ON_DEVICE, versions, watch_stages
 from harness.options import MIN_ROUNDS
 from harness.records import lines as records
@@ -95,7 +95,7 @@ class Recorder:
         kind: records.PassKind,
         length: Length,
         also_unsynchronised: Sequence[Sample] = (),
-    ) -> list[PassTimes]:
+    ) -> list[records.PassRecord]:
         """Take every sample once through all stages of `pipeline`, and some again with no clock between the stages.
 
         These come right after their synchronised pass, and on a GPU only: on a CPU nothing waits. Each sample is on
@@ -112,13 +112,13 @@ class Recorder:
             work = RemainingSamples(probe.between(self._left(samples, done, progress)), len(samples))
             whole = self._whole_pass(pipeline, engine, length, tally, progress)
             whole.measure(self.benchmark, work, kind=kind, warm_up=warm_up, again=again)
-            before = [sample for key, sample in unsynchronised.items() if key in tally.times]
+            before = [sample for key, sample in unsynchronised.items() if key in tally.succeeded]
             if self.benchmark.enabled and before:
                 whole.measure_unsynchronised(before)
         self.benchmark.extra_info.update(model=pipeline.key, engine=engine, stage=self.stage, kind=kind)
         lines: list[records.JournalLine] = [*_engine_records(pipeline, engine), *probe.records()]
-        self._finish_test(lines, tally.failures.values(), taken=tally.taken, figures=bool(tally.times))
-        return list(tally.times.values())
+        self._finish_test(lines, tally.failures.values(), taken=tally.taken, figures=bool(tally.succeeded))
+        return list(tally.succeeded.values())
 
     def measure_throughput(self, pipeline: Pipeline, samples: Sequence[Sample], *, engine: str, length: Length) -> None:
         """Take every sample once through `pipeline`, files loaded ahead; otherwise as `measure_whole_pass`."""
@@ -134,7 +134,7 @@ class Recorder:
         rate = samples_per_second(tally.records)
         self.benchmark.extra_info.update(loader_workers=workers, prefetch=ahead, samples_per_second=rate)
         lines = _engine_records(pipeline, engine)
-        self._finish_test(lines, tally.failures.values(), taken=tally.taken, figures=bool(tally.times))
+        self._finish_test(lines, tally.failures.values(), taken=tally.taken, figures=bool(tally.succeeded))
 
     def measure_side_by_side(
         self, samples: Sequence[AnySample], prepare: Callable[[AnySample], Interleaved], *, pairs: int | None = None

@@ -92,21 +92,18 @@ def agreement(pairs: Mapping[str, Sequence[TokenPair]], gamma: int) -> Section:
 
 
 def _agreement_rows(target: str, found: Replay) -> Iterator[list[Text]]:
-    own = (found.samples, "per_sample", found.per_sample, found.per_sample_interval, found.token_weighted)
-    shuffled = found.shuffled_per_sample, found.shuffled_interval, found.shuffled_token_weighted
-    positions = f"{found.matched} of {found.compared}"
-    for who, compared, (count, what, mean, interval, of_all) in (
-        (target, positions, own),
-        (f"{target}, shuffled", "", (found.shuffled_pairings, "shuffled", *shuffled)),
+    for who, positions, what, shares in (
+        (target, f"{found.matched} of {found.compared}", "per_sample", found.own),
+        (f"{target}, shuffled", "", "shuffled", found.shuffled),
     ):
-        if mean is not None:
+        if shares is not None:
             yield [
                 who,
-                figure(whole, count, "agreement", what, "pairs", target),
-                compared,
-                figure(fraction, mean, "agreement", what, target),
-                ends(interval, fraction, "agreement", what, target),
-                figure(fraction, of_all or 0.0, "agreement", what, "all_tokens", target),
+                figure(whole, shares.pairs, "agreement", what, "pairs", target),
+                positions,
+                figure(fraction, shares.per_sample, "agreement", what, target),
+                ends(shares.interval, fraction, "agreement", what, target),
+                figure(fraction, shares.token_weighted, "agreement", what, "all_tokens", target),
             ]
 
 

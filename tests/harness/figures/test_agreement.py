@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from harness.figures import agreement
 from harness.figures.agreement import (
     Agreement,
+    Shares,
     TokenPair,
     common_prefix,
     expected_tokens,
@@ -117,11 +118,17 @@ def test_theoretical_speedup_of_the_old_headline_figures() -> None:
 def test_figures_of_a_known_pair() -> None:
     found = replay([TokenPair("a", (5, 6, 7, 8), (5, 6, 9, 8, 4)), TokenPair("b", (1, 2), (3, 2))], gamma=3)
     assert (found.matched, found.compared) == (4, 6)
-    assert found.per_sample == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert (found.own.pairs, found.own.per_sample) == (2, pytest.approx((3 / 4 + 1 / 2) / 2))
     assert found.prefixes == (2, 0)
     assert found.survival == (0.5, 0.5, 0.0)
-    assert found.shuffled_pairings == 2
-    assert found.shuffled_per_sample == 0.0
+    assert found.shuffled is not None
+    assert (found.shuffled.pairs, found.shuffled.per_sample) == (2, 0.0)
+
+
+def control(pairs: list[TokenPair], gamma: int = 3) -> Shares:
+    found = replay(pairs, gamma).shuffled
+    assert found is not None
+    return found
 
 
 def pairs_of(count: int, seed: int, questions: int = 1) -> list[TokenPair]:
@@ -143,44 +150,42 @@ def all_pairings(pairs: list[TokenPair]) -> list[float]:
 @pytest.mark.parametrize("questions", [1, 3])
 def test_the_control_takes_all_pairs_of_samples_with_the_same_question(questions: int) -> None:
     pairs = pairs_of(30, seed=1, questions=questions)
-    found, expected = replay(pairs, gamma=3), all_pairings(pairs)
-    assert found.shuffled_pairings == len(expected) == 30 * (30 // questions - 1)
-    assert found.shuffled_per_sample == pytest.approx(fmean(expected))
+    found, expected = control(pairs), all_pairings(pairs)
+    assert found.pairs == len(expected) == 30 * (30 // questions - 1)
+    assert found.per_sample == pytest.approx(fmean(expected))
 
 
 def test_the_control_is_not_the_next_sample_where_neighbours_are_alike() -> None:
     """Clips of one recording follow each other: their answers are alike, and paired in turn they look like chance."""
     alike = [TokenPair(str(n), (n // 40,) * 6, (n // 40,) * 6) for n in range(400)]
-    found = replay(alike, gamma=3)
-    assert found.per_sample == 1
-    assert found.shuffled_per_sample == pytest.approx(39 / 399, abs=0.02)
+    assert replay(alike, gamma=3).own.per_sample == 1
+    assert control(alike).per_sample == pytest.approx(39 / 399, abs=0.02)
 
 
 def test_of_too_many_pairs_some_are_drawn_and_the_same_again(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = pairs_of(60, seed=2)
-    exact = replay(pairs, gamma=3).shuffled_per_sample
+    exact = control(pairs).per_sample
     monkeypatch.setattr(agreement, "MAX_PAIRINGS", 600)
-    found = replay(pairs, gamma=3)
-    assert (found.shuffled_pairings, found) == (600, replay(pairs, gamma=3))
-    assert found.shuffled_per_sample == pytest.approx(exact, abs=0.05)
+    found = control(pairs)
+    assert (found.pairs, found) == (600, control(pairs))
+    assert found.per_sample == pytest.approx(exact, abs=0.05)
 
 
 def test_others_are_drawn_from_all_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agreement, "MAX_PAIRINGS", 2000)
     first_agree = [TokenPair(str(n), (1, 1), (1, 1) if n < 20 else (2, 2)) for n in range(200)]
-    assert replay(first_agree, gamma=1).shuffled_per_sample == pytest.approx(0.1, abs=0.03)
+    assert control(first_agree, gamma=1).per_sample == pytest.approx(0.1, abs=0.03)
 
 
 def test_without_another_sample_of_the_same_question_there_is_no_control() -> None:
-    found = replay(pairs_of(4, seed=3, questions=4), gamma=3)
-    assert (found.shuffled_pairings, found.shuffled_per_sample, found.shuffled_interval) == (0, None, None)
+    assert replay(pairs_of(4, seed=3, questions=4), gamma=3).shuffled is None
 
 
 def test_the_controls_interval_holds_the_truth_as_often_as_it_says() -> None:
     # Answers of positions that agree with one chance in four, whoever wrote them.
     held = 0
     for seed in range(200):
-        found = replay(pairs_of(20, seed), gamma=3).shuffled_interval
+        found = control(pairs_of(20, seed)).interval
         assert found is not None
         held += found.low <= 0.25 <= found.high
     assert 180 <= held <= 200
@@ -191,7 +196,7 @@ def test_the_controls_interval_is_as_wide_as_the_targets_differ() -> None:
     for seed in range(200):
         draw = Random(seed)
         pairs = [TokenPair(str(n), (1, 1), (draw.choice((1, 2)),) * 2) for n in range(30)]
-        found = replay(pairs, gamma=1).shuffled_interval
+        found = control(pairs, gamma=1).interval
         assert found is not None
         held += found.low <= 0.5 <= found.high
     assert 180 <= held <= 200

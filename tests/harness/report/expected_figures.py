@@ -338,21 +338,20 @@ def agreement() -> list[Grid]:
         found = replay(
             [TokenPair(mine.sample, mine.token_ids, theirs.token_ids) for mine, theirs in both(target, "eager")], GAMMA
         )
-        assert found.shuffled_per_sample is not None
-        assert found.shuffled_token_weighted is not None
+        assert found.shuffled is not None
         rows.append(
             [
                 target,
-                found.samples,
+                found.own.pairs,
                 f"{found.matched} of {found.compared}",
-                found.per_sample,
-                ends(found.per_sample_interval),
-                found.token_weighted,
+                found.own.per_sample,
+                ends(found.own.interval),
+                found.own.token_weighted,
             ]
         )
-        control = (found.shuffled_per_sample, found.shuffled_token_weighted)
-        name, interval = f"{target}, shuffled", ends(found.shuffled_interval)
-        rows.append([name, found.shuffled_pairings, "", control[0], interval, control[1]])
+        control = found.shuffled
+        name, interval = f"{target}, shuffled", ends(control.interval)
+        rows.append([name, control.pairs, "", control.per_sample, interval, control.token_weighted])
         survival.append([target, *found.survival])
     return [rows, survival]
 

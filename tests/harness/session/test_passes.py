@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from harness.figures.passes import pass_s
 from harness.measuring import clock
 from harness.measuring.benchmark import Benchmark
-from harness.measuring.whole_pass import PassTally, PassTimes
+from harness.measuring.whole_pass import PassTally
 from harness.options import Options
 from harness.records.lines import JournalLine, PassRecord, Plan
 from harness.session.recorder import Recorder
@@ -111,7 +112,8 @@ def test_of_the_answers_nothing_is_kept_in_memory() -> None:
     tally = PassTally([whole_pass("egpt", "s0", text="word " * 60, token_ids=(1, 2, 3))])
     tally.add(whole_pass("egpt", "s1", text="word " * 60, token_ids=(1, 2, 3)))
     assert [(each.sample, each.text, each.token_ids) for each in tally.records] == [("s0", "", ()), ("s1", "", ())]
-    assert tally.times == {sample: PassTimes(5.0, 5.0) for sample in ("s0", "s1")}
+    assert list(tally.succeeded) == ["s0", "s1"]
+    assert all(pass_s(each) == each.whole_s == 5.0 for each in tally.succeeded.values())
 
 
 def order(lines: list[PassRecord]) -> list[tuple[str, str]]:
