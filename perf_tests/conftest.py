@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.cache.frame_cache import FrameCache, open_frame_cache
+from fixtures.cache.frame_cache import open_frame_cache
 from fixtures.data.dataset import Dataset, dataset_identity, read_entries
 from fixtures.errors import ChoiceError, DatasetError, FixtureError
 from fixtures.model_sets.loading import model_dtypes, pipeline_loaders
@@ -32,7 +32,6 @@ from perf_tests.suite_options import on_device_of, open_dataset, plan_of, reques
 # No limit and no gate has its figures from what takes so many samples of small models.
 TINY_SAMPLES = 3
 SELECTION = pytest.StashKey[Selection]()
-FRAME_CACHE = pytest.StashKey[FrameCache]()
 LOADERS = pytest.StashKey[dict[str, Callable[[], StagedPipeline]]]()
 DATASET = pytest.StashKey[Dataset]()
 EMBEDDED = pytest.StashKey[EmbeddedSpec]()
@@ -52,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
             raise ChoiceError(
                 "-n (pytest-xdist) runs tests beside each other, and nothing can be measured: leave it out"
             )
-        cache = config.stash[FRAME_CACHE] = open_frame_cache(options.frame_cache, options.cache_dir, options.cache_size)
+        cache = open_frame_cache(options.frame_cache, options.cache_dir, options.cache_size)
         selection = on_device_of(config.stash[SESSION].rank, select(request_of(options, cache)))
         config.stash[SELECTION] = selection
         config.stash[SESSION].device = selection.device
@@ -168,7 +167,7 @@ def model_slot(
     slot = ModelSlot(recorded_loaders(loaders, session.append, selection.device))
     yield slot
     slot.free()
-    session.advice.extend(request.config.stash[FRAME_CACHE].warnings)
+    session.advice.extend(selection.settings.pipeline.frame_cache.warnings)
 
 
 @pytest.fixture(scope="session")

@@ -81,8 +81,8 @@ def bisect(
 def _without_regression(ends: RevisionComparison) -> tuple[str, int]:
     """Return in words what ends say between which no figure regressed, and the exit status."""
     assert ends.outcome is not None, "a comparison that was measured to its end has an outcome"
-    if ends.outcome.exit_status == 0:
+    if ends.outcome.code == 0:
         return f"no culprit: {ends.outcome.reason}", 0
     # A test that fails at the bad end alone accuses no figure, and may have left some out.
-    status = NO_FIGURE if ends.outcome.exit_status == NO_FIGURE else NOT_DECIDED
+    status = NO_FIGURE if ends.outcome.code == NO_FIGURE else NOT_DECIDED
     return f"undecided between the ends: {ends.outcome.reason}", status

@@ -56,7 +56,7 @@ def run(chosen: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
         found = measured(checkout, folder, found)
     sys.stdout.write(table(found, folder, width=shutil.get_terminal_size().columns, color=sys.stdout.isatty()))
     assert found.outcome is not None, "a comparison that was measured to its end has an outcome"
-    return found.outcome.exit_status
+    return found.outcome.code
 
 
 def measured(checkout: Checkout, folder: Path, begun: RevisionComparison) -> RevisionComparison:

@@ -17,7 +17,7 @@ from harness.ab.sessions import SessionFigures
 from harness.errors import ResultFileError, SessionError
 from harness.figures.intervals import ChangeVerdict, Interval, verdict
 from harness.figures.metrics import Metric, only_the_target
-from harness.gates.exit_status import FAILED, NO_FIGURE, NOT_DECIDED
+from harness.gates.exit_status import FAILED, NO_FIGURE, NOT_DECIDED, Status
 from harness.records.fingerprint import REFERENCE_WORK, differences
 from harness.records.folder import read_json
 
@@ -46,13 +46,6 @@ class _Measured(NamedTuple):
 _Pairs = Sequence[tuple[_Measured, _Measured]]
 
 
-class Outcome(msgspec.Struct, frozen=True):
-    """How a comparison ended: the exit status and the reason for it."""
-
-    exit_status: int
-    reason: str
-
-
 class RevisionComparison(msgspec.Struct, frozen=True):
     """A whole comparison, which is `ab.json`; `outcome` is None while it runs, and where it was cut short."""
 
@@ -61,7 +54,7 @@ class RevisionComparison(msgspec.Struct, frozen=True):
     sessions: tuple[SessionFigures, ...] = ()
     figures: tuple[PairedFigure, ...] = ()
     notes: tuple[str, ...] = ()
-    outcome: Outcome | None = None
+    outcome: Status | None = None
 
     @property
     def is_decided(self) -> bool:
@@ -112,15 +105,15 @@ def with_outcome(comparison: RevisionComparison) -> RevisionComparison:
         for verdict in ("regressed", "undecided")
     )
     if failed["b"] and not failed["a"]:
-        outcome = Outcome(FAILED, f"tests fail in B and not in A: see {failed['b'][0].folder}.txt")
+        outcome = Status(FAILED, f"tests fail in B and not in A: see {failed['b'][0].folder}.txt")
     elif regressed:
-        outcome = Outcome(FAILED, f"B is worse beyond the minimum effect in {regressed}")
+        outcome = Status(FAILED, f"B is worse beyond the minimum effect in {regressed}")
     elif not comparison.figures:
-        outcome = Outcome(NO_FIGURE, "nothing was measured on both sides")
+        outcome = Status(NO_FIGURE, "nothing was measured on both sides")
     elif undecided:
-        outcome = Outcome(NOT_DECIDED, f"a regression was neither found nor excluded in {undecided}")
+        outcome = Status(NOT_DECIDED, f"a regression was neither found nor excluded in {undecided}")
     else:
-        outcome = Outcome(0, "nothing is worse in B beyond the minimum effect")
+        outcome = Status(0, "nothing is worse in B beyond the minimum effect")
     return msgspec.structs.replace(comparison, outcome=outcome)
 
 

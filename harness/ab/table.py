@@ -25,10 +25,17 @@ def table(found: RevisionComparison, folder: Path, *, width: int = NARROWEST, co
     )
     parts: list[str | Table] = ["", *found.plan.lines(), ""]
     if found.figures:
-        parts += [_rows(found), "", _reading(found)]
+        each = alpha_per_look(len(found.figures), found.plan.pairs)
+        count = sum(figure.interval.at_equal_speed for figure in found.figures)
+        speed = f"; {count} of {len(found.figures)} figures as of a machine equally fast for A and B" if count else ""
+        reading = (
+            f"all intervals of all looks together hold the truth with a probability of {1 - ALPHA:.0%} or more "
+            f"(each by itself {1 - each:.3%}){speed}"
+        )
+        parts += [_rows(found), "", reading]
     parts += [f"note: {note}" for note in found.notes]
     if found.outcome:
-        parts.append(f"exit status {found.outcome.exit_status}: {found.outcome.reason}")
+        parts.append(f"exit status {found.outcome.code}: {found.outcome.reason}")
     for part in [*parts, f"files: {folder / FILE_NAME}, and a folder for each session beside it"]:
         console.print(part, highlight=False, markup=False, soft_wrap=isinstance(part, str))
     return stream.getvalue()
@@ -59,13 +66,3 @@ def _rows(found: RevisionComparison) -> Table:
             Text(figure.verdict, style=STYLES[figure.verdict]),
         )
     return rows
-
-
-def _reading(found: RevisionComparison) -> str:
-    each = alpha_per_look(len(found.figures), found.plan.pairs)
-    count = sum(figure.interval.at_equal_speed for figure in found.figures)
-    speed = f"; {count} of {len(found.figures)} figures as of a machine equally fast for A and B" if count else ""
-    return (
-        f"all intervals of all looks together hold the truth with a probability of {1 - ALPHA:.0%} or more "
-        f"(each by itself {1 - each:.3%}){speed}"
-    )

@@ -16,7 +16,6 @@ from harness.gates.gate import Baseline
 from harness.gates.prediction import MIN_SESSIONS, predict
 from harness.measuring.environment import stable_environment
 from harness.processes import run_to_end
-from harness.records.fingerprint import at_a_glance
 
 LOG_NAME = "session.log"
 _WORTH_A_LINE = 0.001  # of a change of centre or limit
@@ -25,7 +24,7 @@ _WORTH_A_LINE = 0.001  # of a change of centre or limit
 def record(baselines: Path, words: Sequence[str], sessions: int) -> None:
     """Measure in fresh processes until a baseline has so many sessions of `words`; raise BaselineError if one fails."""
     arguments = PytestArguments.parse(words)
-    by_folder = sessions_by_folder(read_sessions(baselines), at_a_glance(stable_environment("cpu")))
+    by_folder = sessions_by_folder(baselines, stable_environment("cpu"))
     known = [each for group in by_folder.values() for each in group if each.record.arguments == arguments.words]
     if len(known) >= sessions:
         sys.stdout.write(f"{known[0].path.parent} has {len(known)} sessions already; ask for more by --sessions\n")
@@ -68,10 +67,10 @@ def retire(baselines: Path, names: Sequence[str]) -> None:
 
 def list_all(baselines: Path) -> None:
     """Print every baseline with its conditions and sessions."""
-    stored = read_sessions(baselines)
-    if not stored:
+    by_folder = sessions_by_folder(baselines)
+    if not by_folder:
         sys.stdout.write(f"no baseline in {baselines}\n")
-    for folder, sessions in sessions_by_folder(stored, {}).items():
+    for folder, sessions in by_folder.items():
         few = f", {MIN_SESSIONS} are needed" if len(sessions) < MIN_SESSIONS else ""
         sys.stdout.write(f"{folder.name} ({len(sessions)} sessions{few})\n")
         for each in sessions:

@@ -5,14 +5,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from harness.commands.child_session import PytestArguments
-from harness.gates.baselines import read_sessions, sessions_by_folder, sessions_needed
+from harness.gates.baselines import sessions_by_folder, sessions_needed
 from harness.gates.exit_status import FAILED, NO_FIGURE, PYTEST_STATUSES, Status, exit_status
 from harness.gates.gate import flagged
 from harness.gates.session_gate import decided
 from harness.gates.witnesses import headline
 from harness.measuring.environment import stable_environment
 from harness.processes import run_to_end
-from harness.records.fingerprint import at_a_glance
 from harness.records.journal import JOURNAL_NAME, Journal, read_finished_run, read_journal
 from harness.records.lines import EndRecord, GateRecord, timestamp
 from harness.report.terminal import gate_lines
@@ -25,7 +24,7 @@ def gate(words: Sequence[str]) -> int:
     """Measure, confirm what was flagged, write the verdict into the run's folder and print it; return the status."""
     arguments = PytestArguments.parse(words)
     folder = arguments.new_folder()
-    by_folder = sessions_by_folder(read_sessions(arguments.baselines), at_a_glance(stable_environment("cpu")))
+    by_folder = sessions_by_folder(arguments.baselines, stable_environment("cpu"))
     missing = sessions_needed(max(map(len, by_folder.values()), default=0))
     if missing:
         sys.stdout.write(

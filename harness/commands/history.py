@@ -13,8 +13,7 @@ from harness.history.series import Change, Series, creep_of, events_of, series_o
 from harness.history.sessions import read_history
 from harness.records.fingerprint import differences
 from harness.records.folder import RESULTS
-from harness.report.files import write_report
-from harness.report.terminal import rendered
+from harness.report.files import publish
 
 
 def history(paths: Sequence[Path], since: str | None, release: Path | None, output_dir: Path | None, form: str) -> None:
@@ -35,9 +34,7 @@ def history(paths: Sequence[Path], since: str | None, release: Path | None, outp
         else:
             sessions.notes.append(f"not held against the release {release}: {apart[0][0]}")
     report = report_of_history(", ".join(map(str, paths)), sessions, found, events_of(found), crept)
-    folder = output_dir or RESULTS / "history"
-    write_report(report, folder)
-    sys.stdout.write(rendered(report, color=sys.stdout.isatty()) + f"files: {folder}\n")
+    publish(report, output_dir or RESULTS / "history")
 
 
 def bencher_metrics(found: Sequence[Series]) -> dict[str, dict[str, dict[str, float]]]:

@@ -15,9 +15,8 @@ from harness.options import option_fields, output_flags, with_tests
 from harness.records.folder import RESULTS, make_folder, read_json, unused_folder, write_json
 from harness.records.journal import JOURNAL_NAME, read_finished_run
 from harness.records.lines import RunRecord, timestamp
-from harness.report.files import write_report
+from harness.report.files import publish
 from harness.report.sweep import Point, report_of_sweep
-from harness.report.terminal import rendered
 
 FILE_NAME = "sweep.json"
 
@@ -85,8 +84,7 @@ def _measured(folder: Path, plan: SweepPlan) -> int:
     if not points:
         raise SessionError(f"no run of {folder} has come to its end")
     report = report_of_sweep(folder.name, plan.option, points, problems)
-    write_report(report, folder)
-    sys.stdout.write(rendered(report, color=sys.stdout.isatty()) + f"files: {folder}\n")
+    publish(report, folder)
     failed = any(run is None or (run.end and run.end.exit_status == FAILED) for run in runs.values())
     return FAILED if failed else 0 if report.sections else NO_FIGURE
 

@@ -111,7 +111,11 @@ def replay(pairs: Sequence[TokenPair], gamma: int) -> Replay:
 
 
 def _shares(agreements: Sequence[Agreement], by_sample: Sequence[float]) -> Shares:
-    return Shares(len(agreements), fmean(by_sample), _interval(by_sample), token_weighted(agreements))
+    interval = None
+    if len(by_sample) > 1:
+        found = student_interval(by_sample, ALPHA)
+        interval = Interval(found.samples, found.value, max(found.low, 0.0), min(found.high, 1.0))
+    return Shares(len(agreements), fmean(by_sample), interval, token_weighted(agreements))
 
 
 def _shuffled(pairs: Sequence[TokenPair]) -> list[tuple[int, int]]:
@@ -129,14 +133,6 @@ def _shuffled(pairs: Sequence[TokenPair]) -> list[tuple[int, int]]:
             chosen = drawn if len(drawn) <= most else random.sample(drawn, most)
             found += [(same[own], same[other + (other >= own)]) for other in chosen]
     return found
-
-
-def _interval(values: Sequence[float]) -> Interval | None:
-    """Return the interval of a mean share; None for fewer than two values."""
-    if len(values) < 2:
-        return None
-    found = student_interval(values, ALPHA)
-    return Interval(found.samples, found.value, max(found.low, 0.0), min(found.high, 1.0))
 
 
 def _by_sample(places: Sequence[tuple[int, int]], rates: Sequence[float]) -> list[float]:

@@ -4,7 +4,7 @@ A file is pytest-benchmark's own JSON with our record inside, so that its `--ben
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from harness.errors import BaselineError
 from harness.gates import machine_speed
 from harness.gates.gate import Baseline, injections, interruptions
 from harness.gates.prediction import MIN_SESSIONS
-from harness.records.fingerprint import Fingerprint, differences, fingerprint, readable_name
+from harness.records.fingerprint import Fingerprint, at_a_glance, differences, fingerprint, readable_name
 from harness.records.folder import BENCHMARK_FILE_NAME, read_json, write_json
 from harness.records.journal import JOURNAL_NAME, read_journal
 from harness.records.lines import RunRecord
@@ -62,11 +62,12 @@ def is_session(path: Path) -> bool:
     return _NUMBERED.fullmatch(path.name) is not None
 
 
-def sessions_by_folder(stored: Iterable[StoredSession], here: Fingerprint) -> dict[Path, list[StoredSession]]:
-    """Return, by folder, the sessions whose conditions are those of `here`, as far as it names some."""
+def sessions_by_folder(baselines: Path, here: Mapping[str, Any] | None = None) -> dict[Path, list[StoredSession]]:
+    """Return all sessions by folder; of an environment `here`, those of machines and libraries like it."""
     found: dict[Path, list[StoredSession]] = {}
-    for session in stored:
-        if here.items() <= session.record.fingerprint.items():
+    conditions = at_a_glance(here) if here else {}
+    for session in read_sessions(baselines):
+        if conditions.items() <= session.record.fingerprint.items():
             found.setdefault(session.path.parent, []).append(session)
     return found
 

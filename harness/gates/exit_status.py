@@ -10,7 +10,8 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from harness.records.lines import GateState, Outcome, OutcomeRecord
 
@@ -35,8 +36,7 @@ _GATE_STATUSES: tuple[tuple[int, GateState, str], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(msgspec.Struct, frozen=True, rename={"code": "exit_status"}):  # as ab.json has it
     """An exit status and the reason for it, in words."""
 
     code: int

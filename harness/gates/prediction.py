@@ -166,12 +166,6 @@ def is_beyond(prediction: Prediction, loss: Any) -> Any:
     return loss > prediction.limit
 
 
-def is_confirmed(prediction: Prediction, first: Any, second: Any) -> Any:
-    """Return whether two sessions make a change: both are beyond the limit, and so is their mean beyond its own."""
-    both = is_beyond(prediction, first) & is_beyond(prediction, second)
-    return both & is_mean_beyond(prediction.limit_of_mean, first, second)
-
-
 def is_mean_beyond(limit_of_mean: Any, first: Any, second: Any) -> Any:
     """Return whether the mean loss of two flagged sessions is beyond its own limit."""
     return (first + second) / 2 > limit_of_mean

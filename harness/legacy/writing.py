@@ -13,7 +13,7 @@ from harness.figures.passes import comparisons, legacy_stage_s, pass_s, passes
 from harness.figures.stages import peak_bytes, seconds_by_sample
 from harness.legacy.formats import DRAFT, Record
 from harness.records.folder import shortened
-from harness.records.lines import Failure, PassRecord, RunRecord
+from harness.records.lines import Failure, RunRecord
 from harness.records.quantities import MIB
 from harness.records.speculation import SpeculationRecord
 from harness.stages import LEGACY_STAGES, STAGES
@@ -54,18 +54,17 @@ def _answers(run: RunRecord, model: str) -> dict[str, Record]:
         return _stage_test_keys(run, model, engine)
     whole = passes(run, "whole", model, engine)
     failed = {each.sample: {"_error": _error(each.failure)} for each in attempts if each.failure}
-    return failed | {sample: _pass_keys(record) for sample, record in whole.items()}
-
-
-def _pass_keys(record: PassRecord) -> Record:
-    return {
-        "": record.text,
-        "_time": pass_s(record),
-        **{f"_stage{stage}_time": legacy_stage_s(record, stage) for stage in LEGACY_STAGES},
-        **{f"_{stage}_time": record.stage_s[stage] for stage in LEGACY_STAGES[3] if stage in record.stage_s},
-        "_tokens": len(record.token_ids),
-        "_token_ids": list(record.token_ids),
-        "_source": record.source,
+    return failed | {
+        sample: {
+            "": record.text,
+            "_time": pass_s(record),
+            **{f"_stage{stage}_time": legacy_stage_s(record, stage) for stage in LEGACY_STAGES},
+            **{f"_{stage}_time": record.stage_s[stage] for stage in LEGACY_STAGES[3] if stage in record.stage_s},
+            "_tokens": len(record.token_ids),
+            "_token_ids": list(record.token_ids),
+            "_source": record.source,
+        }
+        for sample, record in whole.items()
     }
 
 

@@ -1,5 +1,6 @@
 """Reads any file or folder of results, ours of every kind and the old script's, and writes their reports."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from harness.report.content import report_of, report_of_answers
 from harness.report.markdown import markdown
 from harness.report.page import page
 from harness.report.several import report_of_several
+from harness.report.terminal import rendered
 
 OF_A_RUN = {"journal.jsonl", "run.json"}
 
@@ -26,6 +28,12 @@ def write_report(report: Report, folder: Path, stem: str = "report") -> tuple[Pa
     write_whole(page_file, page(report).encode())
     write_whole(text_file, markdown(report).encode())
     return page_file, text_file
+
+
+def publish(report: Report, folder: Path) -> None:
+    """Write a report into a folder, and print it."""
+    write_report(report, folder)
+    sys.stdout.write(rendered(report, color=sys.stdout.isatty()) + f"files: {folder}\n")
 
 
 def report_files(paths: Sequence[Path], output_dir: Path | None, gamma: int) -> tuple[Path, Path]:

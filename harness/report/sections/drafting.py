@@ -17,8 +17,7 @@ SHOWN_LENGTHS = (1, 2, 4, 6, 8, 16, 32)
 
 def sections(run: RunRecord) -> Iterator[Section]:
     """Yield one section for each target that was drafted for."""
-    for found in speculation_figures(run):
-        yield _speculation(run, found)
+    yield from (_speculation(run, found) for found in speculation_figures(run))
 
 
 def pair_line(run: RunRecord, found: SpeculationFigures) -> Text:

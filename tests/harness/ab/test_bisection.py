@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from harness.ab.bisection import bisect
-from harness.ab.results import Outcome, RevisionComparison
+from harness.ab.results import RevisionComparison
 from harness.errors import SessionError
+from harness.gates.exit_status import Status
 from tests.harness.ab.simulated_bisections import FIGURES, comparing
 from tests.harness.suite_in_git import QUICKLY, SuiteInGit
 
@@ -106,7 +107,7 @@ def test_only_an_answer_that_is_sure_has_exit_status_0() -> None:
 @pytest.mark.parametrize(("ends", "expected"), [((1, "tests fail in B"), 11), ((10, "nothing was measured"), 10)])
 def test_ends_that_say_nothing_of_any_figure_are_not_green(ends: tuple[int, str], expected: int) -> None:
     unchanged = comparing(np.random.default_rng(7), lambda _: 0.0)
-    found = bisect(COMMITS, lambda a, b: msgspec.structs.replace(unchanged(a, b), outcome=Outcome(*ends)))
+    found = bisect(COMMITS, lambda a, b: msgspec.structs.replace(unchanged(a, b), outcome=Status(*ends)))
     assert (found.exit_status, found.culprit) == (expected, None)
     assert ends[1] in found.words
 

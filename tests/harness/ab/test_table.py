@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from harness.ab.plan import AbPlan, Side
-from harness.ab.results import Outcome, PairedFigure, RevisionComparison
+from harness.ab.results import PairedFigure, RevisionComparison
 from harness.ab.table import change, table
 from harness.figures.intervals import Interval
 from harness.figures.metrics import Metric
+from harness.gates.exit_status import Status
 
 TIME = Metric("time.load.egpt", "time", math.log(0.5), "s", True, 3, math.log(1.1))
 ACCEPTANCE = Metric("acceptance.llava.eager", "acceptance", 0.75, "share", False, 8, 0.02)
@@ -40,7 +41,7 @@ def test_a_row_has_both_figures_the_change_its_interval_what_counts_and_the_verd
         "regressed",
     )
     shares = PairedFigure(ACCEPTANCE.name, ACCEPTANCE, 0.75, 0.74, Interval(3, -0.01, -0.03, 0.01), "undecided")
-    found = RevisionComparison(1, PLAN, (), (times, shares), ("a word beside it",), Outcome(1, "it is slower"))
+    found = RevisionComparison(1, PLAN, (), (times, shares), ("a word beside it",), Status(1, "it is slower"))
     text = table(found, Path("results/ab_1"))
     lines = {line.split()[0]: " ".join(line.split()) for line in text.splitlines() if line.strip()}
     assert lines["time.load.egpt"] == "time.load.egpt 500 ms 750 ms +50.0 % +40.0 … +60.0 % +10.0 % 4 regressed"

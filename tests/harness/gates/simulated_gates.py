@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from harness.figures.metrics import MODEL_STAGE_ON_GPU, Metric
-from harness.gates.prediction import extrapolates, is_beyond, is_bimodal, is_confirmed, is_too_noisy, predict
+from harness.gates.prediction import (
+    Prediction,
+    extrapolates,
+    is_beyond,
+    is_bimodal,
+    is_mean_beyond,
+    is_too_noisy,
+    predict,
+)
 from harness.measuring.reference_work import IN_TESTS
 
 # Sessions of a baseline, and the minimum effect of a model stage on a GPU, the smallest of all.
@@ -21,6 +29,12 @@ def drawn_sessions(noise: float, runs: int, sessions: int = SESSIONS, seed: int 
     """Return baselines [runs, sessions], and the two sessions of a gate [runs], all of one machine."""
     drawn = np.random.default_rng(seed).normal(0, noise, (runs, sessions + 2))
     return drawn[:, :sessions], drawn[:, sessions], drawn[:, sessions + 1]
+
+
+def is_confirmed(prediction: Prediction, first: Any, second: Any) -> Any:
+    """Return whether two sessions make a change: both are beyond the limit, and so is their mean beyond its own."""
+    both = is_beyond(prediction, first) & is_beyond(prediction, second)
+    return both & is_mean_beyond(prediction.limit_of_mean, first, second)
 
 
 def share_that_fails(noise: float, effect: float = 0.0, *, runs: int, sessions: int = SESSIONS) -> float:

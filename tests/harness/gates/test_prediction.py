@@ -17,7 +17,6 @@ from harness.gates.prediction import (
     extrapolates,
     is_beyond,
     is_bimodal,
-    is_confirmed,
     is_too_noisy,
     predict,
 )
@@ -25,6 +24,7 @@ from tests.harness.gates.simulated_gates import (
     MINIMUM_EFFECT,
     NOISES,
     drawn_sessions,
+    is_confirmed,
     share_found_at_the_edge,
     share_of_alarms_under_two_clocks,
     share_that_fails,
