@@ -19,6 +19,7 @@ from harness.errors import HarnessError
 from harness.figures.intervals import Interval
 from harness.figures.metrics import Metric
 from harness.gates.baselines import store
+from harness.gates.exit_status import Status
 from harness.gates.limits import Vocabulary, judge, load_limits
 from harness.gates.session_gate import SessionGate
 from harness.legacy.writing import legacy_records
@@ -172,7 +173,7 @@ def make_comparison(folder: Path) -> list[Path]:
     figure = PairedFigure(time.name, time, -0.7, -0.3, Interval(4, 0.4, 0.3, 0.5), "regressed")
     write_json(
         folder / results.FILE_NAME,
-        results.RevisionComparison(1, plan, (), (figure,), ("a note",), results.Outcome(1, "it is worse")),
+        results.RevisionComparison(1, plan, (), (figure,), ("a note",), Status(1, "it is worse")),
     )
     return [folder / results.FILE_NAME]
 

@@ -16,6 +16,7 @@ from harness.ab.plan import AbPlan, Side
 from harness.figures.intervals import Interval
 from harness.figures.speculation import AcceptanceStatistics
 from harness.gates.baselines import EXTRA_KEY, SessionRecord
+from harness.gates.exit_status import Status
 from harness.legacy.writing import legacy_records
 from harness.records.lines import Failure, JournalLine, PlannedSample, RunRecord, StageWork
 from harness.records.quantities import MemoryPeak
@@ -38,7 +39,7 @@ PARTS = {
     "Interval of ab": Interval,
     "Plan of ab": AbPlan,
     "Side of ab": Side,
-    "Outcome of ab": results.Outcome,
+    "Outcome of ab": Status,
 }
 
 
