@@ -15,7 +15,7 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, zip_longest
+from itertools import chain
 from statistics import fmean, median
 from textwrap import shorten
 
@@ -111,12 +111,6 @@ def changed_answer(run: RunRecord, known: Usual, model: str, engine: str) -> str
             texts = [shorten(text, MAX_CAPTION, placeholder=" …") for text in (each.text, then.text)]
             return f"sample {sample} now: {texts[0]!r}, in the baseline: {texts[1]!r}"
     return ""
-
-
-def first_difference(one: tuple[int, ...], other: tuple[int, ...]) -> int | None:
-    """Return the number of the first token, from 1, in which two answers differ; None for equal ones."""
-    pairs = enumerate(zip_longest(one, other), start=1)
-    return next((number for number, (left, right) in pairs if left != right), None)
 
 
 def _of_answers(run: RunRecord, answered: Mapping[str, PassRecord]) -> Iterator[tuple[str, list[float]]]:

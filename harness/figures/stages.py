@@ -137,21 +137,15 @@ def seconds_by_sample(
     return {sample: of_sample(values) for sample, values in rounds.items()}
 
 
-def peak_bytes(run: RunRecord) -> dict[tuple[str, str], int]:
-    """Return the highest peak over the memory rounds by (model, stage), of the memory that the models are in."""
-    return _highest(run, lambda peak: peak.on(run.header.device))
+def peak_bytes(run: RunRecord, *, growth: bool = False) -> dict[tuple[str, str], int]:
+    """Return the highest peak over the memory rounds by (model, stage), of the memory that the models are in.
 
-
-def growth_bytes(run: RunRecord) -> dict[tuple[str, str], int]:
-    """Return by (model, stage) how far the process grew in a memory round, at the most."""
-    return _highest(run, lambda peak: peak.host_growth_bytes)
-
-
-def _highest(run: RunRecord, size_of: Callable[[MemoryPeak], int | None]) -> dict[tuple[str, str], int]:
-    """Of several engines the highest; without a variant."""
+    `growth`: how far the process grew in a round instead. Of several engines the highest; without a variant.
+    """
     found: dict[tuple[str, str], int] = {}
     for record in run.stages:
-        size = size_of(MemoryPeak.highest(record.memory.values()))
+        peak = MemoryPeak.highest(record.memory.values())
+        size = peak.host_growth_bytes if growth else peak.on(run.header.device)
         if size is not None and not record.variant:
             found[record.model, record.stage] = max(size, found.get((record.model, record.stage), 0))
     return found

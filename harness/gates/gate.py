@@ -106,7 +106,7 @@ def judge_session(run: RunRecord, baseline: Baseline) -> list[GateRecord]:
     """Return a verdict on every figure that the session or the baseline has."""
     found = session_metrics(run, baseline.usual)
     doubts = Doubts(
-        of_session=[*injections(run), *interruptions(run), *machine_speed.disturbances(run)],
+        of_session=whole_session_doubts(run),
         of_ends=machine_speed.doubts(run, baseline.sessions),
         of_baseline=machine_speed.baseline_doubts(baseline.sessions),
     )
@@ -150,9 +150,10 @@ def injections(run: RunRecord) -> list[str]:
     return [f"work was injected for a goal table: {work}" for work in sorted(found)]
 
 
-def interruptions(run: RunRecord) -> list[str]:
-    """Return in words that several processes had a part in a run, which is no session then."""
-    return [f"the run was resumed, or shared, by {len(run.attempts)} further processes"] if run.attempts else []
+def whole_session_doubts(run: RunRecord) -> list[str]:
+    """Return in words why nothing of a session counts: injected work, several processes, or a disturbed GPU."""
+    shared = [f"the run was resumed, or shared, by {len(run.attempts)} further processes"] if run.attempts else []
+    return [*injections(run), *shared, *machine_speed.disturbances(run)]
 
 
 def _judge(run: RunRecord, name: str, metric: Metric | None, baseline: Baseline, doubts: Doubts) -> GateRecord:

@@ -3,7 +3,7 @@
 Ways of doing one thing are timed round by round in turn, so that a machine that gets slower does so for all of them.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -101,14 +101,6 @@ def failure_of(error: Exception, sample: str, stage: str) -> Failure:
     # A file name that is no UTF-8 stands in the text as half a character, which no JSON file can hold.
     text = str(error).encode("utf-8", "backslashreplace").decode("utf-8")
     return Failure(sample, stage, type(error).__name__, text)
-
-
-def round_robin(samples: Sequence[Sample], max_rounds: int, is_enough: Callable[[], bool]) -> Iterator[Sample]:
-    """Yield all samples in turn, so that drift meets all, until it `is_enough`, and `max_rounds` times at most."""
-    for _ in range(max_rounds):
-        if is_enough():
-            return
-        yield from samples
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Any
 
 from harness.measuring import clock
 from harness.measuring.benchmark import Benchmark
 from harness.measuring.memory import Meter
 from harness.measuring.progress import Progress
-from harness.measuring.rounds import Round, StageError, round_robin, timed_rounds
+from harness.measuring.rounds import Round, StageError, timed_rounds
 from harness.measuring.stopping import recover_from, stop_if_asked
 from harness.options import RoundsPlan
 from harness.records.lines import Failure, StageRecord, StageWork
@@ -131,8 +131,9 @@ class StageRun:
         ready = [sample for sample in samples if self._cold_round(inputs, sample)]
         if ready:
             enough_s, most = plan.min_time_s * len(ready), len(ready) * plan.max_rounds
-            are_enough = partial(plan.are_enough, self.result.round_s, len(ready))
-            turns = round_robin(ready, plan.max_rounds, are_enough)
+            # All samples in turn, so that drift meets all.
+            rounds = takewhile(lambda _: not plan.are_enough(self.result.round_s, len(ready)), range(plan.max_rounds))
+            turns = (sample for _ in rounds for sample in ready)
             all_rounds = chain(turns, self._rounds_to_repeat({sample.id: sample for sample in ready}))
             self._timed_rounds(inputs, self.between(all_rounds, enough_s), most + max_other_states(most))
         else:

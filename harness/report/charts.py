@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from harness.figures.intervals import Interval
 from harness.report.formatting import strip_control_characters
 
 if TYPE_CHECKING:
@@ -64,12 +65,11 @@ SETTINGS: dict[Any, Any] = {
 
 
 class Bar(msgspec.Struct, frozen=True):
-    """A bar of one or several parts (label, length, colour); `low` and `high` enclose its end, `note` stands behind."""
+    """A bar of one or several parts (label, length, colour); `ends` enclose its end, `note` stands behind."""
 
     label: str
     parts: tuple[tuple[str, float, str], ...]
-    low: float | None = None
-    high: float | None = None
+    ends: Interval | None = None
     note: str = ""
 
 
@@ -98,14 +98,14 @@ def bars(rows: Sequence[Bar], x_label: str) -> str:
                 seen.add(label)
                 axes.barh(place, length, 0.62, left=left, color=COLOURS[colour], label=shown)
                 left += length
-            end = max(left, min(row.high or left, most))
-            if row.low is not None and row.high is not None:
-                axes.plot([row.low, end], [place, place], color=COLOURS["ink"], linewidth=1.1)
-                ends = [row.low, row.high] if row.high <= most else [row.low]
+            end = max(left, min(row.ends.high, most)) if row.ends else left
+            if row.ends:
+                axes.plot([row.ends.low, end], [place, place], color=COLOURS["ink"], linewidth=1.1)
+                ends = [row.ends.low, row.ends.high] if row.ends.high <= most else [row.ends.low]
                 axes.plot(ends, [place] * len(ends), "|", color=COLOURS["ink"], markersize=5)
             axes.annotate(_plain(row.note), (end, place), (4, 0), textcoords="offset points", va="center")
         _rows(axes, [row.label for row in rows])
-        axes.set_xlim(0, 1.16 * max(longest, *(min(row.high or 0, most) for row in rows)))
+        axes.set_xlim(0, 1.16 * max(longest, *(min(row.ends.high, most) for row in rows if row.ends)))
         _seconds(axes, longest, x_label)
         _legend(axes)
     return svg[0]

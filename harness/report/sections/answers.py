@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from harness.figures.agreement import Replay, TokenPair, replay
+from harness.figures.agreement import Replay, TokenPair, common_prefix, replay
 from harness.figures.passes import paired, pass_s, passes
-from harness.figures.quality import COUNTS, LIMITED, REFERENCE_ENGINE, first_difference, quality
+from harness.figures.quality import COUNTS, LIMITED, REFERENCE_ENGINE, quality
 from harness.records.lines import PassRecord, PlannedSample, RunRecord
 from harness.report.blocks import Answers, Section, Sentences, Table, Text, cell, ends, figure, filled, joined, text
 from harness.report.formatting import duration, fraction, significant, whole
@@ -160,8 +160,8 @@ def _differences(run: RunRecord) -> Iterator[Text]:
         theirs = passes(run, "whole", model, REFERENCE_ENGINE)
         for engine in run.header.engines:
             for sample, each in passes(run, "whole", model, engine).items() if engine != REFERENCE_ENGINE else ():
-                token = first_difference(theirs[sample].token_ids, each.token_ids) if sample in theirs else None
-                if token is not None:
+                if sample in theirs and theirs[sample].token_ids != each.token_ids:
+                    token = 1 + common_prefix(theirs[sample].token_ids, each.token_ids)
                     yield text(
                         "{who} parts from {reference} at token {token} of sample {sample}.",
                         who=label(run, model, engine),

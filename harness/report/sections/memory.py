@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from harness.figures.stages import growth_bytes, peak_bytes
+from harness.figures.stages import peak_bytes
 from harness.records.lines import RunRecord
 from harness.report.blocks import Section, Table, Text, cell, figure
 from harness.report.formatting import mebibytes, percent, with_unit
@@ -13,7 +13,7 @@ def sections(run: RunRecord) -> Iterator[Section]:
     """Yield the sizes, where any were measured."""
     on_host = run.header.device == "cpu"
     # A process hardly gives memory back: on a CPU its peak tells in which order the tests ran.
-    sizes = growth_bytes(run) if on_host else peak_bytes(run)
+    sizes = peak_bytes(run, growth=on_host)
     if not sizes:
         return
     card = capacity(run)

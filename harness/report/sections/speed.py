@@ -110,12 +110,10 @@ def _breakdown(run: RunRecord, figures: list[PassFigure]) -> Section:
         charts.Bar(
             label(run, each.model, each.engine),
             tuple((stage, each.mean_s(stage), STAGE_COLOURS[stage]) for stage in each.stages),
-            interval.low if interval else None,
-            interval.high if interval else None,
+            mean_interval(each.total_s.values()),
             milliseconds(each.mean_total_s),
         )
         for each in figures
-        for interval in [mean_interval(each.total_s.values())]
     ]
     chart = Chart(
         "Mean time of a sample, by stage",

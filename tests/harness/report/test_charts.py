@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from harness.figures.intervals import Interval
 from harness.report import charts
 
 
@@ -16,7 +17,7 @@ def ticks(svg: str) -> list[float]:
 
 @pytest.mark.parametrize("high", [19.0, 21.0, 3e6])
 def test_an_interval_without_bounds_leaves_the_bars_to_be_seen(high: float) -> None:
-    row = charts.Bar("egpt", (("load", 4.0, "s1"), ("decode", 6.0, "s5")), 0.1, high, "ten")
+    row = charts.Bar("egpt", (("load", 4.0, "s1"), ("decode", 6.0, "s5")), Interval(8, 10.0, 0.1, high), "ten")
     svg = charts.bars([row], "ms a sample")
     assert 10 <= max(ticks(svg)) <= 25
     ends = re.findall(r"<use [^>]*stroke: var\(--ink\)", svg)
