@@ -29,7 +29,7 @@ from harness.figures.speculation_cost import (
 )
 from harness.records.lines import RunRecord
 from harness.records.quantities import MemoryPeak
-from harness.records.speculation import AgreementRecord, RoundLog, SpeculationCostRecord, SpeculationRecord
+from harness.records.speculation import AgreementRecord, RoundLog, SpeculationCostRecord
 
 MAX_POSITIONS = 128
 """Of a proposal whose acceptance is told position by position; a file may name any number of them."""
@@ -112,23 +112,15 @@ def acceptance_statistics(rounds: Sequence[RoundLog]) -> AcceptanceStatistics:
 
 def speculation_figures(run: RunRecord) -> list[SpeculationFigures]:
     """Return the figures of every target and engine that was measured, in the order of the header."""
-    found = []
-    for engine in run.header.engines:
-        for target in run.header.targets:
-            agreements = [each for each in run.agreements if (each.target, each.engine) == (target, engine)]
-            requests = [each for each in run.speculations if (each.target, each.engine) == (target, engine)]
-            if agreements or requests:
-                found.append(_figures(run, target, engine, agreements, requests))
-    return found
+    found = [_figures(run, target, engine) for engine in run.header.engines for target in run.header.targets]
+    return [each for each in found if each is not None]
 
 
-def _figures(
-    run: RunRecord,
-    target: str,
-    engine: str,
-    agreements: Sequence[AgreementRecord],
-    requests: Sequence[SpeculationRecord],
-) -> SpeculationFigures:
+def _figures(run: RunRecord, target: str, engine: str) -> SpeculationFigures | None:
+    agreements = [each for each in run.agreements if (each.target, each.engine) == (target, engine)]
+    requests = [each for each in run.speculations if (each.target, each.engine) == (target, engine)]
+    if not agreements and not requests:
+        return None
     rounds = [each for request in requests for each in request.rounds]
     gamma = int(run.header.options["gamma"])
     cost = next((each for each in run.speculation_costs if (each.target, each.engine) == (target, engine)), None)

@@ -96,13 +96,13 @@ def stage1_speedup(run: RunRecord, target: str, of_sample: Pooling = median) -> 
     """Return stage 1's speedup by `of_sample` of a sample's rounds; None if a side is missing, or in another state."""
     draft = run.header.draft or ""
     variant = stage1_variant(run, target)
-    draft_s = seconds_by_sample(run, draft, "load", "", of_sample=of_sample)
-    target_s = {} if variant is None else seconds_by_sample(run, target, "load", variant, of_sample=of_sample)
-    both = [sample for sample in draft_s if sample in target_s]
+    sides = (draft, "load", ""), (target, "load", variant or "")
+    draft_s, target_s = (seconds_by_sample(run, *side, of_sample=of_sample) for side in sides)
+    both = [sample for sample in draft_s if sample in target_s and variant is not None]
     # The states in which most files of each model were found.
     states = [
         {most_common_state(_states(record)) for record in run.stages if _place(record) == side and record.round_s}
-        for side in ((draft, "load", ""), (target, "load", variant or ""))
+        for side in sides
     ]
     if not both or states[0] != states[1]:
         return None
@@ -120,13 +120,7 @@ def stage1_variant(run: RunRecord, target: str) -> str | None:
 
 
 def seconds_by_sample(
-    run: RunRecord,
-    model: str,
-    stage: str,
-    variant: str,
-    *,
-    engine: str | None = None,
-    of_sample: Pooling = median,
+    run: RunRecord, model: str, stage: str, variant: str = "", *, engine: str | None = None, of_sample: Pooling = median
 ) -> dict[str, float]:
     """Return `of_sample` of each sample's comparable timed rounds, by one engine where the stage has several."""
     rounds: dict[str, list[float]] = defaultdict(list)

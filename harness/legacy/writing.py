@@ -34,8 +34,13 @@ def legacy_records(run: RunRecord) -> list[Record]:
             record |= {f"{model}{suffix}": value for suffix, value in keys.items()}
         if known or sample.id in of_pairs:
             records.append(record | of_pairs.get(sample.id, {}))
-    if records:
-        records[0].update(_memory_keys(run))
+    peaks = peak_bytes(run) if records else {}
+    for loaded in run.models if records else ():
+        records[0][f"{loaded.model}_memory_model_mb"] = loaded.memory_bytes / MIB
+        by_stage = {stage: peak for (key, stage), peak in peaks.items() if key == loaded.model}
+        records[0] |= {f"{loaded.model}_{stage}_memory_mb": peak / MIB for stage, peak in by_stage.items()}
+        if by_stage:
+            records[0][f"{loaded.model}_memory_inference_mb"] = max(by_stage.values()) / MIB
     return records
 
 
@@ -69,7 +74,7 @@ def _answers(run: RunRecord, model: str) -> dict[str, Record]:
 
 
 def _stage_test_keys(run: RunRecord, model: str, engine: str) -> dict[str, Record]:
-    by_stage = {stage: seconds_by_sample(run, model, stage, "", engine=engine) for stage in STAGES}
+    by_stage = {stage: seconds_by_sample(run, model, stage, engine=engine) for stage in STAGES}
     groups = {f"_stage{number}_time": stages for number, stages in LEGACY_STAGES.items()}
     groups |= {f"_{stage}_time": (stage,) for stage in LEGACY_STAGES[3]}
     found: dict[str, Record] = {}
@@ -86,18 +91,6 @@ def _stage_test_keys(run: RunRecord, model: str, engine: str) -> dict[str, Recor
 
 def _error(failure: Failure) -> str:
     return f"{failure.type}: {failure.text}"
-
-
-def _memory_keys(run: RunRecord) -> Record:
-    keys: Record = {}
-    peaks = peak_bytes(run)
-    for model in run.models:
-        keys[f"{model.model}_memory_model_mb"] = model.memory_bytes / MIB
-        by_stage = {stage: peak for (key, stage), peak in peaks.items() if key == model.model}
-        keys |= {f"{model.model}_{stage}_memory_mb": peak / MIB for stage, peak in by_stage.items()}
-        if by_stage:
-            keys[f"{model.model}_memory_inference_mb"] = max(by_stage.values()) / MIB
-    return keys
 
 
 def _pair_keys(run: RunRecord) -> dict[str, Record]:

@@ -33,7 +33,11 @@ def merged_record(header: records.Header, own: Lines, of_other_ranks: Sequence[L
         "engines": tuple({(line.model, line.engine): line for line in _of(records.EngineRecord, lines)}.values()),
     }
     machine = next(iter(reversed(_of(records.MachineRecord, own))), None)
-    return records.RunRecord(header=header, end=_end(header, journals), machine=machine, **by_kind)
+    # How the run ended, once all ranks of its latest attempt have: of different ends, that of the highest status.
+    count = world_size(header, own)
+    ends = [end for end in map(end_of, journals[:count]) if end is not None]
+    end = max(ends, key=lambda each: each.exit_status) if len(ends) == count else None
+    return records.RunRecord(header=header, end=end, machine=machine, **by_kind)
 
 
 def world_size(header: records.Header, own: Lines) -> int:
@@ -54,13 +58,6 @@ def end_of(journal: Lines) -> records.EndRecord | None:
 
 def _of(kind: type[Line], lines: Iterable[records.JournalLine]) -> tuple[Line, ...]:
     return tuple(line for line in lines if isinstance(line, kind))
-
-
-def _end(header: records.Header, journals: Sequence[Lines]) -> records.EndRecord | None:
-    """How the run ended, once all ranks of its latest attempt have: of different ends, that of the highest status."""
-    count = world_size(header, journals[0])
-    ends = [end for end in map(end_of, journals[:count]) if end is not None]
-    return max(ends, key=lambda end: end.exit_status) if len(ends) == count else None
 
 
 def _holding(journals: Sequence[Lines]) -> list[records.JournalLine]:

@@ -18,7 +18,7 @@ from harness.report.sections.warnings import warnings
 
 def report_of(run: RunRecord, source: str) -> Report:
     """Return the report of one run; what it has not measured is not in it."""
-    header = run.header
+    header, drafted = run.header, speculation_figures(run)
     # What was typed: Python's own arguments begin with the path of pytest.
     typed = header.environment.get("command")
     names = [label(run, model) for model in header.models]
@@ -34,7 +34,7 @@ def report_of(run: RunRecord, source: str) -> Report:
         tiles=list(tiles(run)),
         headlines=[
             *lines_of_each(run, headlines),
-            *(drafting.pair_line(run, each) for each in speculation_figures(run)),
+            *(drafting.pair_line(run, each) for each in drafted),
             *(quantised_line(run, each) for each in quantised_figures(run)),
         ],
         highlights=list(lines_of_each(run, highlights)),
@@ -45,7 +45,7 @@ def report_of(run: RunRecord, source: str) -> Report:
             *sections_of_each(run, speed.sections, stage_tests.sections, roofline.sections, memory.sections),
             *recorded.sections(run),
             *stage_tests.ways(run),
-            *drafting.sections(run),
+            *(drafting.section(run, each) for each in drafted),
             *answers.sections(run),
             *failures(run),
             *limits(run),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from harness.figures.intervals import Interval
-from harness.figures.speculation import SpeculationFigures, speculation_figures
+from harness.figures.speculation import SpeculationFigures
 from harness.records.lines import RunRecord
 from harness.report.blocks import Section, Sentences, Table, Text, ends, figure, filled, joined, name, text, with_ends
 from harness.report.formatting import change, duration, fraction, hundredths, percent, significant, times, with_unit
@@ -13,11 +13,6 @@ from harness.report.naming import label
 SEES = {"own": "its pictures", "shuffled": "another sample's", "blind": "none", "self": "the target itself"}
 Told = tuple[Callable[[float], str], float | Interval | None, str]  # the form of a figure, its value, and its name
 SHOWN_LENGTHS = (1, 2, 4, 6, 8, 16, 32)
-
-
-def sections(run: RunRecord) -> Iterator[Section]:
-    """Yield one section for each target that was drafted for."""
-    yield from (_speculation(run, found) for found in speculation_figures(run))
 
 
 def pair_line(run: RunRecord, found: SpeculationFigures) -> Text:
@@ -50,7 +45,8 @@ def pays(speedup: Interval) -> str:
     return "pays" if speedup.low > 1 else "does not pay" if speedup.high < 1 else "no clear gain or loss"
 
 
-def _speculation(run: RunRecord, found: SpeculationFigures) -> Section:
+def section(run: RunRecord, found: SpeculationFigures) -> Section:
+    """Return what came of one target that was drafted for."""
     place = name(found.target, found.engine)
     of_acceptance: list[list[Text]] = [
         [
