@@ -1,14 +1,6 @@
 """What answers are worth, beside which every time is read: a stage that does less is faster, and wrong. Pure.
 
-objects_named   share of the objects of the references that the answers name, where the dataset says what objects are
-ended           share of the answers that ended by themselves
-finite          share of the samples whose features and logits were finite numbers, in every timed round
-repeated        share of the samples whose timed answers were all those of the untimed first round, in float32
-as_eager        share of the answers that are those of the engine `eager` in the same run
-as_before       share of the answers that are those of the baseline's sessions
-same_features   share of the features and logits that are those of the baseline's sessions, within 2 %
-answer_tokens   mean number of tokens in an answer
-visual_tokens   mean number of embeddings of a sample's images
+docs/figures.md defines the measures.
 """
 
 import math

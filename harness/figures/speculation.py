@@ -1,16 +1,7 @@
 """What a log of speculative rounds says: acceptance under each of its names, and what a draft gains or costs.
 
-The same letter stands for different figures in different tools; here each has a name of its own:
-
-    acceptance_rate         accepted / drafted: falls with gamma. vLLM's "draft acceptance rate"
-    conditional             accepted / (accepted + rejections): the chance of a proposal that is looked at
-    mean_acceptance_length  emitted / rounds, the target's own token counted, as vLLM's "mean acceptance length" and
-                            Spec-Bench's; gpt-fast leaves it out: there it is less by one
-    survival[k]             share of rounds in which more than k proposals were accepted: vLLM's per-position rate
-    conditional_at[k]       of the rounds in which k were accepted and one more was proposed, those in which it was,
-                            too: EAGLE's
-
-All are pooled: every round weighs the same.
+The same letter stands for different figures in different tools; here each has a name of its own, which
+docs/speculative.md defines and compares with theirs. All are pooled: every round weighs the same.
 """
 
 from collections.abc import Sequence
@@ -40,14 +31,14 @@ class AcceptanceStatistics(
     frozen=True,
     rename={"acceptance_rate": "accepted_of_drafted", "mean_acceptance_length": "tokens_a_round"},  # in extra_info
 ):
-    """One round log, or several together, in the words above; None where nothing was proposed."""
+    """One round log, or several together; None where nothing was proposed."""
 
     rounds: int
-    acceptance_rate: float | None
-    conditional: float | None
-    mean_acceptance_length: float
-    survival: tuple[float, ...]
-    conditional_at: tuple[float | None, ...]
+    acceptance_rate: float | None  # accepted / drafted
+    conditional: float | None  # accepted / (accepted + rejections): the chance of a proposal that is looked at
+    mean_acceptance_length: float  # emitted / rounds, the target's own token counted
+    survival: tuple[float, ...]  # [k]: share of rounds in which more than k proposals were accepted
+    conditional_at: tuple[float | None, ...]  # [k]: of rounds with k accepted and one more proposed, with that one too
 
 
 class CostModel(msgspec.Struct, frozen=True):

@@ -1,13 +1,6 @@
 """Gates: every figure of a session beside the same figure of a baseline, and what came of it. Pure.
 
-pass               within the limit
-flagged            worse than the limit, in one session; a second one decides
-regressed          worse in both sessions, and so is their mean
-improved           better than the limit: time for a new baseline; or a speedup fell since only its target got faster
-unstable           the baseline itself cannot tell
-invalid            the session cannot be trusted, or the figure, since the baseline knows no machine as slow
-missing baseline   fewer than five sessions to compare with
-not run            the baseline has it and the session has not
+docs/gates.md says what each state means.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -1,17 +1,6 @@
 """Absolute promises, and whether a run kept them. A broken one fails the test that measured it, in one sentence.
 
-In the file, tables are keyed by model set and engine; below that
-
-    speedup.<target>.{stage1,stage3,total}   at least, times
-    acceptance.<target>                      at least, share of the target's tokens that the draft proposes, too
-    quality.<model>.<measure>                at least, share or number: the measures of harness/figures/quality.py
-    vision_lift.<target>                     at least, share: what the right pictures bring over another sample's
-    ttft_ms.<model>                          at most, milliseconds: p50 of the time to first token
-    ms_per_token.<model>                     at most, milliseconds: p50 of the time per output token
-    total_ms.<model>                         at most, milliseconds: p50 end to end
-    median_ms.<model>.<stage>                at most, milliseconds
-    host_memory_mib.<model>.<stage>          at most, MiB: peak resident set of the process, for models on the CPU
-    device_memory_mib.<model>.<stage>        at most, MiB: peak allocated on the GPU, for models there
+In the file, tables are keyed by model set and engine; docs/limits.md has the kinds of limits below that.
 
 Acceptance is judged as measured: greedy answers to the same samples repeat. A draft that sees nothing may pass it: the
 lift stands beside it, judged by the lower end of its 95 % interval, which says nothing of few samples.
