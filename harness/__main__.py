@@ -14,7 +14,6 @@ from harness.ab.plan import MAX_PAIRS
 from harness.commands.merge import merge_folder
 from harness.errors import HarnessError
 from harness.gates import exit_status
-from harness.legacy.token_pairs import read_answers
 from harness.option_values import count
 from harness.options import TESTS
 
@@ -154,7 +153,7 @@ def replay_file(path: Path, gamma: int) -> None:
     from harness.report.content import report_of_answers  # pictures and tables: the other commands do without
     from harness.report.terminal import rendered
 
-    sys.stdout.write(rendered(report_of_answers(read_answers(path), path.stem, gamma), verbosity=1))
+    sys.stdout.write(rendered(report_of_answers(path, gamma), verbosity=1))
 
 
 if __name__ == "__main__":

@@ -90,13 +90,7 @@ def common_names(sessions: Sequence[SessionFigures]) -> set[str]:
 
 
 def with_outcome(comparison: RevisionComparison) -> RevisionComparison:
-    """Return a comparison that is over with its exit status, and the reason for it: the first that holds.
-
-    1    tests fail on side B alone, or a figure regressed
-    10   nothing was measured on both sides
-    11   for a figure a regression was neither found nor excluded
-    0    otherwise
-    """
+    """Return a comparison that is over with its exit status, and the reason for it: the first that holds."""
     failed = {
         side: [each for each in comparison.sessions if (each.side, each.exit_status) == (side, FAILED)] for side in "ab"
     }

@@ -1,10 +1,4 @@
-"""Latency as serving tools name it, sample by sample out of the whole passes.
-
-ttft             time to first token, s: load, preprocess, vision and prefill
-tpot             time per output token, s: decode over its steps, one fewer than the tokens
-end_to_end       all stages, s
-tokens_per_s     output tokens over the time end to end
-"""
+"""Latency as serving tools name it (docs/figures.md), in seconds, sample by sample out of the whole passes."""
 
 from statistics import fmean
 

@@ -1,9 +1,9 @@
 """Token ids of two models' answers to the same samples, from files of every form; refused where they mean nothing."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from harness.errors import ResultFileError
 from harness.figures.agreement import TokenPair
@@ -14,15 +14,8 @@ MAX_REPEAT = 32  # equal ids in a row; a placeholder that was expanded to its vi
 DEGENERATE_KINDS = 3  # so many distinct ids in all answers of a side are no language
 
 
-class Answers(NamedTuple):
-    """The pairs of a result file by target, and a sentence for all that is unusual in it."""
-
-    pairs: Mapping[str, Sequence[TokenPair]]
-    notes: Sequence[str]
-
-
-def read_answers(path: Path) -> Answers:
-    """Return the answers of a result file; samples without both are left out.
+def read_answers(path: Path) -> tuple[dict[str, list[TokenPair]], list[str]]:
+    """Return the pairs of answers in a result file by target, and a sentence for all that is unusual in it.
 
     Raises ResultFileError, naming the file and what is wrong, where there are none and where they are no answers:
     degenerate ones, the prompt's ids left in, a begin-of-text id that always agrees.
@@ -38,7 +31,7 @@ def read_answers(path: Path) -> Answers:
         )
     for reason in filter(None, (why_refused(target, found) for target, found in pairs.items())):
         raise ResultFileError(f"{path}: {reason}")
-    return Answers(pairs, [*file.notes, *why, *short_answers(file)])
+    return pairs, [*file.notes, *why, *short_answers(file)]
 
 
 def pairs_of(file: OldFile) -> tuple[dict[str, list[TokenPair]], list[str]]:

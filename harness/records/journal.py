@@ -33,15 +33,6 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(JournalLine).decode
 
 
-def _open(path: Path, flags: int) -> FileIO:
-    try:
-        return FileIO(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | flags, 0o666), "r+")
-    except FileExistsError:
-        raise
-    except OSError as error:
-        raise RunFolderError(f"{path}: cannot be opened for writing ({error.strerror})") from error
-
-
 class Journal:
     """An open journal, append only: a new one, or with `reopen` one that is there, its torn last line cut off.
 
@@ -51,7 +42,13 @@ class Journal:
 
     def __init__(self, path: Path, *, reopen: bool = False) -> None:
         self.path = path
-        self._file = _open(path, os.O_CREAT if reopen else os.O_CREAT | os.O_EXCL)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_CREAT | (0 if reopen else os.O_EXCL)
+        try:
+            self._file = FileIO(os.open(path, flags, 0o666), "r+")
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise RunFolderError(f"{path}: cannot be opened for writing ({error.strerror})") from error
         try:
             self._lock()
             before = self._file.readall().rpartition(b"\n")[0] if reopen else b""

@@ -1,10 +1,11 @@
 """The sections in their order: of one run, or of answers alone."""
 
 import shlex
+from pathlib import Path
 
 from harness.figures.quantised import quantised_figures
 from harness.figures.speculation import speculation_figures
-from harness.legacy.token_pairs import Answers
+from harness.legacy.token_pairs import read_answers
 from harness.records.lines import RunRecord
 from harness.report.blocks import Report, Text
 from harness.report.naming import label
@@ -54,10 +55,11 @@ def report_of(run: RunRecord, source: str) -> Report:
     )
 
 
-def report_of_answers(found: Answers, source: str, gamma: int) -> Report:
-    """Return the report of a file's answers, without any times."""
-    sections = [answers.agreement(found.pairs, gamma), *recorded.notes(found.notes)]
-    return Report("Agreement of recorded answers", source, ["times are not shown"], sections)
+def report_of_answers(path: Path, gamma: int) -> Report:
+    """Return the report of a file's answers, without any times; raise ResultFileError for what is no answer."""
+    pairs, notes = read_answers(path)
+    sections = [answers.agreement(pairs, gamma), *recorded.notes(notes)]
+    return Report("Agreement of recorded answers", path.stem, ["times are not shown"], sections)
 
 
 def _conditions(run: RunRecord) -> list[Text]:

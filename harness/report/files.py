@@ -8,7 +8,6 @@ from harness.errors import ResultFileError
 from harness.gates.baselines import EXTRA_KEY, SessionFile
 from harness.legacy.formats import read_any_json
 from harness.legacy.reading import BELOW_ZERO, run_of_old_file
-from harness.legacy.token_pairs import read_answers
 from harness.records.folder import read_json, shortened, write_whole
 from harness.records.journal import JOURNAL_NAME, read_journal
 from harness.records.lines import RunRecord
@@ -53,7 +52,7 @@ def report_files(paths: Sequence[Path], output_dir: Path | None, gamma: int) -> 
         of_run = first.parent if first.name in OF_A_RUN else first if first.is_dir() else None
         title = of_run.resolve().name if of_run else first.stem
         stem = "report" if of_run else f"{shortened(first.stem, 20)}_report"
-        report = report_of(run, title) if run else report_of_answers(read_answers(first), first.stem, gamma)
+        report = report_of(run, title) if run else report_of_answers(first, gamma)
         runs = [run] if run else []
     page_file, text_file = write_report(report, folder, stem)
     for failure in (each.failure for run in runs for each in run.passes):

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from harness.report.blocks import CAVEATS, Figure, Report, Section, Sentences, Table, Text, joined, parts
+from harness.report.blocks import CAVEATS, Figure, Report, Sentences, Table, Text, joined, parts
 from harness.report.formatting import strip_control_characters
 
 MARKS = {"good": "✅", "bad": "❌", "doubt": "⚠️", "plain": "•"}
@@ -34,20 +34,15 @@ def _paragraphs(report: Report) -> Iterator[str]:
         yield from _list(report.caveats)
     if report.command:
         yield f"    {strip_control_characters(report.command)}"
-    for section in report.sections:
-        if section.brief:
-            yield from _section(section)
-
-
-def _section(section: Section) -> Iterator[str]:
-    yield f"## {_escaped(section.title)}"
-    if section.lead:
-        yield _escaped(section.lead)
-    for block in section.blocks:
-        if isinstance(block, Sentences):
-            yield from map(_shown, block.lines)
-        elif isinstance(block, Table) and not block.folded:
-            yield from _table(block)
+    for section in (each for each in report.sections if each.brief):
+        yield f"## {_escaped(section.title)}"
+        if section.lead:
+            yield _escaped(section.lead)
+        for block in section.blocks:
+            if isinstance(block, Sentences):
+                yield from map(_shown, block.lines)
+            elif isinstance(block, Table) and not block.folded:
+                yield from _table(block)
 
 
 def _table(table: Table) -> Iterator[str]:

@@ -34,14 +34,14 @@ FORMATS: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_all_formats_give_the_same_pairs(name: str, tmp_path: Path) -> None:
-    pairs = read_answers(written(tmp_path, FORMATS[name])).pairs
+    pairs, _ = read_answers(written(tmp_path, FORMATS[name]))
     assert pairs == {"videollava": [TokenPair("a", tuple(DRAFT), tuple(TARGET))]}
 
 
 def test_a_file_with_both_targets_gives_both_and_leaves_failed_samples_out(tmp_path: Path) -> None:
     both = {"id": "a", "egpt_token_ids": DRAFT, "videollava_token_ids": TARGET, "llava_token_ids": DRAFT}
     failed = {"id": "b", "egpt_token_ids": DRAFT, "videollava_error": "SampleError: torn"}
-    pairs = read_answers(written(tmp_path, [both, failed])).pairs
+    pairs, _ = read_answers(written(tmp_path, [both, failed]))
     assert {target: [pair.sample for pair in found] for target, found in pairs.items()} == {
         "videollava": ["a"],
         "llava": ["a"],
@@ -49,7 +49,7 @@ def test_a_file_with_both_targets_gives_both_and_leaves_failed_samples_out(tmp_p
 
 
 def test_a_target_of_any_key_is_found(tmp_path: Path) -> None:
-    pairs = read_answers(written(tmp_path, [{"id": "a", "llava-1.5_token_ids": TARGET, "egpt_token_ids": DRAFT}])).pairs
+    pairs, _ = read_answers(written(tmp_path, [{"id": "a", "llava-1.5_token_ids": TARGET, "egpt_token_ids": DRAFT}]))
     assert pairs == {"llava-1.5": [TokenPair("a", tuple(DRAFT), tuple(TARGET))]}
 
 
@@ -91,27 +91,27 @@ def test_degenerate_is_judged_over_all_answers_of_a_side(drafts: list[Any], reas
 
 
 def test_one_short_answer_of_few_kinds_among_others_is_an_answer(tmp_path: Path) -> None:
-    found = read_answers(written(tmp_path, records([[7, 7, 7, 7], DRAFT], [TARGET, [9, 9, 9, 9, 9]])))
-    assert len(found.pairs["videollava"]) == 2
+    pairs, _notes = read_answers(written(tmp_path, records([[7, 7, 7, 7], DRAFT], [TARGET, [9, 9, 9, 9, 9]])))
+    assert len(pairs["videollava"]) == 2
 
 
 def test_a_sample_whose_ids_are_none_is_left_out_by_name(tmp_path: Path) -> None:
-    found = read_answers(written(tmp_path, records([DRAFT, "5 6"], [TARGET, TARGET])))
-    assert [pair.sample for pair in found.pairs["videollava"]] == ["0"]
-    assert found.notes[-1].startswith("Left out: sample '1': egpt_token_ids: token ids must be a list of whole numbers")
+    pairs, notes = read_answers(written(tmp_path, records([DRAFT, "5 6"], [TARGET, TARGET])))
+    assert [pair.sample for pair in pairs["videollava"]] == ["0"]
+    assert notes[-1].startswith("Left out: sample '1': egpt_token_ids: token ids must be a list of whole numbers")
 
 
 def test_answers_of_fewer_ids_than_words_are_pointed_out(tmp_path: Path) -> None:
     told = [record | {"egpt": "one two three four five"} for record in records([DRAFT, [*DRAFT, 5]], [TARGET, DRAFT])]
-    found = read_answers(written(tmp_path, told))
-    assert found.notes[-1] == (
+    _pairs, notes = read_answers(written(tmp_path, told))
+    assert notes[-1] == (
         "Answers of egpt that are shorter in ids than in words, so that ids are missing: '0' (4 ids, 5 words)."
     )
 
 
 def test_pairs_know_what_was_asked(tmp_path: Path) -> None:
-    found = read_answers(written(tmp_path, [each | {"query": "What?"} for each in records([DRAFT], [TARGET])]))
-    assert found.pairs["videollava"][0].question == "What?"
+    pairs, _notes = read_answers(written(tmp_path, [each | {"query": "What?"} for each in records([DRAFT], [TARGET])]))
+    assert pairs["videollava"][0].question == "What?"
 
 
 @pytest.mark.parametrize("content", [[], {}, {"results": 3}, [3], [{"id": "a"}], "text"])
