@@ -1,13 +1,6 @@
 """The gated figures of one session: what two sessions, or two revisions, are compared by.
 
-`session_metrics(run)` gives each figure by name, as a single number on the scale on which it is compared:
-
-    a, b = session_metrics(one_run), session_metrics(another)
-    for name in a.keys() & b.keys():
-        change = b[name].value - a[name].value      # one number a session: rounds are no independent samples
-        slower = change > a[name].minimum_effect    # the same scale, so a difference is compared with it as it is
-        a[name].format(b[name].value)               # "12.5 ms", for people
-
+`session_metrics(run)` gives each figure by name, as a single number on the scale on which it is compared.
 Times, memory and speedups are natural logarithms (`is_log`), so that a difference is a ratio and `expm1(change)` a
 share; acceptance is the plain share, since it may be 0. `lower_is_better` says which sign is a loss. Names:
 

@@ -10,6 +10,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -34,34 +35,11 @@ BOX: dict[str, Any] = {
     "orientation": "horizontal", "widths": 0.66, "showfliers": False, "whis": 0, "showcaps": False,
     "whiskerprops": {"linewidth": 0},
 }  # fmt: skip
-SETTINGS: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "report",
-    "text.parse_math": False,
-    "font.size": 8.5,
-    "font.family": "DejaVu Sans",
-    "text.color": COLOURS["ink"],
-    "axes.edgecolor": COLOURS["grid"],
-    "axes.labelcolor": COLOURS["muted"],
-    "axes.labelsize": 8.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": COLOURS["grid"],
-    "grid.linewidth": 0.6,
-    "xtick.color": COLOURS["grid"],
-    "ytick.color": COLOURS["grid"],
-    "xtick.labelcolor": COLOURS["muted"],
-    "ytick.labelcolor": COLOURS["ink"],
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "legend.handlelength": 0.9,
-    "legend.handleheight": 0.9,
-    "legend.columnspacing": 1.2,
-    "legend.borderpad": 0,
-    "figure.constrained_layout.use": True,
-}
+STYLE = Path(__file__).with_name("charts.mplstyle")
+COLOURED: dict[Any, str] = {
+    "text.color": "ink", "axes.edgecolor": "grid", "axes.labelcolor": "muted", "grid.color": "grid",
+    "xtick.color": "grid", "xtick.labelcolor": "muted", "ytick.color": "grid", "ytick.labelcolor": "ink",
+}  # fmt: skip
 
 
 class Bar(msgspec.Struct, frozen=True):
@@ -105,7 +83,7 @@ def bars(rows: Sequence[Bar], x_label: str) -> str:
                 axes.plot(ends, [place] * len(ends), "|", color=COLOURS["ink"], markersize=5)
             axes.annotate(_plain(row.note), (end, place), (4, 0), textcoords="offset points", va="center")
         _rows(axes, [row.label for row in rows])
-        axes.set_xlim(0, 1.16 * max(longest, *(min(row.ends.high, most) for row in rows if row.ends)))
+        axes.set_xlim(0, 1.16 * max([longest, *(min(row.ends.high, most) for row in rows if row.ends)]))
         _seconds(axes, longest, x_label)
         _legend(axes)
     return svg[0]
@@ -218,8 +196,8 @@ def _axes(height: float) -> Iterator[tuple[Any, list[str]]]:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(SETTINGS):
-        mpl.rcParams.update(SETTINGS)
+    with mpl.rc_context(mpl.rc_params_from_file(STYLE, use_default_template=False)):
+        mpl.rcParams.update({setting: COLOURS[name] for setting, name in COLOURED.items()})
         figure = Figure(figsize=(WIDTH, height))
         canvas: Any = FigureCanvasSVG(figure)  # parts of matplotlib have no annotations
         figure.patch.set_visible(False)

@@ -15,6 +15,11 @@ def ticks(svg: str) -> list[float]:
     return [float(text) for text in re.findall(r">(\d+(?:\.\d+)?)</text>", svg)]
 
 
+def test_bars_without_intervals_are_as_long_as_their_parts() -> None:
+    svg = charts.bars([charts.Bar("egpt", (("load", 4.0, "s1"), ("decode", 6.0, "s5")))], "s a sample")
+    assert max(ticks(svg)) == 10
+
+
 @pytest.mark.parametrize("high", [19.0, 21.0, 3e6])
 def test_an_interval_without_bounds_leaves_the_bars_to_be_seen(high: float) -> None:
     row = charts.Bar("egpt", (("load", 4.0, "s1"), ("decode", 6.0, "s5")), Interval(8, 10.0, 0.1, high), "ten")
