@@ -74,7 +74,7 @@ def _conditions(run: RunRecord) -> list[Text]:
         known.get("GPU") or known.get("CPU") or "",
         cores,
         *(f"{library} {libraries[library]}" for library in ("torch", "transformers") if libraries.get(library)),
-        f"{len(header.samples)} samples",
+        f"{len(header.samples)} sample{'s' * (len(header.samples) != 1)}",
         conditions.started(header)[:17].replace("T", " ").rstrip(":"),
     ]
     return [each for each in found if each]
