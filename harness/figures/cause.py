@@ -114,7 +114,7 @@ NONE = _Calls()
 def explain(known: Side, now: Side, machine: Mapping[str, tuple[float, float]]) -> Cause:
     """Return what the change from one side to the other comes from.
 
-    `machine`: by how much longer work that never changes took, as a logarithm, and how far that may vary, by words.
+    `machine`: by what shows it, how much the machine slowed the tests down, and how far that may vary; logarithms.
     """
     found = _Comparison(known, now)
     why_not = _incomparable(known, now)

@@ -13,7 +13,7 @@ import msgspec
 
 from harness.errors import BaselineError
 from harness.gates import machine_speed
-from harness.gates.gate import Baseline, whole_session_doubts
+from harness.gates.gate import Baseline, whole_session_problems
 from harness.gates.prediction import MIN_SESSIONS
 from harness.records.fingerprint import Fingerprint, at_a_glance, differences, fingerprint, readable_name
 from harness.records.folder import BENCHMARK_FILE_NAME, read_json, write_json
@@ -111,7 +111,7 @@ def load_run(folder: Path) -> tuple[RunRecord, dict[str, Any]]:
     run = read_journal(folder / JOURNAL_NAME)
     reasons = [f"{each.test} {each.outcome}: {each.reason}" for each in run.outcomes if each.outcome == "failed"]
     reasons += [note.rstrip(".") for note in run.notes]
-    reasons += whole_session_doubts(run)
+    reasons += whole_session_problems(run)
     if run.end is None:
         reasons.append("it did not come to its end")
     if not machine_speed.speeds_at_ends(run):

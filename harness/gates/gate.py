@@ -22,7 +22,7 @@ from harness.gates.prediction import (
     extrapolates,
     is_beyond,
     is_bimodal,
-    is_mean_beyond,
+    is_regression,
     is_too_noisy,
     predict,
 )
@@ -99,7 +99,7 @@ def judge_session(run: RunRecord, baseline: Baseline) -> list[GateRecord]:
     """Return a verdict on every figure that the session or the baseline has."""
     found = session_metrics(run, baseline.usual)
     doubts = Doubts(
-        of_session=whole_session_doubts(run),
+        of_session=whole_session_problems(run),
         of_ends=machine_speed.doubts(run, baseline.sessions),
         of_baseline=machine_speed.baseline_doubts(baseline.sessions),
     )
@@ -143,7 +143,7 @@ def injections(run: RunRecord) -> list[str]:
     return [f"work was injected for a goal table: {work}" for work in sorted(found)]
 
 
-def whole_session_doubts(run: RunRecord) -> list[str]:
+def whole_session_problems(run: RunRecord) -> list[str]:
     """Return in words why nothing of a session counts: injected work, several processes, or a disturbed GPU."""
     shared = [f"the run was resumed, or shared, by {len(run.attempts)} further processes"] if run.attempts else []
     return [*injections(run), *shared, *machine_speed.disturbances(run)]
@@ -297,9 +297,9 @@ def _decided(first: GateRecord, second: GateRecord | None) -> GateRecord:
         sentence = f"{first.sentence}; the second session is invalid: {second.sentence}"
         return msgspec.structs.replace(first, state="invalid", sentence=sentence)
     assert first.loss is not None, "a flagged figure has a loss"
-    both_are_worse = second.state == "flagged" and second.loss is not None and second.limit_of_mean is not None
-    worse = both_are_worse and is_mean_beyond(second.limit_of_mean, first.loss, second.loss)
+    has_figures = second.loss is not None and second.limit_of_mean is not None
+    flagged_again = second.state == "flagged"
     both = f"{first.sentence}; again: {second.sentence}"
-    if worse:
+    if has_figures and is_regression(flagged_again, second.limit_of_mean, first.loss, second.loss):
         return msgspec.structs.replace(first, state="regressed", sentence=both)
     return msgspec.structs.replace(first, state="pass", sentence=both, blame="", cause="")

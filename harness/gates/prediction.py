@@ -166,9 +166,9 @@ def is_beyond(prediction: Prediction, loss: Any) -> Any:
     return loss > prediction.limit
 
 
-def is_mean_beyond(limit_of_mean: Any, first: Any, second: Any) -> Any:
-    """Return whether the mean loss of two flagged sessions is beyond its own limit."""
-    return (first + second) / 2 > limit_of_mean
+def is_regression(flagged: Any, limit_of_mean: Any, first: Any, second: Any) -> Any:
+    """Return whether two losses are a regression: both are `flagged`, and their mean is beyond its own limit."""
+    return flagged & ((first + second) / 2 > limit_of_mean)
 
 
 def extrapolates(prediction: Prediction) -> Any:

@@ -143,7 +143,7 @@ def first_line(metric: str, change: str, why: GateRecord | Cause) -> str:
 def _machine(
     now: Sequence[RunRecord], known: Sequence[RunRecord], tests: Sequence[str]
 ) -> dict[str, tuple[float, float]]:
-    """By how much longer work that never changes took, in tests or at the ends, and tests for want of core or GPU."""
+    """Return, by what shows it, how much the machine slowed the tests down, and how far that may vary; logarithms."""
 
     def readings(run: RunRecord) -> dict[str, float]:
         beside = machine_speed.speeds_beside(machine_speed.speeds_in_tests(run), tests)

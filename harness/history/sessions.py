@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.errors import HarnessError, ResultFileError, RevisionError
 from harness.figures.metrics import Metric, session_metrics
 from harness.gates.baselines import is_session
-from harness.gates.gate import whole_session_doubts
+from harness.gates.gate import whole_session_problems
 from harness.gates.machine_speed import speeds_beside, speeds_in_tests
 from harness.legacy.reading import NO_TIME
 from harness.processes import git
@@ -65,7 +65,7 @@ def read_history(paths: Sequence[Path], since: str | None = None, repository: Pa
         except HarnessError as error:
             found.notes.append(f"left out: {error}")
             continue
-        why = whole_session_doubts(run) if run else ["has answers and no times"]
+        why = whole_session_problems(run) if run else ["has answers and no times"]
         if run and (confirmed := run.header.options.get("confirm")):
             why.append(f"it confirms the session in {confirmed}")
         if run is None or why:

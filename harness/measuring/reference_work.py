@@ -1,7 +1,7 @@
 """Reference work, which never changes within a version: its time is the speed of the machine itself.
 
-It is timed at both ends of a run, and between the rounds of each test in which the host has a part, a fraction of a
-second each time. Figures are compared with what the baseline predicts for that speed.
+It is timed at both ends of a run, and between the rounds of each test in which the host works, for a fraction of a
+second. Figures are compared with what the baseline predicts for that speed.
 """
 
 import math
@@ -99,7 +99,7 @@ def observe(moment: Moment, device: str, workloads: Workloads = WORKLOADS) -> Re
 
 
 class Probe:
-    """Times the host's reference work between rounds, and their waits for a core; `host`: whether it has a part."""
+    """Times the host's reference work between rounds, and their waits for a core; only if the `host` works in them."""
 
     # Of a GPU nothing is read: during a test its speed follows the heat of the test itself.
 

@@ -146,7 +146,7 @@ def seconds_in_turn(
 
 
 def timed_pairs(benchmark: Benchmark, comparison: Interleaved, rounds: int) -> tuple[list[float], list[float]]:
-    """Run both `rounds` times in turn, pytest-benchmark timing the way; return seconds of the way and the reference."""
+    """Run both `rounds` times in turn, and return the seconds of each; with benchmarks disabled once, untimed."""
     way_s: list[float] = []
     reference_s: list[float] = []
 

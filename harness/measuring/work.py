@@ -38,9 +38,9 @@ from harness.stages import LEGACY_STAGES, Sample
 MAX_CALLS, MAX_NAME = 60, 200
 # A kernel of more grids, such as one whose grid grows with the KV cache, is one call.
 MAX_GRIDS = 4
-# Rounds before those that are watched, and these, by whether they are on a GPU: what is made lazily there, such as a
-# graph, is made by then, and a trace takes long. On a CPU other processes make some calls of a round far slower.
-UNWATCHED, WATCHED = {True: 3, False: 1}, {True: 1, False: 3}
+# Of a stage's rounds the last are watched, by whether it is on a GPU: what is made lazily there, such as a graph, is
+# made by then, and a trace takes long. On a CPU other processes make some calls of a round far slower.
+ROUNDS, WATCHED = 4, {True: 1, False: 3}
 ON_DEVICE = LEGACY_STAGES[3]
 # An operation also copies a number that it converts for itself: no copy that anybody asked for.
 _COPYING = {f"aten::{name}" for name in ("copy_", "clone", "contiguous", "reshape", "to")}
@@ -64,12 +64,17 @@ class Watched:
         return WatchedWork(**names, **{each.name: getattr(self, each.name) for each in fields(self)})
 
 
+def is_on_gpu(stage: str, device: str) -> bool:
+    """Return whether a stage of a run on `device` works on a GPU; its first two are the host's."""
+    return is_gpu(device) and stage in ON_DEVICE
+
+
 def watch(call: Callable[[], object], stage: str, device: str) -> Watched:
     """Run `call`, a stage on `device`, and return what it did; without a profiler, what can be seen without one.
 
     Raises what `call` raises, and nothing else.
     """
-    on_gpu = is_gpu(device) and stage in ON_DEVICE
+    on_gpu = is_on_gpu(stage, device)
     profiler = _GpuProfiler(device) if on_gpu else _CpuProfiler(one_thread=stage in ON_DEVICE)
     reason = "PyTorch is not loaded, so nothing of it was called"
     if "torch" in sys.modules:
@@ -97,13 +102,12 @@ def watch_stages(
     """
     outputs: list[Any] = []
     seen: defaultdict[str, list[Watched]] = defaultdict(list)
-    left = WATCHED[is_gpu(device)]
-    for number in range(UNWATCHED[is_gpu(device)] + left, 0, -1):
+    for left in range(ROUNDS, 0, -1):
         outputs[:] = [sample]
         for stage, call in calls.items():
             run = functools.partial(_replace_by, outputs, call)
             try:
-                if number > left:
+                if left > WATCHED[is_on_gpu(stage, device)]:
                     run()
                 else:
                     seen[stage].append(watch(run, stage, device))
@@ -113,7 +117,7 @@ def watch_stages(
                 outputs.clear()
                 recover_from(failure)
                 return
-            if number == 1:
+            if left == 1:
                 watched = fastest(seen[stage])
                 yield stage, replace(watched, sample=sample.id, counts={**watched.counts, **amounts(outputs[0])})
 

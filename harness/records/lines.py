@@ -5,7 +5,7 @@ seconds, all sizes bytes.
 
 History of the format:
     1   first version; later on the states of stages and passes, attempts, machines, reference work during each
-        test, and ledgers of work, which old files lack
+        test and what it waited for a core (`waited`), and ledgers of work, which old files lack
 """
 
 from datetime import datetime

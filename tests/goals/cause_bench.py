@@ -11,7 +11,7 @@ from harness.figures.cause import Cause
 from harness.measuring import clock
 from harness.measuring.environment import cpu_name, stable_gpu
 from harness.measuring.reference_work import Probe, observe
-from harness.measuring.work import WATCHED, Watched, fastest, versions, watch
+from harness.measuring.work import WATCHED, Watched, fastest, is_on_gpu, versions, watch
 from harness.records.lines import FORMAT_VERSION, Header, RunRecord, StageRecord, timestamp
 from harness.records.quantities import is_gpu
 from harness.records.work import WatchedWork
@@ -107,7 +107,7 @@ class Bench:
 
     def _watched(self, call: Callable[[Any], Any], stage: str) -> WatchedWork:
         seen: list[Watched] = []
-        for _ in range(WATCHED[self.on_gpu]):
+        for _ in range(WATCHED[is_on_gpu(stage, self.device)]):
             given, outputs = self._given(stage), []
             seen.append(watch(lambda: outputs.append(call(given)), stage, self.device))  # noqa: B023 - called at once
         watched = fastest(seen)

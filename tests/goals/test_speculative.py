@@ -119,7 +119,7 @@ def test_speedups_of_drafts_whose_cost_and_acceptance_are_set(
 def test_answers_of_graph_are_those_of_plain_decoding(dtype: str, device: str, table: GoalTable) -> None:
     """To the last id, whatever a draft of one layer proposes; several answers to each request."""
     pairs = ScriptedPairs(_loaded(device, TARGET, dtype), "graph", LENGTH)
-    draw, parted = Random(0), []
+    draw, diverged = Random(0), []
     requests = ANSWERS // ANSWERS_OF_A_REQUEST if device != "cpu" else 1
     for seed in range(requests):
         features = pairs.request(seed)
@@ -127,11 +127,11 @@ def test_answers_of_graph_are_those_of_plain_decoding(dtype: str, device: str, t
         for number in range(ANSWERS_OF_A_REQUEST):
             kind = DraftKind(1, draw.uniform(0.4, 0.95), draw.randint(1, 15))
             found = pairs.answer_together(features, kind, answer, number)
-            parted += [(kind, found, answer)] if found != answer else []
+            diverged += [(kind, found, answer)] if found != answer else []
     what = f"graph, {dtype}: answers of {LENGTH} tokens that are plain decoding's, gamma from 1 to 15"
     asked = requests * ANSWERS_OF_A_REQUEST
-    table.add(what, asked - len(parted), "answers", f"{ANSWERS} of {ANSWERS}", asked)
-    assert not parted, parted[0]
+    table.add(what, asked - len(diverged), "answers", f"{ANSWERS} of {ANSWERS}", asked)
+    assert not diverged, diverged[0]
 
 
 @pytest.mark.parametrize("by", ENGINES)

@@ -94,6 +94,12 @@ def test_importing_the_command_line_of_the_harness_imports_nothing_that_takes_lo
     assert done.stdout.split() == []
 
 
+def test_importing_what_a_spawned_process_draws_pictures_with_imports_no_torch() -> None:
+    code = "import sys, fixtures.training.pictures; print(*{'torch', 'transformers'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == []
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -13,7 +13,7 @@ from harness.gates.prediction import (
     extrapolates,
     is_beyond,
     is_bimodal,
-    is_mean_beyond,
+    is_regression,
     is_too_noisy,
     predict,
 )
@@ -34,7 +34,7 @@ def drawn_sessions(noise: float, runs: int, sessions: int = SESSIONS, seed: int 
 def is_confirmed(prediction: Prediction, first: Any, second: Any) -> Any:
     """Return whether two sessions make a change: both are beyond the limit, and so is their mean beyond its own."""
     both = is_beyond(prediction, first) & is_beyond(prediction, second)
-    return both & is_mean_beyond(prediction.limit_of_mean, first, second)
+    return is_regression(both, prediction.limit_of_mean, first, second)
 
 
 def share_that_fails(noise: float, effect: float = 0.0, *, runs: int, sessions: int = SESSIONS) -> float:
@@ -105,5 +105,5 @@ def share_that_fails_on_a_busy_machine(
     judged = ~(is_too_noisy(first) | is_bimodal(first.residuals, minimum_effect))
     judged &= ~(extrapolates(first) | extrapolates(second))
     losses = time[:, -2] - first.centre, time[:, -1] - second.centre
-    both = is_beyond(first, losses[0]) & is_beyond(second, losses[1]) & (sum(losses) / 2 > second.limit_of_mean)
-    return float((judged & both).mean())
+    both = is_beyond(first, losses[0]) & is_beyond(second, losses[1])
+    return float((judged & is_regression(both, second.limit_of_mean, *losses)).mean())

@@ -88,6 +88,23 @@ def test_of_several_watched_rounds_the_fastest_that_did_what_the_last_did_is_tol
     assert len(given) == 4  # the first one is not watched
 
 
+def test_stages_on_the_host_are_watched_as_often_in_a_run_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched: list[str] = []
+
+    def watch_it(call: Callable[[], object], stage: str, _device: str) -> Watched:
+        call()
+        watched.append(stage)
+        return Watched()
+
+    monkeypatch.setattr(work, "watch", watch_it)
+    taken: list[str] = []
+    calls = {stage: lambda _, stage=stage: taken.append(stage) for stage in ("load", "preprocess", "vision", "decode")}
+    found = list(work.watch_stages(calls, SimpleNamespace(id="s1"), "cuda", lambda _: {}))
+    assert [stage for stage, _ in found] == [*calls]
+    assert Counter(watched) == {"load": 3, "preprocess": 3, "vision": 1, "decode": 1}
+    assert Counter(taken) == dict.fromkeys(calls, 4)  # a graph is captured and warm by the last round
+
+
 def test_calls_of_other_threads_count_in_stages_on_the_host() -> None:
     with ThreadPoolExecutor(2) as threads:
 
