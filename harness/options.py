@@ -1,7 +1,5 @@
 """All options, each defined once and read once, from the command line or pytest.ini, into one frozen `Options`."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
@@ -284,7 +282,7 @@ def figure_changing_names() -> tuple[str, ...]:
     return tuple(each.name for each in option_fields() if each.metadata["changes_figures"])
 
 
-def register(parser: pytest.Parser) -> None:
+def register(parser: "pytest.Parser") -> None:
     """Announce every option to pytest: as a flag, spelled with `_` and with `-`, and as a key of pytest.ini."""
     group = parser.getgroup("event-vlm-perf")
     for each in option_fields():
@@ -302,7 +300,7 @@ def register(parser: pytest.Parser) -> None:
         parser.addini(key, f"as --{each.name}", type="string", default=None, aliases=aliases)
 
 
-def _add_flag(group: pytest.OptionGroup, name: str, text: str, **form: Any) -> None:
+def _add_flag(group: "pytest.OptionGroup", name: str, text: str, **form: Any) -> None:
     """Add a flag in both spellings, the second one without a line in --help."""
     shown, *alias = _spellings(name)
     group.addoption(shown, help=text.replace("%", "%%"), **form)
@@ -310,7 +308,7 @@ def _add_flag(group: pytest.OptionGroup, name: str, text: str, **form: Any) -> N
         group.addoption(*alias, help=argparse.SUPPRESS, **form)
 
 
-def read(config: pytest.Config) -> Options:
+def read(config: "pytest.Config") -> Options:
     """Return the options of this run; raise OptionError naming the entrance, the value and what it takes."""
     found: dict[str, Any] = {}
     for each in option_fields():

@@ -1,11 +1,9 @@
 """The stages of a pipeline: their names, their order, and the harness' own view of the object that has them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 STAGES = ("load", "preprocess", "vision", "prefill", "decode")
 # The names of the old result file: its stage 3 is the whole of vision, prefill and decode.
@@ -57,7 +55,7 @@ class Pipeline(Protocol):
     def text(self, generation: Any) -> str:
         """The words of an answer."""
 
-    def with_engine(self, engine: str) -> Pipeline:
+    def with_engine(self, engine: str) -> "Pipeline":
         """The same model with its device stages run by another engine."""
 
     def engine_facts(self) -> Any:
@@ -105,7 +103,7 @@ class Length:
     tokens: int
     fixed: bool = False
 
-    def at_most(self, tokens: int) -> Length:
+    def at_most(self, tokens: int) -> Self:
         """The same, but never longer than `tokens`."""
         return replace(self, tokens=min(self.tokens, tokens))
 

@@ -108,13 +108,7 @@ def pooled_ratio(parts: Sequence[float], wholes: Sequence[float]) -> Interval:
 
 
 def verdict(found: Interval, minimum_effect: float, *, lower_is_better: bool) -> ChangeVerdict:
-    """Return the verdict on an interval.
-
-    regressed, improved   the interval excludes zero, and the mean is beyond the minimum effect
-    same                  the whole interval is within the minimum effect, to both sides
-    no worse              it excludes a loss beyond the minimum effect, and nothing else
-    undecided             a loss beyond the minimum effect is neither found nor excluded
-    """
+    """Return the verdict on an interval, as docs/ab.md defines them; the bound there is the minimum effect."""
     loss = found if lower_is_better else Interval(found.samples, -found.value, -found.high, -found.low)
     if loss.low > 0 and loss.value > minimum_effect:
         return "regressed"

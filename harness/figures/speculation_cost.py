@@ -1,10 +1,7 @@
-"""When does a draft pay? The cost model of speculative decoding on measured costs, with no figure clamped.
+"""When does a draft pay? The cost model of docs/speculative.md on measured costs, with no figure clamped.
 
-    S = tau / (gamma c + v)
-
-tau: tokens a round, the target's own included; c: one proposed token, and v: one pass of the target over gamma + 1
-tokens, both in decoding steps of the target alone at the same place of the same answer. Leviathan, Kalman, Matias,
-"Fast Inference from Transformers via Speculative Decoding", 2023, theorem 3.8, takes v for 1.
+S = tau / (gamma c + v). Leviathan, Kalman, Matias, "Fast Inference from Transformers via Speculative Decoding", 2023,
+theorem 3.8, takes v for 1.
 """
 
 import math

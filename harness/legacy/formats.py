@@ -1,9 +1,4 @@
-"""Result files of the old script and of later ones, as records whose values are found by what they are.
-
-[].egpt_stage1_time … with _token_ids                                   ours, and the first script's
-results[].egpt_tokens with results[].vl_tokens                          a later script's: answers, no times
-results[].eventgpt.stage1_time … stage5_time with .output_tokens        a third one's: one file per clip length
-"""
+"""Result files of the old scripts, of every form in docs/results.md, as records: values are found by what they are."""
 
 import itertools
 import json

@@ -4,8 +4,6 @@ Every colour is one of the names below. matplotlib knows colours by number only,
 which is replaced by the page's variable afterwards: the same drawing then serves light, dark and print.
 """
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -223,7 +221,7 @@ def _for_a_page(svg: str) -> str:
     return svg
 
 
-def _rows(axes: Axes, labels: Sequence[str]) -> None:
+def _rows(axes: "Axes", labels: Sequence[str]) -> None:
     """Name the rows, the first one on top."""
     axes.set_yticks(range(len(labels)), [_plain(label) for label in labels])
     axes.set_ylim(len(labels) - 0.4, -0.6)
@@ -232,7 +230,7 @@ def _rows(axes: Axes, labels: Sequence[str]) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def _legend(axes: Axes) -> None:
+def _legend(axes: "Axes") -> None:
     """Name the colours above the axes, in as many lines as they need: the figure grows by what is more than one."""
     handles, labels = axes.get_legend_handles_labels()
     longest = max(len(label) for label in labels)
@@ -246,7 +244,7 @@ def _legend(axes: Axes) -> None:
     figure.legend(handles, labels, loc="outside upper left", ncols=columns, handletextpad=0.3)
 
 
-def _seconds(axes: Axes, longest: float, x_label: str) -> None:
+def _seconds(axes: "Axes", longest: float, x_label: str) -> None:
     """Write seconds below 10 of them as milliseconds."""
     factor, unit = (1, "s") if longest >= 10 else (1000, "ms")
     axes.xaxis.set_major_formatter(lambda value, _: f"{factor * value:g}")
