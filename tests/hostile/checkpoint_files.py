@@ -10,6 +10,7 @@ import torch
 
 from fixtures.errors import FixtureError
 from fixtures.model_sets import pretrained
+from fixtures.model_sets.loading import ModelSettings
 from fixtures.model_sets.tiny import shipped_checkpoint
 from harness.options import DEFAULT_QUERY
 
@@ -34,7 +35,7 @@ def make_weights(folder: Path) -> list[Path]:
 
 def read_checkpoint(folder: Path) -> Iterator[Exception]:
     """Loading the model."""
-    pretrained.load_pretrained(_KEY, str(folder / "checkpoint"), torch.device("cpu"), torch.float32, "sdpa")
+    pretrained.load_pretrained(_KEY, str(folder / "checkpoint"), torch.device("cpu"), torch.float32, ModelSettings())
     yield from ()
 
 

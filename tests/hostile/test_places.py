@@ -21,6 +21,7 @@ from fixtures.data.events import read_events
 from fixtures.data.media import event_file, event_image_files, mp4_file
 from fixtures.errors import CheckpointError, DatasetError, FixtureError, SampleError
 from fixtures.model_sets import pretrained
+from fixtures.model_sets.loading import ModelSettings
 from fixtures.model_sets.tiny import shipped_checkpoint
 from fixtures.models.facts import weights_identity
 from fixtures.pipeline import Sample
@@ -167,7 +168,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def load(checkpoint: Path) -> object:
-    return pretrained.load_pretrained("llava", str(checkpoint), torch.device("cpu"), torch.float32, "sdpa")
+    return pretrained.load_pretrained("llava", str(checkpoint), torch.device("cpu"), torch.float32, ModelSettings())
 
 
 ABSURD = {
