@@ -70,7 +70,14 @@ class RevisionComparison(msgspec.Struct, frozen=True):
 def compare(plan: AbPlan, sessions: Sequence[SessionFigures]) -> RevisionComparison:
     """Return what whole pairs say at the last look that they reach; raise SessionError for different conditions."""
     for name in "ab":
-        _require_same_conditions([session for session in sessions if session.side == name])
+        measured = [session for session in sessions if session.side == name and session.conditions]
+        for session in measured[1:]:
+            changed = differences(measured[0].conditions, session.conditions)
+            if changed:
+                raise SessionError(
+                    f"session {session.folder} ran under other conditions than {measured[0].folder}: "
+                    f"{'; '.join(changed)}. Figures are compared under equal conditions only; begin a new comparison"
+                )
     look = max((each for each in looks(plan.pairs) if each <= len(sessions) // 2), default=0)
     looked_at = [session for session in sessions if session.pair <= look]
     if len({session.conditions.get(REFERENCE_WORK) for session in looked_at if session.conditions}) > 1:
@@ -176,17 +183,6 @@ def _measured(
         if session.side == side
         for name, metric in session.metrics.items()
     }
-
-
-def _require_same_conditions(sessions: Sequence[SessionFigures]) -> None:
-    measured = [session for session in sessions if session.conditions]
-    for session in measured[1:]:
-        changed = differences(measured[0].conditions, session.conditions)
-        if changed:
-            raise SessionError(
-                f"session {session.folder} ran under other conditions than {measured[0].folder}: {'; '.join(changed)}. "
-                "Figures are compared under equal conditions only; begin a new comparison"
-            )
 
 
 def _notes(sessions: Sequence[SessionFigures], compared: Mapping[str, Sequence[object]], look: int) -> Iterator[str]:

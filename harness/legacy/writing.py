@@ -1,7 +1,6 @@
-"""The result file that the old script wrote, and that its readers still read. Keys are only ever added.
+"""The result file that the old script wrote, and that its readers still read; docs/results.md has its keys.
 
-A list with one record per sample, in the order of the dataset. `{key}` is egpt, videollava or llava; times are
-seconds, memory is MiB. `{key}_stage3_time` is vision + prefill + decode, as ever; the three stand beside it.
+Keys are only ever added.
 """
 
 from collections import defaultdict
