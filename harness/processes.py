@@ -19,7 +19,10 @@ GIT_TIMEOUT_S = 600.0
 def git(
     folder: Path, *arguments: str, variables: Mapping[str, str] | None = None, timeout_s: float = GIT_TIMEOUT_S
 ) -> str:
-    """Return git's output for `folder`, in any hook; raise RevisionError if git is absent, fails or takes too long."""
+    """Return git's output for `folder`, whatever checkout a surrounding hook works on.
+
+    Raises RevisionError where git is not installed, fails, or takes longer than `timeout_s`.
+    """
     # A hook of the user's, as git-lfs and pre-commit install them, may fail or write into what is laid out.
     command = ["git", "-c", f"core.hooksPath={os.devnull}", "-C", str(folder), *arguments]
     environment = environment_without_git_ties() | dict(variables or {})

@@ -45,7 +45,7 @@ class Shares(msgspec.Struct, frozen=True):
 
     pairs: int
     per_sample: float  # the mean of the samples' shares
-    interval: Interval | None
+    interval: Interval | None  # None for fewer than two samples
     token_weighted: float  # the share of all positions
 
 

@@ -32,7 +32,7 @@ FEW_SAMPLES = 10
 
 
 class Interval(msgspec.Struct, frozen=True, rename={"samples": "pairs", "value": "mean"}):  # as ab.json has it
-    """A figure over samples, pairs or differences, and what encloses the true one; infinite for fewer than two."""
+    """A figure over samples, pairs or differences, and bounds of the true one: infinite for fewer than two samples."""
 
     samples: int
     value: float

@@ -32,7 +32,10 @@ class ModelSlot(Generic[Model]):
         return frozenset(self._live)
 
     def hold(self, *keys: str) -> tuple[Model, ...]:
-        """Return the models in this order, alone in memory; raise HarnessError for others, and what loaders raise."""
+        """Return the models of `keys`, in that order, and leave no other in memory.
+
+        Raises HarnessError for a key without a loader, and whatever a loader raises.
+        """
         unknown = [key for key in keys if key not in self._loaders]
         if unknown:
             raise HarnessError(f"no loader for model {unknown[0]!r}; there are: {', '.join(self._loaders)}")

@@ -135,7 +135,7 @@ def seconds_in_turn(
     ways: Sequence[Variant], turns: int, afterwards: Callable[[], object] = lambda: None
 ) -> dict[str, list[float]]:
     """Run every way once without a clock, then all in turn, `afterwards` behind each; return the seconds by name."""
-    seconds: dict[str, list[float]] = {name: [] for name, _ in ways}
+    seconds: dict[str, list[float]] = {name: [] for name, _ in ways}  # a name may come several times in a turn
     for turn in range(turns + 1):
         for name, run in ways:
             took_s = clock.seconds_of(run)
@@ -146,7 +146,7 @@ def seconds_in_turn(
 
 
 def timed_pairs(benchmark: Benchmark, comparison: Interleaved, rounds: int) -> tuple[list[float], list[float]]:
-    """Run both `rounds` times in turn, and return the seconds of each; with benchmarks disabled once, untimed."""
+    """Run both in turn, the way by pytest-benchmark; return the seconds of each; where disabled, run once, untimed."""
     way_s: list[float] = []
     reference_s: list[float] = []
 

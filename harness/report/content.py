@@ -56,7 +56,7 @@ def report_of(run: RunRecord, source: str) -> Report:
 
 
 def report_of_answers(path: Path, gamma: int) -> Report:
-    """Return the report of a file's answers, without any times; raise ResultFileError for what is no answer."""
+    """Return the report of a file's answers, without any times; raise ResultFileError where there are none."""
     pairs, notes = read_answers(path)
     sections = [answers.agreement(pairs, gamma), *recorded.notes(notes)]
     return Report("Agreement of recorded answers", path.stem, ["times are not shown"], sections)
