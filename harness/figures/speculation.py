@@ -9,15 +9,8 @@ from statistics import fmean
 
 import msgspec
 
+from harness.figures import speculation_cost
 from harness.figures.intervals import Interval, pooled_ratio
-from harness.figures.speculation_cost import (
-    Costs,
-    best_gamma,
-    break_even,
-    costs_of,
-    least_break_even,
-    predicted_speedup,
-)
 from harness.records.lines import RunRecord
 from harness.records.quantities import MemoryPeak
 from harness.records.speculation import AgreementRecord, RoundLog, SpeculationCostRecord
@@ -44,7 +37,7 @@ class AcceptanceStatistics(
 class CostModel(msgspec.Struct, frozen=True):
     """What the cost model makes of measured costs."""
 
-    costs: Costs
+    costs: speculation_cost.Costs
     predicted: float | None  # decoding, by the rounds that there were
     best_gamma: tuple[int, float] | None  # with its speed-up, by where the draft agrees; 0: leave the target alone
     break_even: float | None  # the acceptance from which on this gamma pays; None: no acceptance is enough
@@ -161,11 +154,11 @@ def _over_pair(seconds: Sequence[tuple[float, float]]) -> Interval | None:
 def _cost_model(
     cost: SpeculationCostRecord, gamma: int, rounds: Sequence[RoundLog], agreements: Sequence[AgreementRecord]
 ) -> CostModel:
-    costs, answers = costs_of(cost), [each.agrees["own"] for each in agreements]
+    costs, answers = speculation_cost.costs_of(cost), [each.agrees["own"] for each in agreements]
     return CostModel(
         costs=costs,
-        predicted=predicted_speedup(rounds, costs),
-        best_gamma=best_gamma(answers, costs) if any(len(each) > 1 for each in answers) else None,
-        break_even=break_even(gamma, costs) if gamma in costs.gammas else None,
-        least_break_even=least_break_even(costs),
+        predicted=speculation_cost.predicted_speedup(rounds, costs),
+        best_gamma=speculation_cost.best_gamma(answers, costs) if any(len(each) > 1 for each in answers) else None,
+        break_even=speculation_cost.break_even(gamma, costs) if gamma in costs.gammas else None,
+        least_break_even=speculation_cost.least_break_even(costs),
     )

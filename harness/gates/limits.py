@@ -19,8 +19,7 @@ from harness.errors import LimitsError
 from harness.figures.intervals import quantile_interval
 from harness.figures.latency import latencies
 from harness.figures.passes import comparisons
-from harness.figures.quality import LIMITED as MEASURES
-from harness.figures.quality import quality
+from harness.figures.quality import LIMITED, quality
 from harness.figures.speculation import speculation_figures
 from harness.figures.stages import LEGACY_READER, peak_bytes, stage1_speedup, stage1_variant, stage_figures
 from harness.records.fingerprint import by_machine
@@ -42,7 +41,7 @@ MIN_LIFT_SAMPLES = 8
 MAX_CHARACTERS, MAX_LINE = 100_000, 400
 SPEEDUPS = ("stage1", "stage3", "total")
 # What stands behind the model's key in a limit's name, by kind; of the other kinds nothing does.
-_LAST_KEYS = {"speedup": SPEEDUPS, "quality": MEASURES, **dict.fromkeys(BY_STAGE, STAGES)}
+_LAST_KEYS = {"speedup": SPEEDUPS, "quality": LIMITED, **dict.fromkeys(BY_STAGE, STAGES)}
 
 
 @dataclass(frozen=True, slots=True)
