@@ -30,7 +30,7 @@ def write_report(report: Report, folder: Path, stem: str = "report") -> tuple[Pa
 
 
 def publish(report: Report, folder: Path) -> None:
-    """Write a report into a folder, and print it."""
+    """Write a report into a folder, and print it; raise RunFolderError where it cannot be written."""
     write_report(report, folder)
     sys.stdout.write(rendered(report, color=sys.stdout.isatty()) + f"files: {folder}\n")
 
