@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from harness.figures.speculation import speculation_figures
 from harness.records.lines import RunRecord
 from harness.records.speculation import DivergenceRecord
 from harness.report.blocks import Sentences, Table, plain
 from harness.report.content import report_of
-from harness.report.sections.drafting import sections
+from harness.report.sections import drafting
 from tests.harness.made_runs import agreement, cost, header, loaded, request
 
 
@@ -25,7 +26,9 @@ def pair(**changes: Any) -> RunRecord:
 
 
 def test_every_figure_of_a_pair_is_there() -> None:
-    (section,) = sections(pair())
+    run = pair()
+    (found,) = speculation_figures(run)
+    section = drafting.section(run, found)
     assert section.title == "egpt drafting for videollava"
     assert section.lead.startswith("Speculative decoding: eager, gamma 4, 2 requests.")
     cells = [
