@@ -64,7 +64,7 @@ class Session:
     status: Status | None = None
 
     def begin(self, plan: records.Plan, dtypes: Sequence[str] = ()) -> None:
-        """Take the suite's plan, and measure the machine's own speed and rates; raise ResumeError for other work."""
+        """Take the suite's plan, and measure the machine. Raises ResumeError where the run to join has another plan."""
         self.plan, self.device = plan, plan.device
         if not self.measures:
             return
