@@ -47,7 +47,7 @@ RESULTS = {RawClip, ModelInputs, VisionFeatures, Prefilled, Generation}
 class Audited:
     """A model by one engine, a sample and its clip, and the answers of `fixed` length that its whole passes gave.
 
-    `tokens` is the length of an audit's own answers, `fixed` at most. `repeats`: whether answers are ever the same.
+    `tokens` is the length of an audit's own answers, `fixed` at most. `repeats`: whether a clip's answers are the same.
     """
 
     pipeline: StagedPipeline
@@ -68,9 +68,12 @@ class Audited:
         return self.pipeline.decode(prefilled, max_new_tokens=self.tokens, stop_at_eos=stop_at_eos)
 
     def require_same(self, clip: RawClip, one: Sequence[int], other: Sequence[int], said: str) -> None:
-        """Fail with what is `said` where two answers to a clip part, unless at a near tie in half precision."""
+        """Fail with what is `said` where two answers to a clip part, unless at a near tie in half precision.
+
+        Skips the test instead where answers do not repeat.
+        """
         place = first_difference(one, other)
-        if place is None or not self.repeats:
+        if place is None:
             return
         tie, logits = "", self._logits_behind(clip, one[:place])
         if logits is not None and logits.dtype != torch.float32:
@@ -78,6 +81,8 @@ class Audited:
             if found.is_near_tie:
                 return
             tie = f", where the two likeliest ids are {found.margin:.2g} apart, more than rounding explains"
+        if not self.repeats:
+            pytest.skip("with random weights in half precision, the library's kernels do not repeat their answers")
         _fail(f"{said}: they part at token {place + 1}{tie}")
 
     def _logits_behind(self, clip: RawClip, written: Sequence[int]) -> Tensor | None:
@@ -163,13 +168,13 @@ def test_output_lengths_are_kept(audited: Audited) -> None:
             _fail(f"{asked} tokens were asked for, {len(ids)} came")
     natural = audited.answer(audited.clip, stop_at_eos=True)
     length = len(natural.token_ids)
-    said = "an answer that may end is another one than that of fixed length"
-    audited.require_same(audited.clip, fixed.token_ids[:length], natural.token_ids, said)
     if natural.stopped_by == "length" and length != audited.tokens:
         _fail(f"an answer stopped by its length has {length} tokens, not {audited.tokens}")
     last = audited.pipeline.text(replace(natural, token_ids=natural.token_ids[-1:]))
     if natural.stopped_by == "eos" and last:
         _fail(f"an answer ends by {last!r}, which is no end token")
+    said = "an answer that may end is another one than that of fixed length"
+    audited.require_same(audited.clip, fixed.token_ids[:length], natural.token_ids, said)
 
 
 def test_no_work_is_deferred_past_the_clock(audited: Audited) -> None:
