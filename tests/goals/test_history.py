@@ -18,17 +18,8 @@ from harness.__main__ import main
 from harness.ab.bisection import bisect
 from tests.goals.goal_table import GoalTable
 from tests.harness.ab.simulated_bisections import comparing
+from tests.harness.history import simulated_histories as simulated
 from tests.harness.history.made_histories import factors, session, write_baseline
-from tests.harness.history.simulated_histories import (
-    alarms_in_recorded_sessions,
-    alarms_per_100_sessions,
-    alike,
-    independent,
-    share_found,
-    share_of_creep_found,
-    under_two_clocks,
-    with_spikes,
-)
 
 YEAR = 365
 SEED = 20261130
@@ -45,26 +36,32 @@ def table() -> Iterator[GoalTable]:
 
 
 def test_false_alarms(table: GoalTable) -> None:
-    noises = {"independent, 1 %": (independent, 0.32), "AR(0.6)": (alike, 4.05), "5 % spikes": (with_spikes, 1.72)}
+    noises = {
+        "independent, 1 %": (simulated.independent, 0.32),
+        "AR(0.6)": (simulated.alike, 4.05),
+        "5 % spikes": (simulated.with_spikes, 1.72),
+    }
     for what, (noise, elsewhere) in noises.items():
-        found = alarms_per_100_sessions(noise(np.random.default_rng(SEED), (2000, YEAR)))
+        found = simulated.alarms_per_100_sessions(noise(np.random.default_rng(SEED), (2000, YEAR)))
         row = (f"alarms per 100 unchanged sessions and figure, {what}", found, "alarms", "at most 0.05", 2000 * YEAR)
         table.add(*row, ELSEWHERE, elsewhere)
     for stays in (0.5, 0.9, 0.97):
-        found = alarms_per_100_sessions(*under_two_clocks(np.random.default_rng(SEED), (600, YEAR), stays))
+        found = simulated.alarms_per_100_sessions(
+            *simulated.under_two_clocks(np.random.default_rng(SEED), (600, YEAR), stays)
+        )
         what = f"alarms per 100 unchanged sessions and figure, two states 3 % apart, read, kept with {stays}"
         table.add(what, found, "alarms", "at most 0.05", 600 * YEAR, ELSEWHERE, 4.37)
-    named, sessions, figures = alarms_in_recorded_sessions()
+    named, sessions, figures = simulated.alarms_in_recorded_sessions()
     table.add("alarms in recorded unchanged sessions", named, "alarms", "none", sessions * figures)
 
 
 def test_what_is_found(table: GoalTable) -> None:
     for change, within in ((0.05, 3), (-0.05, 3), (0.02, 8)):
-        found = 100 * share_found(change, within, runs=20_000, seed=SEED)
+        found = 100 * simulated.share_found(change, within, runs=20_000, seed=SEED)
         what = f"{change:+.0%} behind 30 sessions of 1 % noise, found within {within}"
         table.add(what, found, "% of cases", "at least 95 %", 20_000)
     for apart in (1, 2, 5, 10):
-        found = 100 * share_of_creep_found(apart, runs=5000, seed=SEED)
+        found = 100 * simulated.share_of_creep_found(apart, runs=5000, seed=SEED)
         what = f"steps of 1 % at 0.3 % noise, {apart} sessions apart, named before the fourth"
         table.add(what, found, "% of cases", "at least 95 %", 5000)
 

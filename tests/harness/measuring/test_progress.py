@@ -58,11 +58,12 @@ def move_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return move
 
 
-def test_nobody_is_told_where_there_is_no_terminal() -> None:
+def test_nobody_is_told_where_there_is_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     quiet = Progress(None, "egpt")
     quiet.start("load", 3)
     quiet.advance()
     quiet.stop()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_output_that_is_not_a_terminal_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
