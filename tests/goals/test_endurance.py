@@ -156,7 +156,7 @@ def test_cost_and_memory_of_a_sample_stay_the_same(benchmark: Any, long_run: Pat
 
 @pytest.mark.usefixtures("on_cpu")
 def test_going_on_begins_at_once(benchmark: Any, long_run: Path, table: GoalTable) -> None:
-    """From the beginning of the session, conditions and sentinel workloads included, to the first sample left."""
+    """From the beginning of the session, conditions and reference work included, to the first sample left."""
     start, pipeline = time.perf_counter(), WatchedPipeline()
     session = session_in(long_run, is_resumed=True)
     _measure(session, benchmark, pipeline, samples())

@@ -236,7 +236,7 @@ FAILURES = st.builds(Failure, sample=NAMES, stage=st.sampled_from(STAGES), type=
 PEAKS = st.builds(MemoryPeak, host_bytes=SIZES, device_allocated_bytes=SIZES, device_reserved_bytes=SIZES)
 
 
-PARTINGS = st.none() | st.builds(DivergenceRecord, st.integers(0, 500), SECONDS, SECONDS)
+DIVERGENCES = st.none() | st.builds(DivergenceRecord, st.integers(0, 500), SECONDS, SECONDS)
 
 
 @st.composite
@@ -280,7 +280,7 @@ JOURNAL_LINES = st.one_of(
         ReferenceWorkRecord, st.sampled_from(["start", "end"]), st.just((0.1, 0.2)), st.just((0.3,)), st.none(), SIZES
     ),
     st.builds(ReferenceWorkRecord, st.just("during"), st.just((0.1,)), st.just(()), st.none(), st.none(), NAMES),
-    st.builds(request, NAMES, target=NAMES, identical=st.booleans(), divergence=PARTINGS),
+    st.builds(request, NAMES, target=NAMES, identical=st.booleans(), divergence=DIVERGENCES),
     st.builds(cost, step_s=st.floats(1e-3, 1e3), c=st.floats(1e-3, 1e3), v=st.floats(1e-3, 1e3), target=NAMES),
     st.builds(OutcomeRecord, NAMES, st.sampled_from(["failed", "skipped", "deselected"]), TEXTS),
     st.builds(GateRecord, NAMES, st.sampled_from(["pass", "flagged"]), TEXTS, st.just(("test",)), st.none() | SECONDS),

@@ -54,24 +54,24 @@ INSTANCES = weakref.WeakSet()
 CACHES = weakref.WeakSet()
 HAND = Hand()
 clock.use_reader(HAND.read)
-SENTINELS = weakref.WeakSet()
+REFERENCE_WORK = weakref.WeakSet()
 
 
 class Meter:
-    """Finds 100 MiB; a sentinel that outlived the timed rounds would be counted as memory of the stage."""
+    """Finds 100 MiB; reference work that outlived the timed rounds would be counted as memory of the stage."""
 
     def __call__(self, call):
         call()
-        if SENTINELS:
-            raise ValueError("a sentinel workload is still alive")
+        if REFERENCE_WORK:
+            raise ValueError("reference work is still alive")
         return MemoryPeak(host_bytes=100 << 20)
 
 
-class Sentinel:
+class StubWorkload:
     """Slower where STUB_MACHINE says, always or only during one test: "<factor>[:<part of its name>]"."""
 
     def __init__(self, _device):
-        SENTINELS.add(self)
+        REFERENCE_WORK.add(self)
 
     def __call__(self):
         factor, _, test = os.environ.get("STUB_MACHINE", "1").partition(":")
@@ -79,7 +79,7 @@ class Sentinel:
 
 
 INSTRUMENTS = Instruments(
-    workloads=dict.fromkeys(WORKLOADS, Sentinel),
+    workloads=dict.fromkeys(WORKLOADS, StubWorkload),
     device_peaks=lambda device, dtypes: MachineRecord(1e9, 1e9, {}),
     memory_meter=lambda device: Meter(),
 )

@@ -32,6 +32,7 @@ from harness.report.markdown import markdown
 from harness.report.several import report_of_several
 from harness.report.terminal import summary
 from tests.harness.legacy.five_stage_files import five_stages
+from tests.harness.made_journals import lines_of
 from tests.harness.made_runs import STARTED_AT, full_run, side_by_side
 
 LIMITS = """
@@ -45,18 +46,15 @@ load = 20.5
 [full.eager.device_memory_mib.llava]
 decode = 15000
 """
-_SENTINELS = tuple(ReferenceWorkRecord(moment, (0.1, 0.2), (0.1, 0.2)) for moment in ("start", "end"))
+_READINGS = tuple(ReferenceWorkRecord(moment, (0.1, 0.2), (0.1, 0.2)) for moment in ("start", "end"))
 
 
 def _run() -> RunRecord:
-    return full_run(reference_work=_SENTINELS, side_by_side=(side_by_side((1.0, 2.0), (2.0, 3.0)),))
+    return full_run(reference_work=_READINGS, side_by_side=(side_by_side((1.0, 2.0), (2.0, 3.0)),))
 
 
 def _lines(run: RunRecord) -> bytes:
-    kinds: list[Any] = [getattr(run, name) for name in run.__struct_fields__ if name not in {"header", "end"}]
-    many = [kind if isinstance(kind, tuple) else (kind,) for kind in kinds if kind is not None]
-    lines = [run.header, *(line for kind in many for line in kind), run.end]
-    return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+    return b"".join(msgspec.json.encode(line) + b"\n" for line in lines_of(run))
 
 
 def make_journal(folder: Path) -> list[Path]:
@@ -76,7 +74,7 @@ def read_run(folder: Path) -> Iterator[Exception]:
 
 def _run_folder(folder: Path) -> Path:
     (folder / "run").mkdir(exist_ok=True)
-    (folder / "run" / JOURNAL_NAME).write_bytes(_lines(full_run(passes=_run().passes[:6], reference_work=_SENTINELS)))
+    (folder / "run" / JOURNAL_NAME).write_bytes(_lines(full_run(passes=_run().passes[:6], reference_work=_READINGS)))
     (folder / "run" / BENCHMARK_FILE_NAME).write_text('{"machine_info": {"node": "n"}, "benchmarks": []}')
     return folder / "run"
 
@@ -91,7 +89,7 @@ def read_baselines(folder: Path) -> Iterator[Exception]:
     """A gate, and the list of all sessions."""
     from harness.commands.baseline import list_all
 
-    run = full_run(passes=_run().passes[:6], reference_work=_SENTINELS)
+    run = full_run(passes=_run().passes[:6], reference_work=_READINGS)
     SessionGate(folder / "baselines").verdicts(run)
     list_all(folder / "baselines")
     yield from ()

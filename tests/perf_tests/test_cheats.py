@@ -17,11 +17,12 @@ from harness.errors import BaselineError, ResumeError
 from harness.gates.baselines import SessionRecord, StoredSession, find_baseline, load_run
 from harness.measuring import clock
 from harness.records.fingerprint import fingerprint
-from harness.records.journal import JOURNAL_NAME, Journal, read_journal
+from harness.records.journal import JOURNAL_NAME, read_journal
 from harness.records.lines import EndRecord, ReferenceWorkRecord, RunRecord
 from harness.session.resume import refuse_other_work
 from tests import ROOT
 from tests.harness.gates.test_gate import baseline, session, verdict
+from tests.harness.made_journals import write_journal
 from tests.harness.made_runs import STARTED_AT, header, loaded, stage_test, whole_pass
 from tests.harness.stub_suite import StubSuite, failed_tests
 from tests.perf_tests import test_audits as audited
@@ -118,12 +119,10 @@ def test_a_round_that_raises_fails_its_test(suite: Any) -> None:
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Path:
     """A run that may be part of a baseline, and its pytest-benchmark file."""
-    journal = Journal(tmp_path / JOURNAL_NAME)
     ends = (ReferenceWorkRecord("start", (1.0,), (1.0,)), ReferenceWorkRecord("end", (1.0,), (1.0,)))
     measured = (stage_test("egpt", "load", {"s1": [1.5, 2.5]}), whole_pass("egpt"), whole_pass("egpt", "s2"))
-    for line in (header(), loaded("egpt"), *measured, *ends, EndRecord(STARTED_AT, 0, "it ended")):
-        journal.append(line)
-    journal.close()
+    end = EndRecord(STARTED_AT, 0, "it ended")
+    write_journal(tmp_path / JOURNAL_NAME, header(), loaded("egpt"), *measured, *ends, end)
     (tmp_path / "benchmark.json").write_text("{}")
     load_run(tmp_path)
     return tmp_path

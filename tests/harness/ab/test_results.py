@@ -17,8 +17,9 @@ from harness.ab.sessions import SessionFigures, read_session
 from harness.ab.table import table
 from harness.figures.metrics import Metric
 from harness.gates.prediction import SLOPE
-from harness.records.journal import JOURNAL_NAME, Journal
+from harness.records.journal import JOURNAL_NAME
 from harness.records.lines import EndRecord, ReferenceWorkRecord
+from tests.harness.made_journals import write_journal
 from tests.harness.made_runs import STARTED_AT, header, stage_test
 
 PAIRS = 8
@@ -132,12 +133,8 @@ def test_which_side_of_a_speedup_moved_is_seen_through_the_jumps_as_well(read: R
 
 
 def test_a_session_says_how_fast_the_machine_was_beside_each_time(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / JOURNAL_NAME)
-    journal.append(header())
     record = stage_test("egpt", "load", {"s1": [0.5]})
-    journal.append(record)
-    journal.append(ReferenceWorkRecord("during", (), (), test=record.test, read_s=(0.25,) * 4, resize_s=(2.0,) * 4))
-    journal.append(EndRecord(STARTED_AT, 0, "it said so"))
-    journal.close()
+    beside = ReferenceWorkRecord("during", (), (), test=record.test, read_s=(0.25,) * 4, resize_s=(2.0,) * 4)
+    write_journal(tmp_path / JOURNAL_NAME, header(), record, beside, EndRecord(STARTED_AT, 0, "it said so"))
     found = read_session(1, "a", A, tmp_path, 0)
     assert found.speeds == {TIME.name: pytest.approx((math.log(0.25), math.log(2.0)))}

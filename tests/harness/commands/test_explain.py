@@ -8,19 +8,10 @@ from harness.__main__ import main
 from harness.gates.baselines import EXTRA_KEY, SessionRecord
 from harness.records.fingerprint import fingerprint
 from harness.records.folder import write_json
-from harness.records.journal import JOURNAL_NAME, Journal
 from harness.records.lines import RunRecord
 from harness.records.work import Call
 from tests.harness.gates.test_witnesses import CALLS, MORE, session
-
-
-def write_run(folder: Path, run: RunRecord) -> Path:
-    folder.mkdir(parents=True)
-    journal = Journal(folder / JOURNAL_NAME)
-    for line in (run.header, *run.stages, *run.works, *run.reference_work):
-        journal.append(line)
-    journal.close()
-    return folder
+from tests.harness.made_journals import write_run
 
 
 def write_baseline(folder: Path, run: RunRecord, count: int = 2) -> None:

@@ -22,7 +22,7 @@ from harness.measuring.reference_work import IN_TESTS
 # Sessions of a baseline, and the minimum effect of a model stage on a GPU, the smallest of all.
 SESSIONS, MINIMUM_EFFECT = 10, math.log1p(MODEL_STAGE_ON_GPU)
 NOISES = (0.005, 0.01, 0.02)
-SENTINEL_NOISE, SENTINEL_NOISE_IN_TESTS = 0.008, 0.02
+REFERENCE_NOISE, REFERENCE_NOISE_IN_TESTS = 0.008, 0.02
 
 
 def drawn_sessions(noise: float, runs: int, sessions: int = SESSIONS, seed: int = 4) -> tuple[Any, Any, Any]:
@@ -60,18 +60,18 @@ def share_of_alarms_under_two_clocks(
 ) -> float:
     """Return how often a clock with two states is taken for a regression.
 
-    Each session runs at one of two clocks, `slower` by chance `often`; so do its sentinel workloads, if `watched`.
+    Each session runs at one of two clocks, `slower` by chance `often`; so does its reference work, if `watched`.
     """
     draw = np.random.default_rng(7)
     clock = slower * (draw.random((runs, SESSIONS + 2)) < often)
-    stage, sentinel = clock + draw.normal(0, noise, clock.shape), clock + draw.normal(0, SENTINEL_NOISE, clock.shape)
-    baseline, of_sentinel = stage[:, :SESSIONS], sentinel[:, :SESSIONS]
-    prediction, expected = predict(baseline, MINIMUM_EFFECT), predict(of_sentinel, MINIMUM_EFFECT)
+    stage, reference = clock + draw.normal(0, noise, clock.shape), clock + draw.normal(0, REFERENCE_NOISE, clock.shape)
+    baseline, known = stage[:, :SESSIONS], reference[:, :SESSIONS]
+    prediction, expected = predict(baseline, MINIMUM_EFFECT), predict(known, MINIMUM_EFFECT)
     judged = ~(is_bimodal(baseline, MINIMUM_EFFECT) | is_too_noisy(prediction))
     if watched:
-        judged &= ~is_bimodal(of_sentinel, MINIMUM_EFFECT)
+        judged &= ~is_bimodal(known, MINIMUM_EFFECT)
         for session in (SESSIONS, SESSIONS + 1):
-            judged &= ~is_beyond(expected, np.abs(sentinel[:, session] - expected.centre))
+            judged &= ~is_beyond(expected, np.abs(reference[:, session] - expected.centre))
     loss = stage[:, SESSIONS:] - prediction.centre[:, None]
     return float((judged & is_confirmed(prediction, loss[:, 0], loss[:, 1])).mean())
 
@@ -95,7 +95,7 @@ def share_that_fails_on_a_busy_machine(
     draw = np.random.default_rng(11)
     of_gate = np.arange(sessions + 2) >= sessions
     speed = draw.normal(0, busy, (runs, sessions + 2)) + later * of_gate
-    beside = speed[..., None] + draw.normal(0, SENTINEL_NOISE_IN_TESTS, (*speed.shape, len(IN_TESTS)))
+    beside = speed[..., None] + draw.normal(0, REFERENCE_NOISE_IN_TESTS, (*speed.shape, len(IN_TESTS)))
     time = math.log1p(effect) * of_gate + 1.2 * speed + draw.normal(0, noise, speed.shape)
     baseline, known = time[:, :sessions], beside[:, :sessions]
     first, second = (

@@ -66,7 +66,7 @@ def test_a_noisy_baseline_widens_the_limit() -> None:
     assert machine_speed.doubts(run(observed("start", copy=1.08)), noisy) == []
 
 
-def test_sentinels_that_are_missing_are_a_doubt() -> None:
+def test_reference_work_that_is_missing_is_a_doubt() -> None:
     (doubt, *_) = machine_speed.doubts(RunRecord(header()), QUIET)
     assert "is missing that the baseline has" in doubt
 

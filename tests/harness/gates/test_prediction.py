@@ -128,7 +128,7 @@ def test_a_clock_with_two_states_raises_no_alarm(noise: float, slower: float, of
     assert share_of_alarms_under_two_clocks(noise, slower, often, runs=RUNS_BY_NOISE[noise] // 2) <= AT_MOST
 
 
-def test_without_sentinels_a_clock_with_a_rare_second_state_would_raise_them() -> None:
+def test_without_reference_work_a_clock_with_a_rare_second_state_would_raise_alarms() -> None:
     assert share_of_alarms_under_two_clocks(0.01, 0.08, 0.1, runs=RUNS // 2, watched=False) > 2 * AT_MOST
 
 

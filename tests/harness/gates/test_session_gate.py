@@ -15,13 +15,13 @@ from harness.gates.session_gate import SessionGate, decided
 from harness.gates.witnesses import headline
 from harness.records.fingerprint import fingerprint
 from harness.records.folder import write_json
-from harness.records.journal import JOURNAL_NAME, Journal
 from harness.records.lines import GateRecord, RunRecord
 from harness.records.work import Call
 from harness.report.sections.verdict import problems
 from harness.report.terminal import gate_lines
 from tests.harness.gates import test_witnesses
 from tests.harness.gates.test_gate import session
+from tests.harness.made_journals import write_run
 from tests.harness.made_runs import header, stage_test
 
 SINCE = "time.vision.egpt since v1.2"
@@ -57,11 +57,7 @@ def confirmed(folder: Path, first: RunRecord, second: RunRecord) -> list[GateRec
     options = first.header.options | {"release": str(folder / "v1.2")}
     first = msgspec.structs.replace(first, header=msgspec.structs.replace(first.header, options=options))
     first = msgspec.structs.replace(first, gates=tuple(gate(folder).verdicts(first)))
-    (folder / "first").mkdir()
-    journal = Journal(folder / "first" / JOURNAL_NAME)
-    for line in (first.header, *first.gates):
-        journal.append(line)
-    journal.close()
+    write_run(folder / "first", first)
     again = gate(folder, folder / "first").verdicts(second)
     return decided(first, msgspec.structs.replace(second, gates=tuple(again)), folder / "baselines")
 

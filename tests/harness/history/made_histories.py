@@ -11,8 +11,7 @@ import numpy as np
 from harness.gates.baselines import SessionFile, SessionRecord
 from harness.records.fingerprint import fingerprint
 from harness.records.folder import write_json
-from harness.records.journal import JOURNAL_NAME, Journal
-from harness.records.lines import EndRecord, JournalLine, RunRecord
+from harness.records.lines import EndRecord, RunRecord
 from harness.stages import STAGES
 from tests.harness.made_runs import ENVIRONMENT, header, stage_test
 
@@ -46,13 +45,3 @@ def write_baseline(folder: Path, runs: Sequence[RunRecord]) -> None:
     for number, run in enumerate(runs, start=1):
         path = folder / "tiny-cpu" / f"{number:04}_20260101.json"
         write_json(path, SessionFile(SessionRecord(fingerprint(run), run)))
-
-
-def write_run(folder: Path, run: RunRecord) -> None:
-    """Write a run's journal."""
-    folder.mkdir(parents=True)
-    journal = Journal(folder / JOURNAL_NAME)
-    lines: list[JournalLine] = [run.header, *run.models, *run.stages, *run.works, *([run.end] if run.end else [])]
-    for line in lines:
-        journal.append(line)
-    journal.close()

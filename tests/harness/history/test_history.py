@@ -18,8 +18,9 @@ from harness.records.journal import JOURNAL_NAME
 from harness.records.lines import RunRecord
 from harness.records.work import WatchedWork
 from harness.report import charts
-from tests.harness.history.made_histories import COMMIT, factors, session, write_baseline, write_run
+from tests.harness.history.made_histories import COMMIT, factors, session, write_baseline
 from tests.harness.legacy.five_stage_files import five_stages
+from tests.harness.made_journals import write_run
 from tests.harness.made_runs import ENVIRONMENT, loaded
 
 SESSIONS = 45

@@ -28,6 +28,7 @@ from harness.records.lines import (
 )
 from harness.records.speculation import SpeculationCostRecord, SpeculationRecord
 from tests import ROOT
+from tests.harness.made_journals import lines_of, write_journal
 from tests.harness.made_runs import (
     JOURNAL_LINES,
     STARTED_AT,
@@ -43,25 +44,11 @@ FILES = ROOT / "tests" / "harness" / "files"
 END = EndRecord(STARTED_AT, 0, "it ended")
 
 
-def written(path: Path, *lines: JournalLine) -> Path:
-    journal = Journal(path)
-    for line in lines:
-        journal.append(line)
-    journal.close()
-    return path
-
-
-def lines_of(run: RunRecord) -> list[JournalLine]:
-    speculative = (*run.agreements, *run.speculations, *run.speculation_costs)
-    measured = (*run.models, *run.stages, *run.passes, *speculative)
-    return [run.header, *measured, *run.verdicts, *([run.end] if run.end else [])]
-
-
 @given(st.lists(JOURNAL_LINES, max_size=6))
 def test_what_was_appended_is_read_back_equal_and_in_order(
     tmp_path_factory: pytest.TempPathFactory, lines: list[JournalLine]
 ) -> None:
-    path = written(tmp_path_factory.mktemp("run") / JOURNAL_NAME, header(), *lines)
+    path = write_journal(tmp_path_factory.mktemp("run") / JOURNAL_NAME, header(), *lines)
     run = read_journal(path)
     assert run.header == header()
     for kind, found in (
@@ -82,12 +69,12 @@ def test_a_record_is_one_line_whatever_its_texts_hold(line: JournalLine) -> None
 
 @pytest.mark.parametrize("run", [full_run(), full_run(end=None)])
 def test_a_run_is_the_same_after_writing_and_reading(run: RunRecord, tmp_path: Path) -> None:
-    assert read_journal(written(tmp_path / JOURNAL_NAME, *lines_of(run))) == run
+    assert read_journal(write_journal(tmp_path / JOURNAL_NAME, *lines_of(run))) == run
 
 
 def test_journal_cut_at_any_byte_keeps_every_line_before_the_cut(tmp_path: Path) -> None:
     lines = [header(), loaded("egpt"), whole_pass("egpt", "s1", text="ä\n漢"), END]
-    content = written(tmp_path / JOURNAL_NAME, *lines).read_bytes()
+    content = write_journal(tmp_path / JOURNAL_NAME, *lines).read_bytes()
     line_ends = [index for index, byte in enumerate(content, start=1) if byte == ord("\n")]
     cut_file = tmp_path / "cut.jsonl"
     for cut in range(line_ends[0], len(content) + 1):
@@ -98,7 +85,7 @@ def test_journal_cut_at_any_byte_keeps_every_line_before_the_cut(tmp_path: Path)
 
 @pytest.mark.parametrize("cut", [0, 1, 100])
 def test_journal_cut_inside_its_header_says_that_nothing_was_measured(cut: int, tmp_path: Path) -> None:
-    path = written(tmp_path / JOURNAL_NAME, header())
+    path = write_journal(tmp_path / JOURNAL_NAME, header())
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(ResultFileError, match="not even a header"):
         read_journal(path)
@@ -108,7 +95,7 @@ def test_journal_cut_inside_its_header_says_that_nothing_was_measured(cut: int, 
     "damage", [b'{"record":"pass"', b"", b"\xff\xfe", b'{"record":"elephant"}', b'{"record":"model"}']
 )
 def test_damage_before_the_last_line_is_named_by_file_and_line(damage: bytes, tmp_path: Path) -> None:
-    path = written(tmp_path / JOURNAL_NAME, header(), loaded("egpt"), END)
+    path = write_journal(tmp_path / JOURNAL_NAME, header(), loaded("egpt"), END)
     lines = path.read_bytes().split(b"\n")
     lines[1] = damage
     path.write_bytes(b"\n".join(lines))
@@ -117,7 +104,7 @@ def test_damage_before_the_last_line_is_named_by_file_and_line(damage: bytes, tm
 
 
 def test_removing_the_damaged_line_does_help_and_is_said(tmp_path: Path) -> None:
-    path = written(tmp_path / JOURNAL_NAME, header(), loaded("egpt"), END)
+    path = write_journal(tmp_path / JOURNAL_NAME, header(), loaded("egpt"), END)
     lines = path.read_bytes().split(b"\n")
     del lines[1]
     path.write_bytes(b"\n".join(lines))
@@ -144,10 +131,10 @@ def edit(lines: list[bytes], number: int, was: bytes, now: bytes) -> None:
 @pytest.mark.parametrize("how", TAMPERING)
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_line_that_the_run_did_not_write_there_is_a_note(rank: int, how: str, tmp_path: Path) -> None:
-    path = written(tmp_path / JOURNAL_NAME, header(environment={"world_size": 2}))
+    path = write_journal(tmp_path / JOURNAL_NAME, header(environment={"world_size": 2}))
     begun = header() if rank == 0 else AttemptRecord(STARTED_AT, {"of": "egpt"}, rank=1, world_size=2)
     (tmp_path / rank_file_name(rank)).unlink(missing_ok=True)
-    tampered = written(tmp_path / rank_file_name(rank), begun, loaded("egpt"), whole_pass("egpt"), END)
+    tampered = write_journal(tmp_path / rank_file_name(rank), begun, loaded("egpt"), whole_pass("egpt"), END)
     assert not read_journal(path).notes
     lines = tampered.read_bytes().split(b"\n")
     tamper, where = TAMPERING[how]
@@ -172,7 +159,7 @@ def test_an_older_journal_without_a_chain_is_read_and_gone_on_with(tmp_path: Pat
 
 
 def test_a_journal_starts_with_its_header(tmp_path: Path) -> None:
-    path = written(tmp_path / JOURNAL_NAME, loaded("egpt"), header())
+    path = write_journal(tmp_path / JOURNAL_NAME, loaded("egpt"), header())
     with pytest.raises(ResultFileError, match="line 1: must be the run's header"):
         read_journal(path)
 
@@ -183,8 +170,8 @@ def test_missing_journal_is_named(tmp_path: Path) -> None:
 
 
 def test_version_of_this_reader_is_read_and_a_newer_one_refused(tmp_path: Path) -> None:
-    assert read_journal(written(tmp_path / "now.jsonl", header(format_version=FORMAT_VERSION)))
-    path = written(tmp_path / "newer.jsonl", header(format_version=FORMAT_VERSION + 1))
+    assert read_journal(write_journal(tmp_path / "now.jsonl", header(format_version=FORMAT_VERSION)))
+    path = write_journal(tmp_path / "newer.jsonl", header(format_version=FORMAT_VERSION + 1))
     with pytest.raises(ResultFileError, match=f"format version {FORMAT_VERSION + 1}, this reader knows up to"):
         read_journal(path)
 
@@ -218,7 +205,7 @@ def test_each_line_is_on_disk_before_append_returns(tmp_path: Path, monkeypatch:
 
 
 def test_the_journal_of_another_run_is_never_written_over(tmp_path: Path) -> None:
-    path = written(tmp_path / JOURNAL_NAME, header())
+    path = write_journal(tmp_path / JOURNAL_NAME, header())
     with pytest.raises(FileExistsError):
         Journal(path)
 
@@ -271,7 +258,7 @@ def test_version_1_is_read() -> None:
 
 
 def test_a_field_that_a_later_version_adds_does_not_disturb(tmp_path: Path) -> None:
-    path = written(tmp_path / JOURNAL_NAME, header(), stage_test("egpt", "load", {"s1": [1.0]}))
+    path = write_journal(tmp_path / JOURNAL_NAME, header(), stage_test("egpt", "load", {"s1": [1.0]}))
     content = path.read_bytes().replace(b'"record":"stage"', b'"record":"stage","added":[1]')
     path.write_bytes(content)
     assert read_journal(path).stages[0].round_s == (1.0,)
@@ -294,7 +281,7 @@ def test_a_line_whose_writing_is_interrupted_is_taken_back(tmp_path: Path, monke
     def interrupt(_handle: int) -> None:
         raise KeyboardInterrupt
 
-    path = written(tmp_path / JOURNAL_NAME, header())
+    path = write_journal(tmp_path / JOURNAL_NAME, header())
     journal = Journal(path, reopen=True)
     monkeypatch.setattr(os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
@@ -307,7 +294,7 @@ def test_a_line_whose_writing_is_interrupted_is_taken_back(tmp_path: Path, monke
 def test_what_is_appended_behind_a_torn_line_can_be_read(
     tmp_path_factory: pytest.TempPathFactory, torn_bytes: int
 ) -> None:
-    path = written(tmp_path_factory.mktemp("run") / JOURNAL_NAME, header(), loaded("egpt"))
+    path = write_journal(tmp_path_factory.mktemp("run") / JOURNAL_NAME, header(), loaded("egpt"))
     content = path.read_bytes()
     keep = max(len(content) - torn_bytes, content.index(b"\n") + 1)
     path.write_bytes(content[:keep])
@@ -333,10 +320,10 @@ def test_a_journal_that_is_open_is_refused_to_another_and_free_when_it_is_closed
 
 def test_the_journals_of_all_ranks_are_read_and_those_of_another_run_are_not(tmp_path: Path) -> None:
     begun = header(environment={"world_size": 12})
-    path = written(tmp_path / JOURNAL_NAME, begun, whole_pass("egpt", "s1"))
+    path = write_journal(tmp_path / JOURNAL_NAME, begun, whole_pass("egpt", "s1"))
     for rank in (2, 11):
         attempt = AttemptRecord(STARTED_AT, {}, rank=rank, world_size=12)
-        written(tmp_path / rank_file_name(rank), attempt, whole_pass("egpt", f"s{rank}", rank=rank))
+        write_journal(tmp_path / rank_file_name(rank), attempt, whole_pass("egpt", f"s{rank}", rank=rank))
     (tmp_path / "journal.old.jsonl").write_text("not ours")
     run = read_journal(path)
     assert [(each.sample, each.rank) for each in run.passes] == [("s1", 0), ("s2", 2), ("s11", 11)]
@@ -345,7 +332,7 @@ def test_the_journals_of_all_ranks_are_read_and_those_of_another_run_are_not(tmp
 
 
 def test_damage_in_the_journal_of_a_rank_is_named_by_its_file(tmp_path: Path) -> None:
-    path = written(tmp_path / JOURNAL_NAME, header())
+    path = write_journal(tmp_path / JOURNAL_NAME, header())
     (tmp_path / rank_file_name(1)).write_bytes(b"no json\n")
     with pytest.raises(ResultFileError, match=r"journal\.1\.jsonl, line 1"):
         read_journal(path)
@@ -368,7 +355,7 @@ CONTRADICTIONS = {
 @pytest.mark.parametrize("contradiction", CONTRADICTIONS)
 def test_what_no_run_writes_is_refused_by_file_and_line(contradiction: str, tmp_path: Path) -> None:
     lines = (header(), stage_test("egpt", "load", {"s1": [1.0]}), whole_pass("egpt"), side_by_side((1.0,), (2.0,)))
-    path = written(tmp_path / JOURNAL_NAME, *lines)
+    path = write_journal(tmp_path / JOURNAL_NAME, *lines)
     assert read_journal(path)
     was, now, words = CONTRADICTIONS[contradiction]
     sound = path.read_text()

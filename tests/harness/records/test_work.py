@@ -4,8 +4,9 @@ from pathlib import Path
 
 import msgspec
 
-from harness.records.journal import Journal, read_journal
+from harness.records.journal import read_journal
 from harness.records.work import Call, WatchedWork, other_versions
+from tests.harness.made_journals import write_journal
 from tests.harness.made_runs import header, stage_test
 
 WORK = WatchedWork(
@@ -23,11 +24,8 @@ WORK = WatchedWork(
 
 
 def test_a_ledger_comes_back_from_the_journal_as_it_was_written(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "journal.jsonl")
-    for line in (header(), stage_test("egpt", "decode", {"s1": [1.0]}), WORK):
-        journal.append(line)
-    journal.close()
-    assert read_journal(tmp_path / "journal.jsonl").works == (WORK,)
+    lines = (header(), stage_test("egpt", "decode", {"s1": [1.0]}), WORK)
+    assert read_journal(write_journal(tmp_path / "journal.jsonl", *lines)).works == (WORK,)
 
 
 def test_versions_that_differ_are_named_with_both() -> None:
@@ -39,9 +37,6 @@ def test_versions_that_differ_are_named_with_both() -> None:
 
 
 def test_a_run_without_a_ledger_has_none(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "journal.jsonl")
-    journal.append(header())
-    journal.close()
-    run = read_journal(tmp_path / "journal.jsonl")
+    run = read_journal(write_journal(tmp_path / "journal.jsonl", header()))
     assert run.works == ()
     assert msgspec.json.decode(msgspec.json.encode(run), type=type(run)) == run

@@ -15,23 +15,18 @@ from harness.gates.baselines import SessionRecord
 from harness.legacy.writing import legacy_records
 from harness.records.fingerprint import fingerprint
 from harness.records.folder import write_json
-from harness.records.journal import Journal
 from harness.records.lines import RunRecord
 from harness.report.files import read_result
 from harness.session.derived_files import derive_files
 from harness.stages import STAGES, UNDIVIDED
+from tests.harness.made_journals import write_run
 from tests.harness.made_runs import full_run, header, host_peak, stage_test, whole_pass
 from tests.harness.report.made_reports import old_file, old_records
 
 
 def test_a_folder_its_journal_and_run_json_are_one_and_the_same_run(tmp_path: Path) -> None:
     run = full_run()
-    journal = Journal(tmp_path / "journal.jsonl")
-    for kind in RunRecord.__struct_fields__:
-        found = getattr(run, kind)
-        for line in found if isinstance(found, tuple) else filter(None, [found]):
-            journal.append(line)
-    journal.close()
+    write_run(tmp_path, run)
     derive_files(tmp_path, run)
     assert read_result(tmp_path) == read_result(tmp_path / "journal.jsonl") == read_result(tmp_path / "run.json") == run
 

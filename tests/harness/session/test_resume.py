@@ -11,9 +11,10 @@ import pytest
 from harness.errors import ResultFileError, ResumeError
 from harness.options import figure_changing_names
 from harness.records.fingerprint import work
-from harness.records.journal import JOURNAL_NAME, Journal
+from harness.records.journal import JOURNAL_NAME
 from harness.records.lines import EndRecord, Header, JournalLine, ModelRecord, RunRecord
 from harness.session.resume import new_attempt, refuse_other_model, refuse_other_work, resuming_command, unfinished_run
+from tests.harness.made_journals import write_journal
 from tests.harness.made_runs import ENVIRONMENT, STARTED_AT, header
 
 FOLDER = Path("results/one")
@@ -93,12 +94,7 @@ def test_a_model_must_be_the_one_that_the_run_began_with() -> None:
 
 
 def journal_in(folder: Path, *lines: JournalLine) -> Path:
-    folder.mkdir(parents=True)
-    journal = Journal(folder / JOURNAL_NAME)
-    for line in (begun(), *lines):
-        journal.append(line)
-    journal.close()
-    return folder
+    return write_journal(folder / JOURNAL_NAME, begun(), *lines).parent
 
 
 @pytest.mark.parametrize("status", [None, 2, 3])

@@ -101,7 +101,7 @@ def test_short_rounds_fill_the_time_that_is_asked_for_up_to_ten_times_as_many(su
     assert session_metrics(run)["time.load.egpt"].rounds == 3 * 2
 
 
-def test_rounds_that_are_soon_over_have_sentinels_between_them_as_well(suite):
+def test_rounds_that_are_soon_over_have_reference_work_between_them_as_well(suite):
     """Twenty rounds of 0.01 s a sample are the most; of 2.91 s a hundredth is 0.029 s: a reading before each third."""
     suite.run("-k", "load and egpt", "--measurement_time=0.97", rounds=("--rounds=2",), STUB_SLOWER="egpt:load:0.02")
     run = suite.record()
