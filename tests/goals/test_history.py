@@ -19,7 +19,8 @@ from harness.ab.bisection import bisect
 from tests.goals.goal_table import GoalTable
 from tests.harness.ab.simulated_bisections import comparing
 from tests.harness.history import simulated_histories as simulated
-from tests.harness.history.made_histories import factors, session, write_baseline
+from tests.harness.history.made_histories import factors, session
+from tests.harness.made_files import write_baseline
 
 YEAR = 365
 SEED = 20261130
@@ -98,7 +99,7 @@ def test_a_large_page(table: GoalTable, tmp_path: Path) -> None:
         pairs = zip(run.stages, seconds, strict=True)
         stages = tuple(msgspec.structs.replace(each, round_s=values, **rounds) for each, values in pairs)
         runs.append(msgspec.structs.replace(run, stages=stages))
-    write_baseline(tmp_path / "baselines", runs)
+    write_baseline(tmp_path / "baselines" / "tiny-cpu", *runs)
     start, cpu = time.monotonic(), time.process_time()
     assert main(["history", str(tmp_path / "baselines"), "--output-dir", str(tmp_path / "out")]) == 0
     took, worked = time.monotonic() - start, time.process_time() - cpu

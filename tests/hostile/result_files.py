@@ -32,7 +32,7 @@ from harness.report.markdown import markdown
 from harness.report.several import report_of_several
 from harness.report.terminal import summary
 from tests.harness.legacy.five_stage_files import five_stages
-from tests.harness.made_journals import lines_of
+from tests.harness.made_files import lines_of
 from tests.harness.made_runs import STARTED_AT, full_run, side_by_side
 
 LIMITS = """

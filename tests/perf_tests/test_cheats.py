@@ -22,7 +22,7 @@ from harness.records.lines import EndRecord, ReferenceWorkRecord, RunRecord
 from harness.session.resume import refuse_other_work
 from tests import ROOT
 from tests.harness.gates.test_gate import baseline, session, verdict
-from tests.harness.made_journals import write_journal
+from tests.harness.made_files import write_journal
 from tests.harness.made_runs import STARTED_AT, header, loaded, stage_test, whole_pass
 from tests.harness.stub_suite import StubSuite, failed_tests
 from tests.perf_tests import test_audits as audited

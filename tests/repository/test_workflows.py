@@ -14,8 +14,7 @@ import yaml
 
 from harness.records.lines import RunRecord, timestamp
 from tests import ROOT
-from tests.harness.commands.test_explain import write_baseline
-from tests.harness.made_journals import write_run
+from tests.harness.made_files import write_baseline, write_run
 from tests.harness.made_runs import header, stage_test
 
 WORKFLOW_FOLDER = ROOT / ".github" / "workflows"

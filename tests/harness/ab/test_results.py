@@ -19,7 +19,7 @@ from harness.figures.metrics import Metric
 from harness.gates.prediction import SLOPE
 from harness.records.journal import JOURNAL_NAME
 from harness.records.lines import EndRecord, ReferenceWorkRecord
-from tests.harness.made_journals import write_journal
+from tests.harness.made_files import write_journal
 from tests.harness.made_runs import STARTED_AT, header, stage_test
 
 PAIRS = 8

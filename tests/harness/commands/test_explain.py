@@ -5,20 +5,9 @@ from pathlib import Path
 import pytest
 
 from harness.__main__ import main
-from harness.gates.baselines import EXTRA_KEY, SessionRecord
-from harness.records.fingerprint import fingerprint
-from harness.records.folder import write_json
-from harness.records.lines import RunRecord
 from harness.records.work import Call
 from tests.harness.gates.test_witnesses import CALLS, MORE, session
-from tests.harness.made_journals import write_run
-
-
-def write_baseline(folder: Path, run: RunRecord, count: int = 2) -> None:
-    for number in range(1, count + 1):
-        path = folder / f"{number:04}_20260304.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {EXTRA_KEY: SessionRecord(fingerprint(run), run)})
+from tests.harness.made_files import write_baseline, write_run
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +15,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_run(tmp_path / "before", session())
     write_run(tmp_path / "after", session(1.1, MORE, counts={"launches": 384}))
-    write_baseline(tmp_path / "baselines" / "tiny", session())
+    write_baseline(tmp_path / "baselines" / "tiny", *[session()] * 2)
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,8 @@ import pytest
 
 from harness.__main__ import main
 from harness.commands.overdue import overdue
-from tests.harness.commands.test_explain import write_baseline
 from tests.harness.gates.test_witnesses import session
-from tests.harness.made_journals import write_run
+from tests.harness.made_files import write_baseline, write_run
 from tests.harness.made_runs import header
 
 DAY = "2026-03-{:02}T05:06:07+00:00"

@@ -10,18 +10,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.gates.baselines import EXTRA_KEY, SessionRecord
 from harness.gates.session_gate import SessionGate, decided
 from harness.gates.witnesses import headline
-from harness.records.fingerprint import fingerprint
-from harness.records.folder import write_json
 from harness.records.lines import GateRecord, RunRecord
 from harness.records.work import Call
 from harness.report.sections.verdict import problems
 from harness.report.terminal import gate_lines
 from tests.harness.gates import test_witnesses
 from tests.harness.gates.test_gate import session
-from tests.harness.made_journals import write_run
+from tests.harness.made_files import write_baseline, write_run
 from tests.harness.made_runs import header, stage_test
 
 SINCE = "time.vision.egpt since v1.2"
@@ -32,19 +29,11 @@ def run(seconds: float, **changes: Any) -> RunRecord:
     return session(seconds, header=header(device="cuda"), **changes)
 
 
-def record(folder: Path, *sessions: RunRecord) -> None:
-    """Replace a folder of baselines by one of these sessions."""
-    for number, each in enumerate(sessions, start=1):
-        path = folder / "tiny" / f"{number:04}_20260304.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {EXTRA_KEY: SessionRecord(fingerprint(each), each)})
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A release at one second, and since then a baseline that is 2.8 % slower."""
     for name, seconds in (("v1.2", 1.0), ("baselines", 1.028)):
-        record(tmp_path / name, *[run(seconds)] * 10)
+        write_baseline(tmp_path / name / "tiny", *[run(seconds)] * 10)
     return tmp_path
 
 
@@ -100,8 +89,8 @@ def test_the_cause_since_the_release_is_what_changed_since_the_release(folder: P
         calls = {"norm_matvec <64,1,1>": Call(launches, seconds - 0.1), "attend_one <32,1,1>": Call(96, 0.1)}
         return test_witnesses.session(seconds, calls, counts={"launches": launches + 96})
 
-    record(folder / "v1.2", *[of_launches(1.0, 192)] * 10)
-    record(folder / "baselines", *[of_launches(1.04, 240)] * 10)
+    write_baseline(folder / "v1.2" / "tiny", *[of_launches(1.0, 192)] * 10)
+    write_baseline(folder / "baselines" / "tiny", *[of_launches(1.04, 240)] * 10)
     now = of_launches(1.06, 288)
     found = {each.metric: each for each in confirmed(folder, now, now)}
     of_release = found["time.decode.egpt.graph since v1.2"]
@@ -120,7 +109,7 @@ def test_the_cause_since_the_release_is_what_changed_since_the_release(folder: P
 )
 def test_a_release_that_cannot_tell_says_so(folder: Path, release: list[RunRecord], state: str) -> None:
     shutil.rmtree(folder / "v1.2")
-    record(folder / "v1.2", *release)
+    write_baseline(folder / "v1.2" / "tiny", *release)
     assert [(each.metric, each.state) for each in gate(folder).verdicts(run(1.03))] == [
         ("time.vision.egpt", "pass"), (SINCE, state),
     ]  # fmt: skip
@@ -128,7 +117,7 @@ def test_a_release_that_cannot_tell_says_so(folder: Path, release: list[RunRecor
 
 def test_figures_that_are_new_or_gone_since_the_release_are_no_verdicts(folder: Path) -> None:
     gone = stage_test("egpt", "load", {"s1": [1.0] * 2}, test="test_load")
-    record(folder / "v1.2", *[session(header=header(device="cuda"), stages=(gone,))] * 10)
+    write_baseline(folder / "v1.2" / "tiny", *[session(header=header(device="cuda"), stages=(gone,))] * 10)
     assert [each.metric for each in gate(folder).verdicts(run(1.03))] == ["time.vision.egpt"]
 
 

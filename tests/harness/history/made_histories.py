@@ -1,16 +1,12 @@
-"""Histories made by hand: sessions of baselines and runs, as files."""
+"""Histories made by hand: sessions of all stages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness.gates.baselines import SessionFile, SessionRecord
-from harness.records.fingerprint import fingerprint
-from harness.records.folder import write_json
 from harness.records.lines import EndRecord, RunRecord
 from harness.stages import STAGES
 from tests.harness.made_runs import ENVIRONMENT, header, stage_test
@@ -38,10 +34,3 @@ def session(number: int, factors: dict[str, float], models: Sequence[str] = ("eg
 def factors(draw: np.random.Generator, noise: float = 0.003) -> dict[str, float]:
     """Factors of all stages about 1."""
     return {stage: float(np.exp(draw.normal(0, noise))) for stage in STAGES}
-
-
-def write_baseline(folder: Path, runs: Sequence[RunRecord]) -> None:
-    """Write runs as the sessions of a baseline."""
-    for number, run in enumerate(runs, start=1):
-        path = folder / "tiny-cpu" / f"{number:04}_20260101.json"
-        write_json(path, SessionFile(SessionRecord(fingerprint(run), run)))

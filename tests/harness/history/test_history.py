@@ -18,9 +18,9 @@ from harness.records.journal import JOURNAL_NAME
 from harness.records.lines import RunRecord
 from harness.records.work import WatchedWork
 from harness.report import charts
-from tests.harness.history.made_histories import COMMIT, factors, session, write_baseline
+from tests.harness.history.made_histories import COMMIT, factors, session
 from tests.harness.legacy.five_stage_files import five_stages
-from tests.harness.made_journals import write_run
+from tests.harness.made_files import write_baseline, write_run
 from tests.harness.made_runs import ENVIRONMENT, loaded
 
 SESSIONS = 45
@@ -37,7 +37,7 @@ def runs() -> list[RunRecord]:
 @pytest.fixture
 def folder(runs: list[RunRecord], tmp_path: Path) -> Path:
     """Ten of them in a baseline, the others as runs."""
-    write_baseline(tmp_path / "baselines", runs[:10])
+    write_baseline(tmp_path / "baselines" / "tiny-cpu", *runs[:10])
     for number, run in enumerate(runs[10:], start=10):
         write_run(tmp_path / "results" / f"{number:03}", run)
     return tmp_path
@@ -88,7 +88,7 @@ def test_bad_sessions_are_a_sentence_each_and_the_rest_is_drawn(folder: Path, ru
     found = read_history([folder])
     said = "\n".join(found.notes)
     assert len(found.ordered) == SESSIONS + 1
-    assert re.search(r"0004_20260101\.json is the same session as \S+twice/journal\.jsonl", said)
+    assert re.search(r"0004_20260304\.json is the same session as \S+twice/journal\.jsonl", said)
     assert "other conditions from session 46 on, the only one, so no change can be told: CPU was" in said
     assert "format version 99" in said
     assert "030/journal.jsonl did not come to its end: what it measured counts" in said
@@ -248,7 +248,7 @@ def back_again(tmp_path: Path) -> Path:
     """Sessions on one machine, in a baseline, then on another, and one more on the first, with a limit."""
     times = {number: {"load": factor, "vision": 1.0} for number, factor in enumerate((1.0, 1.0, 5.0, 5.0))}
     other, limit = {**ENVIRONMENT, "cpu": "another"}, {"eager.median_ms.load.egpt": 150.0}
-    write_baseline(tmp_path / "baselines", [session(number, times[number]) for number in (0, 1)])
+    write_baseline(tmp_path / "baselines" / "tiny-cpu", *(session(number, times[number]) for number in (0, 1)))
     for number in (2, 3):
         run = session(number, times[number], environment={**other, "pid": number})
         write_run(tmp_path / "results" / str(number), run)

@@ -28,7 +28,7 @@ from harness.records.lines import (
 )
 from harness.records.speculation import SpeculationCostRecord, SpeculationRecord
 from tests import ROOT
-from tests.harness.made_journals import lines_of, write_journal
+from tests.harness.made_files import lines_of, write_journal
 from tests.harness.made_runs import (
     JOURNAL_LINES,
     STARTED_AT,

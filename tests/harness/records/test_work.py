@@ -6,7 +6,7 @@ import msgspec
 
 from harness.records.journal import read_journal
 from harness.records.work import Call, WatchedWork, other_versions
-from tests.harness.made_journals import write_journal
+from tests.harness.made_files import write_journal
 from tests.harness.made_runs import header, stage_test
 
 WORK = WatchedWork(

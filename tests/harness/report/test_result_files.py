@@ -19,7 +19,7 @@ from harness.records.lines import RunRecord
 from harness.report.files import read_result
 from harness.session.derived_files import derive_files
 from harness.stages import STAGES, UNDIVIDED
-from tests.harness.made_journals import write_run
+from tests.harness.made_files import write_run
 from tests.harness.made_runs import full_run, header, host_peak, stage_test, whole_pass
 from tests.harness.report.made_reports import old_file, old_records
 

@@ -14,7 +14,7 @@ from harness.records.fingerprint import work
 from harness.records.journal import JOURNAL_NAME
 from harness.records.lines import EndRecord, Header, JournalLine, ModelRecord, RunRecord
 from harness.session.resume import new_attempt, refuse_other_model, refuse_other_work, resuming_command, unfinished_run
-from tests.harness.made_journals import write_journal
+from tests.harness.made_files import write_journal
 from tests.harness.made_runs import ENVIRONMENT, STARTED_AT, header
 
 FOLDER = Path("results/one")

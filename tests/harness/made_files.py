@@ -1,10 +1,13 @@
-"""Journals of runs made by hand."""
+"""Files of runs made by hand: journals and baselines."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from harness.gates.baselines import SessionFile, SessionRecord
+from harness.records.fingerprint import fingerprint
+from harness.records.folder import write_json
 from harness.records.journal import JOURNAL_NAME, Journal
 from harness.records.lines import JournalLine, RunRecord
 
@@ -29,3 +32,10 @@ def write_journal(path: Path, *lines: JournalLine) -> Path:
 def write_run(folder: Path, run: RunRecord) -> Path:
     """Write the journal of a run into its folder; return the folder."""
     return write_journal(folder / JOURNAL_NAME, *lines_of(run)).parent
+
+
+def write_baseline(folder: Path, *runs: RunRecord) -> None:
+    """Write runs as the sessions of a baseline, from the first one on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, run in enumerate(runs, start=1):
+        write_json(folder / f"{number:04}_20260304.json", SessionFile(SessionRecord(fingerprint(run), run)))
