@@ -32,24 +32,34 @@ SHRUNK = {
 QUICK = ("--embedded=1:160x120:1", "--rounds=1", "--max_new_tokens=4", "--fixed-tokens=2", "--no_report")
 
 
-@pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The suite with the model that the document adds, and small weights that its command has trained."""
-    folder = tmp_path_factory.mktemp("suite")
-    for room in ("fixtures", "harness", "perf_tests"):
+def copy_suite(folder: Path, *files: str) -> None:
+    """Copy the suite's packages and these files."""
+    for package in ("fixtures", "harness", "perf_tests"):
         # With what Python and pytest have compiled, but what another process is just writing.
-        shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("*.pyc.*"))
-    for file in ("conftest.py", "pytest.ini"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("*.pyc.*"))
+    for file in files:
         shutil.copy(ROOT / file, folder)
-    for how, name, content in BLOCKS:
-        with (folder / name).open({"title": "x", "append": "a"}[how], encoding="utf-8") as file:
-            file.write(content)
+
+
+def shrink(folder: Path) -> None:
+    """Let one narrow layer stand for the true shapes in a copy of the suite."""
     for name, changes in SHRUNK.items():
         text = (folder / name).read_text(encoding="utf-8")
         for before, after in changes:
             assert before in text
             text = text.replace(before, after)
         (folder / name).write_text(text, encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The suite with the model that the document adds, and small weights that its command has trained."""
+    folder = tmp_path_factory.mktemp("suite")
+    copy_suite(folder, "conftest.py", "pytest.ini")
+    for how, name, content in BLOCKS:
+        with (folder / name).open({"title": "x", "append": "a"}[how], encoding="utf-8") as file:
+            file.write(content)
+    shrink(folder)
     train = LINES["tiny"].partition(" &&")[0].removeprefix("python -m ")
     run(folder, *shlex.split(train), "--scale=0.0004", "--workers=1", "--check=0")
     return folder

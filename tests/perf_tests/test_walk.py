@@ -15,7 +15,7 @@ import pytest
 from harness.records.journal import read_journal
 from tests import ROOT
 from tests.perf_tests.conftest import PLUGINS, run_with_libraries
-from tests.perf_tests.test_fourth_model import SHRUNK
+from tests.perf_tests.test_fourth_model import copy_suite, shrink
 
 README, DATASET, GATES = (ROOT / name for name in ("README.md", "docs/dataset.md", "docs/gates.md"))
 CHECKPOINTS = Path("fixtures", "model_sets", "checkpoints")
@@ -27,17 +27,9 @@ SESSIONS = 5  # as many as a gate needs
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout, in which one narrow layer stands for the true shapes, and no limits are set."""
     folder = tmp_path_factory.mktemp("clone")
-    for package in ("fixtures", "harness", "perf_tests"):
-        # With what Python and pytest have compiled, but what another process is just writing.
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("*.pyc.*"))
-    for file in ("Makefile", "conftest.py", "pytest.ini", "pyproject.toml", "constraints.txt"):
-        shutil.copy(ROOT / file, folder)
+    copy_suite(folder, "Makefile", "conftest.py", "pytest.ini", "pyproject.toml", "constraints.txt")
     (folder / "limits.toml").touch()
-    for name, changes in SHRUNK.items():
-        text = (folder / name).read_text(encoding="utf-8")
-        for before, after in changes:
-            text = text.replace(before, after)
-        (folder / name).write_text(text, encoding="utf-8")
+    shrink(folder)
     return folder
 
 
