@@ -395,7 +395,6 @@ def test_what_looked_at_results_afterwards_has_a_command(tool, tmp_path):
     times = {f"{key}_stage{number}_time": 1.0 for key in ("egpt", "videollava") for number in (1, 2, 3)}
     ids = {"egpt_token_ids": [5, 6, 7], "videollava_token_ids": [5, 6, 8]}
     (tmp_path / "results.json").write_text(json.dumps([{"id": "a", **times, **ids}]))
-    done = typed(tmp_path, tmp_path, command)
-    assert done.returncode == 0, done.stderr
-    page = tmp_path / "results_report.html"
-    assert page.exists() if tool == "report" else "Agreement of the answers" in done.stdout
+    run = typed(tmp_path, tmp_path, command)
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "results_report.html").exists() if tool == "report" else "Agreement of the answers" in run.stdout
