@@ -37,7 +37,7 @@ def warnings(run: RunRecord) -> Iterator[tuple[Text, str]]:
         )
     unseen = [work for work in run.works if not work.profiler]
     for reason in dict.fromkeys(work.reason for work in unseen):
-        count = figure(whole, sum(work.reason == reason for work in unseen), "unwatched")
+        count = (figure(whole, sum(work.reason == reason for work in unseen), "unwatched"), f" of {len(run.works)}")
         yield text("The work of {count} stages was not counted: {reason}.", count=count, reason=reason), ""
     speeds = machine_speed.speeds_at_ends(run)
     for work in ("matrix product", "copy"):
@@ -84,12 +84,13 @@ def _few_samples(run: RunRecord) -> Iterator[Text]:
 
 
 def _noisy(run: RunRecord) -> Iterator[Text]:
-    noisy = [each for each in stage_figures(run) if each.seconds.relative_spread > NOISY]
+    figures = stage_figures(run)
+    noisy = [each for each in figures if each.seconds.relative_spread > NOISY]
     if noisy:
         worst = max(noisy, key=lambda each: each.seconds.relative_spread)
         yield text(
-            "The rounds of {count} stage tests are noisy, those of {stage} of {model} by ±{spread} %.",
-            count=str(len(noisy)),
+            "Rounds of {count} stage tests are noisy, those of {stage} of {model} by ±{spread} %.",
+            count=f"{len(noisy)} of {len(figures)}",
             stage=worst.stage,
             model=label(run, worst.model),
             spread=figure(percent, worst.seconds.relative_spread, "worst_spread"),

@@ -142,7 +142,7 @@ def test_less_work_in_less_time_is_no_warning() -> None:
 def test_work_that_could_not_be_counted_is_told_with_the_reason() -> None:
     run = session(profiler="", reason="the profiler failed: no CUPTI", calls={})
     (warning,) = [text for text, _ in warnings(run) if "counted" in str(text)]
-    assert plain(warning) == "The work of 1 stages was not counted: the profiler failed: no CUPTI."
+    assert plain(warning) == "The work of 1 of 1 stages was not counted: the profiler failed: no CUPTI."
 
 
 def test_an_unchanged_session_has_neither_cause_nor_warning() -> None:

@@ -279,7 +279,7 @@ def test_warnings_name_the_worst_and_how_much() -> None:
         f"Numbers of 5 models or engines are not finite, those of llava graph in {wrong['finite']} of the samples.",
         "Timed answers of 5 models or engines differ from untimed ones, of llava eager in "
         f"{wrong['repeated']} of samples.",
-        f"The rounds of {noisy} stage tests are noisy, those of {worst[1]} of {worst[0]} by "
+        f"Rounds of {noisy} of {len(spreads)} stage tests are noisy, those of {worst[1]} of {worst[0]} by "
         f"±{percent(spreads[worst])} %.",
         *(
             f"Synchronising between the stages adds {change(gap(m, e))} % to a sample of {m} {e}."
