@@ -103,19 +103,19 @@ class Options:
     max_frames: int = _figure(values.count, "frames taken from a video", 8)
     use_event_image: bool = _figure(
         values.switch,
-        "EventGPT loads the event images (default); the opposite draws them from the raw events",
+        "EventGPT loads the event images (default); --no_event_image draws them from the raw events",
         True,
         off_switch="no_event_image",
     )
-    event_images: int | None = _figure(
-        values.image_count, "event images of a clip, loaded or drawn, that EventGPT sees (default: 5)"
-    )
+    event_images: int | None = _figure(values.image_count, "number of event images per clip for EventGPT (default: 5)")
     event_window: float | None = _figure(
         values.duration,
-        "with --no_event_image, the first part of each clip that is drawn, as 50ms or 2s (default: all of it)",
+        "with --no_event_image, draw only this first part of each clip, as 50ms or 2s (default: all)",
     )
     video_reader: str = _figure(values.text, "how MP4 files are read: fast, legacy or torchcodec", "fast")
-    frame_cache: str = _figure(values.text, "what is kept on disk of a video: off, frames or pixels", "off")
+    frame_cache: str = _figure(
+        values.text, "what the frame cache keeps of a clip: off (nothing), frames or pixels", "off"
+    )
     cache_dir: Path | None = _option(
         values.path,
         "folder of the frame cache (default: event-vlm-perf/frames in the user's cache folder)",
@@ -124,7 +124,7 @@ class Options:
     cache_size: int | None = _option(values.size, "maximum size of the frame cache, as in 500MiB (default: 20GiB)")
 
     model_set: str | None = _figure(values.text, "tiny (default), full, or checkpoint (default with a model path)")
-    models: tuple[str, ...] | None = _figure(values.names, "the models by key, comma-separated: egpt,videollava,llava")
+    models: tuple[str, ...] | None = _figure(values.names, "keys of the models, comma-separated: egpt,videollava,llava")
     use_video_llava: bool = _figure(values.switch, "take Video-LLaVA as target", False)
     use_llava15: bool = _figure(values.switch, "take LLaVA-1.5 as target", False)
     first_model: str | None = _figure(values.text, "the model that is measured first")
@@ -137,7 +137,7 @@ class Options:
     device: str | None = _figure(values.text, "cpu, cuda or cuda:N (default: cpu for the tiny set, else cuda)")
     engine: tuple[str, ...] | None = _figure(
         values.names,
-        "what runs the model: eager, graph, graph-fast, static, by commas (default: eager; on CUDA the first two)",
+        "what runs the model, comma-separated: eager, graph, graph-fast, static (default: eager; on CUDA eager,graph)",
     )
     dtype: str | None = _figure(
         values.text,
@@ -148,17 +148,19 @@ class Options:
     )
     attn: str = _figure(values.text, "attention kernel: sdpa or eager", "sdpa")
     processor: str = _figure(
-        values.text, "images to pixels as torchvision computes it, or as Pillow does: torch or pil", "torch"
+        values.text, "preprocess images as torchvision does (torch) or as Pillow does (pil)", "torch"
     )
 
     query: str = _figure(values.text, "the question asked of every sample", DEFAULT_QUERY)
     temperature: float = _figure(values.temperature, "sampling temperature; 0 is greedy", 0.0)
     top_p: float = _figure(values.share, "nucleus sampling: share of probability kept", 1.0)
     top_k: int | None = _figure(
-        values.count, "sampling from this many likeliest tokens (default: all; 50 with --legacy_generation)"
+        values.count, "sampling from this many most likely tokens (default: all; 50 with --legacy_generation)"
     )
-    max_new_tokens: int = _figure(values.count, "maximum of new tokens per answer", 512)
-    fixed_tokens: int | None = _figure(values.count, "tokens of a run of fixed length (default: by model and set)")
+    max_new_tokens: int = _figure(values.count, "maximum number of new tokens per answer", 512)
+    fixed_tokens: int | None = _figure(
+        values.count, "tokens in runs of fixed length (default: 48 for the set tiny; else 45 for egpt, 102 for targets)"
+    )
     gamma: int = _option(values.count, "draft tokens per round of speculative decoding", 5)
     legacy_generation: bool = _figure(
         values.switch,
@@ -168,34 +170,34 @@ class Options:
 
     rounds: int | None = _figure(
         values.count,
-        "timed rounds of a stage test, per sample "
-        "(default: 5; 3 if those take 3 s, 2 if those are 16 of all samples and take 0.5 s; 20 under a gate)",
+        "timed rounds per sample of a stage test "
+        "(default: 5; 3 if they take 3 s; 2 if all samples' are 16 and take 0.5 s; 20 under a gate)",
     )
     measurement_time: float | None = _figure(
         values.seconds,
-        "seconds that a sample's rounds fill, by up to ten times as many as --rounds (default: none; 1 under a gate)",
+        "seconds to fill with each sample's rounds, by up to ten times --rounds (default: none; 1 under a gate)",
     )
     stage_samples: int | None = _figure(
-        values.count, "maximum of samples per stage test (default: 8; 1 for the set full)"
+        values.count, "maximum number of samples per stage test (default: 8; 1 for the set full)"
     )
     work_ledger: bool = _option(
         values.switch,
-        "count what each stage does, behind a model's timed tests (default)",
+        "count the work of each stage after a model's timed tests (default)",
         True,
         off_switch="no_work_ledger",
     )
     warmup_steps: int = _figure(
         values.whole_number,
-        "warm-up samples of the whole pass: run first, on a CPU with short answers, not timed; measured again later",
+        "samples that warm up the whole pass untimed, on a CPU with short answers; the pass then times them too",
         1,
     )
     throughput: bool = _option(
         values.switch, "measure samples per second too, in a pass whose files are loaded ahead of the model", False
     )
-    loader_workers: int = _figure(values.count, "threads that load files side by side under --throughput", 2)
+    loader_workers: int = _figure(values.count, "threads that load files under --throughput", 2)
     prefetch: int | None = _figure(
         values.count,
-        "maximum of samples loaded ahead of the model under --throughput (default: twice the loader workers)",
+        "maximum number of samples loaded ahead of the model under --throughput (default: twice --loader_workers)",
     )
 
     output_dir: Path | None = _option(
@@ -213,19 +215,21 @@ class Options:
     )
     retry_failed: bool = _option(values.switch, "under --resume, repeat samples that failed", False)
     sample_timeout: float | None = _option(
-        values.seconds, "time limit in seconds per sample, in stage tests per call; slower ones count as failed"
+        values.seconds, "time limit in seconds per sample, in stage tests per call; slower samples count as failed"
     )
 
     limits: Path | None = _option(values.path, "limits file (default: limits.toml beside pytest.ini)")
     gate: bool = _option(
-        values.switch, "compare with the baseline and flag what is worse; `python -m harness gate` also decides", False
+        values.switch,
+        "compare with the baseline and flag worse figures; `python -m harness gate` also confirms them",
+        False,
     )
     baselines: Path | None = _option(values.path, "folder of the baselines (default: baselines beside pytest.ini)")
     release: Path | None = _option(
-        values.path, "folder of a release's baselines: under a gate, figures are held against them too"
+        values.path, "folder of a release's baselines, with which a gate compares figures too"
     )
     confirm: Path | None = _option(
-        values.path, "a run's folder: measure again what was flagged there; `python -m harness gate` sets it"
+        values.path, "a run's folder: measure its flagged figures again; `python -m harness gate` sets it"
     )
 
     @property
