@@ -288,7 +288,7 @@ def test_help_shows_every_option_once_in_groups_with_its_kind_of_value_and_its_d
     words = " ".join(text.split())
     assert "--max_samples=N take the first N samples" in words
     assert "--eventgpt_model_path=PATH" in words
-    assert "maximum of new tokens per answer (default: 512)" in words
+    assert "maximum number of new tokens per answer (default: 512)" in words
     assert "sampling temperature; 0 is greedy (default: 0.0)" in words
 
 
