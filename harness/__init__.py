@@ -1,1 +1,1 @@
-"""How it is measured: clock, memory, records, verdicts, result files; the pytest plugin. Never imports `fixtures`."""
+"""How models are measured: clock, memory, records, verdicts, files; the pytest plugin. Never imports `fixtures`."""

@@ -17,37 +17,37 @@ from harness.gates import exit_status
 from harness.option_values import count
 from harness.options import TESTS
 
-_OF_GATES = (exit_status.__doc__ or "").partition("\n\n")[2]
-_OF_RECORDING = "0   the baseline has its sessions\n2   a session failed or is unusable; those before it are kept"
-BEHIND = "pytest's arguments stand behind a --, as in: python -m harness gate -- perf_tests -k load"
+_GATE_STATUSES = (exit_status.__doc__ or "").partition("\n\n")[2]
+_RECORD_STATUSES = "0   the baseline has its sessions\n2   a session failed or is unusable; those before it are kept"
+SEPARATOR_HINT = "pytest's arguments stand behind a --, as in: python -m harness gate -- perf_tests -k load"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one sub-command; return the exit status, 2 where what was named cannot be used."""
+    """Run one sub-command; return its exit status, 2 for a HarnessError."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    here = words.index("--") if "--" in words else len(words)
-    ours, pytests = words[:here], words[here + 1 :]
+    separator = words.index("--") if "--" in words else len(words)
+    ours, pytests = words[:separator], words[separator + 1 :]
     parser = argparse.ArgumentParser(prog="python -m harness", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     merge = commands.add_parser("merge", help="derive a run's files from its journals, and judge a run by ranks")
     merge.add_argument("folder", type=Path, help="the run's folder, as results/latest")
     merge.add_argument("--output_json", "--output-json", type=Path, help="path of the legacy result file")
     merge.set_defaults(work=lambda chosen: merge_folder(chosen.folder, chosen.output_json))
-    replayed = commands.add_parser("acceptance", help="what the answers in a result file say of agreement")
+    replayed = commands.add_parser("acceptance", help="agreement of draft and targets, from answers in a result file")
     replayed.add_argument("file", type=Path, help="a result file, of ours or of an older format")
     replayed.add_argument("--gamma", type=count, default=5, help="tokens of a first block (default: %(default)s)")
     replayed.set_defaults(work=lambda chosen: replay_file(chosen.file, chosen.gamma))
     reporting = commands.add_parser("report", help="make report.html and report.md of results, several side by side")
     reporting.add_argument("files", type=Path, nargs="+", metavar="FILE", help="a run's folder or a result file")
-    reporting.add_argument("--output-dir", "--output_dir", type=Path, help="where to (default: beside the first)")
+    reporting.add_argument("--output-dir", "--output_dir", type=Path, help="folder (default: beside the first file)")
     reporting.add_argument(
         "--gamma", type=count, default=5, help="draft tokens per round, for old files (default: %(default)s)"
     )
     reporting.set_defaults(work=lambda chosen: report(chosen.files, chosen.output_dir, chosen.gamma))
-    judging = _measuring_command(commands, "gate", "measure, compare with the baseline, confirm", _OF_GATES)
+    judging = _measuring_command(commands, "gate", "measure, compare with the baseline, confirm", _GATE_STATUSES)
     judging.set_defaults(work=lambda _chosen: _command("gate").gate(pytests))
     _add_baseline_commands(commands.add_parser("baseline", help="record, add, replace, retire, list sessions"), pytests)
-    explaining = commands.add_parser("explain", help="what changed between two results, and what it comes from")
+    explaining = commands.add_parser("explain", help="figures that changed between two results, and the causes")
     explaining.add_argument("run", help="a run's folder, run.json, or a session of a baseline, <readable name>/NNNN")
     explaining.add_argument("baseline", help="the same, or the name of a baseline: all of its sessions")
     _add_baselines(explaining)
@@ -61,8 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     halving.add_argument("--pairs", type=count, default=MAX_PAIRS, help="maximum per comparison (default: %(default)s)")
     halving.add_argument("--resume", type=Path, metavar="FOLDER", help="resume a bisection that was interrupted")
     halving.set_defaults(work=lambda on: _command("bisect").run(on.revisions, on.resume, on.pairs, pytests))
-    _add_history_command(commands.add_parser("history", help="figures over sessions and commits, and what changed"))
-    sweeping = commands.add_parser("sweep", help="an option over several values")
+    _add_history_command(commands.add_parser("history", help="figures over sessions and commits, and their changes"))
+    sweeping = commands.add_parser("sweep", help="measure with several values of one option")
     sweeping.usage = "python -m harness sweep (OPTION VALUE,VALUE,… | --resume FOLDER) [-- pytest arguments]"
     sweeping.add_argument("option", nargs="?", help="an option of numbers or times: event_images, event_window")
     sweeping.add_argument("values", nargs="?", help="its values, comma-separated")
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sweeping.set_defaults(work=lambda on: _command("sweep").sweep(on.option, on.values, on.resume, pytests))
     chosen, unknown = parser.parse_known_args(ours)
     if unknown:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}; {BEHIND}")
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}; {SEPARATOR_HINT}")
     try:
         status: int | None = chosen.work(chosen)
     except HarnessError as error:
@@ -80,13 +80,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measuring_command(commands: Any, name: str, text: str, statuses: str) -> argparse.ArgumentParser:
-    """Add a command that hands what is behind `--` to pytest."""
+    """Add a command that hands the arguments behind `--` to pytest."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name.rpartition(" ")[2],
         help=f"{text}: {name} -- PYTEST ARGUMENTS",
         description=text,
         usage=f"python -m harness {name} [options] [-- PYTEST ARGUMENTS]",
-        epilog=f"{BEHIND}.\nWithout tests among them, the suite: {TESTS}.\n\nexit statuses:\n{statuses}",
+        epilog=f"{SEPARATOR_HINT}.\nWithout tests among them, the suite: {TESTS}.\n\nexit statuses:\n{statuses}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     return parser
@@ -99,7 +99,7 @@ def _add_baselines(parser: argparse.ArgumentParser) -> None:
 def _add_baseline_commands(parser: argparse.ArgumentParser, pytests: list[str]) -> None:
     _add_baselines(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    record = _measuring_command(commands, "baseline record", "measure in fresh processes", _OF_RECORDING)
+    record = _measuring_command(commands, "baseline record", "measure in fresh processes", _RECORD_STATUSES)
     record.add_argument(
         "--sessions", type=count, default=10, help="sessions that the baseline is to have (default: %(default)s)"
     )
@@ -114,7 +114,7 @@ def _add_baseline_commands(parser: argparse.ArgumentParser, pytests: list[str]) 
     retire = commands.add_parser("retire", help="remove sessions")
     retire.add_argument("sessions", nargs="+", help="<readable name>/NNNN")
     retire.set_defaults(work=lambda on: _command("baseline").retire(on.baselines, on.sessions))
-    late = commands.add_parser("overdue", help="name the benchmarks of all baselines that no run measured of late")
+    late = commands.add_parser("overdue", help="name the benchmarks of all baselines that no recent run measured")
     late.add_argument("folders", type=Path, nargs="+", help="folders with runs in them, however deep")
     late.add_argument("--days", type=count, default=7, help="days after which a run is late (default: %(default)s)")
     late.set_defaults(work=lambda on: _command("overdue").overdue(on.baselines, on.folders, on.days))
@@ -128,7 +128,7 @@ def _add_history_command(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--since", metavar="REVISION", help="only sessions of this revision and of later commits")
     parser.add_argument("--release", type=Path, metavar="FOLDER", help="a release's baselines, to compare with")
-    parser.add_argument("--output-dir", "--output_dir", type=Path, help="where to (default: results/history)")
+    parser.add_argument("--output-dir", "--output_dir", type=Path, help="folder (default: results/history)")
     parser.add_argument("--format", choices=("page", "bmf"), default="page", help="bmf: Bencher's metrics, printed")
     parser.set_defaults(
         work=lambda on: _command("history").history(on.paths, on.since, on.release, on.output_dir, on.format)
@@ -136,21 +136,21 @@ def _add_history_command(parser: argparse.ArgumentParser) -> None:
 
 
 def _command(name: str) -> ModuleType:
-    """Import a command when it runs: numpy and matplotlib take longer than all others do."""
+    """Import a command when it runs: some import numpy and matplotlib, which take a second."""
     return import_module(f"harness.commands.{name}")
 
 
 def report(paths: Sequence[Path], output_dir: Path | None, gamma: int) -> None:
-    """Make the report of one result, or of several side by side, and print where it is; raise ResultFileError."""
-    from harness.report.files import report_files  # matplotlib: the other commands do without
+    """Write the report of one result, or of several side by side, and print its paths; raise ResultFileError."""
+    from harness.report.files import report_files  # imported late: matplotlib takes a second
 
     for path in report_files(paths, output_dir, gamma):
         sys.stdout.write(f"{path}\n")
 
 
 def replay_file(path: Path, gamma: int) -> None:
-    """Print how far the recorded answers of draft and targets agree; raise ResultFileError for what is no answer."""
-    from harness.report.content import report_of_answers  # pictures and tables: the other commands do without
+    """Print how far recorded answers of draft and targets agree; raise ResultFileError for a file without answers."""
+    from harness.report.content import report_of_answers  # imported late: matplotlib takes a second
     from harness.report.terminal import rendered
 
     sys.stdout.write(rendered(report_of_answers(path, gamma), verbosity=1))
@@ -158,5 +158,5 @@ def replay_file(path: Path, gamma: int) -> None:
 
 if __name__ == "__main__":
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal without UTF-8 lacks some of our signs
+        sys.stdout.reconfigure(errors="replace")  # a terminal without UTF-8 lacks some of our characters
     sys.exit(main())

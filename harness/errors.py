@@ -1,9 +1,9 @@
-"""The errors that harness raises on bad input: what was asked for cannot be done."""
+"""The errors that harness raises for bad options, files and folders."""
 
 import msgspec
 
 JSON_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding raises for bytes that are not JSON, or JSON of another form or of endless depth."""
+"""Raised by msgspec for bytes that are not JSON, for JSON of another form, and for too deep nesting."""
 
 
 class HarnessError(Exception):
@@ -39,6 +39,6 @@ class RevisionError(HarnessError):
 
 
 class SessionError(HarnessError):
-    """A fresh process that was to measure did not come to its end, or measured something else."""
+    """A session in a fresh process was cut short, or measured something else."""
 
-    commit = ""  # the one whose own session did not come to its end; empty where no revision is to blame
+    commit = ""  # the revision whose session was cut short; empty where no revision is to blame

@@ -1,4 +1,4 @@
-"""The words of an option, as text, to its value. Each parser raises ValueError with what it would have taken."""
+"""Parsers of option values from text; each raises ValueError naming the values that it takes."""
 
 import re
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def text(raw: str) -> str:
 
 
 def text_but_none(raw: str) -> str | None:
-    """Any text but an empty one; "none" is as if nothing were said."""
+    """Any text but an empty one; "none" gives None."""
     return None if raw.strip() == "none" else text(raw)
 
 
@@ -41,7 +41,7 @@ def key_and_value(raw: str) -> tuple[str, str]:
 
 
 def switch(raw: str) -> bool:
-    """A yes or a no, in the words of an ini file."""
+    """True or False, in the words of an ini file."""
     word = raw.strip().lower()
     if word not in TRUE_WORDS | FALSE_WORDS:
         raise ValueError("takes true or false")
@@ -111,7 +111,7 @@ def size(raw: str) -> int:
 
 
 def embedded(raw: str) -> str:
-    """N[:WxH[:SECONDS]], kept as text: `fixtures` gives it a meaning."""
+    """N[:WxH[:SECONDS]], kept as text; `fixtures` parses it."""
     if not EMBEDDED_FORM.fullmatch(raw):
         raise ValueError("takes N[:WIDTHxHEIGHT[:SECONDS]], as in 8:640x480:1")
     return raw

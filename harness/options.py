@@ -16,24 +16,24 @@ from harness.errors import OptionError
 if TYPE_CHECKING:
     import pytest
 
-# Of pytest and pytest-benchmark: files outside the run's folder. The last one takes no value.
-_AUTOSAVE = "--benchmark-autosave"
+# Options of pytest and pytest-benchmark that write files elsewhere than into the run's folder.
+_AUTOSAVE = "--benchmark-autosave"  # takes no value
 PYTEST_OUTPUTS = ("--benchmark-json", "--benchmark-save", "--junitxml", "--junit-xml", _AUTOSAVE)
 TESTS = "perf_tests"
 ROUNDS, GATED_ROUNDS = 5, 20
-LEGACY_TOP_K = 50  # what `generate()` draws from where nobody says otherwise
-# Unless their number was given: of a stage whose rounds take LONG_S or more per sample, and of all samples together
-# where each has MIN_OF_MANY and they take LONG_IN_ALL_S. More rounds add little; fewer short ones may all meet one
-# burst of other work.
+LEGACY_TOP_K = 50  # the default of transformers' `generate()`
+# Where --rounds is not given, a stage test ends early: per sample after MIN_ROUNDS rounds that took LONG_S, or over all
+# samples after MANY_ROUNDS rounds that took LONG_IN_ALL_S, MIN_OF_MANY of each sample. More rounds add little; fewer
+# short ones may all meet one burst of other work.
 MIN_ROUNDS, LONG_S = 3, 3.0
 MANY_ROUNDS, MIN_OF_MANY, LONG_IN_ALL_S = 16, 2, 0.5
-# Rounds that fill a second: what slows a machine down for a moment is then a part of them, and not all. At most so many
-# times the number.
+# Under a gate, rounds of a sample fill a second, so that a short disturbance meets only some of them: at most MAX_TIMES
+# the planned number.
 GATED_S, MAX_TIMES = 1.0, 10
 DEFAULT_QUERY = "What are the key elements in this scene?"
 
 
-# The first option of each group, as `pytest --help` shows them; its others follow.
+# Groups of `pytest --help`, by the first option of each.
 _GROUPS = {
     "dataset_dir": "data",
     "model_set": "models",
@@ -43,7 +43,7 @@ _GROUPS = {
     "resume": "long runs",
     "limits": "limits and gates",
 }
-# What stands for a value in --help; else the last word of the option's name.
+# Placeholders of values in --help, by parser; else the last word of the option's name.
 _METAVARS: dict[Callable[[str], object], str] = {
     values.path: "PATH",
     values.count: "N",
@@ -57,11 +57,11 @@ _METAVARS: dict[Callable[[str], object], str] = {
 
 
 def _option(parse: Callable[[str], object], text: str, default: object = None, **more: object) -> Any:
-    """Return one option.
+    """Return the dataclass field of one option.
 
-    `more`: `changes_figures`: whether it must agree before figures are compared; `off_switch`: the flag for the
-    opposite; `ini_key`: its key of pytest.ini where its own name is taken by pytest; `without_value`: what the bare
-    flag means; `names_output`: whether its value is a place that a run writes to.
+    Keys of `more`: `changes_figures`: two runs are compared only where the option agrees; `off_switch`: flag of the
+    opposite; `ini_key`: key in pytest.ini, where pytest itself has the option's name; `without_value`: value of the
+    bare flag; `names_output`: the value is a place that a run writes to.
     """
     unset = dict.fromkeys(("changes_figures", "off_switch", "ini_key", "without_value", "names_output"), False)
     return field(default=default, metadata={"parse": parse, "help": text, **unset, **more})
@@ -72,15 +72,15 @@ _figure = partial(_option, changes_figures=True)
 
 @dataclass(frozen=True, slots=True)
 class RoundsPlan:
-    """Timed rounds of a sample: `max_rounds`, or `min_rounds` and no further once they have filled `min_time_s`."""
+    """Timed rounds per sample: `min_rounds`, and more until they fill `min_time_s` or are `max_rounds`."""
 
     min_rounds: int
     max_rounds: int
     min_time_s: float
-    many: int | None = None  # of all samples: enough as well where they fill LONG_IN_ALL_S and each has MIN_OF_MANY
+    many: int | None = None  # rounds over all samples that are enough, if they fill LONG_IN_ALL_S
 
     def are_enough(self, round_s: Sequence[float], samples: int) -> bool:
-        """Whether further rounds would tell little, after those of so many samples took `round_s` seconds."""
+        """Return whether the rounds so far, of `samples` samples and `round_s` seconds each, are enough."""
         taken_s = sum(round_s)
         if self.many is not None and len(round_s) >= max(self.many, MIN_OF_MANY * samples) and taken_s >= LONG_IN_ALL_S:
             return True
@@ -89,7 +89,7 @@ class RoundsPlan:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the user asked for. None: not asked for, the place where it is used knows what to do."""
+    """Every option of a run. None: not given, and the default depends on other options or on the machine."""
 
     dataset_dir: Path | None = _option(values.path, "dataset folder (default: the embedded dataset)")
     dataset_json: Path | None = _option(
@@ -258,7 +258,7 @@ def output_flags() -> frozenset[str]:
 
 
 def without_flags(words: Iterable[str], flags: Container[str]) -> list[str]:
-    """Return the words of a command line without these flags and their values."""
+    """Return a command line's `words` without these flags and their values."""
     kept, value_follows = [], False
     for word in words:
         name, with_value, _ = word.partition("=")
@@ -272,7 +272,7 @@ def without_flags(words: Iterable[str], flags: Container[str]) -> list[str]:
 
 
 def with_tests(words: Sequence[str], root: Path) -> tuple[str, ...]:
-    """Return pytest's arguments, and before them the suite where none names tests: pytest.ini's are the tool's own."""
+    """Return pytest's arguments, with the suite in front where none names tests: pytest.ini names the tool's tests."""
 
     def names_tests(word: str) -> bool:
         path = root / word.partition("::")[0]
@@ -287,14 +287,14 @@ def figure_changing_names() -> tuple[str, ...]:
 
 
 def register(parser: "pytest.Parser") -> None:
-    """Announce every option to pytest: as a flag, spelled with `_` and with `-`, and as a key of pytest.ini."""
+    """Register every option with pytest: as a flag, spelled with `_` and with `-`, and as a key of pytest.ini."""
     group = parser.getgroup("event-vlm-perf")
     for each in option_fields():
         if each.name in _GROUPS:
             title = f"event-vlm-perf: {_GROUPS[each.name]}"
             group = parser.getgroup(title)
-        is_told = isinstance(each.default, bool | None) or "default" in each.metadata["help"]
-        text = each.metadata["help"] + ("" if is_told else f" (default: {each.default})")
+        names_default = isinstance(each.default, bool | None) or "default" in each.metadata["help"]
+        text = each.metadata["help"] + ("" if names_default else f" (default: {each.default})")
         _add_flag(group, each.name, text, dest=each.name, **_flag_form(each))
         off_switch, key = each.metadata["off_switch"], ini_key(each)
         if off_switch:
@@ -313,21 +313,21 @@ def _add_flag(group: "pytest.OptionGroup", name: str, text: str, **form: Any) ->
 
 
 def read(config: "pytest.Config") -> Options:
-    """Return the options of this run; raise OptionError naming the entrance, the value and what it takes."""
-    found: dict[str, Any] = {}
+    """Return the options of this run; raise OptionError naming flag or ini key, the value and the values it takes."""
+    given: dict[str, Any] = {}
     for each in option_fields():
         flag, ini = config.getoption(each.name), config.getini(ini_key(each))
         if flag is not None:
-            found[each.name] = _parsed(each, flag, f"--{each.name}")
+            given[each.name] = _parsed(each, flag, f"--{each.name}")
         elif ini:
-            found[each.name] = _parsed(each, ini, f"{ini_key(each)} in {config.inipath}")
-    if found.get("gate") and not {"rounds", "measurement_time"} & found.keys():
-        found |= {"rounds": GATED_ROUNDS, "measurement_time": GATED_S}
-    if found.get("legacy_generation"):
-        found.setdefault("top_k", LEGACY_TOP_K)
-    if "measurement_time" in found:
-        found.setdefault("rounds", ROUNDS)  # a gate looks at this number, and not at what was added to it
-    return Options(**found)
+            given[each.name] = _parsed(each, ini, f"{ini_key(each)} in {config.inipath}")
+    if given.get("gate") and not {"rounds", "measurement_time"} & given.keys():
+        given |= {"rounds": GATED_ROUNDS, "measurement_time": GATED_S}
+    if given.get("legacy_generation"):
+        given.setdefault("top_k", LEGACY_TOP_K)
+    if "measurement_time" in given:
+        given.setdefault("rounds", ROUNDS)  # a gate needs the planned number, not the rounds that fill the time
+    return Options(**given)
 
 
 def ini_key(each: Field[Any]) -> str:
@@ -336,22 +336,22 @@ def ini_key(each: Field[Any]) -> str:
     return key
 
 
-def _parsed(each: Field[Any], raw: str | list[str], entrance: str) -> object:
+def _parsed(each: Field[Any], raw: str | list[str], origin: str) -> object:
     if each.metadata["parse"] is values.key_and_value:
-        pairs = [_parsed_one(each, word, entrance) for word in (raw.splitlines() if isinstance(raw, str) else raw)]
+        pairs = [_parsed_one(each, word, origin) for word in (raw.splitlines() if isinstance(raw, str) else raw)]
         keys = [key for key, _ in pairs]
         for key in keys:
             if keys.count(key) > 1:
-                raise OptionError(f"{entrance} names {key!r} twice: leave one of them out")
+                raise OptionError(f"{origin} names {key!r} twice: leave one of them out")
         return dict(pairs)
-    return _parsed_one(each, raw, entrance)
+    return _parsed_one(each, raw, origin)
 
 
-def _parsed_one(each: Field[Any], raw: Any, entrance: str) -> Any:
+def _parsed_one(each: Field[Any], raw: Any, origin: str) -> Any:
     try:
         return each.metadata["parse"](raw)
     except ValueError as error:
-        raise OptionError(f"{entrance} {error}, not {raw!r}") from error
+        raise OptionError(f"{origin} {error}, not {raw!r}") from error
 
 
 def _spellings(name: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from harness.errors import RevisionError
 
 # Set by git inside a hook: they tie every git command to one checkout and index.
 GIT_TIES = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"}
-# A large checkout on a slow disk takes minutes; a git that waits for something else would wait for ever.
+# A large checkout on a slow disk takes minutes; a git that waits for input would wait for ever.
 GIT_TIMEOUT_S = 600.0
 
 
@@ -23,13 +23,13 @@ def git(
 
     Raises RevisionError where git is not installed, fails, or takes longer than `timeout_s`.
     """
-    # A hook of the user's, as git-lfs and pre-commit install them, may fail or write into what is laid out.
+    # No hooks: those of git-lfs or pre-commit may fail, or write into the checkout.
     command = ["git", "-c", f"core.hooksPath={os.devnull}", "-C", str(folder), *arguments]
     environment = environment_without_git_ties() | dict(variables or {})
     try:
         done = subprocess.run(command, capture_output=True, check=False, env=environment, timeout=timeout_s)  # noqa: S603
     except OSError as error:
-        raise RevisionError(f"git cannot be run ({error.strerror}); it lays the compared revisions out") from error
+        raise RevisionError(f"git cannot be run ({error.strerror}); it checks out the compared revisions") from error
     except subprocess.TimeoutExpired as error:
         raise RevisionError(f"git {arguments[0]} took longer than {timeout_s:g} s in {folder}") from error
     if done.returncode:
@@ -43,9 +43,9 @@ def environment_without_git_ties() -> dict[str, str]:
 
 
 def run_to_end(command: Sequence[str], *, log: Path | None = None, folder: Path | None = None) -> int:
-    """Run a command and return its exit status, negative for a signal; where we are interrupted, it is killed.
+    """Run a command and return its exit status, negative for a signal; an interrupt kills the command.
 
-    With `log` its output goes into that file, nothing is read from the terminal, and what it started is killed too.
+    With `log` its output goes into that file, its input is empty, and an interrupt kills its child processes too.
     """
     sys.stdout.flush()
     with contextlib.ExitStack() as stack:
@@ -63,6 +63,6 @@ def run_to_end(command: Sequence[str], *, log: Path | None = None, folder: Path 
             return process.wait()
         finally:
             if process.poll() is None:
-                # A session loses nothing by it: its journal has every line already.
+                # A killed session loses no finished measurement: its journal has every line already.
                 os.killpg(process.pid, signal.SIGKILL) if log else process.kill()
                 process.wait()

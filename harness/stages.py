@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self
 STAGES = ("load", "preprocess", "vision", "prefill", "decode")
 # The names of the old result file: its stage 3 is the whole of vision, prefill and decode.
 LEGACY_STAGES = {1: ("load",), 2: ("preprocess",), 3: ("vision", "prefill", "decode")}
-# The whole of it, in old files that do not divide it.
+# Name of the old file's stage 3 where its parts are not known.
 UNDIVIDED = "vision + LLM"
 
 
@@ -33,12 +33,12 @@ class Answer(Protocol):
 
 
 class Pipeline(Protocol):
-    """A model split at its stages: each takes what the one before it gave."""
+    """A model split into stages; each stage takes the output of the one before."""
 
     key: str
 
     def load(self, sample: Any) -> Any:
-        """Stage 1: file to pixels, with `source` saying what was read and how."""
+        """Stage 1: file to pixels; the result's `source` names the file and its reader."""
 
     def preprocess(self, clip: Any) -> Any:
         """Stage 2: pixels and prompt to tensors."""
@@ -53,25 +53,25 @@ class Pipeline(Protocol):
         """Stage 4, second half: an `Answer`."""
 
     def text(self, generation: Any) -> str:
-        """The words of an answer."""
+        """The text of an answer."""
 
     def with_engine(self, engine: str) -> "Pipeline":
-        """The same model with its device stages run by another engine."""
+        """Return the same model with stages 3 and 4 run by another engine."""
 
     def engine_facts(self) -> Any:
-        """What that engine is and what it took so far: a dataclass of plain values; None where there is none."""
+        """Facts of that engine, such as captures and their seconds: a dataclass of plain values, or None."""
 
     def work(self, stage: str, given: Any, output: Any) -> Any:
-        """What a stage had to do at the least: `bytes`, `operations` and `dtype`; None where that is not stated."""
+        """The minimum work of a stage: `bytes`, `operations` and `dtype`; None where it is not known."""
 
     def examine(self, output: Any) -> Any:
-        """What a stage's result is: `finite`, `probes`, `visual_tokens`; or None. A pipeline may lack this method."""
+        """Checks of a stage's output: `finite`, `probes`, `visual_tokens`; or None. A pipeline may lack this method."""
 
     def amounts(self, output: Any) -> dict[str, int]:
-        """How many `frames` and `tokens` a result is of, where it says so. A pipeline may lack this method, too."""
+        """Numbers of `frames` and `tokens` in an output, as far as known. A pipeline may lack this method."""
 
     def facts(self) -> Any:
-        """What was loaded, read back from the live model: a dataclass of plain values."""
+        """Facts of the loaded model, read back from the live object: a dataclass of plain values."""
 
 
 def state_of(output: Any) -> str:
@@ -81,24 +81,24 @@ def state_of(output: Any) -> str:
 
 
 def source_of(output: Any) -> str:
-    """Return what stage 1 read, how, and where it found it; empty for every other stage."""
+    """Return file, reader and state of stage 1's input, comma-separated; empty for every other stage."""
     return ", ".join(filter(None, (getattr(output, "source", ""), state_of(output))))
 
 
 def most_common_state(states: Iterable[str]) -> str:
-    """Return the state of most rounds, of two the earlier: only rounds in one state make a figure together."""
+    """Return the most frequent state, the earlier of a tie; a figure is made of rounds in one state only."""
     counted = Counter(states)
     return max(counted, key=counted.__getitem__)
 
 
 def max_other_states(rounds: int) -> int:
-    """Return how many of `rounds` may be in another state than most: five percent."""
+    """Return how many of `rounds` may differ from the most frequent state: five percent."""
     return rounds // 20
 
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """How long an answer may get: up to `tokens` and no further than the end token, or exactly `tokens` if fixed."""
+    """Length of an answer: up to `tokens`, ending at the end token, or exactly `tokens` if `fixed`."""
 
     tokens: int
     fixed: bool = False

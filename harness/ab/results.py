@@ -16,7 +16,7 @@ from harness.ab.plan import AbPlan
 from harness.ab.sessions import SessionFigures
 from harness.errors import ResultFileError, SessionError
 from harness.figures.intervals import ChangeVerdict, Interval, verdict
-from harness.figures.metrics import Metric, only_the_target
+from harness.figures.metrics import Metric, target_only_note
 from harness.gates.exit_status import FAILED, NO_FIGURE, NOT_DECIDED, Status
 from harness.records.fingerprint import REFERENCE_WORK, differences
 from harness.records.folder import read_json
@@ -134,7 +134,7 @@ def _figure(name: str, pairs: _Pairs, alpha: float) -> PairedFigure:
         [b - a for a, b in values], alpha, speeds, tracks_machine_speed=metric.tracks_machine_speed
     )
     found = verdict(interval, metric.minimum_effect, lower_is_better=metric.lower_is_better)
-    moved = _only_the_target(pairs, alpha) if found not in {"same", "improved"} else ""
+    moved = _target_only_note(pairs, alpha) if found not in {"same", "improved"} else ""
     middle, half = fmean(value for pair in values for value in pair), interval.value / 2
     return PairedFigure(name, metric, middle - half, middle + half, interval, "improved" if moved else found, moved)
 
@@ -146,7 +146,7 @@ def _differences_of_speed(pairs: _Pairs) -> list[list[float]]:
     return [[of_b - of_a for of_a, of_b in zip(a.speed, b.speed, strict=True)] for a, b in pairs]
 
 
-def _only_the_target(pairs: _Pairs, alpha: float) -> str:
+def _target_only_note(pairs: _Pairs, alpha: float) -> str:
     """Say so where a speedup slips only because its target got faster, which is no loss."""
     sides = [(a.metric.sides, b.metric.sides) for a, b in pairs if a.metric.sides and b.metric.sides]
     if len(sides) < len(pairs):
@@ -155,7 +155,7 @@ def _only_the_target(pairs: _Pairs, alpha: float) -> str:
     target, draft = (paired_interval([b[side] - a[side] for a, b in sides], alpha, speeds) for side in (0, 1))
     of_target, of_draft = (verdict(each, metric.minimum_effect, lower_is_better=True) for each in (target, draft))
     moved, against = of_target == "improved", of_draft in {"regressed", "undecided"}
-    return only_the_target(metric, target.value, target_moved=moved, draft_moved_against=against)
+    return target_only_note(metric, target.value, target_moved=moved, draft_moved_against=against)
 
 
 def _pairs_by_name(sessions: Sequence[SessionFigures]) -> dict[str, list[tuple[_Measured, _Measured]]]:

@@ -103,7 +103,7 @@ def _change(baselines: Path, verb: str, work: Callable[[], Path]) -> None:
         values = [[each.value for each in found] for found in (was.metrics.get(name, []), metrics)]
         if min(map(len, values)) < 2:
             continue
-        old, new = (predict(each, metrics[0].effect_beside(stdev(each))) for each in values)
+        old, new = (predict(each, metrics[0].effect_at_spread(stdev(each))) for each in values)
         if abs(new.centre - old.centre) > _WORTH_A_LINE or abs(new.limit - old.limit) > _WORTH_A_LINE:
             written, change = metrics[0].format, metrics[0].format_change
             sys.stdout.write(

@@ -1,1 +1,1 @@
-"""From records to numbers; pure. docs/figures.md and docs/gates.md say how the rounds of a stage become one time."""
+"""Figures from records; pure. docs/figures.md and docs/gates.md define how the rounds of a stage become one time."""

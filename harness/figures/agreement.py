@@ -1,7 +1,7 @@
-"""Agreement of answers that were written independently: the old figure, its forecast, and what chance gives.
+"""Agreement of answers that were written independently: the old script's figure, its forecast, and chance level.
 
-It is *not* the acceptance rate of speculative decoding, where the draft continues the target's own text; it is kept
-since old results have it.
+It is *not* the acceptance rate of speculative decoding, where the draft continues the target's own text. Old results
+have no other figure.
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ import msgspec
 from harness.figures.intervals import ALPHA, Interval, student_interval
 
 MAX_PAIRINGS = 100_000
-"""The control takes all pairs of different samples where they are not more; else so many, drawn by SEED."""
+"""The control takes all pairs of different samples, or at most this many, drawn by SEED."""
 SEED = 0
 
 
@@ -27,12 +27,12 @@ class Agreement(msgspec.Struct, frozen=True):
 
     @property
     def rate(self) -> float:
-        """Share of the compared positions that match; 0 where there were none to compare."""
+        """Fraction of the compared positions that match; 0 without any."""
         return self.matched / self.compared if self.compared else 0.0
 
 
 class TokenPair(msgspec.Struct, frozen=True):
-    """Both answers to one sample, as ids, and what was asked."""
+    """The token ids of both answers to one sample, and the question."""
 
     sample: str
     draft: tuple[int, ...]
@@ -41,23 +41,23 @@ class TokenPair(msgspec.Struct, frozen=True):
 
 
 class Shares(msgspec.Struct, frozen=True):
-    """Shares of positions that agree, over pairs of answers; intervals are at 95 %, over the samples."""
+    """Fraction of positions that agree, over pairs of answers; the 95 % interval is over the samples."""
 
     pairs: int
-    per_sample: float  # the mean of the samples' shares
+    per_sample: float  # mean of the samples' fractions
     interval: Interval | None  # None for fewer than two samples
-    token_weighted: float  # the share of all positions
+    token_weighted: float  # fraction of all positions together
 
 
 class Replay(msgspec.Struct, frozen=True):
-    """Figures of one target's answers beside the draft's."""
+    """Agreement of one target's answers with the draft's."""
 
     own: Shares
-    shuffled: Shares | None  # with the answers to the same question about other samples, where there are some
-    matched: int  # positions that agree: the old figure
+    shuffled: Shares | None  # chance level: with answers to the same question about other samples; None without any
+    matched: int  # positions that agree: the old script's figure
     compared: int
     prefixes: tuple[int, ...]  # tokens that agree from the start, by sample
-    survival: tuple[float, ...]  # [k]: share of the samples whose first k + 1 tokens all agree
+    survival: tuple[float, ...]  # [k]: fraction of the samples whose first k + 1 tokens all agree
 
 
 def positionwise(draft: Sequence[int], target: Sequence[int]) -> Agreement:
@@ -67,17 +67,17 @@ def positionwise(draft: Sequence[int], target: Sequence[int]) -> Agreement:
 
 
 def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
-    """Return how many tokens agree from the start."""
+    """Return the length of the common prefix of two answers."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def token_weighted(agreements: Sequence[Agreement]) -> float:
-    """Return the matched share of all compared positions together: long answers weigh more."""
+    """Return the matched fraction of all compared positions together, so that long answers weigh more."""
     return Agreement(sum(each.matched for each in agreements), sum(each.compared for each in agreements)).rate
 
 
 def expected_tokens(acceptance: float, gamma: int) -> float:
-    """Return the expected new tokens of one round of `gamma` drafted ones.
+    """Return the expected number of new tokens of one round with `gamma` drafted tokens.
 
     E = (1 - a^(gamma+1)) / (1 - a), and gamma + 1 at a = 1, its limit. Leviathan, Kalman, Matias: "Fast Inference
     from Transformers via Speculative Decoding", 2023, equation 1.
@@ -87,7 +87,7 @@ def expected_tokens(acceptance: float, gamma: int) -> float:
 
 
 def theoretical_speedup(acceptance: float, gamma: int, cost_ratio: float) -> float:
-    """Return E / (c * gamma + 1), the old script's forecast; it takes the verification of gamma + 1 tokens as one step.
+    """Return E / (c * gamma + 1), the old script's forecast, where a verification costs as much as one step.
 
     `cost_ratio` c is mean draft time over mean target time. Same paper, theorem 3.8.
     """
@@ -95,7 +95,7 @@ def theoretical_speedup(acceptance: float, gamma: int, cost_ratio: float) -> flo
 
 
 def replay(pairs: Sequence[TokenPair], gamma: int) -> Replay:
-    """Return the figures of at least one pair; `gamma` is how many tokens a first block has."""
+    """Return the agreement over at least one pair; `survival` has `gamma` entries."""
     own = [positionwise(pair.draft, pair.target) for pair in pairs]
     prefixes = tuple(common_prefix(pair.draft, pair.target) for pair in pairs)
     places = _shuffled(pairs)
@@ -119,24 +119,23 @@ def _shares(agreements: Sequence[Agreement], by_sample: Sequence[float]) -> Shar
 
 
 def _shuffled(pairs: Sequence[TokenPair]) -> list[tuple[int, int]]:
-    """Return places of a draft's answer and of a target's to another sample: all, or some of each drawn at random."""
+    """Return index pairs of a draft's answer and a target's answer to another sample, all or a random selection."""
     by_question = defaultdict(list)
     for place, pair in enumerate(pairs):
         by_question[pair.question].append(place)
     random = Random(SEED)  # noqa: S311, nothing secret
-    most = max(1, MAX_PAIRINGS // len(pairs))
+    max_per_sample = max(1, MAX_PAIRINGS // len(pairs))
     found = []
     for same in by_question.values():
         for own in range(len(same)):
-            # Numbers of the others: own is left out.
-            drawn = range(len(same) - 1)
-            chosen = drawn if len(drawn) <= most else random.sample(drawn, most)
+            others = range(len(same) - 1)  # indices of the other samples, counted without `own`
+            chosen = others if len(others) <= max_per_sample else random.sample(others, max_per_sample)
             found += [(same[own], same[other + (other >= own)]) for other in chosen]
     return found
 
 
 def _by_sample(places: Sequence[tuple[int, int]], rates: Sequence[float]) -> list[float]:
-    """Return a value per sample whose mean and spread give the mean rate of pairings and its interval."""
+    """Return one value per sample, such that their mean and spread give the mean rate of pairings and its interval."""
     # Each sample takes part in several pairings. The first-order projection of such a mean (Hoeffding 1948,
     # U-statistics) is the sum of the sample's mean rates as draft and as target.
     drafts: dict[int, list[float]] = defaultdict(list)

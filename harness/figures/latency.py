@@ -1,4 +1,4 @@
-"""Latency as serving tools name it (docs/figures.md), in seconds, sample by sample out of the whole passes."""
+"""Latency as serving tools name it (docs/figures.md), in seconds per sample, from the whole passes."""
 
 from statistics import fmean
 
@@ -10,7 +10,7 @@ from harness.records.lines import RunRecord
 
 PERCENTILES = (50, 90, 99)
 MIN_SAMPLES = {99: 100}
-"""From how many samples on a percentile is one: of fewer it would be the slowest of them."""
+"""Samples that a percentile needs: of fewer, p99 would be the slowest one."""
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -28,13 +28,13 @@ class Latency(msgspec.Struct, frozen=True):
         return mean_interval(self.values) or Interval(len(self.values), mean, float("-inf"), float("inf"))
 
     def percentile(self, percent: int) -> Interval | None:
-        """Return a percentile and its interval; None of fewer samples than that takes."""
+        """Return a percentile and its interval; None for fewer samples than MIN_SAMPLES."""
         enough = len(self.values) >= MIN_SAMPLES.get(percent, 1)
         return quantile_interval(self.values, percent / 100) if enough else None
 
 
 def latencies(run: RunRecord) -> list[Latency]:
-    """Return what the whole passes have of every measure, model by model; old files do not divide the last stages."""
+    """Return every measure of every model; old files lack those that need prefill and decode apart."""
     found = []
     for each in pass_figures(run):
         divided = [record for record in each.records if "decode" in record.stage_s]

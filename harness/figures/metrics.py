@@ -1,8 +1,8 @@
-"""The gated figures of one session: what two sessions, or two revisions, are compared by.
+"""The gated figures of one session, by which sessions and revisions are compared.
 
-`session_metrics(run)` gives each figure by name, as a single number on the scale on which it is compared.
-Times, memory and speedups are natural logarithms (`is_log`), so that a difference is a ratio and `expm1(change)` a
-share; acceptance is the plain share, since it may be 0. `lower_is_better` says which sign is a loss. Names:
+`session_metrics(run)` gives each figure by name, as one number on the scale of comparison. Times, memory and speedups
+are natural logarithms (`is_log`), so that `expm1` of a difference is a relative change; acceptance is a plain
+fraction, since it may be 0. `lower_is_better` tells which sign is a loss. Names:
 
     time.<stage>.<model>[.<engine>][.<variant>]      seconds: the gate estimate
     ms_per_token.<model>.<engine>[.<variant>]        milliseconds a decoding step: the gate estimate, no median
@@ -21,7 +21,7 @@ from typing import Any, Literal, Self
 import msgspec
 
 from harness.figures.passes import comparisons
-from harness.figures.quality import COUNTS, NOTHING, Usual, quality
+from harness.figures.quality import COUNTS, NO_OUTPUTS, BaselineOutputs, quality
 from harness.figures.speculation import speculation_figures
 from harness.figures.stages import Speedup, comparable_rounds, decoding_steps, stage1_speedup, stage1_variant
 from harness.figures.summary import mean_of_faster_half
@@ -40,35 +40,35 @@ FAMILIES: dict[str, tuple[MetricKind, str, bool]] = {
     "length": ("quality", "count", False),
 }
 
-# The smallest change that a gate may call one, as a share of the figure, however quiet the baseline was. Stages on a
-# GPU repeat within 1 %; files come through a page cache.
+# Minimum effects: the smallest relative change that a gate may flag, however quiet the baseline is. Stages on a GPU
+# repeat within 1 %; files come through a page cache.
 MODEL_STAGE_ON_GPU = 0.03
-# Of a stage on a GPU, whose sessions have a standard deviation of at most the first: then a gate of ten sessions finds
-# twice the second nearly always, and is wrong less than once in a thousand times.
+# (standard deviation of the sessions, minimum effect) of a stage on a GPU, up to that deviation. A gate of ten sessions
+# then finds twice the effect nearly always, with less than one false alarm in a thousand.
 FINER_ON_GPU = ((0.002, 0.005), (0.005, 0.01))
-# A CPU's clock follows load and temperature, and its caches are shared with whatever else runs.
+# A CPU's clock follows load and temperature, and other processes share its caches.
 MODEL_STAGE_ON_CPU = 0.05
-# A few milliseconds that move megabytes: from second to second they drift by 2 to 7 % where others use the memory too.
+# A few milliseconds that move megabytes: they drift by 2 to 7 % from second to second where others use the memory too.
 PREPROCESS = 0.10
 LOAD = 0.10
 # The allocator counts exactly; a resident set moves with what the libraries map.
 DEVICE_MEMORY = 0.01
 HOST_MEMORY = 0.05
-# Of the share itself: one answer of a hundred tokens that is worded differently moves it by less.
+# Absolute: one answer of a hundred tokens that is worded differently moves the fraction by less.
 ACCEPTANCE = 0.02
-# Of a share of samples or objects; of a number of tokens, as a share of it.
+# Absolute for a fraction of samples or objects; relative for a number of tokens.
 QUALITY = 0.02
-# Of what a figure can be written as; a file may say anything.
+# Largest exponent that is formatted: a file may hold any number.
 MAX_LOG = 700.0
 
 
 class Metric(msgspec.Struct, frozen=True):
     """One figure of one session.
 
-    `value` and `minimum_effect` are on the same scale (see `is_log`); `unit` is that of the figure itself, before any
-    logarithm. `rounds`: timed rounds, memory rounds or samples that it was made of, capped at the planned number.
-    `tests`: those that measured it. `sides`: of a speedup, the logarithms of the target's and the draft's mean seconds.
-    `parts`: what the name is joined of; a model's key may have dots in it.
+    `value` and `minimum_effect` are on the same scale (see `is_log`); `unit` is that of the figure before any
+    logarithm. `rounds`: number of timed rounds, memory rounds or samples, capped at the planned number. `tests`: the
+    tests that measured it. `sides` of a speedup: logarithms of the target's and the draft's mean seconds. `parts`: the
+    parts of the name, since a model's key may have dots in it.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Metric(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, *name: str, **fields: Any) -> Self:
-        """Return the metric of a name in parts, of which some may be empty."""
+        """Return the metric whose name is made of these parts, without empty ones."""
         parts = tuple(filter(None, name))
         kind, unit, lower_is_better = FAMILIES[parts[0]]
         joined = ".".join(parts)
@@ -92,19 +92,19 @@ class Metric(msgspec.Struct, frozen=True):
 
     @property
     def depends_on_speed(self) -> bool:
-        """Whether it moves with the machine's own speed; memory and answers do not."""
+        """Whether the figure depends on the machine's own speed; memory and answers do not."""
         return self.kind in {"time", "speedup"}
 
     @property
     def tracks_machine_speed(self) -> bool:
-        """Whether it grows where all work takes longer; of a speedup, both sides do."""
+        """Whether the figure grows where all work takes longer; a speedup does not, since both sides grow."""
         return self.kind == "time"
 
-    def effect_beside(self, spread: float) -> float:
-        """Return the minimum effect beside sessions of this standard deviation: on a GPU a stage's may be finer."""
+    def effect_at_spread(self, spread: float) -> float:
+        """Return the minimum effect for sessions of this standard deviation; it may be finer for a stage on a GPU."""
         if self.kind != "time" or self.minimum_effect != math.log1p(MODEL_STAGE_ON_GPU):
             return self.minimum_effect
-        return next((math.log1p(effect) for most, effect in FINER_ON_GPU if spread <= most), self.minimum_effect)
+        return next((math.log1p(effect) for limit, effect in FINER_ON_GPU if spread <= limit), self.minimum_effect)
 
     @property
     def is_log(self) -> bool:
@@ -112,30 +112,30 @@ class Metric(msgspec.Struct, frozen=True):
         return _is_log(self.name)
 
     def format(self, value: float) -> str:
-        """Return a value on this metric's scale as people write it, with its unit."""
+        """Return a value on this metric's scale as text with its unit."""
         figure = math.exp(min(value, MAX_LOG)) if self.is_log else value
         forms = {"s": f"{1000 * figure:.4g} ms", "ms": f"{figure:.4g} ms", "bytes": f"{figure / MIB:.0f} MiB"}
         return forms.get(self.unit, f"{figure:.3g}{'x' if self.unit == 'times' else ''}")
 
     def format_change(self, change: float) -> str:
-        """Return a difference of two values as people write it: percent of the figure, or points of a share."""
+        """Return a difference of two values as text: percent of the figure, or percentage points of a fraction."""
         return percent_change(change) if self.is_log else f"{100 * change:+.1f} points"
 
 
 def percent_change(change: float) -> str:
-    """Return a difference of logarithms as people write it, in percent."""
+    """Return a difference of logarithms as text, in percent."""
     return f"{100 * math.expm1(min(change, MAX_LOG)):+.1f} %"
 
 
 def change_as_share(metric: str, change: float) -> float:
-    """Return a difference of two values of a metric, by its name, as a share of the figure, or of a share as it is."""
+    """Return a difference of two values of the named metric as a relative change; of a fraction, the difference."""
     return math.expm1(min(change, MAX_LOG)) if _is_log(metric) else change
 
 
-def only_the_target(metric: Metric, change: float, *, target_moved: bool, draft_moved_against: bool) -> str:
-    """Say so where a speedup changed because its target got slower, or faster, and the draft had no part in it.
+def target_only_note(metric: Metric, change: float, *, target_moved: bool, draft_moved_against: bool) -> str:
+    """Return a sentence if only the target's time changed a speedup, else an empty text.
 
-    `change`: that of the target's time; `draft_moved_against`: whether the draft changed, or may have, the other way.
+    `change`: of the target's time. `draft_moved_against`: the draft changed, or may have changed, the other way.
     """
     if not target_moved or draft_moved_against:
         return ""
@@ -144,29 +144,29 @@ def only_the_target(metric: Metric, change: float, *, target_moved: bool, draft_
     return f"only {target} got {word} ({metric.format_change(change)}), the draft did not get {other}"
 
 
-def session_metrics(run: RunRecord, usual: Usual = NOTHING) -> dict[str, Metric]:
-    """Return every gated figure of a session by name; what was not measured is not there.
+def session_metrics(run: RunRecord, baseline: BaselineOutputs = NO_OUTPUTS) -> dict[str, Metric]:
+    """Return every gated figure that a session has measured, by name.
 
-    `usual`: what a baseline's sessions have, with which this one's outputs are compared.
+    `baseline`: a baseline's outputs, with which the session's outputs are compared.
     """
     groups: dict[tuple[str, ...], list[StageRecord]] = defaultdict(list)
     for record in run.stages:
         groups[record.stage, record.model, record.engine or "", record.variant].append(record)
     found = [metric for place, records in groups.items() for metric in _of_stage(place, records, run.header)]
-    found += [*_stage_1_speedups(run), *_whole_pass_speedups(run), *_acceptances(run), *_qualities(run, usual)]
+    found += [*_stage_1_speedups(run), *_whole_pass_speedups(run), *_acceptances(run), *_qualities(run, baseline)]
     return {metric.name: metric for metric in found}
 
 
 def minimum_effect_of_time(stage: str, *, on_gpu: bool) -> float:
-    """Return the smallest change of a stage's time that counts, as a logarithm."""
+    """Return the minimum effect of a stage's time, as a logarithm."""
     of_model = MODEL_STAGE_ON_GPU if on_gpu else MODEL_STAGE_ON_CPU
     return math.log1p({"load": LOAD, "preprocess": PREPROCESS}.get(stage, of_model))
 
 
 def gate_estimate(values: Mapping[str, Sequence[float]]) -> float:
-    """Return the mean over the samples of the mean of the faster half of each sample's logarithms."""
-    # Each sample weighs the same, whatever its size, and what slows only some of them down is still seen. What slows no
-    # more than half of a sample's rounds down is not: on a machine that others use too that is mostly their doing.
+    """Return the logarithm of a time: per sample the mean of the faster half of the logarithms, then their mean."""
+    # Each sample weighs the same, so a slowdown of some samples is seen. A slowdown of no more than half of a sample's
+    # rounds is not seen: on a shared machine it is mostly due to others.
     return fmean(mean_of_faster_half([math.log(value) for value in of_sample]) for of_sample in values.values())
 
 
@@ -182,7 +182,7 @@ def _of_stage(place: tuple[str, ...], records: Sequence[StageRecord], header: He
     tests = _tests(records)
     for name, values in ((("time", *place), rounds), (("ms_per_token", *place[1:]), steps)):
         if values:
-            # Rounds beyond the planned number fill the measurement time: they vary from run to run.
+            # Rounds beyond the planned number fill the measurement time, and their number varies from run to run.
             counted = sum(min(len(each), header.planned_rounds or len(each)) for each in values.values())
             effect = minimum_effect_of_time(place[0], on_gpu=header.on_gpu)
             value = gate_estimate(values)
@@ -191,7 +191,7 @@ def _of_stage(place: tuple[str, ...], records: Sequence[StageRecord], header: He
     size = MemoryPeak.highest(peaks).on(header.device)
     if size:
         effect = math.log1p(DEVICE_MEMORY if header.on_gpu else HOST_MEMORY)
-        rounds_of_memory = len(peaks) if header.on_gpu else 1  # of a whole process, sessions of any version took enough
+        rounds_of_memory = len(peaks) if header.on_gpu else 1  # a process has one peak, whatever the number of rounds
         yield Metric.of(
             "memory", *place, value=math.log(size), rounds=rounds_of_memory, minimum_effect=effect, tests=tests
         )
@@ -214,7 +214,7 @@ def _whole_pass_speedups(run: RunRecord) -> Iterator[Metric]:
         place = (comparison.target, comparison.engine)
         decode = minimum_effect_of_time("decode", on_gpu=run.header.on_gpu)
         yield _speedup(("stage3", *place), comparison.stages[3], decode, tests)
-        # The total has files and preprocessing in it, stage 3 the models alone.
+        # The total includes files and preprocessing; stage 3 is the models alone.
         yield _speedup(("total", *place), comparison.total, math.log1p(PREPROCESS), tests)
 
 
@@ -246,8 +246,8 @@ def _acceptances(run: RunRecord) -> Iterator[Metric]:
             )
 
 
-def _qualities(run: RunRecord, usual: Usual) -> Iterator[Metric]:
-    for each in quality(run, usual):
+def _qualities(run: RunRecord, baseline: BaselineOutputs) -> Iterator[Metric]:
+    for each in quality(run, baseline):
         if each.measure in COUNTS:
             value, effect, family = math.log(max(each.value, 1e-9)), math.log1p(QUALITY), "length"
         else:

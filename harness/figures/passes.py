@@ -1,4 +1,4 @@
-"""Figures of whole passes: of one model by itself, of a target beside the draft, and of throughput."""
+"""Figures of whole passes: of one model, of a target versus the draft, and of throughput."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from harness.stages import LEGACY_STAGES, STAGES, UNDIVIDED
 
 
 class PassFigure(msgspec.Struct, frozen=True):
-    """The whole passes of one model by one engine, of the samples that succeeded."""
+    """The successful whole passes of one model by one engine."""
 
     model: str
     engine: str
@@ -21,25 +21,25 @@ class PassFigure(msgspec.Struct, frozen=True):
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """The stages that were timed, in order; old files have the last three in one."""
+        """The timed stages, in order; old files have the last three in one."""
         return tuple(stage for stage in (*STAGES, UNDIVIDED) if stage in self.records[0].stage_s)
 
     def mean_s(self, stage: str) -> float:
-        """Return the mean time of a stage."""
+        """Return the mean seconds of a stage."""
         return fmean(record.stage_s[stage] for record in self.records)
 
     @property
     def total_s(self) -> dict[str, float]:
-        """Each sample's time, its stages added up."""
+        """Seconds by sample, as the sum of the stages."""
         return {record.sample: pass_s(record) for record in self.records}
 
     @property
     def mean_total_s(self) -> float:
-        """Mean time of a sample."""
+        """Mean seconds per sample."""
         return fmean(self.total_s.values())
 
     def share(self, stage: str) -> float:
-        """Return the part of the model's own time that a stage takes: what would be saved if it were free."""
+        """Return the fraction of the model's total time that a stage takes."""
         return self.mean_s(stage) / self.mean_total_s
 
     @property
@@ -50,25 +50,25 @@ class PassFigure(msgspec.Struct, frozen=True):
 
     @property
     def load_is_mixed(self) -> bool:
-        """Whether stage 1 found some files in another state than others, so that its mean means little."""
+        """Whether stage 1 found files in several states, which makes its mean meaningless."""
         return len(load_s_by_state(self.records)) > 1
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """A target beside the draft, from the whole passes of one engine."""
+    """A target versus the draft, from the whole passes of one engine."""
 
     target: str
     engine: str
     total: Speedup
-    stages: dict[int, Speedup]  # by the number of the old result file: 3 is vision, prefill and decode
-    # Their product is stage 3's speedup: fewer tokens, times less time per token; None where a model wrote no token.
+    stages: dict[int, Speedup]  # by the old script's stage: 3 is vision, prefill and decode
+    # Stage 3's speedup is their product: fewer tokens, times less time per token. None where a model wrote no token.
     tokens_factor: float | None
     pace_factor: float | None
     agreement_per_sample: float
     agreement_token_weighted: float
     agreements: dict[str, Agreement]
     gamma: int
-    load_is_mixed: bool  # of one model, some files were read in another state than others
+    load_is_mixed: bool  # a model's files were read in several states
 
     @property
     def cost_ratio(self) -> float:
@@ -77,20 +77,20 @@ class Comparison(msgspec.Struct, frozen=True):
 
     @property
     def theoretical_speedup(self) -> float:
-        """What the textbook forecasts from c, gamma and the token-weighted agreement."""
+        """The old script's forecast from c, gamma and the token-weighted agreement."""
         return theoretical_speedup(self.agreement_token_weighted, self.gamma, self.cost_ratio)
 
     def share_of_target_time(self, stage: int) -> float:
-        """Return the part of the target's own time that this stage takes."""
+        """Return the fraction of the target's total time that this stage takes."""
         return self.stages[stage].target_mean_s / self.total.target_mean_s
 
     def share_of_time_saved(self, stage: int) -> float | None:
-        """Return the part of all seconds saved that is saved in this stage; None where nothing is saved at all."""
+        """Return the fraction of all saved seconds that this stage saves; None where nothing is saved."""
         return self.stages[stage].saved_s / self.total.saved_s if self.total.saved_s > 0 else None
 
 
 def passes(run: RunRecord, kind: PassKind, model: str, engine: str) -> dict[str, PassRecord]:
-    """Return the successful passes of one kind by sample id; of two of one sample, the later."""
+    """Return the successful passes of one kind by sample id; the later one of a repeated sample."""
     wanted = (kind, model, engine)
     return {
         record.sample: record
@@ -100,7 +100,7 @@ def passes(run: RunRecord, kind: PassKind, model: str, engine: str) -> dict[str,
 
 
 def pass_figures(run: RunRecord) -> list[PassFigure]:
-    """Return the whole passes of every model and engine that has some, in the order of the header."""
+    """Return the whole passes by model and engine, in the order of the header."""
     found = [
         PassFigure(model, engine, tuple(passes(run, "whole", model, engine).values()))
         for model in run.header.models
@@ -110,7 +110,7 @@ def pass_figures(run: RunRecord) -> list[PassFigure]:
 
 
 def comparisons(run: RunRecord) -> list[Comparison]:
-    """Return every target beside the draft, for every engine with whole passes of both."""
+    """Return every target versus the draft, for every engine with whole passes of both."""
     found = []
     for engine in run.header.engines if run.header.draft else ():
         for target in run.header.targets:
@@ -127,7 +127,7 @@ def paired(draft: Mapping[str, PassRecord], target: Mapping[str, PassRecord]) ->
 
 
 def synchronisation_overhead(run: RunRecord, model: str, engine: str) -> float | None:
-    """Return how much longer passes take with synchronised boundaries, as a share; None where none went both ways."""
+    """Return the relative extra time of synchronised boundaries; None where no sample was run both ways."""
     with_boundaries = passes(run, "whole", model, engine)
     without = passes(run, "unsynchronised", model, engine)
     both = [sample for sample in without if sample in with_boundaries]
@@ -137,8 +137,8 @@ def synchronisation_overhead(run: RunRecord, model: str, engine: str) -> float |
 
 
 def throughput(run: RunRecord, model: str, engine: str) -> float | None:
-    """Return the samples per second with files loaded ahead; None where that was not measured."""
-    # Ranks work at the same time: what each of them does is added up.
+    """Return the samples per second with files loaded ahead; None where not measured."""
+    # Ranks work at the same time, so their rates add up.
     by_rank: dict[int, list[PassRecord]] = defaultdict(list)
     for record in run.passes:
         if (record.kind, record.model, record.engine) == ("throughput", model, engine):
@@ -148,14 +148,14 @@ def throughput(run: RunRecord, model: str, engine: str) -> float | None:
 
 
 def samples_per_second(records: Iterable[PassRecord]) -> float | None:
-    """Return the successful samples per second of one process; None without any. Failed ones took time, too."""
+    """Return the successful samples per second of one process; None without any. Time of failed samples counts."""
     known = list(records)
     succeeded = sum(record.failure is None for record in known)
     return succeeded / sum(record.whole_s for record in known) if succeeded else None
 
 
 def load_s_by_state(records: Iterable[PassRecord]) -> dict[str, list[float]]:
-    """Return the times of stage 1 by the state in which it found its file: only those of one state have a mean."""
+    """Return the seconds of stage 1 by the state of its file, since times of different states do not mix."""
     found: dict[str, list[float]] = defaultdict(list)
     for record in records:
         found[record.state].append(record.stage_s["load"])
@@ -163,12 +163,12 @@ def load_s_by_state(records: Iterable[PassRecord]) -> dict[str, list[float]]:
 
 
 def pass_s(record: PassRecord) -> float:
-    """Return the time of a pass as the sum of its stages, as the old script has it."""
+    """Return the seconds of a pass as the sum of its stages, as the old script does."""
     return sum(record.stage_s.values())
 
 
 def legacy_stage_s(record: PassRecord, stage: int) -> float:
-    """Return one of the old script's three stages, divided or not."""
+    """Return the seconds of one of the old script's three stages."""
     if stage == 3 and UNDIVIDED in record.stage_s:
         return record.stage_s[UNDIVIDED]
     return sum(record.stage_s[name] for name in LEGACY_STAGES[stage])

@@ -1,4 +1,4 @@
-"""What answers are worth, beside which every time is read: a stage that does less is faster, and wrong. Pure.
+"""Quality of answers and features, shown with the times: a stage that does less work is faster, but wrong. Pure.
 
 docs/figures.md defines the measures.
 """
@@ -22,22 +22,22 @@ REFERENCE_ENGINE = "eager"
 MAX_CAPTION = 160
 
 MAX_CHANGE = 0.02
-"""Root mean square of what features differ by, as a share of their own: half precision moves them by less."""
+"""Largest relative root mean square difference of features that count as equal: half precision changes them by less."""
 
 
-class Usual(msgspec.Struct, frozen=True):
-    """What most sessions of a baseline have: answers by model, engine and sample, features by stage and sample, too."""
+class BaselineOutputs(msgspec.Struct, frozen=True):
+    """Outputs of a baseline: answers by (model, engine, sample), features by (model, engine, stage, sample)."""
 
     answers: Mapping[tuple[str, str, str], PassRecord] = {}
     probes: Mapping[tuple[str, str, str, str], tuple[float, ...]] = {}
 
 
-NOTHING = Usual()
-"""Without a baseline."""
+NO_OUTPUTS = BaselineOutputs()
+"""Outputs where there is no baseline."""
 
 
 class Quality(msgspec.Struct, frozen=True):
-    """One measure of one model by one engine, over so many samples, out of these tests."""
+    """One measure of one model by one engine, with its number of samples and the tests that measured it."""
 
     model: str
     engine: str
@@ -47,8 +47,8 @@ class Quality(msgspec.Struct, frozen=True):
     tests: tuple[str, ...]
 
 
-def quality(run: RunRecord, usual: Usual = NOTHING) -> list[Quality]:
-    """Return all measures of a run; `usual`: what the baseline has, for `as_before` and `same_features`."""
+def quality(run: RunRecord, baseline: BaselineOutputs = NO_OUTPUTS) -> list[Quality]:
+    """Return all measures of a run; `as_before` and `same_features` compare its outputs with the baseline's."""
     found: list[Quality] = []
     for model in run.header.models:
         for engine in run.header.engines:
@@ -56,7 +56,7 @@ def quality(run: RunRecord, usual: Usual = NOTHING) -> list[Quality]:
             reference = passes(run, "whole", model, REFERENCE_ENGINE) if engine != REFERENCE_ENGINE else {}
             values = dict(_of_answers(run, answered))
             values["as_eager"] = _shares(reference, answered)
-            known = {sample: each for (*place, sample), each in usual.answers.items() if place == [model, engine]}
+            known = {sample: each for (*place, sample), each in baseline.answers.items() if place == [model, engine]}
             values["as_before"] = _shares(known, answered)
             found += _measures(model, engine, values, dict.fromkeys(each.test for each in answered.values()))
             stages = [each for each in run.stages if (each.model, each.engine, each.variant) == (model, engine, "")]
@@ -66,9 +66,9 @@ def quality(run: RunRecord, usual: Usual = NOTHING) -> list[Quality]:
                 float(math.dist(now, then) <= MAX_CHANGE * math.hypot(*then)) if len(now) == len(then) else 0.0
                 for record in stages
                 for sample, now in record.probes.items()
-                if (then := usual.probes.get((model, engine, record.stage, sample)))
+                if (then := baseline.probes.get((model, engine, record.stage, sample)))
             ]
-            # Drawn answers differ, and in half precision a near tie need not fall the same way twice.
+            # Sampled answers differ, and in half precision a near tie may be decided differently each time.
             dtype = next((each.facts.get("dtype", "float32") for each in run.models if each.model == model), "float32")
             if run.header.options.get("temperature") or dtype != "float32":
                 values.pop("repeated", None)
@@ -76,8 +76,8 @@ def quality(run: RunRecord, usual: Usual = NOTHING) -> list[Quality]:
     return found
 
 
-def usual_of(sessions: Sequence[RunRecord]) -> Usual:
-    """Return what most sessions have: the most frequent answers, and of features the medians."""
+def baseline_outputs(sessions: Sequence[RunRecord]) -> BaselineOutputs:
+    """Return the outputs of a baseline: the most frequent answers, and the medians of features."""
     probes: dict[tuple[str, str, str, str], list[tuple[float, ...]]] = defaultdict(list)
     for record in chain.from_iterable(session.stages for session in sessions):
         for sample, some in record.probes.items():
@@ -92,11 +92,13 @@ def usual_of(sessions: Sequence[RunRecord]) -> Usual:
         place: next(each for each in those if each.token_ids == counted[place].most_common(1)[0][0])
         for place, those in found.items()
     }
-    return Usual(answers, {place: tuple(map(median, zip(*each, strict=False))) for place, each in probes.items()})
+    return BaselineOutputs(
+        answers, {place: tuple(map(median, zip(*each, strict=False))) for place, each in probes.items()}
+    )
 
 
-def changed_answer(run: RunRecord, known: Usual, model: str, engine: str) -> str:
-    """Return the first answer that differs from the baseline's, and that one, in words; "" where none does."""
+def changed_answer(run: RunRecord, known: BaselineOutputs, model: str, engine: str) -> str:
+    """Return a sentence with the first answer that differs from the baseline's, and the latter; "" without any."""
     for sample, each in passes(run, "whole", model, engine).items():
         then = known.answers.get((model, engine, sample))
         if then is not None and then.token_ids != each.token_ids:
@@ -106,7 +108,7 @@ def changed_answer(run: RunRecord, known: Usual, model: str, engine: str) -> str
 
 
 def _of_answers(run: RunRecord, answered: Mapping[str, PassRecord]) -> Iterator[tuple[str, list[float]]]:
-    """Yield what the answers say by themselves, a value per sample."""
+    """Yield the measures that need no other answers: name, and a value per sample or object."""
     yield "answer_tokens", [float(len(each.token_ids)) for each in answered.values()]
     yield "ended", [float(each.stopped_by == "eos") for each in answered.values()]
     words = {name: re.compile(rf"\b{re.escape(name)}(?:s|es)?\b", re.IGNORECASE) for name in run.header.objects}

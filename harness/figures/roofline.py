@@ -1,7 +1,7 @@
-"""How far a stage is from what its device could do: the time that its work takes an ideal machine of the same rates.
+"""The roofline of a stage: the least time of its work at the device's measured peak rates.
 
-The roofline of Williams, Waterman and Patterson (2009): max(bytes / bandwidth, operations / rate). Bandwidth is the
-better of the measured read and copy, the rate that of large matrix products of the stage's own type.
+Williams, Waterman and Patterson (2009): max(bytes / bandwidth, operations / rate). Bandwidth is the better of the
+measured read and copy; the rate is that of large matrix products in the stage's own dtype.
 """
 
 from statistics import median
@@ -14,18 +14,18 @@ from harness.records.lines import MachineRecord, RunRecord, StageRecord, StageWo
 
 
 class StageRoofline(msgspec.Struct, frozen=True):
-    """One stage measurement and its roofline; medians over its timed rounds. The rates are what the stage reached."""
+    """One stage measurement and its roofline, as medians over timed rounds. Rates are those that the stage reached."""
 
     model: str
     engine: str | None
     stage: str
     variant: str
     roofline_s: float
-    fraction: float  # the roofline over the measured time: 1 is as fast as the device allows
-    bound_by: Literal["bandwidth", "compute"]  # which takes longer
+    fraction: float  # roofline over measured time: 1 is as fast as the device allows
+    bound_by: Literal["bandwidth", "compute"]  # the larger of the two times
     bytes_per_s: float
     operations_per_s: float
-    roofline_ms_per_token: float | None = None  # of decoding
+    roofline_ms_per_token: float | None = None  # for decoding only
 
 
 def rooflines(run: RunRecord) -> list[StageRoofline]:

@@ -1,7 +1,7 @@
-"""What a log of speculative rounds says: acceptance under each of its names, and what a draft gains or costs.
+"""Figures of speculative decoding: acceptance in its several definitions, and the speedup by a draft.
 
-The same letter stands for different figures in different tools; here each has a name of its own, which
-docs/speculative.md defines and compares with theirs. All are pooled: every round weighs the same.
+docs/speculative.md defines each figure and compares its name with other tools' names. All are pooled: every round
+weighs the same.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from harness.records.quantities import MemoryPeak
 from harness.records.speculation import AgreementRecord, RoundLog, SpeculationCostRecord
 
 MAX_POSITIONS = 128
-"""Of a proposal whose acceptance is told position by position; a file may name any number of them."""
+"""Maximum of positions with an acceptance of their own; a file may hold proposals of any length."""
 
 
 class AcceptanceStatistics(
@@ -24,50 +24,50 @@ class AcceptanceStatistics(
     frozen=True,
     rename={"acceptance_rate": "accepted_of_drafted", "mean_acceptance_length": "tokens_a_round"},  # in extra_info
 ):
-    """One round log, or several together; None where nothing was proposed."""
+    """Statistics of speculative rounds; None where nothing was proposed."""
 
     rounds: int
     acceptance_rate: float | None  # accepted / drafted
-    conditional: float | None  # accepted / (accepted + rejections): the chance of a proposal that is looked at
-    mean_acceptance_length: float  # emitted / rounds, the target's own token counted
-    survival: tuple[float, ...]  # [k]: share of rounds in which more than k proposals were accepted
-    conditional_at: tuple[float | None, ...]  # [k]: of rounds with k accepted and one more proposed, with that one too
+    conditional: float | None  # accepted / (accepted + rejections): of proposals that the target examines
+    mean_acceptance_length: float  # emitted / rounds, including the target's own token
+    survival: tuple[float, ...]  # [k]: fraction of rounds in which more than k proposals were accepted
+    conditional_at: tuple[float | None, ...]  # [k]: acceptance of proposal k + 1 in rounds that accepted the k before
 
 
 class CostModel(msgspec.Struct, frozen=True):
-    """What the cost model makes of measured costs."""
+    """Predictions of the cost model from measured costs."""
 
     costs: speculation_cost.Costs
-    predicted: float | None  # decoding, by the rounds that there were
-    best_gamma: tuple[int, float] | None  # with its speed-up, by where the draft agrees; 0: leave the target alone
-    break_even: float | None  # the acceptance from which on this gamma pays; None: no acceptance is enough
-    least_break_even: tuple[int, float] | None  # the gamma that pays from the lowest acceptance on, and that
+    predicted: float | None  # speedup of decoding, from the measured rounds
+    best_gamma: tuple[int, float] | None  # and its speedup, simulated from agreements; gamma 0: without a draft
+    break_even: float | None  # acceptance from which on the run's gamma pays; None: no acceptance is enough
+    least_break_even: tuple[int, float] | None  # the gamma with the lowest break-even acceptance, and the latter
 
 
 class SpeculationFigures(msgspec.Struct, frozen=True):
-    """One target's speculative decoding: what is accepted, and what the pair gains or costs."""
+    """Acceptance and speedup of one target with the draft."""
 
     target: str
     draft: str
     engine: str
     gamma: int
-    acceptance: dict[str, Interval]  # by what the draft was shown
-    lift: Interval | None  # of the right pictures
+    acceptance: dict[str, Interval]  # by the draft's pictures, as in `AgreementRecord`
+    lift: Interval | None  # acceptance with its own pictures less that with another sample's
     statistics: AcceptanceStatistics | None
     identical: int
-    near_ties: int  # answers that differ from the target's own where it could hardly decide
+    near_ties: int  # answers that differ from the target's own at a near tie
     requests: int
-    speedup: Interval | None  # total time of the target alone over that of the pair, everything charged
-    slower_share: float | None
-    first_token: Interval | None  # the same up to the first token
-    decode_speedup: float | None  # the same for decoding alone, which the cost model predicts
+    speedup: Interval | None  # total seconds of the target alone over those of the pair, from the files to the answer
+    slower_share: float | None  # fraction of requests that the pair answers more slowly
+    first_token: Interval | None  # the same ratio up to the first token
+    decode_speedup: float | None  # the same ratio of decoding alone, which the cost model predicts
     cost_model: CostModel | None
     draft_weights_bytes: int | None
-    added_peak_bytes: int | None  # of a request of the pair beyond one of the target alone, both with these weights
+    added_peak_bytes: int | None  # peak of a request by the pair less that by the target alone, both models loaded
 
     @property
     def residual(self) -> float | None:
-        """How far decoding was from what the cost model predicts, as a share of the prediction."""
+        """Relative difference of the measured decoding speedup from the predicted one."""
         if self.cost_model is None or self.cost_model.predicted is None or self.decode_speedup is None:
             return None
         return self.decode_speedup / self.cost_model.predicted - 1
@@ -95,7 +95,7 @@ def acceptance_statistics(rounds: Sequence[RoundLog]) -> AcceptanceStatistics:
 
 
 def speculation_figures(run: RunRecord) -> list[SpeculationFigures]:
-    """Return the figures of every target and engine that was measured, in the order of the header."""
+    """Return the figures of every measured target and engine, in the order of the header."""
     found = [_figures(run, target, engine) for engine in run.header.engines for target in run.header.targets]
     return [each for each in found if each is not None]
 
@@ -108,8 +108,8 @@ def _figures(run: RunRecord, target: str, engine: str) -> SpeculationFigures | N
     rounds = [each for request in requests for each in request.rounds]
     gamma = int(run.header.options["gamma"])
     cost = next((each for each in run.speculation_costs if (each.target, each.engine) == (target, engine)), None)
-    # The places of each sample at which the draft agrees, by what it was shown on every sample. The first place is the
-    # target's own and never proposed.
+    # Per sample, the number of positions where the draft agrees; only kinds that every sample has. The first position
+    # is the target's own and never proposed.
     agreeing = {
         kind: [sum(record.agrees[kind][1:]) for record in agreements]
         for kind in (agreements[0].agrees if agreements else ())
@@ -147,7 +147,7 @@ def _figures(run: RunRecord, target: str, engine: str) -> SpeculationFigures | N
 
 
 def _over_pair(seconds: Sequence[tuple[float, float]]) -> Interval | None:
-    """Return the total time of the target alone over that of the pair."""
+    """Return the total seconds of the target alone over those of the pair."""
     return pooled_ratio([alone for alone, _ in seconds], [pair for _, pair in seconds]) if seconds else None
 
 

@@ -13,32 +13,32 @@ from harness.records.lines import RunRecord, StageRecord
 from harness.records.quantities import MemoryPeak
 from harness.stages import most_common_state
 
-# One number of many rounds.
+# A function from the values of many rounds to one.
 Pooling = Callable[[Collection[float]], float]
 LEGACY_READER = "legacy reader"
 
 
 class StageFigure(msgspec.Struct, frozen=True):
-    """Time of one stage of one model: over the timed rounds in one state, and the very first time through it."""
+    """Time of one stage of one model: over timed rounds in one state, and of the first sample's cold round."""
 
     model: str
     engine: str | None
     stage: str
     variant: str
     state: str
-    is_most_common: bool  # most rounds of this measurement were in that state
+    is_most_common: bool  # `state` is the measurement's most frequent one
     seconds: Summary
     cold_s: float
     median_ms_per_token: float | None
 
     @property
     def names(self) -> tuple[str | None, ...]:
-        """What tells it from the others, for the names of its figures."""
+        """The fields that identify it, for the names of its figures."""
         return self.stage, self.model, self.engine, self.variant, self.state
 
 
 class Speedup(msgspec.Struct, frozen=True):
-    """How many times faster the draft is than a target: mean over mean, over the samples that both have."""
+    """The speedup of the draft over a target: ratio of mean seconds, over samples that both have."""
 
     target_mean_s: float
     draft_mean_s: float
@@ -47,12 +47,12 @@ class Speedup(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, target_s: Sequence[float], draft_s: Sequence[float]) -> Self:
-        """Return the speedup of the same samples' times."""
+        """Return the speedup from both models' seconds, sample by sample."""
         return cls(fmean(target_s), fmean(draft_s), len(draft_s), ratio_interval(target_s, draft_s))
 
     @property
     def factor(self) -> float:
-        """Target over draft."""
+        """The target's mean seconds over the draft's."""
         return self.target_mean_s / self.draft_mean_s
 
     @property
@@ -62,8 +62,8 @@ class Speedup(msgspec.Struct, frozen=True):
 
 
 def stage_figures(run: RunRecord) -> list[StageFigure]:
-    """Return a figure for every stage measurement and every state in which it had a timed round."""
-    # Times of a file that came from the disk, out of the page cache, or out of a cache of ours do not compare.
+    """Return a figure for every stage measurement and every state of its timed rounds."""
+    # Files come from the disk, the page cache or the frame cache: times of different states do not compare.
     return [
         StageFigure(
             model=record.model,
@@ -82,24 +82,27 @@ def stage_figures(run: RunRecord) -> list[StageFigure]:
 
 
 def comparable_rounds(record: StageRecord) -> list[tuple[str, float]]:
-    """Return sample and seconds of the timed rounds in the state in which most of them were."""
+    """Return sample and seconds of the timed rounds in the most frequent state."""
     return _rounds(record, most_common_state(_states(record))) if record.round_s else []
 
 
 def decoding_steps(record: StageRecord, sample: str) -> int:
-    """Return the steps of a sample's decoding; 0 or fewer where a stage makes no tokens."""
-    # The first token is chosen from the prompt's logits, so n tokens take n - 1 steps ("time per output token").
+    """Return the decoding steps of a sample; 0 or fewer where a stage makes no tokens."""
+    # Prefill gives the first token, so n tokens take n - 1 steps, as in "time per output token".
     return record.tokens.get(sample, 0) - 1
 
 
 def stage1_speedup(run: RunRecord, target: str, of_sample: Pooling = median) -> Speedup | None:
-    """Return stage 1's speedup by `of_sample` of a sample's rounds; None if a side is missing, or in another state."""
+    """Return stage 1's speedup from `of_sample` of each sample's rounds.
+
+    None where a model has no rounds, or the two models' files were in different states.
+    """
     draft = run.header.draft or ""
     variant = stage1_variant(run, target)
     sides = (draft, "load", ""), (target, "load", variant or "")
     draft_s, target_s = (seconds_by_sample(run, *side, of_sample=of_sample) for side in sides)
     both = [sample for sample in draft_s if sample in target_s and variant is not None]
-    # The states in which most files of each model were found.
+    # The most frequent states of each model's files.
     states = [
         {most_common_state(_states(record)) for record in run.stages if _place(record) == side and record.round_s}
         for side in sides
@@ -110,9 +113,9 @@ def stage1_speedup(run: RunRecord, target: str, of_sample: Pooling = median) -> 
 
 
 def stage1_variant(run: RunRecord, target: str) -> str | None:
-    """Return which measurement of a target's stage 1 its speedup takes; None where there is none to take."""
-    # Of MP4 files that by the legacy reader, the yardstick: a better reader must not look like a loss. A target that
-    # reads no MP4 has no such variant and is taken as it is.
+    """Return the variant of a target's stage 1 that its speedup is measured by; None where it was not measured."""
+    # For MP4 files the legacy reader, which stays the same: a faster reader must not look like a loss. A target that
+    # reads no MP4 has no such variant.
     records = [record for record in run.stages if record.model == target]
     if any((record.stage, record.variant) == ("load", LEGACY_READER) and record.round_s for record in records):
         return LEGACY_READER
@@ -122,7 +125,7 @@ def stage1_variant(run: RunRecord, target: str) -> str | None:
 def seconds_by_sample(
     run: RunRecord, model: str, stage: str, variant: str = "", *, engine: str | None = None, of_sample: Pooling = median
 ) -> dict[str, float]:
-    """Return `of_sample` of each sample's comparable timed rounds, by one engine where the stage has several."""
+    """Return `of_sample` of each sample's comparable timed rounds, by `engine` where the stage has several."""
     rounds: dict[str, list[float]] = defaultdict(list)
     for record in run.stages:
         if _place(record) == (model, stage, variant) and record.engine in {None, engine}:
@@ -132,9 +135,9 @@ def seconds_by_sample(
 
 
 def peak_bytes(run: RunRecord, *, growth: bool = False) -> dict[tuple[str, str], int]:
-    """Return the highest peak over the memory rounds by (model, stage), of the memory that the models are in.
+    """Return the highest peak in bytes by (model, stage), over memory rounds and engines, without variants.
 
-    `growth`: how far the process grew in a round instead. Of several engines the highest; without a variant.
+    `growth`: of the process's growth in a round, instead of the memory that holds the models.
     """
     found: dict[tuple[str, str], int] = {}
     for record in run.stages:
@@ -146,7 +149,7 @@ def peak_bytes(run: RunRecord, *, growth: bool = False) -> dict[tuple[str, str],
 
 
 def median_ms_per_token(record: StageRecord) -> float | None:
-    """Return the median milliseconds of a decoding step over all rounds; None where a stage makes no tokens."""
+    """Return the median milliseconds per decoding step over all rounds; None where a stage makes no tokens."""
     step_ms = [
         1000 * seconds / decoding_steps(record, sample)
         for sample, seconds in zip(record.round_samples, record.round_s, strict=True)
@@ -156,12 +159,12 @@ def median_ms_per_token(record: StageRecord) -> float | None:
 
 
 def times_faster(way_s: Sequence[float], reference_s: Sequence[float]) -> float:
-    """Return how many times faster a way was than its reference: the median over the pairs of rounds."""
+    """Return the speedup of `way_s` over `reference_s`: the median ratio over pairs of rounds."""
     return median([theirs / ours for ours, theirs in zip(way_s, reference_s, strict=True)])
 
 
 def _states(record: StageRecord) -> Sequence[str]:
-    """Return the state of each timed round; older records do not say, nor do stages after the first."""
+    """Return the state of each timed round; empty in older records and for stages after the first."""
     return record.round_states or [""] * len(record.round_s)
 
 

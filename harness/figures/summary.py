@@ -1,4 +1,4 @@
-"""Many values in a few numbers, each under a name that says which."""
+"""Summary statistics of rounds: median, quartiles, mean of the faster half, outliers."""
 
 from collections.abc import Collection, Mapping
 from statistics import fmean, median, quantiles
@@ -6,7 +6,7 @@ from statistics import fmean, median, quantiles
 import msgspec
 
 FENCE = 3.0
-"""Interquartile ranges from the middle half: Tukey's "far out"."""
+"""Interquartile ranges between the quartiles and an outlier: Tukey's "far out"."""
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -19,7 +19,7 @@ class Summary(msgspec.Struct, frozen=True):
 
     @property
     def relative_spread(self) -> float:
-        """Half the interquartile range over the median: "± x of it", without being led by outliers."""
+        """Half the interquartile range over the median: a relative ± that outliers do not change."""
         return (self.quartile_3 - self.quartile_1) / 2 / self.median if self.median else 0.0
 
 
@@ -34,15 +34,15 @@ def summarize(values: Collection[float]) -> Summary:
 
 
 def mean_of_faster_half(values: Collection[float]) -> float:
-    """Return the mean of the smaller half of the values, or of logarithms; an odd number's middle one counts too."""
-    # What else runs only slows down, so the fast rounds tell most of the program: Chen and Revels, "Robust benchmarking
-    # in noisy environments" (2016), take the minimum. Half of the rounds vary less than one alone. What slows no more
-    # than half of them down is not seen, and of what slows more a part.
+    """Return the mean of the smaller half of values or logarithms, including the middle one of an odd number."""
+    # Other processes only slow rounds down, so fast rounds tell most about the program: Chen and Revels, "Robust
+    # benchmarking in noisy environments" (2016), take the minimum. The mean of half of the rounds varies less. It does
+    # not show a slowdown of up to half of the rounds, and only a part of any other.
     return fmean(sorted(values)[: (len(values) + 1) // 2])
 
 
 def outliers(values: Mapping[str, float]) -> dict[str, float]:
-    """Return the samples that lie far outside the middle half of all, the farthest first."""
+    """Return the samples with a value farther than FENCE from the quartiles, the farthest first."""
     if len(values) < 4:
         return {}
     summary = summarize(values.values())

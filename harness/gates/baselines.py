@@ -15,7 +15,7 @@ from harness.errors import BaselineError
 from harness.gates import machine_speed
 from harness.gates.gate import Baseline, whole_session_problems
 from harness.gates.prediction import MIN_SESSIONS
-from harness.records.fingerprint import Fingerprint, at_a_glance, differences, fingerprint, readable_name
+from harness.records.fingerprint import Fingerprint, differences, fingerprint, host_conditions, readable_name
 from harness.records.folder import BENCHMARK_FILE_NAME, read_json, write_json
 from harness.records.journal import JOURNAL_NAME, read_journal
 from harness.records.lines import RunRecord
@@ -65,7 +65,7 @@ def is_session(path: Path) -> bool:
 def sessions_by_folder(baselines: Path, here: Mapping[str, Any] | None = None) -> dict[Path, list[StoredSession]]:
     """Return all sessions by folder; of an environment `here`, those of machines and libraries like it."""
     found: dict[Path, list[StoredSession]] = {}
-    conditions = at_a_glance(here) if here else {}
+    conditions = host_conditions(here) if here else {}
     for session in read_sessions(baselines):
         if conditions.items() <= session.record.fingerprint.items():
             found.setdefault(session.path.parent, []).append(session)

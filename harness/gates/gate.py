@@ -11,8 +11,8 @@ from typing import Self
 
 import msgspec
 
-from harness.figures.metrics import Metric, only_the_target, percent_change, session_metrics
-from harness.figures.quality import Usual, changed_answer, usual_of
+from harness.figures.metrics import Metric, percent_change, session_metrics, target_only_note
+from harness.figures.quality import BaselineOutputs, baseline_outputs, changed_answer
 from harness.figures.stages import comparable_rounds
 from harness.gates import machine_speed
 from harness.gates.prediction import (
@@ -42,14 +42,14 @@ class Baseline:
     sessions: Sequence[RunRecord]
     metrics: dict[str, list[Metric]] = field(init=False)
     speeds: dict[str, list[dict[str, float]]] = field(init=False)
-    usual: Usual = field(init=False)
+    outputs: BaselineOutputs = field(init=False)
 
     def __post_init__(self) -> None:
         """Gather each figure over the sessions that have it."""
-        self.metrics, self.speeds, self.usual = {}, {}, usual_of(self.sessions)
+        self.metrics, self.speeds, self.outputs = {}, {}, baseline_outputs(self.sessions)
         for session in self.sessions:
             readings = machine_speed.speeds_in_tests(session)
-            for name, metric in session_metrics(session, self.usual).items():
+            for name, metric in session_metrics(session, self.outputs).items():
                 self.metrics.setdefault(name, []).append(metric)
                 self.speeds.setdefault(name, []).append(machine_speed.speeds_beside(readings, metric.tests))
 
@@ -97,7 +97,7 @@ class Speeds:
 
 def judge_session(run: RunRecord, baseline: Baseline) -> list[GateRecord]:
     """Return a verdict on every figure that the session or the baseline has."""
-    found = session_metrics(run, baseline.usual)
+    found = session_metrics(run, baseline.outputs)
     doubts = Doubts(
         of_session=whole_session_problems(run),
         of_ends=machine_speed.doubts(run, baseline.sessions),
@@ -106,12 +106,12 @@ def judge_session(run: RunRecord, baseline: Baseline) -> list[GateRecord]:
     # Baselines from before answers were looked at have no quality: that is no reason to record them anew.
     added = [name for name, metric in found.items() if name not in baseline.metrics and metric.kind != "quality"]
     gates = [_judge(run, name, found.get(name), baseline, doubts) for name in [*baseline.metrics, *added]]
-    return with_causes(_with_quality(gates, found, run, baseline.usual), [run], baseline.sessions)
+    return with_causes(_with_quality(gates, found, run, baseline.outputs), [run], baseline.sessions)
 
 
 def judge_metric(run: RunRecord, name: str, baseline: Baseline) -> GateRecord | None:
     """Return the verdict on one figure, of a session that is still going on; None where it is not there."""
-    metric = session_metrics(run, baseline.usual).get(name)
+    metric = session_metrics(run, baseline.outputs).get(name)
     if metric is None or len(baseline.metrics.get(name, [])) < MIN_SESSIONS:
         return None
     return _judge(run, name, metric, baseline, Doubts())
@@ -168,7 +168,7 @@ def _judge(run: RunRecord, name: str, metric: Metric | None, baseline: Baseline,
         speeds=speeds.numbers,
         tracks_machine_speed=metric.tracks_machine_speed,
     )
-    effect = metric.effect_beside(float(expect(0.0).spread))
+    effect = metric.effect_at_spread(float(expect(0.0).spread))
     prediction = expect(effect)
     by_ends = metric.depends_on_speed and not speeds.here
     at_ends, in_baseline = (doubts.of_ends, doubts.of_baseline) if by_ends else ((), ())
@@ -196,7 +196,7 @@ def _compared(metric: Metric, known: Sequence[Metric], prediction: Prediction) -
         f"({metric.format_change(change)}; limit {metric.format_change(sign * limit)}, "
         f"would have found {metric.format_change(sign * detectable)}; {prediction.sessions} sessions)"
     )
-    moved = _only_the_target(metric, known, slower=loss < 0)
+    moved = _target_only_note(metric, known, slower=loss < 0)
     if is_beyond(prediction, loss):
         state, sentence = ("improved", f"{sentence}; {moved}") if moved else ("flagged", sentence)
     elif is_beyond(prediction, -loss) and moved:
@@ -213,7 +213,7 @@ def _compared(metric: Metric, known: Sequence[Metric], prediction: Prediction) -
 
 
 def _with_quality(
-    gates: Sequence[GateRecord], metrics: Mapping[str, Metric], run: RunRecord, known: Usual
+    gates: Sequence[GateRecord], metrics: Mapping[str, Metric], run: RunRecord, known: BaselineOutputs
 ) -> list[GateRecord]:
     """Put beside each figure that improved what became of the answers, of which a flagged figure shows one."""
     qualities = [gate for gate in gates if gate.metric in metrics and metrics[gate.metric].kind == "quality"]
@@ -247,7 +247,7 @@ def _with_quality(
     return [judged(gate) for gate in gates]
 
 
-def _only_the_target(metric: Metric, known: Sequence[Metric], *, slower: bool) -> str:
+def _target_only_note(metric: Metric, known: Sequence[Metric], *, slower: bool) -> str:
     of_baseline = [each.sides for each in known if each.sides is not None]
     if metric.sides is None or len(of_baseline) < MIN_SESSIONS:
         return ""
@@ -255,7 +255,7 @@ def _only_the_target(metric: Metric, known: Sequence[Metric], *, slower: bool) -
     target, draft = metric.sides[0] - float(of_target.centre), metric.sides[1] - float(of_draft.centre)
     sign = 1 if slower else -1
     moved, against = is_beyond(of_target, sign * target), is_beyond(of_draft, -sign * draft)
-    return only_the_target(metric, target, target_moved=bool(moved), draft_moved_against=bool(against))
+    return target_only_note(metric, target, target_moved=bool(moved), draft_moved_against=bool(against))
 
 
 def _instability(metric: Metric, prediction: Prediction, effect: float) -> list[str]:

@@ -1,6 +1,6 @@
-"""The one place that knows the inside of pytest-benchmark, of versions 5.2.3 to 5.3.x.
+"""The one module that uses internals of pytest-benchmark, of versions 5.2.3 to 5.3.x.
 
-Beyond `pedantic`, `extra_info` and `enabled`, it relies on this, and a test checks each with the installed version:
+Beyond `pedantic`, `extra_info` and `enabled` it relies on these facts; a test checks each with the installed version:
 
 - `pedantic` keeps the seconds of the rounds in the list `stats.stats.data`, the latest before its round's teardown;
   the statistics are computed at the end of the session, so that elements may be removed until then.
@@ -26,7 +26,7 @@ _WANTS_OPEN_FILES = metadata.version("pytest-benchmark").startswith("5.2.")
 
 
 class _NothingLeftError(Exception):
-    """There is no further round."""
+    """`begin` has no further round."""
 
 
 class Benchmark:
@@ -42,7 +42,7 @@ class Benchmark:
 
     @property
     def extra_info(self) -> dict[str, Any]:
-        """What pytest-benchmark's file says of the test beside its rounds."""
+        """The test's facts in pytest-benchmark's file, beside its rounds."""
         info: dict[str, Any] = self._fixture.extra_info
         return info
 
@@ -54,9 +54,10 @@ class Benchmark:
         end: Callable[[Value, float | None], object],
         rounds: int,
     ) -> None:
-        """Time `target(begin())` in up to `rounds` rounds, or until `begin` returns None; once per test.
+        """Time `target(begin())` in up to `rounds` rounds, or until `begin` returns None. Call it once per test.
 
-        `end` is given what `begin` returned and the round's seconds; with benchmarks disabled None, after one round.
+        `end` gets the value of `begin` and the round's seconds. With benchmarks disabled there is one round, and `end`
+        gets None for its seconds.
         """
         latest: list[Value] = []
 
@@ -95,9 +96,9 @@ def is_switched_off(config: "pytest.Config") -> bool:
 
 
 def read_timer(config: "pytest.Config", timer: str) -> bool:
-    """Let pytest-benchmark read `timer`, unless another one than its own default was asked for; return whether it will.
+    """Make pytest-benchmark use `timer` unless the user chose another; return whether it uses `timer`.
 
-    To be called before its session begins.
+    Call it before pytest-benchmark's session begins.
     """
     if config.getoption("benchmark_timer", timer) == _DEFAULT_TIMER:
         config.option.benchmark_timer = timer
@@ -105,7 +106,7 @@ def read_timer(config: "pytest.Config", timer: str) -> bool:
 
 
 def write_results_to(config: "pytest.Config", file: Path, *, even_if_named: bool = False) -> None:
-    """Let pytest-benchmark write its file there, if it has figures, unless the command line names another place."""
+    """Make pytest-benchmark write its figures, if any, to `file`, unless the command line names another file."""
     session: Any = config.pluginmanager.get_plugin("pytest-benchmark")
     if session.benchmarks and (session.json is None or even_if_named):
         session.json = file.open("wb") if _WANTS_OPEN_FILES else file

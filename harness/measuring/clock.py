@@ -1,7 +1,7 @@
 """The clock, and the one place where the device is synchronised.
 
-pytest-benchmark takes `now` as its timer (see pytest.ini), the whole pass reads it at the stages' boundaries. Work on
-a GPU is only queued when a call returns: a time read before the device has caught up belongs to nothing.
+pytest-benchmark takes `now` as its timer (see pytest.ini); the whole pass reads it at the stages' boundaries. A GPU's
+work is only queued when a call returns, so the clock waits for the device before it reads the time.
 """
 
 import time
@@ -9,12 +9,12 @@ from collections.abc import Callable
 
 from harness.records.quantities import is_gpu
 
-_gpu = ""  # that is waited for; on the CPU a call has done its work when it returns
+_gpu = ""  # the device to wait for; none on the CPU, where a call returns when its work is done
 _read: Callable[[], float] = time.perf_counter
 
 
 def now() -> float:
-    """Wait until the device has done all that it was given, then return the time in seconds."""
+    """Wait until the device has done all queued work, then return the time in seconds."""
     if _gpu:
         import torch
 
@@ -23,7 +23,7 @@ def now() -> float:
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """Return the seconds that a call takes, until the device has done it."""
+    """Return the seconds of a call, until the device has done its work."""
     start = now()
     work()
     return now() - start
@@ -31,8 +31,8 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 def seconds_on_gpu(work: Callable[[], object], device: str, times: int) -> float:
     """Return the seconds that the GPU `device` takes for `work`, by its own clock: the mean of `times` in a row."""
-    # As many go before them. While the device does those, the host gets ahead: launching is no part of the time as long
-    # as it takes less than the work.
+    # As many untimed calls go before them: the host gets ahead of the device meanwhile, so that launching is not timed
+    # as long as it is faster than the work.
     import torch
 
     with torch.cuda.device(device):
@@ -49,12 +49,12 @@ def seconds_on_gpu(work: Callable[[], object], device: str, times: int) -> float
 
 
 def use_device(device: str) -> None:
-    """Wait for `device` ("cpu", "cuda", "cuda:1") from now on."""
+    """Make the clock wait for `device` ("cpu", "cuda", "cuda:1")."""
     global _gpu  # noqa: PLW0603 - pytest-benchmark takes a function, not an object
     _gpu = device if is_gpu(device) else ""
 
 
 def use_reader(read: Callable[[], float] = time.perf_counter) -> None:
-    """Take the time from `read`; tests of the harness move such a clock by hand."""
+    """Make the clock read `read`; tests of the harness move such a clock by hand."""
     global _read  # noqa: PLW0603 - see above
     _read = read

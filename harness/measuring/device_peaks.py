@@ -1,4 +1,4 @@
-"""The device's peak rates, measured where the models run: what every stage's roofline is made of."""
+"""Peak rates of the device, measured at the start of a run; rooflines of all stages come from them."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,7 +6,7 @@ from harness.measuring import clock
 from harness.records.lines import MachineRecord
 from harness.records.quantities import is_gpu
 
-# Far beyond any cache, and a product that fills the device; on a CPU what takes a tenth of a second.
+# Arrays far larger than any cache, and products that fill a GPU; on a CPU some tenth of a second of work.
 _GPU_BYTES, _CPU_BYTES = 2 << 30, 128 << 20
 _GPU_SIDE, _CPU_SIDE = 8192, 1024
 _WARM_UP, _ROUNDS = 2, 7
@@ -30,7 +30,7 @@ def _memory_rates(device: str, size: int) -> tuple[float, float]:
 
     source = torch.ones(size // 4, device=device)
     target = torch.empty_like(source)
-    return size / _best(source.amax), 2 * size / _best(lambda: target.copy_(source))
+    return size / _fastest_s(source.amax), 2 * size / _fastest_s(lambda: target.copy_(source))
 
 
 def _product_rate(device: str, dtype: str, side: int) -> float:
@@ -40,13 +40,13 @@ def _product_rate(device: str, dtype: str, side: int) -> float:
     how = {"device": device, "dtype": getattr(torch, dtype), "generator": torch.Generator(device).manual_seed(0)}
     if dtype == "int8":
         left, right = (torch.randint(-127, 128, (side, side), **how) for _ in range(2))
-        return 2 * side**3 / _best(lambda: torch._int_mm(left, right.t()))
+        return 2 * side**3 / _fastest_s(lambda: torch._int_mm(left, right.t()))
     left, right = (torch.randn((side, side), **how) for _ in range(2))
     product = torch.empty_like(left)
-    return 2 * side**3 / _best(lambda: torch.mm(left, right, out=product))
+    return 2 * side**3 / _fastest_s(lambda: torch.mm(left, right, out=product))
 
 
-def _best(work: Callable[[], object]) -> float:
+def _fastest_s(work: Callable[[], object]) -> float:
     for _ in range(_WARM_UP):
         work()
     return min(clock.seconds_of(work) for _ in range(_ROUNDS))

@@ -1,4 +1,4 @@
-"""The conditions of a run: machine, libraries, code; the stable part tells machines apart, the volatile does not."""
+"""The conditions of a run: the stable part (machine, libraries) and the volatile part (load, clocks, code)."""
 
 import hashlib
 import os
@@ -21,12 +21,12 @@ from harness.records.quantities import is_gpu
 
 _OF_MODELS = ("torch", "transformers", "numpy", "pillow", "av", "safetensors", "tokenizers", "bitsandbytes")
 LIBRARIES = (*_OF_MODELS, "pytest", "pytest-benchmark")
-# A run does not wait longer for what it can do without.
+# A run can do without git's facts, and waits no longer for them.
 GIT_TIMEOUT_S = 20.0
 
 
 def torchrun_variables(variables: Mapping[str, str] = os.environ) -> Mapping[str, str]:
-    """Return the process's variables where torchrun has started it; else none."""
+    """Return this process's environment variables if torchrun has started it, else an empty mapping."""
     # Pods and jobs of a cluster set RANK and WORLD_SIZE for single processes, too.
     return variables if {"TORCHELASTIC_RUN_ID", "RANK"} <= variables.keys() else {}
 
@@ -50,8 +50,8 @@ def stable_environment(device: str) -> dict[str, Any]:
 
 def machine_info(device: str) -> dict[str, Any]:
     """Return pytest-benchmark's `machine_info`: its own facts of system and interpreter, and the stable environment."""
-    # Of the processor name, count and architecture alone. py-cpuinfo, which pytest-benchmark would ask, takes up to a
-    # second of each session, and its clock rate of the moment makes one machine look like two.
+    # Only name, count and architecture of the processor: py-cpuinfo, which pytest-benchmark would ask, takes up to a
+    # second of each session, and its momentary clock rate makes one machine look like two.
     own = "node processor machine release system python_compiler python_implementation python_version python_build"
     return {name: getattr(platform, name)() for name in own.split()} | {
         "python_implementation_version": platform.python_version(),
@@ -74,7 +74,7 @@ def volatile_environment(device: str) -> dict[str, Any]:
 
 
 def version(library: str) -> str | None:
-    """Return the installed version, None where it is not installed."""
+    """Return the installed version of a library, or None."""
     try:
         return metadata.version(library)
     except metadata.PackageNotFoundError:
@@ -91,9 +91,9 @@ def cpu_name() -> str:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Return commit, whether the tree differs from it, and a hash of how; None outside a checkout or without git.
+    """Return `commit`, `dirty` and `changes`; None outside a checkout or without git.
 
-    `changes`, empty without any, is of tracked files and of Python files that are not tracked.
+    `changes`: a hash of changes to tracked files and of untracked Python files; empty where there are none.
     """
     ask = partial(git, timeout_s=GIT_TIMEOUT_S)
     try:

@@ -29,7 +29,7 @@ def host_peak(call: Callable[[], object]) -> MemoryPeak:
 
 
 def gpu_peak(device: str, call: Callable[[], object]) -> MemoryPeak:
-    """Return the allocator's peaks, which are exact, whether or not the device has caught up; and the host's."""
+    """Return the peaks of PyTorch's allocator, exact without synchronisation, and the host's."""
     import torch
 
     torch.cuda.reset_peak_memory_stats(device)
@@ -45,7 +45,7 @@ def meter_for(device: str) -> Meter:
 
 def reset_host_peak() -> bool:
     """Set the peak resident set back to the present one; False where the system has no way to."""
-    # What earlier rounds freed goes back to the system first, where the C library can: else calls grow by nothing.
+    # Give freed memory back to the system first, where the C library can: a call that reuses it would show no growth.
     getattr(ctypes.CDLL(None), "malloc_trim", int)(0)
     try:
         CLEAR_REFERENCES.write_text("5")

@@ -1,4 +1,4 @@
-"""Which models are in memory, how long each took to load, and what it occupies."""
+"""The models in memory, and records of their loading: seconds, bytes, facts."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -17,7 +17,7 @@ Loaded = TypeVar("Loaded", bound=Pipeline)
 
 
 class ModelSlot(Generic[Model]):
-    """Owns the device's memory: `hold` frees every model that was not asked for before it loads one that was."""
+    """Owns the device's memory: `hold` frees all other models before it loads the requested ones."""
 
     def __init__(
         self, loaders: Mapping[str, Callable[[], Model]], release: Callable[[], None] = empty_gpu_cache
@@ -63,7 +63,7 @@ def recorded_loaders(
         before, start = _allocated(device), clock.now()
         pipeline = load()
         seconds, facts = clock.now() - start, asdict(pipeline.facts())
-        # On the CPU the process also grows by the libraries that a first load imports: the model's own counts.
+        # On the CPU the process also grows by libraries that a first load imports, so the parameters count.
         memory = facts["parameter_bytes"] if before is None else (_allocated(device) or 0) - before
         append(ModelRecord(model=key, load_s=seconds, memory_bytes=memory, facts=facts))
         return pipeline
@@ -72,7 +72,7 @@ def recorded_loaders(
 
 
 def _allocated(device: str) -> int | None:
-    """Bytes that PyTorch has allocated on the GPU; None on the CPU, where nothing counts them."""
+    """Return bytes that PyTorch has allocated on the GPU; None on the CPU, where PyTorch does not count them."""
     if not is_gpu(device):
         return None
     import torch

@@ -14,7 +14,7 @@ THROTTLE_REASONS = {
 
 
 def stable(device: str) -> dict[str, Any]:
-    """Return driver version and power cap in watts, or why they are not known."""
+    """Return driver version and power cap in watts, or under `unknown` the reason why not."""
     return _read(
         device,
         lambda nvml, card: {
@@ -25,7 +25,7 @@ def stable(device: str) -> dict[str, Any]:
 
 
 def volatile(device: str) -> dict[str, Any]:
-    """Return clocks in MHz, temperature in degrees Celsius, power in watts, load in percent, or why not."""
+    """Return clocks in MHz, temperature in °C, power in watts, load in percent, or under `unknown` why not."""
     return _read(
         device,
         lambda nvml, card: {
@@ -39,22 +39,22 @@ def volatile(device: str) -> dict[str, Any]:
 
 
 def disturbances(device: str) -> tuple[tuple[str, ...] | None, int | None]:
-    """Return why the card is throttled, and how many other processes use it; None for what the driver does not give."""
+    """Return the reasons of throttling and the number of other processes on the card; None where not known."""
 
-    # That it idles, or keeps to its power cap under load, is no throttling.
+    # Idling, and keeping to the power cap under load, are no throttling.
     def throttled(nvml: Any, card: Any) -> dict[str, Any]:
         bits = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(card)
         names = [name for name in THROTTLE_REASONS if bits & getattr(nvml, f"nvmlClocksThrottleReason{name}")]
         return {"why": tuple(map(THROTTLE_REASONS.__getitem__, names))}
 
-    # The only process counts as ours: inside a container its number is another.
+    # One of the processes is this one; its id cannot tell which, since it differs inside a container.
     users = _read(device, lambda nvml, card: {"processes": nvml.nvmlDeviceGetComputeRunningProcesses(card)})
     others = max(0, len(users["processes"]) - 1) if "processes" in users else None
     return _read(device, throttled).get("why"), others
 
 
 def _read(device: str, readings: Callable[[Any, Any], dict[str, Any]]) -> dict[str, Any]:
-    """Return nothing on the CPU."""
+    """Return the `readings` of a card, `unknown` with the reason where that fails, and nothing on the CPU."""
     if not is_gpu(device):
         return {}
     import torch

@@ -1,4 +1,4 @@
-"""A bar on a terminal, nothing elsewhere. Drawn between rounds only, by the caller: no thread runs beside a stage."""
+"""A progress bar on a terminal, drawn between rounds only: no drawing thread runs during a stage."""
 
 import os
 import sys
@@ -37,11 +37,11 @@ class Progress(AbstractContextManager["Progress"]):
         self._bar.start()
 
     def advance(self) -> None:
-        """Count a step, and draw it unless the last drawing is only just past."""
+        """Count a step; draw it unless the last drawing is less than SECONDS_BETWEEN_DRAWINGS ago."""
         self._update(advance=1)
 
     def reach(self, done: int) -> None:
-        """Set the count of steps, those of other processes among them, and draw it as `advance` does."""
+        """Set the count of steps, including steps of other processes, and draw as `advance` does."""
         self._update(completed=done)
 
     def stop(self) -> None:

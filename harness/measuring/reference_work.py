@@ -1,7 +1,7 @@
-"""Reference work, which never changes within a version: its time is the speed of the machine itself.
+"""Reference work of fixed size: its time tells the speed of the machine itself.
 
-It is timed at both ends of a run, and between the rounds of each test in which the host works, for a fraction of a
-second. Figures are compared with what the baseline predicts for that speed.
+It is timed at both ends of a run, and for a fraction of a second between the rounds of each test in which the host
+works. A gate compares figures with the baseline's prediction for that speed.
 """
 
 import math
@@ -18,18 +18,18 @@ Workload = Callable[[], object]
 Workloads = Mapping[str, Callable[[str], Workload]]
 AnySample = TypeVar("AnySample")
 
-# Of the workloads, and part of the fingerprint: times of other work are not comparable.
+# Version of the workloads. It is part of the fingerprint: times of different workloads do not compare.
 VERSION = 4
 WARM_UP, ROUNDS = 5, 30
-# Of a few milliseconds each: so often, a reading costs a test some 5 % of its time, and a short test more. Many short
-# ones tell more than few long ones, since a shared core may change its speed within tenths of a second.
+# Readings of a few milliseconds at this interval cost a test some 5 % of its time, a short test more. They are many and
+# short, since a shared core may change its speed within tenths of a second.
 INTERVAL_S, READINGS = 0.1, 100
-# Half of the last cache of the processor it was chosen on; a neighbour that takes some of that slows this down first.
+# Half of the last-level cache of the processor it was chosen on, so that a neighbour's use of that cache shows early.
 READ_BYTES = 16 << 20
-FRAME, RESIZED = (480, 640), (336, 448)  # heights and widths, of a camera and for a tower
-# In a row, of 0.16 ms (product) and 0.13 ms (copy) each on an H200.
+FRAME, RESIZED = (480, 640), (336, 448)  # height and width of a camera's frame, and of a vision tower's input
+# Calls in a row per reading: 0.16 ms (product) and 0.13 ms (copy) each on an H200.
 TIMES_ON_GPU = 8
-IN_TESTS = ("cached read", "resize")  # of the host: where its memory is shared, and where its cores are
+IN_TESTS = ("cached read", "resize")  # on the host: the first shows a shared cache, the second a shared core
 _SCHEDULED = Path("/proc/thread-self/schedstat")
 
 
@@ -52,7 +52,7 @@ def _copy(device: str) -> Workload:
 
 
 def _read(_device: str) -> Workload:
-    """Read what fits into the host's largest cache, which is often shared with other machines' work."""
+    """Read an array that fits into the host's last-level cache, which other machines' work often shares."""
     import torch
 
     numbers = torch.ones(READ_BYTES // 4)
@@ -61,7 +61,7 @@ def _read(_device: str) -> Workload:
 
 
 def _resize(_device: str) -> Workload:
-    """Resize a picture by vector instructions, whose units a core's other thread uses too."""
+    """Resize a picture by vector instructions, whose units are shared with the core's other thread."""
     import torch
     from torch.nn.functional import interpolate
 
@@ -72,10 +72,11 @@ def _resize(_device: str) -> Workload:
 
 
 def _on_one_thread(work: Workload) -> Workload:
-    """Others would wait for more work for a while, on the cores that the next round runs on."""
+    """Return `work` limited to one thread of PyTorch."""
+    # More threads would spin for a while after the work, on the cores that the next round needs.
     import torch
 
-    def alone() -> None:
+    def on_one_thread() -> None:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
@@ -83,7 +84,7 @@ def _on_one_thread(work: Workload) -> Workload:
         finally:
             torch.set_num_threads(threads)
 
-    return alone
+    return on_one_thread
 
 
 # A millisecond or two each, the copy on a CPU more; made for a device, and their memory goes with them.
@@ -91,38 +92,38 @@ WORKLOADS: Workloads = {"matrix product": _product, "copy": _copy, "cached read"
 
 
 def observe(moment: Moment, device: str, workloads: Workloads = WORKLOADS) -> ReferenceWorkRecord:
-    """Time the workloads on `device` now, and ask the GPU right after them what disturbs it."""
-    product_s, copy_s = (_timed(workloads[name](device), device) for name in ("matrix product", "copy"))
+    """Time the workloads on `device`, and read the GPU's throttling and other processes right after them."""
+    product_s, copy_s = (_seconds_of(workloads[name](device), device) for name in ("matrix product", "copy"))
     throttled, others = nvidia.disturbances(device)
-    empty_gpu_cache()  # a process that has let go of everything leaves the models the whole card
+    empty_gpu_cache()  # leaves the models the whole card
     return ReferenceWorkRecord(moment, product_s, copy_s, throttled, others)
 
 
 class Probe:
-    """Times the host's reference work between rounds, and their waits for a core; only if the `host` works in them."""
+    """Times the host's reference work, and waits for a core, between the rounds of a test; idle unless `host`."""
 
-    # Of a GPU nothing is read: during a test its speed follows the heat of the test itself.
+    # The GPU is not probed: during a test its speed follows the heat of the test itself.
 
     def __init__(self, test: str, *, host: bool, workloads: Workloads = WORKLOADS) -> None:
-        """Take nothing yet, and no memory before `between` is drawn from."""
+        """Prepare a probe; `between` makes the workloads when its first item is drawn."""
         self._test = test
         self._workloads = workloads
         self._seconds: dict[str, list[float]] = {name: [] for name in (IN_TESTS if host else ())}
         self._start, self._waited_s = 0.0, 0.0
 
     def between(self, samples: Iterable[AnySample], lasting_s: float = math.inf) -> Iterator[AnySample]:
-        """Yield `samples`; a reading comes before the first one, and then before one of every few.
+        """Yield `samples`, with a reading before the first one and then before every n-th.
 
-        The spacing, in rounds, is fixed after the first one: about one reading per INTERVAL_S, or less, for READINGS in
-        rounds that fill `lasting_s` in all.
+        n is fixed after the first round: one reading per INTERVAL_S, or more often to fit READINGS into rounds that
+        take `lasting_s` seconds in all.
         """
-        # Not by time: a slow machine would be read more often per round.
+        # Spaced by rounds, not by time: a slow machine would get more readings per round.
         works = {name: self._workloads[name]("cpu") for name in self._seconds}
         interval_s, every = min(INTERVAL_S, lasting_s / READINGS), 1
         self._start, self._waited_s = clock.now(), _waited_s()
         for number, sample in enumerate(samples):
             for name, work in works.items() if number % every == 0 else ():
-                work()  # what the round pushed out of the caches comes back: the program is no part of a reading
+                work()  # untimed: refills the caches, so that the reading does not depend on the round before
                 self._seconds[name].append(clock.seconds_of(work))
             start = clock.now()
             yield sample
@@ -131,7 +132,7 @@ class Probe:
                 every = math.ceil(interval_s / took_s) if took_s > 0 else 1
 
     def records(self) -> list[ReferenceWorkRecord]:
-        """Return what was read so far, or nothing."""
+        """Return the readings so far as one record, or none."""
         read_s, resize_s = (tuple(self._seconds.get(name, ())) for name in IN_TESTS)
         elapsed_s, waited_s = clock.now() - self._start, _waited_s()
         waited = round((waited_s - self._waited_s) / elapsed_s, 6) if waited_s and elapsed_s else None
@@ -140,14 +141,14 @@ class Probe:
 
 
 def _waited_s() -> float:
-    """Return for how long this thread could have run so far and had no core; 0 where the system does not tell."""
+    """Return the seconds that this thread was ready to run and had no core; 0 where the system does not tell."""
     try:
         return int(_SCHEDULED.read_text().split()[1]) * 1e-9
     except (OSError, ValueError, IndexError):
         return 0.0
 
 
-def _timed(work: Workload, device: str) -> tuple[float, ...]:
+def _seconds_of(work: Workload, device: str) -> tuple[float, ...]:
     for _ in range(WARM_UP):
         work()
     on_gpu = is_gpu(device)

@@ -1,6 +1,6 @@
-"""Timed rounds: one call each on an input that was made before the clock started.
+"""Timed rounds: one call each, on an input that was made before the clock started.
 
-Ways of doing one thing are timed round by round in turn, so that a machine that gets slower does so for all of them.
+Alternatives for the same work are timed in turn, round by round, so that drift of the machine meets all of them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,12 +15,12 @@ from harness.records.lines import Failure
 from harness.stages import Sample
 
 Variant = tuple[str, Callable[[], object]]
-"""A way of doing something: its name, and a call that does it."""
+"""One alternative for the same work: its name, and a call that does it."""
 AnySample = TypeVar("AnySample", bound=Sample)
 
 
 class StageError(Exception):
-    """A stage raised: which one; the cause is the exception itself."""
+    """An exception of a stage, with the stage's name and the original exception as `cause`."""
 
     def __init__(self, stage: str, cause: Exception) -> None:
         super().__init__(str(cause))
@@ -32,8 +32,8 @@ class StageError(Exception):
 class Round:
     """Sample, input, output and failure of one round."""
 
-    # pytest-benchmark keeps the last arguments and the last result alive into the next round. On a GPU that is a whole
-    # KV cache too many: a round is emptied after it, and its call returns nothing.
+    # pytest-benchmark keeps the last arguments and the last result alive into the next round, on a GPU a second KV
+    # cache. So a round is emptied after its call, and the call returns nothing.
     sample: Sample
     input: Any = None
     output: Any = None
@@ -43,7 +43,7 @@ class Round:
         """Return `work(given)`; None where it raises, which is the round's failure."""
         try:
             return work(given)
-        except Exception as error:  # whatever a model or a file raises is a record, and the other samples go on
+        except Exception as error:  # any error of a model or a file is recorded, and the other samples are measured
             self.failure = failure_of(error, self.sample.id, stage)
             return None
 
@@ -51,7 +51,7 @@ class Round:
 def timed_rounds(
     benchmark: Benchmark,
     samples: Iterable[Sample],
-    most: int,
+    max_rounds: int,
     *,
     stage: str,
     prepare: Callable[[Sample], Any],
@@ -59,10 +59,10 @@ def timed_rounds(
     finish: Callable[[Round, float], None],
     progress: Progress,
 ) -> list[Failure]:
-    """Run `call(prepare(sample))` in one timed round for each of `samples`, `most` at most; return what failed.
+    """Time `call(prepare(sample))` in one round per sample, up to `max_rounds`; return the failures.
 
-    `finish` is given the round and its seconds right after it. A round that failed is left out of pytest-benchmark's
-    statistics. With benchmarks disabled the first sample is run once and `finish` is not called.
+    `finish` gets each round and its seconds right after the round. Failed rounds are left out of pytest-benchmark's
+    statistics. With benchmarks disabled the first sample runs once, and `finish` is not called.
     """
     upcoming = iter(samples)
     failures: list[Failure | None] = []
@@ -88,7 +88,7 @@ def timed_rounds(
         progress.advance()
         recover_from(this.failure)
 
-    benchmark.timed(run, begin=begin, end=end, rounds=most)
+    benchmark.timed(run, begin=begin, end=end, rounds=max_rounds)
     if benchmark.enabled:
         benchmark.leave_out([index for index, failure in enumerate(failures) if failure])
     return [failure for failure in failures if failure]
@@ -98,33 +98,33 @@ def failure_of(error: Exception, sample: str, stage: str) -> Failure:
     """Return an exception as a record: no traceback, which would keep the tensors of its frames alive."""
     if isinstance(error, StageError):
         return failure_of(error.cause, sample, error.stage)
-    # A file name that is no UTF-8 stands in the text as half a character, which no JSON file can hold.
+    # A file name that is not UTF-8 gives lone surrogates in the text, which JSON cannot hold.
     text = str(error).encode("utf-8", "backslashreplace").decode("utf-8")
     return Failure(sample, stage, type(error).__name__, text)
 
 
 @dataclass(frozen=True, slots=True)
 class Interleaved:
-    """Work on one sample, a way to do it and the reference, and the conditions to be named with the ratio."""
+    """Two alternatives for the same work on one sample; `conditions` are shown with their ratio."""
 
     what: str
     way: Variant
     reference: Variant
     conditions: dict[str, str] = field(default_factory=dict)
-    complaint: str = ""  # why the two cannot stand in for each other: it fails the test after both were measured
+    complaint: str = ""  # reason why the two are not equivalent; it fails the test after both were measured
 
 
 def first_that_works(
     samples: Iterable[AnySample], prepare: Callable[[AnySample], Interleaved], stage: str
 ) -> tuple[AnySample | None, Interleaved | None, list[Failure]]:
-    """Return the first sample on which both ways succeed, each run once untimed, and how those before it failed."""
+    """Return the first sample on which both alternatives succeed, untimed, and the failures of samples before it."""
     failures: list[Failure] = []
     for sample in samples:
         try:
             comparison = prepare(sample)
             comparison.reference[1]()
             comparison.way[1]()
-        except Exception as error:  # whatever a file raises is a record, and the next one is taken
+        except Exception as error:  # any error of a file is recorded, and the next sample is tried
             failures.append(failure_of(error, sample.id, stage))
         else:
             return sample, comparison, failures
@@ -134,7 +134,10 @@ def first_that_works(
 def seconds_in_turn(
     ways: Sequence[Variant], turns: int, afterwards: Callable[[], object] = lambda: None
 ) -> dict[str, list[float]]:
-    """Run every way once without a clock, then all in turn, `afterwards` behind each; return the seconds by name."""
+    """Run every alternative once untimed, then time all in turn; return the seconds by name.
+
+    `afterwards` is called after each, untimed.
+    """
     seconds: dict[str, list[float]] = {name: [] for name, _ in ways}  # a name may come several times in a turn
     for turn in range(turns + 1):
         for name, run in ways:
@@ -146,7 +149,10 @@ def seconds_in_turn(
 
 
 def timed_pairs(benchmark: Benchmark, comparison: Interleaved, rounds: int) -> tuple[list[float], list[float]]:
-    """Run both in turn, the way by pytest-benchmark; return the seconds of each; where disabled, run once, untimed."""
+    """Time both in turn; return seconds of `way`, which pytest-benchmark times, and of `reference`.
+
+    With benchmarks disabled both run once, and there are no seconds.
+    """
     way_s: list[float] = []
     reference_s: list[float] = []
 

@@ -24,18 +24,18 @@ from harness.records.speculation import (
 )
 from harness.stages import Sample
 
-# Tokens of the longest verification pass that is timed, and how often everything is.
+# Tokens of the longest timed verification pass, and timed turns of all pieces.
 MAX_PASS, TURNS = 32, 3
-# An engine may read a token while the device is busy with the next: a step by itself is not what a step takes.
+# Several steps are timed together: an engine may read a token while the device computes the next one.
 STEPS_AT_ONCE = 4
-# Steps are what all else is divided by: they are taken again after every few passes.
+# All other times are divided by step times, so steps are timed again after every few passes.
 PASSES_BETWEEN_STEPS = 4
 
 Line = AgreementRecord | SpeculationRecord | SpeculationCostRecord
 
 
 class AlignedContext(Protocol):
-    """A target and a draft at the same place of an answer; `restore` is called after each piece of work."""
+    """A target and a draft at the same position of an answer; `restore` is called after each piece of work."""
 
     @property
     def dtype(self) -> str:
@@ -50,16 +50,16 @@ class AlignedContext(Protocol):
         """Positions that a step of the draft attends to."""
 
     def steps(self, count: int) -> None:
-        """So many decoding steps of the target alone."""
+        """Take `count` decoding steps of the target alone."""
 
     def draft_step(self) -> None:
-        """One proposed token."""
+        """Propose one token by the draft."""
 
     def verify(self, count: int) -> None:
-        """One pass of the target over `count` tokens."""
+        """Run one pass of the target over `count` tokens."""
 
     def restore(self) -> None:
-        """Take back what was added."""
+        """Remove the added positions from both KV caches."""
 
 
 class Pair(Protocol):
@@ -68,23 +68,23 @@ class Pair(Protocol):
     gamma: int
 
     def generate_target(self, sample: Any, clock: Callable[[], float]) -> tuple[Any, float]:
-        """The target's answer by itself, and the seconds that decoding took of it."""
+        """Return the answer of the target alone, and the seconds of its decoding."""
 
     def generate_speculative(self, sample: Any, clock: Callable[[], float]) -> Any:
-        """The answer as `generation`, its `rounds`, and seconds: `loop_s` of them, `first_s` to the first token."""
+        """Return `generation`, its `rounds`, `loop_s` (seconds of all rounds) and `first_s` (to the first token)."""
 
     def agreements(self, samples: Any, answers: Any) -> list[dict[str, list[bool]]]:
-        """For each sample, by what the draft is shown: at which places it predicts the target's token."""
+        """Return per sample, by what the draft is shown, whether it predicts the target's token at each position."""
 
     def aligned_context(self, sample: Any, answer: Any) -> AlignedContext:
-        """Both models in the middle of the target's answer."""
+        """Return both models in the middle of the target's answer."""
 
     def divergence(self, sample: Any, alone: Any, together: Any) -> Any:
-        """Where two answers part, as `place`, `margin` and `allowed`; None where they are the same."""
+        """Return `place`, `margin` and `allowed` of the first difference of two answers; None without any."""
 
 
 class TargetOnly:
-    """The target's own answer, and the seconds that it took."""
+    """The answer of the target alone, with its total seconds and those of decoding."""
 
     def __init__(self, pair: Pair, sample: Sample) -> None:
         start = clock.now()
@@ -95,7 +95,7 @@ class TargetOnly:
 
 @dataclass(frozen=True, slots=True)
 class SpeculationRun:
-    """One pair of models under measurement, for one test."""
+    """Measures one pair of models, for one test."""
 
     benchmark: Benchmark
     pair: Pair
@@ -112,11 +112,11 @@ class SpeculationRun:
         requests: int | None = None,
         known: Mapping[str, Sequence[int]] = MappingProxyType({}),
     ) -> list[Failure]:
-        """Take the first `requests` samples, or all, through both ways in turn; return what failed.
+        """Answer the first `requests` samples (None: all) by the target and then by the pair; return the failures.
 
-        Before them come the costs of the pieces, when an engine captures or compiles; behind them, where draft and
-        target agree on all samples. `known`: by sample, the target's answers that need not be asked for again.
-        With benchmarks disabled one sample goes both ways and nothing is measured.
+        Costs of the pieces are measured first, when an engine captures or compiles; agreements of all samples last.
+        `known`: the target's answers by sample, where it has given them before. With benchmarks disabled one sample is
+        answered in both ways and nothing is recorded.
         """
         self.progress.start("speculative", len(samples) if self.benchmark.enabled else 1)
         answered: dict[str, Sequence[int]] = {}
@@ -161,7 +161,7 @@ class SpeculationRun:
         return failures
 
     def _agreements(self, samples: Sequence[Sample], answered: Mapping[str, Sequence[int]]) -> list[AgreementRecord]:
-        if len(samples) < 2:  # the controls take another sample's pictures
+        if len(samples) < 2:  # the control "shuffled" needs another sample's pictures
             return []
         found = self.pair.agreements(samples, [answered[sample.id] for sample in samples])
         return [
@@ -170,11 +170,11 @@ class SpeculationRun:
         ]
 
     def _names(self, sample: Sample) -> tuple[str, str, str, str]:
-        """What every record begins with."""
+        """Return the fields that every record begins with: test, sample, target, engine."""
         return self.test, sample.id, self.target, self.engine
 
     def _costs(self, alone: TargetOnly) -> SpeculationCostRecord:
-        """Time and memory of the pieces, in rounds of their own."""
+        """Measure time and memory of the pieces, in rounds of their own."""
         sample = alone.sample
         context = self.pair.aligned_context(sample, alone.answer.token_ids)
         step_times = measure_step_times(context)
@@ -188,29 +188,29 @@ class SpeculationRun:
             pair_memory=self.meter(lambda: self.pair.generate_speculative(sample, clock.now)),
         )
 
-    def _record(self, alone: TargetOnly, found: Any, seconds: float) -> SpeculationRecord:
-        ids = tuple(found.generation.token_ids)
+    def _record(self, alone: TargetOnly, speculative: Any, seconds: float) -> SpeculationRecord:
+        ids = tuple(speculative.generation.token_ids)
         identical = ids == tuple(alone.answer.token_ids)
         divergence = None if identical else self.pair.divergence(alone.sample, alone.answer.token_ids, ids)
         return SpeculationRecord(
             *self._names(alone.sample),
             gamma=self.pair.gamma,
-            rounds=msgspec.convert(tuple(found.rounds), tuple[RoundLog, ...], from_attributes=True),
+            rounds=msgspec.convert(tuple(speculative.rounds), tuple[RoundLog, ...], from_attributes=True),
             token_ids=ids,
             identical=identical,
             alone_s=alone.seconds,
             alone_decode_s=alone.decode_s,
             alone_steps=len(alone.answer.token_ids) - 1,
             pair_s=seconds,
-            loop_s=found.loop_s,
+            loop_s=speculative.loop_s,
             first_alone_s=alone.seconds - alone.decode_s,
-            first_pair_s=found.first_s,
+            first_pair_s=speculative.first_s,
             divergence=divergence and DivergenceRecord(divergence.place, divergence.margin, divergence.allowed),
         )
 
 
 class StepTimes(msgspec.Struct, frozen=True):
-    """Raw seconds, turn by turn."""
+    """Raw seconds of one target step, one draft step, and one verification pass by its number of tokens."""
 
     step_s: tuple[float, ...]
     draft_step_s: tuple[float, ...]
@@ -218,7 +218,7 @@ class StepTimes(msgspec.Struct, frozen=True):
 
 
 def measure_step_times(context: AlignedContext, *, turns: int = TURNS, longest: int = MAX_PASS) -> StepTimes:
-    """Time steps of both models and passes of the target over 1 to `longest` tokens, all in turn."""
+    """Time steps of both models, and verification passes over 1 to `longest` tokens, all in turn."""
     ways: list[Variant] = []
     for count in range(1, longest + 1):
         if count % PASSES_BETWEEN_STEPS == 1:

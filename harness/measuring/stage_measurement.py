@@ -22,7 +22,7 @@ from harness.stages import Sample, max_other_states, most_common_state, source_o
 
 @dataclass(slots=True)
 class StageMeasurement:
-    """What was measured so far; grows while the rounds run, so that a failure loses nothing before it."""
+    """Measurements of one stage; grows while the rounds run, so that a failure loses nothing before it."""
 
     cold_s: dict[str, float] = field(default_factory=dict)
     cold_states: dict[str, str] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class StageMeasurement:
     first_ids: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def note(self, output: Any, sample: str, examined: Any) -> None:
-        """Keep what the output of a round says: tokens, source, and what was `examined` of it."""
+        """Keep tokens and source of a round's output, and its checks `examined` (see `Pipeline.examine`)."""
         if hasattr(output, "token_ids"):
             self.tokens[sample] = len(output.token_ids)
             if self.first_ids.setdefault(sample, tuple(output.token_ids)) != tuple(output.token_ids):
@@ -59,7 +59,7 @@ class StageMeasurement:
             self.visual_tokens[sample] = examined.visual_tokens
 
     def record(self, **names: Any) -> StageRecord:
-        """Return what was measured as a record; `names` are its test, model, engine, stage and variant."""
+        """Return the measurements as a record; `names` are its test, model, engine, stage and variant."""
         kept = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "first_ids"}
         kept |= {name: tuple(sorted(each)) for name, each in kept.items() if isinstance(each, set)}
         kept |= {name: tuple(each) for name, each in kept.items() if isinstance(each, list)}
@@ -71,7 +71,7 @@ class StageMeasurement:
 
 
 class StageInputs:
-    """The inputs of one stage, by sample, made by the stages before it and kept; those of decoding are made anew."""
+    """The inputs of one stage, by sample, made by the stages before it; kept, but for decoding made anew."""
 
     def __init__(self, calls: dict[str, Callable[[Any], Any]], stage: str) -> None:
         self._calls = calls
@@ -88,7 +88,7 @@ class StageInputs:
         return self._through(self._fresh_stages, self._kept[sample.id])
 
     def release(self, *samples: str) -> None:
-        """Let go of the kept inputs of these samples, or of all."""
+        """Free the kept inputs of these samples, or of all."""
         for sample in samples or tuple(self._kept):
             self._kept.pop(sample, None)
 
@@ -103,7 +103,7 @@ class StageInputs:
 
 @dataclass(slots=True)
 class StageRun:
-    """One stage of one pipeline under measurement; `calls` are its stages by name, `work_of` states one's work."""
+    """Measures one stage of a pipeline; `calls`: all its stages by name, `work_of`: the minimum work of one."""
 
     benchmark: Benchmark
     calls: dict[str, Callable[[Any], Any]]
@@ -111,10 +111,10 @@ class StageRun:
     work_of: Callable[[str, Any, Any], Any]
     meter: Meter
     progress: Progress
-    # Takes readings before some timed rounds, where no clock runs; is given the seconds that they fill.
+    # Takes readings before some timed rounds, untimed; gets the seconds that all rounds are to fill.
     between: Callable[[Iterable[Sample], float], Iterable[Sample]] = lambda samples, _lasting_s: samples
-    memory_samples: int | None = None  # that have a memory round, if not all
-    examine: Callable[[Any], Any] = lambda _output: None  # looks at what a round gave, where no clock runs
+    memory_samples: int | None = None  # number of samples with a memory round; None: all
+    examine: Callable[[Any], Any] = lambda _output: None  # checks the output of a round, untimed
     result: StageMeasurement = field(default_factory=StageMeasurement)
 
     def measure(self, samples: Sequence[Sample], plan: RoundsPlan) -> StageMeasurement:
@@ -145,16 +145,16 @@ class StageRun:
             inputs.release()
             if memory.failure is None:
                 self.result.memory[sample.id] = memory.output
-            del memory  # and with its input a KV cache
+            del memory  # its input may hold a KV cache
         return self.result
 
     def _cold_round(self, inputs: StageInputs, sample: Sample) -> bool:
-        """Take a sample through the stage for the first time; return whether it succeeded."""
+        """Time a sample's first way through the stage; return whether it succeeded."""
 
         def timed(given: Any) -> Any:
             start = clock.now()
             output = self.calls[self.stage](given)
-            self.result.cold_s[sample.id] = clock.now() - start  # the device's own failures are raised here
+            self.result.cold_s[sample.id] = clock.now() - start  # `now` raises failures of queued GPU work
             return output
 
         cold = self._untimed_round(inputs, sample, timed)
@@ -186,14 +186,14 @@ class StageRun:
             finish=finish,
             progress=self.progress,
         )
-        # pytest-benchmark's statistics have the most frequent state; the record has all.
+        # pytest-benchmark's statistics are of rounds in the most frequent state; the record has all rounds.
         states = self.result.round_states
         if len(set(states)) > 1:
             kept = most_common_state(states)
             self.benchmark.leave_out([index for index, state in enumerate(states) if state != kept])
 
     def _rounds_to_repeat(self, samples: dict[str, Sample]) -> Iterator[Sample]:
-        """Yield the samples of rounds whose file was in another state, such as an evicted page, if they are few."""
+        """Yield samples of rounds whose file was in another state, as after an evicted page, if they are few."""
         planned = len(self.result.round_s)
         for _ in range(max_other_states(planned)):
             kept = most_common_state(self.result.round_states)
@@ -208,7 +208,7 @@ class StageRun:
             yield samples[next(iter(missing))]
 
     def _untimed_round(self, inputs: StageInputs, sample: Sample, call: Callable[[Any], Any]) -> Round:
-        """Take a sample through `call`; note its failure, whose traces on the GPU go once nothing refers to them."""
+        """Take a sample through `call` untimed; after a failure, record it and free the sample's inputs."""
         stop_if_asked()
         this = Round(sample)
         this.input = this.run(inputs.prepare, sample, self.stage)

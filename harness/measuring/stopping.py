@@ -13,19 +13,19 @@ from typing import Any
 from harness.records.lines import Failure
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# What sends a signal often sends it twice: `timeout` to its child and then to the whole group, a terminal and torchrun
-# each by itself.
+# One request may come as two signals: `timeout` signals its child and then the group, a terminal and torchrun both
+# signal each process.
 SAME_REQUEST_S = 1.0
-# Code under test may catch whatever is raised in it; the time limit then raises again.
+# Code under test may catch the exception of the time limit, which is then raised again.
 AGAIN_AFTER_S = 1.0
-# A timer of 0 s would be none.
+# Shortest timer: one of 0 s would be no timer.
 SOONEST_S = 1e-6
-# By name: the harness records what an exception is called, and imports no torch to know it.
+# Names of exception types, so that harness need not import torch to know them.
 OUT_OF_MEMORY, DEVICE_LOST = "OutOfMemoryError", "AcceleratorError"
 
 
 class StopRequestedError(KeyboardInterrupt):
-    """The run ends between two samples; pytest takes it for the user's interrupt, exit status 2."""
+    """The run ends between two samples. pytest treats this as the user's interrupt, exit status 2."""
 
 
 class SampleTimeoutError(Exception):
@@ -33,7 +33,7 @@ class SampleTimeoutError(Exception):
 
 
 class _StopHandler:
-    """The signal handler of a block: the first signal only asks, a later one does what it did before the block."""
+    """Signal handler of a block: the first signal requests a stop, a later one gets the handler from before."""
 
     def __init__(self, announce: Callable[[str], None]) -> None:
         self.asked_by: str | None = None
@@ -42,7 +42,7 @@ class _StopHandler:
         self._before: dict[signal.Signals, Any] = {each: signal.getsignal(each) or signal.SIG_DFL for each in SIGNALS}
 
     def arm(self) -> None:
-        """Take the signals, from whatever has them now."""
+        """Install this handler in place of any other."""
         for each in SIGNALS:
             signal.signal(each, self._ask)
 
@@ -55,7 +55,7 @@ class _StopHandler:
         name = signal.Signals(number).name
         if self.asked_by is None:
             self.asked_by, self._asked_at = name, time.monotonic()
-            self._announce(f"{name}: ending behind the sample that is being measured; once more ends at once")
+            self._announce(f"{name}: the run ends after the current sample; a second {name} ends it at once")
         elif time.monotonic() - self._asked_at > SAME_REQUEST_S:
             self.disarm()
             signal.raise_signal(number)
@@ -65,20 +65,20 @@ _handler: _StopHandler | None = None
 
 
 def stop_if_asked() -> None:
-    """Raise StopRequestedError where a signal came since the last time; called between samples and between tests."""
+    """Raise StopRequestedError if a signal has asked for it; called between samples and between tests."""
     if _handler is None:
         return
-    # LLVM, by which Triton compiles, installs handlers of its own with its first kernel, and they end the process.
+    # LLVM, which Triton compiles with, installs handlers of its own with its first kernel, which end the process.
     _handler.arm()
     if _handler.asked_by is not None:
         who = "you stopped the run: " if _handler.asked_by == "SIGINT" else ""
-        raise StopRequestedError(f"{who}ended by {_handler.asked_by}, behind the sample that was being measured")
+        raise StopRequestedError(f"{who}ended by {_handler.asked_by}, after the current sample")
 
 
 @contextmanager
 def orderly_stop(announce: Callable[[str], None]) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM in the block only ask for the end; `announce` is given a line for the user."""
-    global _handler  # noqa: PLW0603 - signals are the process's, and so is what they ask for
+    """Let the first SIGINT or SIGTERM in the block only request a stop; `announce` gets a line for the user."""
+    global _handler  # noqa: PLW0603 - signals belong to the process
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread receives signals
         return
@@ -95,8 +95,8 @@ def orderly_stop(announce: Callable[[str], None]) -> Iterator[None]:
 def time_limit(seconds: float | None) -> Iterator[None]:
     """Raise SampleTimeoutError in a block that takes longer than `seconds`, if any. For the main thread only.
 
-    Python raises it between two of its own instructions: a call of C or CUDA, or the wait for another thread,
-    is not interrupted. The limit takes effect when such a call returns.
+    Python raises it between two of its own instructions. A call of C or CUDA, or the wait for another thread, is not
+    interrupted: the limit takes effect when it returns.
     """
     if seconds is None:
         yield
@@ -105,7 +105,7 @@ def time_limit(seconds: float | None) -> Iterator[None]:
 
     def end_it(_number: int, _frame: FrameType | None) -> None:
         if not is_over:  # the block may end while the signal is on its way
-            raise SampleTimeoutError(f"took longer than the {seconds:g} s that --sample_timeout leaves it")
+            raise SampleTimeoutError(f"took longer than the {seconds:g} s that --sample_timeout allows")
 
     before = signal.signal(signal.SIGALRM, end_it)
     outer_s, again_s = signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_AFTER_S)
@@ -116,7 +116,7 @@ def time_limit(seconds: float | None) -> Iterator[None]:
         is_over = True
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-        if outer_s:  # whoever had set an alarm waits for it still; one that was due in the block comes now
+        if outer_s:  # set an alarm from before the block again; one that was due in the block comes now
             left_s = max(outer_s - (time.monotonic() - began), SOONEST_S)
             signal.setitimer(signal.ITIMER_REAL, left_s, again_s)
 
@@ -127,19 +127,18 @@ def limited(call: Callable[[Any], Any], seconds: float | None) -> Callable[[Any]
 
 
 def empty_gpu_cache() -> None:
-    """Give back memory of the GPU that nothing refers to, so that the next model finds it whole."""
+    """Give unused memory of the GPU back, so that the next model can have all of it."""
     gc.collect()
     if "torch" in sys.modules:
         sys.modules["torch"].cuda.empty_cache()  # does nothing where CUDA was not used
 
 
 def recover_from(failure: Failure | None) -> None:
-    """Give memory back after the GPU ran out of it; raise StopRequestedError where CUDA itself failed."""
+    """Free unused memory after the GPU ran out of it; raise StopRequestedError where CUDA itself failed."""
     if failure is None:
         return
     if failure.type == OUT_OF_MEMORY:
         empty_gpu_cache()
-    # Nothing works in this process any more: every further sample would be recorded as failed that a new process could
-    # measure.
+    # The device is lost to this process: every further sample would fail, while a new process could measure it.
     if failure.type == DEVICE_LOST:
         raise StopRequestedError(f"the GPU cannot be used any more by this process: {failure.text.splitlines()[0]}")

@@ -24,7 +24,7 @@ Item = TypeVar("Item")
 
 @dataclass(slots=True)
 class SampleRun:
-    """One sample's way through the stages; filled as it goes, so that a failing stage leaves the times before it."""
+    """Times and answer of one sample; filled stage by stage, so that a failure keeps the times before it."""
 
     sample: Sample
     stage_s: dict[str, float] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class SampleRun:
 
 
 class RemainingSamples:
-    """The samples of a pass that this process takes, of `count` in all: ranks claim them, a resumed run has some."""
+    """Samples of a pass of `count` samples that this process takes: not claimed by other ranks, not done before."""
 
     def __init__(self, samples: Iterable[Sample], count: int) -> None:
         upcoming = iter(samples)
@@ -46,11 +46,11 @@ class RemainingSamples:
 
 @dataclass(frozen=True, slots=True)
 class WholePass:
-    """A pass of one model with one engine; `on_record` is given each sample's record as soon as it is there."""
+    """A pass of one model with one engine; `on_record` gets each sample's record at once."""
 
     pipeline: Pipeline
     calls: Calls
-    warm_up_calls: Calls  # the same with an answer that is long enough to warm up on
+    warm_up_calls: Calls  # the same stages, with shorter answers where those warm up as well
     engine: str
     on_record: Callable[[PassRecord], None]
     progress: Progress
@@ -66,7 +66,7 @@ class WholePass:
         warm_up: Sequence[Sample],
         again: Callable[[Sample], bool] = lambda _sample: False,
     ) -> list[Failure]:
-        """Warm up, then time each sample of `work` once, and unsynchronised right after it where `again` says so."""
+        """Warm up, then time each sample of `work` once, and again unsynchronised where `again(sample)` is true."""
         self._warm_up(() if work.is_done or not benchmark.enabled else warm_up)
         self.progress.start(f"{kind} pass", work.count if benchmark.enabled else 1)
 
@@ -88,7 +88,7 @@ class WholePass:
         )
 
     def measure_unsynchronised(self, samples: Sequence[Sample]) -> None:
-        """Time samples that succeeded before, reading the clock at both ends only."""
+        """Time samples that have succeeded in the pass, reading the clock at both ends only."""
         self.progress.start("unsynchronised", len(samples))
         for sample in samples:
             stop_if_asked()
@@ -113,8 +113,8 @@ class WholePass:
                     failure = self._unclocked(run, self.calls | {"load": lambda _, loading=loading: loading.result()})
                     after = clock.now()
                     succeeded += failure is None
-                    # The journal and the bar count as time of the next sample: a pause that is not counted would give
-                    # the loader threads free time.
+                    # Journal and bar count as time of the next sample: an uncounted pause would give the loader
+                    # threads free time.
                     self._record(run, "throughput", after - before, failure)
                     before = after
                     self.progress.advance()
@@ -129,7 +129,7 @@ class WholePass:
         self.progress.start("warm-up", len(samples))
         for sample in samples:
             stop_if_asked()
-            with suppress(StageError):  # the sample is run again, and its failure recorded then
+            with suppress(StageError):  # the sample runs again in the pass, which records its failure
                 self._through(SampleRun(sample), self.warm_up_calls, clocked=True)
             self.progress.advance()
 
@@ -141,7 +141,7 @@ class WholePass:
         recover_from(failure)
 
     def _unclocked(self, run: SampleRun, calls: Calls) -> Failure | None:
-        """Take a sample through the stages with no clock between them; return how it failed, if it did."""
+        """Take a sample through the stages with no clock between them; return its failure, if any."""
         try:
             self._through(run, calls, clocked=False)
         except StageError as error:
@@ -149,7 +149,7 @@ class WholePass:
         return None
 
     def _through(self, run: SampleRun, calls: Calls, *, clocked: bool) -> None:
-        """Take a sample through the stages; raise StageError naming the one that raised."""
+        """Take a sample through the stages; raise StageError naming the stage that failed."""
         value, stage = cast("Any", run.sample), ""
         try:
             with time_limit(self.sample_timeout_s):
@@ -187,7 +187,7 @@ class WholePass:
 
 
 class PassTally:
-    """Passes of a run so far, without what answers say, and failures by sample; unsynchronised ones apart."""
+    """Passes of a run so far, without answers, and failures by sample; unsynchronised passes count as failures only."""
 
     def __init__(self, known: Iterable[PassRecord]) -> None:
         self.succeeded: dict[str, PassRecord] = {}
@@ -207,7 +207,7 @@ class PassTally:
             self.failures[record.sample] = record.failure
         if record.kind == "unsynchronised":
             return
-        # A pass over thousands of samples grows by some numbers a sample.
+        # Without text and token ids: a pass may have thousands of samples.
         self.records.append(msgspec.structs.replace(record, text="", token_ids=(), source=""))
         if record.failure is None:
             self.succeeded[record.sample] = self.records[-1]
@@ -215,27 +215,27 @@ class PassTally:
 
 @contextmanager
 def prefetched(
-    load: Callable[[Item], Any], items: Iterable[Item], workers: int, most: int
+    load: Callable[[Item], Any], items: Iterable[Item], workers: int, max_ahead: int
 ) -> Iterator[Iterator[tuple[Item, Future[Any]]]]:
-    """Yield an iterator of (item, its loading) in order, ahead of the model; `load` runs in `workers` threads.
+    """Yield an iterator of (item, future of its load) in order; `load` runs in `workers` threads ahead of it.
 
-    At most `most` items are loaded, or being loaded, and not yet asked for, the one at hand aside. When the block
-    ends, by an exception or an interrupt too, loads at work are waited for and no other begins.
+    Beside the current item, at most `max_ahead` items are loaded or being loaded. When the block ends, by an exception
+    or an interrupt too, running loads are waited for and no other begins.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="loader")
     try:
-        yield _in_order(pool, load, items, most)
+        yield _in_order(pool, load, items, max_ahead)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _in_order(
-    pool: ThreadPoolExecutor, load: Callable[[Item], Any], items: Iterable[Item], most: int
+    pool: ThreadPoolExecutor, load: Callable[[Item], Any], items: Iterable[Item], max_ahead: int
 ) -> Iterator[tuple[Item, Future[Any]]]:
     upcoming = iter(items)
-    waiting = deque((item, pool.submit(load, item)) for item in islice(upcoming, most))
+    waiting = deque((item, pool.submit(load, item)) for item in islice(upcoming, max_ahead))
     while waiting:
-        at_hand = waiting.popleft()
+        current = waiting.popleft()
         waiting.extend((item, pool.submit(load, item)) for item in islice(upcoming, 1))
-        yield at_hand
-        del at_hand  # else it would outlive the wait for the next one
+        yield current
+        del current  # else its memory would be kept during the wait for the next one

@@ -1,14 +1,13 @@
-"""What a stage does when it is watched and never timed: kernels or calls, allocations, copies, waits, files.
+"""The work of a stage in profiled, untimed rounds: kernels or calls, allocations, copies, synchronisations, files.
 
-Counts are the same in each run of one program, and so some things are left out:
+Counts must repeat exactly in each run of one program, so these are left out:
 
-- Calls by which CUDA is only asked something, or by which PyTorch stocks up on memory and events: how many there are
-  depends on what went before, or on how far the device is.
-- Bytes of copies: with shapes, the CPU's profiler would take twice as long, and CUPTI tells those in a replayed graph
-  now so, now otherwise. Allocations of other libraries, and in
-  stages on the host those of PyTorch too: its profiler sees these in one thread only, and those stages have several.
-- Bytes read in stages on a GPU, whose driver has threads that read as well. Files that C opens, as FFmpeg does, are not
-  among the files; what is read of them is among the bytes. Child processes are not looked at.
+- CUDA calls that only query, or by which PyTorch reserves memory and events: their number depends on earlier work, or
+  on the progress of the device.
+- Bytes of copies: recording shapes doubles the CPU profiler's time, and CUPTI's sizes vary in a replayed graph.
+- Allocations of other libraries, and in stages on the host those of PyTorch: its profiler sees one thread only.
+- Bytes read in stages on a GPU, since threads of the driver read too. Files opened by C code such as FFmpeg are not
+  counted as files, but as bytes. Child processes are not counted.
 """
 
 import functools
@@ -33,16 +32,15 @@ from harness.records.quantities import is_gpu
 from harness.records.work import REST, Call, WatchedWork
 from harness.stages import LEGACY_STAGES, Sample
 
-# Enough for all kernels of a model's stage. Beyond, those that are called most are kept, and not those that took
-# longest, since which these are changes from run to run.
+# Enough for all kernels of a model's stage. Of more, the most frequent are kept: the longest vary from run to run.
 MAX_CALLS, MAX_NAME = 60, 200
-# A kernel of more grids, such as one whose grid grows with the KV cache, is one call.
+# A kernel with more grids, such as one whose grid grows with the KV cache, is listed once.
 MAX_GRIDS = 4
-# Of a stage's rounds the last are watched, by whether it is on a GPU: what is made lazily there, such as a graph, is
-# made by then, and a trace takes long. On a CPU other processes make some calls of a round far slower.
+# Rounds of a stage, and how many of the last ones are watched: on a GPU one, since a trace takes long; on a CPU three,
+# since other processes slow some calls down. Lazily made objects, such as graphs, exist by then.
 ROUNDS, WATCHED = 4, {True: 1, False: 3}
 ON_DEVICE = LEGACY_STAGES[3]
-# An operation also copies a number that it converts for itself: no copy that anybody asked for.
+# Only copies within these operations count: others also copy scalars that they convert.
 _COPYING = {f"aten::{name}" for name in ("copy_", "clone", "contiguous", "reshape", "to")}
 _LEFT_OUT = re.compile("Query|Get|IsCapturing|[Mm]alloc|Alloc|Free|Create|Destroy|Occupancy")
 _PROCESS_IO = "/proc/self/io"
@@ -50,7 +48,7 @@ _PROCESS_IO = "/proc/self/io"
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What was seen of one call; `profiler` is "cuda", "cpu", or "" for the `reason`."""
+    """The work of one watched call; `profiler` is "cuda", "cpu", or "" for the `reason`."""
 
     sample: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -60,30 +58,30 @@ class Watched:
     reason: str = ""
 
     def record(self, **names: Any) -> WatchedWork:
-        """Return it as a record; `names` are its test, model, engine, stage, variant and versions."""
+        """Return the work as a record; `names` are its test, model, engine, stage, variant and versions."""
         return WatchedWork(**names, **{each.name: getattr(self, each.name) for each in fields(self)})
 
 
 def is_on_gpu(stage: str, device: str) -> bool:
-    """Return whether a stage of a run on `device` works on a GPU; its first two are the host's."""
+    """Return whether a stage runs on a GPU in a run on `device`; the first two stages run on the host."""
     return is_gpu(device) and stage in ON_DEVICE
 
 
 def watch(call: Callable[[], object], stage: str, device: str) -> Watched:
-    """Run `call`, a stage on `device`, and return what it did; without a profiler, what can be seen without one.
+    """Run `call`, a stage on `device`, and return its work; where the profiler fails, files and seconds only.
 
-    Raises what `call` raises, and nothing else.
+    Raises exceptions of `call` only.
     """
     on_gpu = is_on_gpu(stage, device)
     profiler = _GpuProfiler(device) if on_gpu else _CpuProfiler(one_thread=stage in ON_DEVICE)
-    reason = "PyTorch is not loaded, so nothing of it was called"
+    reason = "PyTorch is not loaded, so none of its operations were called"
     if "torch" in sys.modules:
-        reason = _failure_of(profiler.start)
+        reason = _problem_of(profiler.start)
     try:
         with _files_counted() as files:
             seconds = clock.seconds_of(call)
     finally:
-        reason = reason or _failure_of(profiler.stop)
+        reason = reason or _problem_of(profiler.stop)
     if on_gpu:
         files.pop("read_bytes", None)
     seen = profiler.counts | files, profiler.calls, round(seconds, 9)
@@ -96,9 +94,9 @@ def watch_stages(
     device: str,
     amounts: Callable[[Any], Mapping[str, int]],
 ) -> Iterator[tuple[str, Watched]]:
-    """Take a sample through all stages, at last watched, and yield what each did; `amounts` counts frames and tokens.
+    """Take a sample through all stages several times, the last ones watched; yield the work of each stage.
 
-    The first that fails is the last, and its failure the reason.
+    `amounts` counts frames and tokens of an output. The first stage that fails ends it, with the failure as `reason`.
     """
     outputs: list[Any] = []
     seen: defaultdict[str, list[Watched]] = defaultdict(list)
@@ -123,29 +121,29 @@ def watch_stages(
 
 
 def fastest(watched: Sequence[Watched]) -> Watched:
-    """Return the fastest of those that did what the last one did."""
+    """Return the fastest of the calls with the same counts as the last one."""
     return min((each for each in watched if each.counts == watched[-1].counts), key=lambda each: each.seconds)
 
 
 def _replace_by(values: list[Any], call: Callable[[Any], Any]) -> None:
-    """Put what a call gives in the place of what it is given."""
+    """Replace the one value of `values` by `call(value)`, so that the input can be freed."""
     values[:] = [call(values[0])]
 
 
 @functools.cache
 def versions(device: str) -> dict[str, str]:
-    """Return the versions of all that decides how a program's work is done; works of others do not compare."""
+    """Return the versions of libraries, GPU and driver, on which a program's work depends."""
     gpu = stable_gpu(device) or {}
     found = {name: version(name) for name in LIBRARIES if not name.startswith("pytest")}
     found |= {"GPU": gpu.get("name"), "driver": gpu.get("driver"), "CUDA": gpu.get("cuda")}
     return {name: each for name, each in found.items() if each is not None}
 
 
-def _failure_of(work: Callable[[], object]) -> str:
-    """Return why `work` of a profiler failed, or nothing."""
+def _problem_of(work: Callable[[], object]) -> str:
+    """Return why `work` of a profiler failed, or an empty text."""
     try:
         work()
-    except Exception as error:  # whatever a profiler raises, the figures do without it
+    except Exception as error:  # any error of a profiler: the figures do not need it
         return f"the profiler failed: {type(error).__name__}: {error}".splitlines()[0]
     return ""
 
@@ -158,8 +156,8 @@ def _calls(seconds: Mapping[str, list[float]]) -> dict[str, Call]:
 
 
 def _profile_of(activity: str, **options: Any) -> Any:
-    """Return PyTorch's profiler of "CPU" or "CUDA", started."""
-    # Read with its first trace: it would write lines to stderr.
+    """Start PyTorch's profiler of "CPU" or "CUDA", and return it."""
+    # Keeps the profiler, which reads this with its first trace, from writing to stderr.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     from torch.profiler import ProfilerActivity, profile, supported_activities
 
@@ -172,7 +170,7 @@ def _profile_of(activity: str, **options: Any) -> Any:
 
 
 class _CpuProfiler:
-    """PyTorch's operations that no other one calls, of this thread or of all, with the seconds until they return."""
+    """Lists PyTorch's outermost operations, of this thread or of all, with their seconds."""
 
     name = "cpu"
 
@@ -182,19 +180,19 @@ class _CpuProfiler:
         self.calls: dict[str, Call] = {}
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start the profiler."""
         from torch._C._profiler import _ExperimentalConfig
 
         all_threads = {"experimental_config": _ExperimentalConfig(profile_all_threads=True)}
         self._profile = _profile_of("CPU", **({"profile_memory": True} if self.one_thread else all_threads))
 
     def stop(self) -> None:
-        """End, and count."""
+        """Stop the profiler, and count operations, copies and allocations."""
         self._profile.stop()
         outermost: defaultdict[str, list[float]] = defaultdict(list)
-        latest: dict[int, tuple[str, int]] = {}  # by thread: the outermost one, and where it ends
+        latest: dict[int, tuple[str, int]] = {}  # by thread: the latest outermost operation, and its end in ns
         allocated, copies = [], 0
-        # As C++ made them: a list of the public events takes twenty times as long.
+        # The events of C++: the list of public events takes twenty times as long.
         for event in self._profile.profiler.kineto_results.events():
             name = event.name()
             if name == "[memory]":
@@ -216,7 +214,7 @@ class _Details(msgspec.Struct):
 
 
 class TraceEvent(msgspec.Struct):
-    """An event of a Chrome trace, as far as it is read: `cat` is its kind, `dur` its µs."""
+    """The fields of a Chrome trace's event that are read: `cat` is its kind, `dur` its µs."""
 
     name: str = ""
     cat: str = ""
@@ -229,7 +227,7 @@ class _Trace(msgspec.Struct, rename={"events": "traceEvents"}):
 
 
 class _GpuProfiler:
-    """What CUPTI lists: the kernels and copies on a GPU, those of replayed graphs among them, and CUDA's own calls."""
+    """Lists kernels and copies on a GPU by CUPTI, replayed graphs included, and the calls of CUDA."""
 
     name = "cuda"
 
@@ -239,17 +237,17 @@ class _GpuProfiler:
         self.calls: dict[str, Call] = {}
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start the profiler."""
         import torch
 
-        # Taken down and set up again, CUPTI fails where there are captured graphs (torch.profiler says so, too).
+        # CUPTI fails with captured graphs if it is taken down and set up again (see torch.profiler).
         os.environ |= {"TEARDOWN_CUPTI": "0", "DISABLE_CUPTI_LAZY_REINIT": "1"}
         self._own = _cuda_calls_of_nothing()
         self._memory = torch.cuda.memory_stats(self.device)
         self._profile = _profile_of("CUDA")
 
     def stop(self) -> None:
-        """End, and count."""
+        """Stop the profiler, and count kernels, copies, calls of CUDA and allocations."""
         import torch
 
         after = torch.cuda.memory_stats(self.device)
@@ -260,7 +258,7 @@ class _GpuProfiler:
 
 @functools.cache
 def _cuda_calls_of_nothing() -> Counter[str]:
-    """Return, by name, the calls of CUDA that come of watching itself; the first watching takes long, too."""
+    """Return, by name, the calls of CUDA that the profiler itself makes; this also warms it up."""
     profile = _profile_of("CUDA")
     clock.seconds_of(lambda: None)
     return _cuda_calls(_events_of(profile))
@@ -269,7 +267,7 @@ def _cuda_calls_of_nothing() -> Counter[str]:
 def _events_of(profile: Any) -> list[TraceEvent]:
     profile.stop()
     with tempfile.TemporaryDirectory() as folder:
-        trace = Path(folder, "trace.json")  # the one place that has grids
+        trace = Path(folder, "trace.json")  # only the trace has the kernels' grids
         profile.export_chrome_trace(str(trace))
         return msgspec.json.decode(trace.read_bytes(), type=_Trace).events
 
@@ -280,7 +278,7 @@ def _cuda_calls(events: Iterable[TraceEvent]) -> Counter[str]:
 
 
 def gpu_work(events: list[TraceEvent], own: Counter[str]) -> tuple[dict[str, int], dict[str, Call]]:
-    """Return counts and calls of a trace; `own` are the calls of CUDA that come of watching.
+    """Return counts and calls of a trace, without the profiler's `own` calls of CUDA.
 
     Raises RuntimeError where no kernel was seen.
     """
@@ -314,41 +312,41 @@ _tally: dict[str, int] | None = None
 @contextmanager
 def _files_counted() -> Iterator[dict[str, int]]:
     """Count files that are opened for reading in a block, and bytes read or mapped, where the system tells them."""
-    global _tally  # noqa: PLW0603 - Python takes a hook for good, and one for all threads
+    global _tally  # noqa: PLW0603 - an audit hook stays for good, and serves all threads
     _install_hook()
-    found = {"files": 0, "read_bytes": 0}
+    counts = {"files": 0, "read_bytes": 0}
     before, asking = _bytes_read()
-    _tally = found
+    _tally = counts
     try:
-        yield found
+        yield counts
     finally:
         _tally = None
-        found["read_bytes"] += _bytes_read()[0] - before - asking
+        counts["read_bytes"] += _bytes_read()[0] - before - asking
         if not asking:
-            del found["read_bytes"]
+            del counts["read_bytes"]
 
 
 @functools.cache
 def _install_hook() -> None:
-    def hear(event: str, arguments: tuple[Any, ...]) -> None:
-        found = _tally
-        if found is None:
+    def count_reads(event: str, arguments: tuple[Any, ...]) -> None:
+        counts = _tally
+        if counts is None:
             return
         if event == "open":
             path, _, flags = arguments
             reads = isinstance(flags, int) and flags & os.O_ACCMODE != os.O_WRONLY
-            found["files"] += reads and not isinstance(path, int)
+            counts["files"] += reads and not isinstance(path, int)
         elif event == "mmap.__new__" and arguments[0] >= 0:
             handle, length, _, offset = arguments
-            found["read_bytes"] += length or os.fstat(handle).st_size - offset
+            counts["read_bytes"] += length or os.fstat(handle).st_size - offset
 
-    sys.addaudithook(hear)
+    sys.addaudithook(count_reads)
 
 
 def _bytes_read() -> tuple[int, int]:
-    """Return the bytes that this process has read so far, and those of asking; zeros where the system does not tell."""
+    """Return the bytes that this process has read, and those that this call reads; zeros where not known."""
     try:
-        with open(_PROCESS_IO, "rb", buffering=0) as file:  # noqa: PTH123 - a path of our own, and of its size to the byte
+        with open(_PROCESS_IO, "rb", buffering=0) as file:  # noqa: PTH123 - unbuffered, so that the size of this read is exact
             content = file.read(1000)
     except OSError:
         return 0, 0

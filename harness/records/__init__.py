@@ -1,1 +1,1 @@
-"""What a run writes down, and what makes two runs comparable."""
+"""The records that a run writes, and the fingerprint by which two runs are comparable."""

@@ -1,7 +1,7 @@
 """The fingerprint of a machine and a configuration: figures are compared only where it is the same.
 
-What is read afresh in each run (clocks, temperature, load, which card of several equal ones) is recorded elsewhere and
-does not count.
+Conditions that change from run to run (clocks, temperature, load, which card of several equal ones) are recorded
+elsewhere and do not count.
 """
 
 import hashlib
@@ -19,14 +19,14 @@ Fingerprint = dict[str, Any]
 LIBRARIES = ("torch", "transformers", "av", "pillow", "numpy")
 GPU = ("name", "count", "memory_bytes", "driver", "cuda", "power_cap_w")
 MODEL_FACTS = ("model_class", "config_sha256", "weights", "dtype", "attention", "cache_class")
-# Options whose outcome the header has: what was selected, whatever words asked for it.
+# Options whose result the header holds: several spellings select the same models, device and engines.
 SELECTION = frozenset({"model_set", "device", "models", "first_model", "use_video_llava", "use_llava15", "engine"})
 REFERENCE_WORK = "sentinel workloads"
 _MODEL = "model "
 
 
 def fingerprint(run: RunRecord) -> Fingerprint:
-    """Return what must agree between two runs, each condition under a name that people understand."""
+    """Return the conditions that must agree between two runs, by a readable name."""
     header = run.header
     found = _machine(header.environment) | _software(header.environment, LIBRARIES)
     found |= {
@@ -43,20 +43,20 @@ def fingerprint(run: RunRecord) -> Fingerprint:
     found |= {f"option {name}": header.options.get(name) for name in changing}
     for record in run.models:
         found |= model_facts(record)
-    plain: Fingerprint = msgspec.json.decode(msgspec.json.encode(found))  # as it is read back from a file
+    plain: Fingerprint = msgspec.json.decode(msgspec.json.encode(found))  # so that it equals one read from a file
     return plain
 
 
-def at_a_glance(environment: Mapping[str, Any]) -> Fingerprint:
-    """Return the part of a fingerprint that is known before anything is loaded: processor, Python and libraries."""
+def host_conditions(environment: Mapping[str, Any]) -> Fingerprint:
+    """Return the part of a fingerprint that is known before a model is loaded: processor, Python and libraries."""
     found = _machine(environment) | _software(environment, LIBRARIES)
     return {name: value for name, value in found.items() if not name.startswith("GPU")}
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Return in words how `other` differs from `one`, models left out that only one of them has loaded."""
+    """Return a phrase per condition that differs; a model that only one side has loaded is no difference."""
     shared = [name for name in one if name in other or not name.startswith(_MODEL)]
-    # An option that `one` does not know and that `other` was not given is no difference.
+    # An option newer than `one`'s suite counts only where `other` was given it.
     return [
         f"{name} was {_written(one[name])}, is {_written(other.get(name))}"
         for name in shared
@@ -69,7 +69,7 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
 
 
 def readable_name(of: Mapping[str, Any]) -> str:
-    """Return a name for a folder: model set, device and machine, and a hash of the whole fingerprint."""
+    """Return a folder name for a fingerprint: model set, device, machine, and a hash of all of it."""
     machine = of.get("GPU name") or f"{of.get('CPU')} {of.get('usable cores')} cores"
     digest = hashlib.sha256(msgspec.json.encode(of, order="deterministic")).hexdigest()[:8]
     words = f"{of['model set']} {of['device']} {machine} {digest}"
@@ -77,15 +77,15 @@ def readable_name(of: Mapping[str, Any]) -> str:
 
 
 def machine_name(environment: Mapping[str, Any]) -> str:
-    """Return a name for the conditions of times: those of one name may be averaged."""
+    """Return a name for the machine; times under the same name may be averaged."""
     conditions = _machine(environment) | {"ranks": environment.get("world_size", 1)}
     digest = hashlib.sha256(msgspec.json.encode(conditions, order="deterministic")).hexdigest()[:8]
     ranks = f", {conditions['ranks']} ranks" if conditions["ranks"] > 1 else ""
     return f"{conditions['GPU name'] or conditions['CPU']}, {conditions['usable cores']} cores{ranks} ({digest})"
 
 
-def work(header: Header) -> Fingerprint:
-    """Return what must agree before a run is resumed: all that makes its answers and figures, but the machine."""
+def resume_conditions(header: Header) -> Fingerprint:
+    """Return the conditions that must agree before a run is resumed: code, options, data, limits; not the machine."""
     environment, machine = header.environment, _machine(header.environment)
     found = {name: value for name, value in fingerprint(RunRecord(header)).items() if name not in machine}
     found |= _software(environment, environment.get("libraries", {}))
@@ -96,7 +96,7 @@ def work(header: Header) -> Fingerprint:
 
 
 def model_facts(record: ModelRecord) -> Fingerprint:
-    """Return what distinguishes loaded models, each fact under a name for people."""
+    """Return the part of a fingerprint that one loaded model gives, by a readable name."""
     return {f"{_MODEL}{record.model}: {name}": record.facts.get(name) for name in MODEL_FACTS}
 
 
@@ -122,7 +122,7 @@ def _written(value: Any) -> str:
 
 
 def by_machine(run: RunRecord) -> dict[str, RunRecord]:
-    """Return the part of a run that was measured on each machine, by the machine's name; one part as a rule."""
+    """Split a run by machine; return the parts by machine name, usually one."""
     measured = [*(each.machine for each in run.stages), *(each.machine for each in run.passes)]
     others = dict.fromkeys(filter(None, measured))
     if not others:
@@ -135,7 +135,7 @@ def by_machine(run: RunRecord) -> dict[str, RunRecord]:
             header=msgspec.structs.replace(run.header, environment=environments.get(machine, own)),
             passes=tuple(each for each in run.passes if each.machine == machine),
             stages=tuple(each for each in run.stages if each.machine == machine),
-            machine=None,  # which of them has which peak rates, no record has
+            machine=None,  # the record does not say which machine it is of
         )
         for machine in ("", *others)
     }

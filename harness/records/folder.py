@@ -1,4 +1,4 @@
-"""The folder that a run writes into, how a file gets there whole or not at all, and JSON files as records."""
+"""The folder of a run, files that are written whole or not at all, and JSON files as records."""
 
 import contextlib
 import os
@@ -27,7 +27,7 @@ def planned_folder(root: Path, output_dir: Path | None) -> Path:
 
 
 def unused_folder(parent: Path, prefix: str = "") -> Path:
-    """Return a folder that is not there yet, named by the time of day behind a prefix."""
+    """Return the path of a new folder in `parent`, named by `prefix`, date and time."""
     name = prefix + datetime.now().astimezone().strftime("%Y%m%d_%H%M%S")
     candidates = chain([parent / name], (parent / f"{name}_{number}" for number in count(2)))
     return next(candidate for candidate in candidates if not candidate.exists())
@@ -43,7 +43,7 @@ def make_folder(folder: Path) -> None:
 
 
 def point_latest_to(folder: Path) -> None:
-    """Let `latest`, beside a folder under results/, name it; a real file of that name stays."""
+    """Point the link `latest` at a folder under results/; a real file named `latest` stays."""
     link = folder.parent / LATEST
     if folder.parent.name != RESULTS.name or (link.exists() and not link.is_symlink()):
         return
@@ -55,7 +55,7 @@ def point_latest_to(folder: Path) -> None:
 
 
 def shortened(name: str, more_bytes: int) -> str:
-    """Return the part of a file's name that leaves room for so many bytes more: a disk takes 255."""
+    """Cut a file name so that `more_bytes` can be added: file systems take 255 bytes."""
     return os.fsencode(name)[: MAX_NAME_BYTES - more_bytes].decode(errors="ignore")
 
 
@@ -64,7 +64,7 @@ def write_whole(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{shortened(path.name, 10)}.{uuid4().hex[:8]}")
-        # Not mkstemp: its files are their owner's alone, where the umask says who else may read.
+        # Not mkstemp, whose files only their owner may read: here the umask decides.
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be written ({error.strerror})") from error

@@ -1,9 +1,9 @@
 """The journal of a run: one line per finished measurement, on disk before the next one starts.
 
-All other files of a run are derived from it, so that a run that was killed has lost nothing that it had finished. Under
-torchrun the first rank writes `journal.jsonl`, which begins with the header, and rank N `journal.N.jsonl` beside it.
+All other files of a run are derived from it: a killed run keeps every finished measurement. Under torchrun the first
+rank writes `journal.jsonl`, which begins with the header, and rank N writes `journal.N.jsonl` beside it.
 
-The last key of each line, `chain`, is the SHA-256 of the one before it and of the line without it.
+Each line ends with the key `chain`: the SHA-256 of the previous line's `chain` and of this line without that key.
 """
 
 import errno
@@ -23,10 +23,10 @@ from harness.records.merging import merged_record
 
 JOURNAL_NAME = "journal.jsonl"
 _OF_A_RANK = re.compile(r"journal\.(\d{1,6})\.jsonl")
-# A file system that cannot lock: nothing is lost but the protection.
+# Errors of file systems that cannot lock: the journal is then written without a lock.
 _NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
 
-# Behind the last value of a line; older journals do not have it.
+# The end of a line; journals of older versions lack it.
 _CHAIN = re.compile(rb'(.*),"chain":"([0-9a-f]{64})"\}', re.DOTALL)
 
 _encode = msgspec.json.Encoder().encode
@@ -34,10 +34,10 @@ _decode = msgspec.json.Decoder(JournalLine).decode
 
 
 class Journal:
-    """An open journal, append only: a new one, or with `reopen` one that is there, its torn last line cut off.
+    """An open, append-only journal: a new file, or with `reopen` an existing one without its torn last line.
 
-    The file is locked while it is open, by the operating system, which lets go of it when the process ends in any way.
-    Raises RunFolderError where another process has it open, naming that one.
+    The operating system locks the file until it is closed or the process ends. Raises RunFolderError naming the
+    process that holds the lock.
     """
 
     def __init__(self, path: Path, *, reopen: bool = False) -> None:
@@ -53,8 +53,8 @@ class Journal:
             self._lock()
             before = self._file.readall().rpartition(b"\n")[0] if reopen else b""
             self._size = len(before) + (len(before) > 0)
-            self._chain = _stated(before[before.rfind(b"\n") + 1 :])[1]
-            self._take_back()
+            self._chain = _split_chain(before[before.rfind(b"\n") + 1 :])[1]
+            self._cut_to_size()
         except BaseException:
             self._file.close()
             raise
@@ -62,7 +62,7 @@ class Journal:
     def append(self, line: JournalLine) -> None:
         """Write one line and wait until the disk has it; raise RunFolderError where it cannot be written."""
         content = _encode(line)
-        chain = _chained(self._chain, content)
+        chain = _chain_of(self._chain, content)
         content = content[:-1] + b',"chain":"' + chain + b'"}\n'
         try:
             written = 0
@@ -70,7 +70,7 @@ class Journal:
                 written += os.write(self._file.fileno(), content[written:])
             os.fsync(self._file.fileno())
         except BaseException as error:
-            self._take_back()  # what was written of a line that did not fit, or was interrupted
+            self._cut_to_size()  # removes the part of a line that did not fit, or was interrupted
             if not isinstance(error, OSError):
                 raise
             raise RunFolderError(
@@ -84,7 +84,7 @@ class Journal:
         """Close the file; every line is on disk already."""
         self._file.close()
 
-    def _take_back(self) -> None:
+    def _cut_to_size(self) -> None:
         os.ftruncate(self._file.fileno(), self._size)
 
     def _lock(self) -> None:
@@ -107,18 +107,18 @@ def rank_file_name(rank: int) -> str:
 
 
 def read_journal(path: Path) -> RunRecord:
-    """Return what a run's journal holds, and those of its further ranks beside it, torn last lines left out.
+    """Return the run in a journal and in the journals of its other ranks beside it, without torn last lines.
 
-    Raises ResultFileError naming file and line where it is missing, has no header, is of a version that this reader
-    does not know, or is damaged before its last line. A line that does not follow from the one before it is a note.
+    Raises ResultFileError naming file and line where the journal is missing, has no header, has a newer version, or is
+    damaged before its last line. A line whose `chain` is wrong gives a note.
     """
     lines = _whole_lines(path)
     if not lines:
         raise ResultFileError(f"{path}: holds no finished line, not even a header: nothing was measured in this run")
     version = FORMAT_VERSION
-    with suppress(*JSON_ERRORS):  # else there is no header: reading it says so, with the line
+    with suppress(*JSON_ERRORS):  # `_records` raises for the same line, naming it
         version = msgspec.json.decode(lines[0], type=_Version).format_version
-    if version > FORMAT_VERSION:  # looked at first: of a newer one, no other field can be counted on
+    if version > FORMAT_VERSION:  # checked first: other fields of a newer version may differ
         raise ResultFileError(
             f"{path}: has format version {version}, this reader knows up to {FORMAT_VERSION}; "
             "use the version of the suite that wrote it, or a newer one"
@@ -133,14 +133,14 @@ def read_journal(path: Path) -> RunRecord:
 
 
 def read_finished_run(folder: Path) -> RunRecord | None:
-    """Return what a session left behind; None where it measured nothing, or did not come to its end."""
+    """Return the run in a session's folder; None where it measured nothing or has not ended."""
     path = folder / JOURNAL_NAME
     run = read_journal(path) if path.exists() else None
     return run if run and run.end else None
 
 
 def _of_other_ranks(path: Path) -> list[Path]:
-    """The journals of ranks 1, 2, … up to the last one that has begun its own."""
+    """Return the journals of ranks 1, 2, … up to the highest one that exists."""
     if path.name != JOURNAL_NAME:
         return []
     names = (each.name for each in path.parent.iterdir())
@@ -149,7 +149,7 @@ def _of_other_ranks(path: Path) -> list[Path]:
 
 
 class _Version(msgspec.Struct):
-    format_version: int = FORMAT_VERSION  # the one field of a header that is the same in every version
+    format_version: int = FORMAT_VERSION  # the one header field that every version has
 
 
 def _whole_lines(path: Path) -> list[bytes]:
@@ -161,23 +161,23 @@ def _whole_lines(path: Path) -> list[bytes]:
     return whole
 
 
-def _chained(before: bytes, content: bytes) -> bytes:
-    """The chain of a line, of which `content` is all else, behind a line of chain `before`, in hexadecimal digits."""
+def _chain_of(before: bytes, content: bytes) -> bytes:
+    """Return the `chain` of the line `content` behind a line of chain `before`, in hexadecimal digits."""
     return sha256(before + content).hexdigest().encode()
 
 
-def _stated(line: bytes) -> tuple[bytes, bytes]:
-    """A line without its chain, and the chain; empty where it has none."""
+def _split_chain(line: bytes) -> tuple[bytes, bytes]:
+    """Return a line without its `chain`, and the `chain`, empty where it has none."""
     found = _CHAIN.fullmatch(line)
     return (found[1] + b"}", found[2]) if found else (line, b"")
 
 
 def _first_break(path: Path, lines: list[bytes]) -> list[str]:
-    """A sentence on the first line that was not written behind the one before it, or nothing."""
+    """Return a sentence on the first line whose `chain` is wrong, or nothing."""
     before = b""
     for number, line in enumerate(lines, start=1):
-        content, chain = _stated(line)
-        if (before or chain) and chain != _chained(before, content):
+        content, chain = _split_chain(line)
+        if (before or chain) and chain != _chain_of(before, content):
             return [f"{path.name}, line {number}: from here on lines were changed, moved or taken out after the run."]
         before = chain
     return []

@@ -1,11 +1,10 @@
-"""What a run writes down, line by line: frozen records, checked when they are read back.
+"""The lines of a journal: frozen records, checked when they are read back.
 
-Raw rounds are kept; medians and speedups are derived by whoever needs them (see harness/figures). All times are
-seconds, all sizes bytes.
+Records keep raw rounds; harness/figures derives medians and speedups. All times are seconds, all sizes bytes.
 
 History of the format:
-    1   first version; later on the states of stages and passes, attempts, machines, reference work during each
-        test and what it waited for a core (`waited`), and ledgers of work, which old files lack
+    1   first version; later files add states of stages and passes, attempts, machines, reference work during each
+        test with its waits for a core (`waited`), and ledgers of work
 """
 
 from datetime import datetime
@@ -43,7 +42,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class PlannedSample(msgspec.Struct, frozen=True):
-    """A sample that the run set out to measure, with what the legacy result file repeats of it."""
+    """A sample that the run set out to measure, with the fields that the legacy result file repeats."""
 
     id: str
     split: str
@@ -57,7 +56,7 @@ class PlannedSample(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What a suite sets out to measure."""
+    """The models, engines, samples and limits of a run, as the suite sets them before it measures."""
 
     model_set: str
     device: str
@@ -68,15 +67,15 @@ class Plan(msgspec.Struct, frozen=True):
     dataset: str  # path of the instruction JSON
     samples: tuple[PlannedSample, ...]  # in the order of the dataset
     limits: dict[str, float]  # as they apply to this model set, by name
-    dataset_identity: str | None = None  # tells the samples' files from others of the same names; None in older files
+    dataset_identity: str | None = None  # hash by which other files of the same names are told; None in older files
     dataset_folder: str | None = None
-    names: dict[str, str] = {}  # what people call the models, by key; empty in older files
+    names: dict[str, str] = {}  # display names of the models, by key; empty in older files
     # Classes of objects that answers may name; empty where the dataset does not say, and in older files.
     objects: tuple[str, ...] = ()
 
 
 class Header(Plan, frozen=True, kw_only=True, tag_field="record", tag="header"):
-    """First line of a journal: the plan, and all else that a merge needs beside the measurements themselves."""
+    """First line of a journal: the plan, and the conditions of the run. A merge needs no other file."""
 
     format_version: int
     started_at: str
@@ -109,7 +108,7 @@ class Header(Plan, frozen=True, kw_only=True, tag_field="record", tag="header"):
 
 
 class ModelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="model"):
-    """A model was loaded: how long it took, what it occupies, and what it is, read back from the live object."""
+    """A loaded model: the seconds of loading, its memory, and facts read back from the live object."""
 
     model: str
     load_s: Seconds
@@ -118,7 +117,7 @@ class ModelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="model"):
 
 
 class StageWork(msgspec.Struct, frozen=True):
-    """What a stage cannot do without: bytes to be moved, operations to be done by numbers of the type `dtype`."""
+    """The minimum work of a stage: bytes to move, and arithmetic operations in the type `dtype`."""
 
     bytes: float
     operations: float
@@ -126,7 +125,7 @@ class StageWork(msgspec.Struct, frozen=True):
 
 
 class MachineRecord(msgspec.Struct, frozen=True, tag_field="record", tag="machine"):
-    """What the device can do, measured at the start of the run: a large read, a large copy, large matrix products."""
+    """Peak rates of the device at the start of the run, of a large read, a large copy and large matrix products."""
 
     read_bytes_per_s: float
     copy_bytes_per_s: float  # bytes read and bytes written
@@ -134,7 +133,7 @@ class MachineRecord(msgspec.Struct, frozen=True, tag_field="record", tag="machin
 
 
 class EngineRecord(msgspec.Struct, frozen=True, tag_field="record", tag="engine"):
-    """What runs stages 3 and 4 of a model, and what that took so far; of several of one engine the last holds."""
+    """The engine of stages 3 and 4 of a model; of several records of one model and engine the last one counts."""
 
     model: str
     engine: str
@@ -145,13 +144,12 @@ class StageRecord(msgspec.Struct, frozen=True, tag_field="record", tag="stage"):
     """One stage measured by itself.
 
     `round_s[i]` belongs to sample `round_samples[i]`. `cold_s`: each sample's first time through the stage.
-    `variant` tells two measurements of one stage apart ("legacy reader"); `tokens` only for decoding.
-    `round_states[i]`: where stage 1 found the file in that round ("cold", "warm page cache", "cache hit"), likewise
-    `cold_states`; empty for other stages. `sources`: all that was read in either kind of round. `work`: by sample,
-    for stages on the device whose pipeline states it. `visual_tokens`: by sample, where the output says so;
-    `probes`: likewise, some of the features or logits in the cold round.
-    `not_finite`: samples with an output that was no finite number; `not_repeated`: those whose timed answers were not
-    all that of their cold round.
+    `variant` tells two measurements of one stage apart ("legacy reader"). `tokens`: for decoding only.
+    `round_states[i]`: where stage 1 found the file in that round ("cold", "warm page cache", "cache hit");
+    `cold_states` likewise by sample. Both are empty for other stages. `sources`: every file source of both kinds of
+    rounds. `work`, `visual_tokens`: by sample, where the pipeline states them. `probes`: by sample, some features or
+    logits of the first finite output. `not_finite`: samples with a non-finite output. `not_repeated`: samples whose
+    timed answers differ from the answer of their cold round.
     """
 
     test: str
@@ -179,18 +177,18 @@ class StageRecord(msgspec.Struct, frozen=True, tag_field="record", tag="stage"):
         if len(self.round_s) != len(self.round_samples) or len(self.round_states) not in {0, len(self.round_s)}:
             raise ValueError("each of round_s needs its sample in round_samples, and its state or none in round_states")
         if self.round_s and not self.cold_s:
-            raise ValueError("what was timed in rounds was cold once, in cold_s")
+            raise ValueError("round_s without cold_s: each sample has a cold round before its timed rounds")
 
 
 class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
-    """One sample once through one model.
+    """One sample, once through all stages of one model.
 
-    kind "whole": the pass over the dataset, synchronised at the stages' boundaries; "fixed": the same with an exact
-    number of new tokens; "unsynchronised": clock read at both ends only, so `stage_s` is empty; "throughput": files
-    loaded ahead of the model, `whole_s` from the answer before to this one, failures included. Else `whole_s` is read
-    around the stages, not added up from them. Where `failure` is set, `stage_s` has the stages before it. `source` is
-    what stage 1 read, how, and where it found it; `state` is this last part by itself. `machine` as in an
-    `AttemptRecord`. `test` is empty in files from before it was written down.
+    kind "whole": synchronised at the stages' boundaries; "fixed": the same with an exact number of new tokens;
+    "unsynchronised": clock read at both ends only, so `stage_s` is empty; "throughput": files loaded ahead of the
+    model. `whole_s` is measured around all stages; for "throughput" it runs from the end of the previous sample,
+    failed or not. Where `failure` is set, `stage_s` has the stages before the failure. `source`: the file that stage 1
+    read, the reader, and the file's state; `state`: the state alone. `machine` as in an `AttemptRecord`. `test` is
+    empty in older files.
     """
 
     sample: str
@@ -233,7 +231,7 @@ class SideBySideRecord(msgspec.Struct, frozen=True, tag_field="record", tag="sid
 
 
 class VerdictRecord(msgspec.Struct, frozen=True, tag_field="record", tag="verdict"):
-    """What came of one limit, in words; `test` is the one that measured it and fails where it is broken."""
+    """The verdict on one limit; `test` measured the figure, and fails where the limit is broken."""
 
     limit: str
     state: VerdictState
@@ -244,15 +242,15 @@ class VerdictRecord(msgspec.Struct, frozen=True, tag_field="record", tag="verdic
 
 
 class ReferenceWorkRecord(msgspec.Struct, frozen=True, tag_field="record", tag="sentinel"):
-    """How fast the machine itself was at an end of the run, or during a `test`: seconds of fixed work.
+    """Speed of the machine itself: seconds of fixed work at both ends of the run, or during a `test`.
 
-    At the ends of a run a matrix product and a copy on its device (on a GPU each value is the mean of eight, by its own
-    clock). During a test in which the host has a part, on that: reading what lies in its cache, and resizing a picture.
-    Another version (`sentinel_workloads` of the environment; 1 where it is not there) has others, and of other sizes.
+    At the ends: a matrix product and a copy on the device (on a GPU each value is the mean of eight, by the GPU's
+    clock). During a test in which the host works: a read from the host's cache, and resizing a picture.
+    Workloads depend on the version, `sentinel_workloads` of the environment (1 where missing).
 
-    `throttled`: why the GPU is running slower than it could, in its driver's words; `other_processes`: those that
-    use the GPU beside this one. Both None on the CPU, and where the driver does not tell.
-    `waited`: the share of a test's time in which the thread that runs it waited for a core; None where no system tells.
+    `throttled`: the driver's reasons why the GPU runs slower than it could. `other_processes`: their number on the
+    GPU. Both are None on the CPU, and where the driver does not tell. `waited`: fraction of a test's time in which its
+    thread waited for a core; None where the system does not tell.
     """
 
     moment: Moment
@@ -277,7 +275,7 @@ class ReferenceWorkRecord(msgspec.Struct, frozen=True, tag_field="record", tag="
 
 
 class OutcomeRecord(msgspec.Struct, frozen=True, tag_field="record", tag="outcome"):
-    """A recording test that did not pass: why there is no figure of it, or only a part."""
+    """A recording test that did not pass, and why it has no figure or only a part of one."""
 
     test: str
     outcome: Outcome
@@ -287,12 +285,13 @@ class OutcomeRecord(msgspec.Struct, frozen=True, tag_field="record", tag="outcom
 class GateRecord(
     msgspec.Struct, frozen=True, tag_field="record", tag="gate", rename={"minimum_detectable_effect": "smallest_effect"}
 ):
-    """What came of comparing one figure with the baseline, in words; of two of one metric, the later holds.
+    """The comparison of one figure with the baseline; of two records of one metric the later counts.
 
-    Numbers are on the scale of harness.figures.metrics: `value` was measured, `centre` is the baseline's, `loss` the
-    change for the worse, `limit` how large it may be (`limit_of_mean`: of two sessions), `minimum_detectable_effect`
-    (on disk: smallest_effect) what could be found. `cause`, in words, is of a figure that is worse, whatever it came of
-    ("program", "machine", or "" where that is not known) in `blame`; of one that passes, work that its time hides.
+    Numbers are on the scale of harness.figures.metrics. `value`: as measured; `centre`: the baseline's; `loss`: the
+    change for the worse; `limit`: the largest loss that passes (`limit_of_mean`: for the mean of two sessions);
+    `minimum_detectable_effect` (on disk: smallest_effect): the smallest loss that would be found. `blame` of a worse
+    figure: "program", "machine", or "" where unknown. `cause`, in words: of a worse figure, the changed work or calls;
+    of a passing one, changed work that its time does not show.
     """
 
     metric: str
@@ -311,11 +310,11 @@ class GateRecord(
 
 
 class AttemptRecord(msgspec.Struct, frozen=True, tag_field="record", tag="attempt"):
-    """A further process works on this run: it resumes it, or is one of several ranks under torchrun."""
+    """A process that resumes the run, or joins it as one of several ranks under torchrun."""
 
     started_at: str
     environment: dict[str, Any]
-    machine: str = ""  # the conditions that times depend on, where they are others than the header's
+    machine: str = ""  # `machine_name` of this process, where it is not the header's
     rank: int = 0
     world_size: int = 1
     restart: int = 0
@@ -331,7 +330,7 @@ class EndRecord(msgspec.Struct, frozen=True, tag_field="record", tag="end"):
 
 
 _Beginning = Header | AttemptRecord | ModelRecord | MachineRecord | EngineRecord | ReferenceWorkRecord
-# What a test measures anew as a whole when a run is resumed; passes are kept one by one.
+# Records of tests that a resumed run measures anew as a whole; passes are kept one by one.
 MeasuredAsAWhole = (
     StageRecord | WatchedWork | SideBySideRecord | AgreementRecord | SpeculationRecord | SpeculationCostRecord
 )
@@ -357,7 +356,7 @@ class RunRecord(msgspec.Struct, frozen=True, rename={"reference_work": "sentinel
     machine: MachineRecord | None = None
     engines: tuple[EngineRecord, ...] = ()
     attempts: tuple[AttemptRecord, ...] = ()
-    notes: tuple[str, ...] = ()  # what is unusual in the journal or old result file that it was read from, in sentences
+    notes: tuple[str, ...] = ()  # sentences on oddities of the journal or old result file
     works: tuple[WatchedWork, ...] = ()
 
 

@@ -1,6 +1,6 @@
 """Merges the lines of one or more journals into one run's record; later measurements replace earlier ones. Pure.
 
-From an attempt on, which is a process that resumes a run, stage tests are measured anew.
+An `AttemptRecord` begins each resumption, after which stage tests are measured anew and passes are kept.
 """
 
 from collections.abc import Hashable, Iterable, Sequence
@@ -11,7 +11,7 @@ from msgspec.structs import fields
 
 from harness.records import lines as records
 
-# Fields of a run's record that have all lines of one kind, in order.
+# Fields of a run's record that hold all lines of one kind, with that kind.
 _KINDS: dict[str, Any] = {
     each.name: get_args(each.type)[0] for each in fields(records.RunRecord) if get_origin(each.type) is tuple
 }
@@ -21,19 +21,19 @@ Lines = Sequence[records.JournalLine]
 
 
 def merged_record(header: records.Header, own: Lines, of_other_ranks: Sequence[Lines] = ()) -> records.RunRecord:
-    """Return the record of a run from the lines behind its header, and from those of its further ranks in order."""
+    """Return the record of a run from the lines behind its header, and from the lines of its other ranks by number."""
     journals = [own, *of_other_ranks]
     lines = [line for journal in journals for line in journal]
     attempts = _of(records.AttemptRecord, lines)
     if attempts:
-        lines = _holding(journals)
+        lines = _without_replaced(journals)
     by_kind: dict[str, Any] = {name: _of(kind, lines) for name, kind in _KINDS.items()}
     by_kind |= {
         "gates": tuple({line.metric: line for line in _of(records.GateRecord, lines)}.values()),
         "engines": tuple({(line.model, line.engine): line for line in _of(records.EngineRecord, lines)}.values()),
     }
     machine = next(iter(reversed(_of(records.MachineRecord, own))), None)
-    # How the run ended, once all ranks of its latest attempt have: of different ends, that of the highest status.
+    # The run has ended when all ranks of its latest attempt have; the highest exit status counts.
     count = world_size(header, own)
     ends = [end for end in map(end_of, journals[:count]) if end is not None]
     end = max(ends, key=lambda each: each.exit_status) if len(ends) == count else None
@@ -47,7 +47,7 @@ def world_size(header: records.Header, own: Lines) -> int:
 
 
 def end_of(journal: Lines) -> records.EndRecord | None:
-    """Return how the latest attempt of a journal ended; None where it has not, or was killed."""
+    """Return the end of a journal's latest attempt; None where it runs still, or was killed."""
     for line in reversed(journal):
         if isinstance(line, records.EndRecord):
             return line
@@ -60,12 +60,12 @@ def _of(kind: type[Line], lines: Iterable[records.JournalLine]) -> tuple[Line, .
     return tuple(line for line in lines if isinstance(line, kind))
 
 
-def _holding(journals: Sequence[Lines]) -> list[records.JournalLine]:
-    """Leave out what a later line has replaced, each line where the first one on its subject stood."""
-    found: dict[Hashable, records.JournalLine] = {}
+def _without_replaced(journals: Sequence[Lines]) -> list[records.JournalLine]:
+    """Return the lines that count; a later line takes the place of an earlier one on the same subject."""
+    counted: dict[Hashable, records.JournalLine] = {}
     for rank, journal in enumerate(journals):
         attempts = list(accumulate(isinstance(line, records.AttemptRecord) for line in journal))
-        # A test that is always measured as a whole holds as its last attempt left it.
+        # Of a test that is measured as a whole, only the lines of its last attempt count.
         last: dict[tuple[type, str], int] = {
             (type(line), line.test): attempt
             for line, attempt in zip(journal, attempts, strict=True)
@@ -82,8 +82,8 @@ def _holding(journals: Sequence[Lines]) -> list[records.JournalLine]:
                     subject = (records.VerdictRecord, line.limit)
                 case records.OutcomeRecord():
                     subject = (records.OutcomeRecord, line.test)
-            before = found.get(subject)
-            # An answer holds, whatever another try came to.
+            before = counted.get(subject)
+            # A pass that succeeded is kept, even if a later try failed.
             if not (isinstance(before, records.PassRecord) and not before.failure and getattr(line, "failure", None)):
-                found[subject] = line
-    return list(found.values())
+                counted[subject] = line
+    return list(counted.values())

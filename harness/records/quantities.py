@@ -5,24 +5,24 @@ from typing import Annotated, Self
 
 import msgspec
 
-# Checked when a file is read, not when a record is made. From a picosecond to thirty years, and up to a pebibyte.
+# Checked when a file is read, not when a record is made: a picosecond to thirty years, and up to a pebibyte.
 Seconds = Annotated[float, msgspec.Meta(ge=1e-12, le=1e9)]
-SecondsOrNone = Annotated[float, msgspec.Meta(ge=0, le=1e9)]  # a clock that was moved by hand may have stood still
+SecondsOrNone = Annotated[float, msgspec.Meta(ge=0, le=1e9)]  # 0 s where a clock moved by hand stood still
 Bytes = Annotated[int, msgspec.Meta(ge=0, le=2**50)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 
 
 class MemoryPeak(msgspec.Struct, frozen=True):
-    """Peaks in bytes over one call; `device_*` are PyTorch's own allocations. None: could not be measured here."""
+    """Peaks of memory over one call; `device_*` are PyTorch's allocations. None: not measurable on this system."""
 
     host_bytes: int | None = None  # the peak resident set of the whole process
     device_allocated_bytes: int | None = None
     device_reserved_bytes: int | None = None
-    host_growth_bytes: int | None = None  # how far host_bytes is above where the call began
+    host_growth_bytes: int | None = None  # host_bytes less the resident set at the start of the call
 
     def on(self, device: str) -> int | None:
-        """Return the peak of the memory that a model on `device` is in."""
-        # Beside a model on a GPU, the host holds CUDA's own libraries above all.
+        """Return the peak in bytes of the memory that holds a model on `device`."""
+        # With the model on a GPU, most of the host's memory is CUDA's libraries.
         return self.device_allocated_bytes if is_gpu(device) else self.host_bytes
 
     @classmethod

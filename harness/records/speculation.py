@@ -1,4 +1,4 @@
-"""What a run writes down of speculative decoding: rounds, agreements, requests, and what the pieces take."""
+"""Records of speculative decoding: rounds, agreements, requests, and costs of the pieces."""
 
 import msgspec
 
@@ -6,9 +6,9 @@ from harness.records.quantities import Count, MemoryPeak, Seconds, SecondsOrNone
 
 
 class RoundLog(msgspec.Struct, frozen=True):
-    """One speculative round: `accepted` of `drafted` ids were the target's own, `emitted` were written.
+    """One speculative round: `drafted` ids, of which the target `accepted` some, and `emitted` ids.
 
-    `emitted` is `accepted` and the target's own next id, less what lay behind the end of the text. Seconds.
+    `emitted` counts the accepted ids and the target's own next id, cut at the end token. Times are in seconds.
     """
 
     drafted: Count
@@ -26,29 +26,30 @@ class _OfATarget(msgspec.Struct, frozen=True):
 
 
 class AgreementRecord(_OfATarget, frozen=True, tag_field="record", tag="agreement"):
-    """Whether the draft predicts the target's token, place by place, given the target's tokens before it.
+    """Whether the draft predicts the target's token at each position, given the target's tokens before it.
 
-    `agrees` by what the draft was shown: "own" pictures, "shuffled", "blind"; "template": no draft but the other
-    answers; "self": the target in its place. The first place is the target's own and never proposed.
+    Keys of `agrees`: the draft sees its "own" pictures, "shuffled" ones of another sample, or none ("blind");
+    "template": the other answers predict in place of a draft; "self": the target predicts itself. The first position
+    is the target's own and never proposed.
     """
 
     agrees: dict[str, tuple[bool, ...]]
 
     def __post_init__(self) -> None:
         if "own" not in self.agrees or len({len(each) for each in self.agrees.values()}) != 1:
-            raise ValueError("agrees needs own, and a word for each of its places from every other")
+            raise ValueError("agrees needs the key own, and the same number of positions under every key")
 
 
 class DivergenceRecord(msgspec.Struct, frozen=True):
-    """Where two answers part, and how far apart the target's two likeliest ids were there; `allowed` is a near tie."""
+    """The first position where two answers differ, and the `margin` between the target's two likeliest ids there."""
 
     place: int
     margin: float
-    allowed: float
+    allowed: float  # largest margin that rounding may turn over
 
     @property
     def is_near_tie(self) -> bool:
-        """Whether rounding alone may have made the difference."""
+        """Whether rounding alone may explain the difference."""
         return self.margin <= self.allowed
 
 
@@ -72,18 +73,18 @@ class SpeculationRecord(
 
 
 class SpeculationCostRecord(_OfATarget, frozen=True, tag_field="record", tag="speculation_cost"):
-    """What the pieces of speculative decoding take in the middle of one answer, in turn: raw seconds."""
+    """Raw seconds of the pieces of speculative decoding, timed in turn in the middle of one answer."""
 
     dtype: str
     target_context: int  # positions attended to, prompt included
     draft_context: int
     step_s: tuple[Seconds, ...]  # a decoding step of the target alone
     draft_step_s: tuple[Seconds, ...]  # one proposed token
-    verify_s: dict[int, tuple[Seconds, ...]]  # one pass of the target over so many tokens
-    # Peaks over a request of either kind, both with both models loaded.
+    verify_s: dict[int, tuple[Seconds, ...]]  # one pass of the target, by its number of tokens
+    # Peaks over one request by the target alone and one by the pair, each with both models loaded.
     alone_memory: MemoryPeak
     pair_memory: MemoryPeak
 
     def __post_init__(self) -> None:
         if not (self.step_s and self.draft_step_s and self.verify_s and all(self.verify_s.values())):
-            raise ValueError("step_s, draft_step_s and each of verify_s need a time, one at the least")
+            raise ValueError("step_s, draft_step_s and each entry of verify_s need at least one time")

@@ -1,4 +1,4 @@
-"""What a stage did in one round that was watched and never timed: counts of work, and calls by name."""
+"""The work of a stage in one profiled, untimed round: counts, and calls by name."""
 
 from collections.abc import Mapping
 
@@ -6,9 +6,9 @@ import msgspec
 
 from harness.records.quantities import SecondsOrNone
 
-# Calls that are not among the largest are one entry, with their number and their seconds.
+# Name of the one entry for all calls that are not listed by name.
 REST = "rest"
-# In the order in which people are told of them. Only those that could be counted are there.
+# In display order. A record holds those that could be counted.
 COUNTS = (
     "launches",
     "library_calls",
@@ -24,18 +24,19 @@ COUNTS = (
 
 
 class Call(msgspec.Struct, frozen=True):
-    """How often something was called, and its seconds in all: on the device for a kernel, its own time on a CPU."""
+    """How often a kernel or an operation was called, and its total seconds on the device or the CPU."""
 
     count: int
     seconds: SecondsOrNone
 
 
 class WatchedWork(msgspec.Struct, kw_only=True, frozen=True, tag_field="record", tag="work"):
-    """The ledger and the profile of one stage of a model on one sample.
+    """The ledger (`counts`) and the profile (`calls`) of one stage of a model on one sample.
 
-    `counts` by names of COUNTS and `calls`, "name <grid>" of a kernel or name of a call on a CPU, are exact and the
-    same in each run of the same program; their seconds only tell shares of `seconds`, which watching makes longer.
-    `profiler`: "cuda", "cpu", or "" for the `reason`. `versions`: driver and libraries; works of others do not compare.
+    Keys of `counts` are in COUNTS; keys of `calls` are "name <grid>" of a kernel, or the name of an operation on a CPU.
+    Counts repeat exactly in each run of one program. Seconds of calls are only good as fractions of `seconds`, since
+    profiling slows the stage down. `profiler`: "cuda", "cpu", or "" for the `reason`. `versions`: driver and libraries;
+    works of different versions do not compare.
     """
 
     model: str
@@ -53,6 +54,6 @@ class WatchedWork(msgspec.Struct, kw_only=True, frozen=True, tag_field="record",
 
 
 def other_versions(one: Mapping[str, str], other: Mapping[str, str]) -> str:
-    """Return in words in which driver or libraries two works differ, and so do not compare; empty where in none."""
+    """Return the differing driver and libraries of two works as text; empty where the works are comparable."""
     names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
     return "; ".join(f"{name} was {one.get(name, 'not there')}, is {other.get(name, 'not there')}" for name in names)

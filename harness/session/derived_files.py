@@ -19,7 +19,7 @@ def derive_files(folder: Path, run: RunRecord, output_json: Path | None = None) 
     path = output_json or folder / legacy_file_name(run, len(records))
     write_json(path, records, indent=2)
     if output_json is None:
-        # This run's own files of fewer samples: the number of samples is in the name.
+        # The name holds the number of samples: this run's earlier files, of fewer samples, are deleted.
         before, _, after = legacy_file_name(run, 0).rpartition("_n0_")
         for each in folder.glob(f"{glob.escape(before)}_n*_{glob.escape(after)}"):
             if each != path:
@@ -28,13 +28,13 @@ def derive_files(folder: Path, run: RunRecord, output_json: Path | None = None) 
 
 
 def derive_report(folder: Path, run: RunRecord) -> str | None:
-    """Write `report.html` and `report.md` from a run's record; return in words why they are not there."""
+    """Write `report.html` and `report.md` from a run's record; return a sentence where that failed, else None."""
     try:
-        from harness.report.content import report_of  # matplotlib: a second that only a run at its end can spare
+        from harness.report.content import report_of  # imported late: matplotlib takes a second
         from harness.report.files import write_report
 
         write_report(report_of(run, folder.name), folder)
     except Exception as error:
-        # Whatever it was: a run that was measured must not be lost for its report.
+        # Any error: a measured run must not be lost because its report failed.
         return f"no report was made ({type(error).__name__}: {error}); try python -m harness report {folder}"
     return None

@@ -29,12 +29,12 @@ from harness.session.resume import resuming_command, unfinished_run
 from harness.session.session import Session
 
 SESSION = pytest.StashKey[Session]()
-# What a report says of a test that records or audits; its keywords would not do: a parameter may be called "stage".
+# User properties by which a pytest report tells recording and auditing tests; a keyword "stage" may be a parameter.
 RECORDS, AUDITS = ("event_vlm_perf", "records"), ("event_vlm_perf", "audits")
 RAISED = pytest.StashKey[list[BaseException]]()
 READS_CLOCK = pytest.StashKey[bool]()
 TIMER = f"{clock.__name__}.{clock.now.__name__}"
-# Options of pytest-benchmark that govern `benchmark(...)` and have no say in rounds of a stage's own input.
+# Options of pytest-benchmark that apply to `benchmark(...)` only; stage tests use `pedantic`, which ignores them.
 WITHOUT_EFFECT = ("min-rounds", "max-time", "min-time", "warmup", "warmup-iterations", "cprofile")
 NOT_MEASURED_BY_RANKS = (
     "under torchrun only whole passes and throughput are measured: ranks disturb each other's stages"
@@ -42,21 +42,21 @@ NOT_MEASURED_BY_RANKS = (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Announce our options."""
+    """Register the suite's options as flags and as keys of pytest.ini."""
     options.register(parser)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Read the options once; a wrong one is a usage error."""
-    config.addinivalue_line("markers", "stage(name): a test that measures this stage and records what it measured")
-    config.addinivalue_line("markers", "audit: a test whose failure speaks against figures that others recorded")
-    config.addinivalue_line("markers", "watches: runs stages under a profiler; its failure is told as an audit's is")
+    config.addinivalue_line("markers", "stage(name): measures this stage and records its figures")
+    config.addinivalue_line("markers", "audit: checks figures that other tests recorded; its failure is reported")
+    config.addinivalue_line("markers", "watches: runs stages under a profiler; its failure is reported")
     config.stash[READS_CLOCK] = read_timer(config, TIMER)
     try:
         if config.getoption("benchmark_histogram", None) and find_spec("pygal") is None:
             raise OptionError(
-                "--benchmark-histogram draws by pygal, which is not installed: pip install pygal pygaljs, "
+                "--benchmark-histogram needs pygal, which is not installed: pip install pygal pygaljs, "
                 "or leave it out; report.html has charts"
             )
         chosen, rank = options.read(config), rank_of()
@@ -69,9 +69,9 @@ def pytest_configure(config: pytest.Config) -> None:
             use_share_of_cores(rank)
         if chosen.gate:
             if _forbids_measuring(config):
-                raise OptionError("--gate judges what was measured: leave out --collect-only and --benchmark-disable")
+                raise OptionError("--gate needs measurements: leave out --collect-only and --benchmark-disable")
             if is_resumed or rank:
-                raise OptionError("--gate judges one undisturbed process: leave out --resume, and do without torchrun")
+                raise OptionError("--gate needs one process that measures everything: leave out --resume and torchrun")
             baselines = chosen.baselines or config.rootpath / DEFAULT_FOLDER
             ours.session_gate = SessionGate(baselines, chosen.confirm, chosen.release)
             ours.expects_figures = True
@@ -88,14 +88,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Let each further rank have a cache of its own, once pytest has opened it."""
+    """Give each rank but the first a pytest cache folder of its own."""
     rank, cache = session.config.stash[SESSION].rank, getattr(session.config, "cache", None)
     if rank is not None and not rank.is_first and cache is not None:
         cache._cachedir = cache._cachedir / f"rank-{rank.number}"
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """A run with a recording test in it is expected to record, even where the test is deselected later."""
+    """Mark recording and auditing tests; expect figures where a recording test was collected, deselected or not."""
     if item.get_closest_marker("audit") or item.get_closest_marker("watches"):
         item.user_properties.append(AUDITS)
     if item.get_closest_marker("stage"):
@@ -105,24 +105,24 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what several ranks do not measure, and what a confirming session does not; refuse other timers."""
-    ours, others = config.stash[SESSION], []
+    """Deselect tests that ranks or a confirming session do not measure; refuse other timers."""
+    ours, deselected = config.stash[SESSION], []
     try:
         for item in items:
             marker = item.get_closest_marker("stage")
             if ours.rank is not None and (marker is None or marker.args[0] not in MEASURED_BY_RANKS):
-                others.append(item)
+                deselected.append(item)
                 if marker is not None:
                     ours.note(OutcomeRecord(item.nodeid, "deselected", NOT_MEASURED_BY_RANKS))
             elif ours.session_gate is not None and not ours.session_gate.wants(item.nodeid):
-                others.append(item)
+                deselected.append(item)
     except HarnessError as error:
         raise pytest.UsageError(f"--confirm: {error}") from error
     if ours.expects_figures and not config.stash[READS_CLOCK]:
         raise pytest.UsageError(f"--benchmark-timer: times are taken by {TIMER} alone, which waits for the device")
-    if others:
-        config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if item not in set(others)]
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if item not in set(deselected)]
 
 
 @pytest.fixture(scope="session")
@@ -133,7 +133,7 @@ def session(request: pytest.FixtureRequest) -> Session:
 
 @pytest.fixture(scope="session")
 def set_plan(session: Session) -> Iterator[Callable[..., None]]:
-    """Return what the suite calls once with its plan, as `Session.begin`; from then on a signal ends it in order."""
+    """Return a function that the suite calls once, as `Session.begin`; a later signal ends the run between samples."""
     with ExitStack() as until_the_end:
 
         def set_it(plan: Plan, dtypes: Sequence[str] = ()) -> None:
@@ -143,7 +143,7 @@ def set_plan(session: Session) -> Iterator[Callable[..., None]]:
             except (ResumeError, RunFolderError) as error:
                 pytest.exit(str(error), returncode=int(pytest.ExitCode.USAGE_ERROR))
             if session.measures:
-                # Or the collector looks through everything that is imported before each stage's rounds.
+                # Else the collector scans all imported objects before each stage's rounds.
                 gc.collect()
                 gc.freeze()
                 until_the_end.enter_context(orderly_stop(session.announce))
@@ -153,11 +153,11 @@ def set_plan(session: Session) -> Iterator[Callable[..., None]]:
 
 @pytest.fixture
 def recorder(request: pytest.FixtureRequest, session: Session, benchmark: Any) -> Recorder:
-    """Return what measures the stage on the test's marker, and records it."""
+    """Return the test's recorder for the stage that its marker names."""
     marker = request.node.get_closest_marker("stage")
     if marker is None or len(marker.args) != 1:
         raise pytest.UsageError(
-            f"{request.node.nodeid}: a test that records has one mark such as @pytest.mark.stage('load')"
+            f"{request.node.nodeid}: the fixture `recorder` needs one mark such as @pytest.mark.stage('load')"
         )
     benchmark.group = marker.args[0]
     return Recorder(session, Benchmark(benchmark), request.node.nodeid, marker.args[0])
@@ -170,7 +170,7 @@ def pytest_runtest_setup() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Iterator[Any]:
-    """Keep what a test raised until it is over."""
+    """Keep the exceptions of a test until the end of its protocol."""
     if call.excinfo is not None:
         item.stash.setdefault(RAISED, []).append(call.excinfo.value)
     return (yield)
@@ -178,22 +178,22 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[Any]:
-    """Let go of the variables of a test that failed."""
-    # pytest keeps the exception for a debugger, and plugins that repeat tests keep it for good: the variables of its
-    # frames hold the model, beside which the next one would be loaded.
+    """Clear the frames of a failed test's exceptions, whose variables hold a model."""
+    # pytest keeps an exception for a debugger, and plugins that repeat tests keep it for good: the next model would be
+    # loaded beside the one in its frames.
     result = yield
     raised = item.stash.get(RAISED, [])
-    for each in raised:  # grows by what each was raised from
+    for each in raised:  # the loop appends causes and contexts, which are cleared too
         raised += [cause for cause in (each.__cause__, each.__context__) if cause and cause not in raised]
         for frame, _ in walk_tb(each.__traceback__):
-            with suppress(RuntimeError):  # of a frame that is still at work
+            with suppress(RuntimeError):  # the frame is still running
                 frame.clear()
-            _ = frame.f_locals  # up to Python 3.12 a copy of the variables, which is made anew
+            _ = frame.f_locals  # up to Python 3.12 a cached copy of the variables: reading it makes an empty one
     return result
 
 
 def pytest_exception_interact(node: pytest.Item | pytest.Collector, call: pytest.CallInfo[Any]) -> None:
-    """Measure no further where nothing can be written down any more, or a loaded model is another one."""
+    """Stop the session where files cannot be written, or a loaded model is not the one of the resumed run."""
     error = call.excinfo.value if call.excinfo else None
     if isinstance(error, RunFolderError | ResumeError):
         node.session.shouldstop = str(error)
@@ -201,7 +201,7 @@ def pytest_exception_interact(node: pytest.Item | pytest.Collector, call: pytest
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_benchmark_generate_machine_info(config: pytest.Config) -> dict[str, Any]:
-    """Describe the machine in pytest-benchmark's stead, which would start a process to ask about the processor."""
+    """Describe the machine; pytest-benchmark itself would start a process to ask about the processor."""
     return machine_info(config.stash[SESSION].device)
 
 
@@ -213,7 +213,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
         if exitstatus not in PYTEST_STATUSES:
             ours.end_measuring()
         if exitstatus == 0 and ours.has_broken_limit:
-            exitstatus = FAILED  # whatever a plugin made of the test that broke it
+            exitstatus = FAILED  # a plugin that repeats tests may have passed the one that broke the limit
         status = exit_status(
             exitstatus,
             expects_figures=ours.expects_figures,
@@ -224,7 +224,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
         if ours.rank is not None and status.code not in PYTEST_STATUSES:
             status = Status(0, f"rank {ours.rank.number} has recorded its part")  # else torchrun would start it again
         if ours.journal is not None and status.code in PYTEST_STATUSES:
-            ours.advice.append(f"to go on: {resuming_command(session.config.invocation_params.args, ours.folder)}")
+            ours.advice.append(f"to resume: {resuming_command(session.config.invocation_params.args, ours.folder)}")
         session.exitstatus = status.code
         ours.finish(status)
     except HarnessError as error:
@@ -262,35 +262,35 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     text = summary(
         ours.record, ours.folder, ours.files(), width=writer.fullwidth, color=writer.hasmarkup, verbosity=verbosity
     )
-    # Else pytest escapes the whole text, line ends too, where the terminal lacks one of its signs.
+    # Without this, pytest escapes the whole text where the terminal's encoding lacks one of the characters.
     terminalreporter.write(encodable(text, getattr(sys.stdout, "encoding", None) or "utf-8"))
 
 
 class _Outcomes:
-    """Sees what became of the recording tests, those too that pytest-xdist runs elsewhere, where none can measure."""
+    """Notes recording tests without figures, those included that pytest-xdist runs in other processes."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Keep who ended the run, and why."""
+        """Keep the reason for an interrupt."""
         self._session.stopped_by = str(excinfo.value) or "you stopped the run"
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
-        """A test that was deselected has no figure."""
+        """Note recording tests that were deselected."""
         for item in items:
             if item.get_closest_marker("stage"):
                 self._session.note(OutcomeRecord(item.nodeid, "deselected", "by the command line"))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep skips and failures with their reasons; a report from elsewhere means that figures were expected."""
+        """Note skips and failures with their reasons; a report of an xdist worker means that figures were expected."""
         kind = dict(report.user_properties).get(RECORDS[0])
         if kind != RECORDS[1] and not (report.failed and kind == AUDITS[1]):
             return
         if hasattr(report, "node"):
             self._session.expects_figures = True
             if report.passed:
-                reason = "pytest-xdist (-n) runs them beside each other, and nothing can be measured"
+                reason = "pytest-xdist (-n) runs tests in parallel, so nothing can be measured"
                 self._session.note(OutcomeRecord(report.nodeid, "skipped", reason))
         if report.skipped:
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
@@ -301,11 +301,11 @@ class _Outcomes:
 
 
 def _folder(config: pytest.Config, chosen: options.Options, rank: Rank | None) -> tuple[Path, bool]:
-    """Return where this run writes, and whether that is a run to be resumed."""
+    """Return the folder of this run, and whether it holds a run to be resumed."""
     if chosen.resume is not None and chosen.output_dir is not None:
-        raise OptionError("--resume goes on in the folder of the run; leave --output_dir out")
+        raise OptionError("--resume writes into the folder of the resumed run; leave --output_dir out")
     if rank is not None and not rank.is_first:
-        return config.rootpath, False  # the first rank names the folder when it has made it
+        return config.rootpath, False  # a stand-in until the first rank publishes the folder
     published = rank.published_folder() if rank else None
     if published is not None:
         return published, True

@@ -1,6 +1,6 @@
-"""One of several processes of a torchrun, which starts, restarts and ends them: its rank, and the work that it claims.
+"""The rank of this process under torchrun, and how ranks share one run.
 
-Its store, which outlives a restart, has the run's folder and the counters; there is no collective operation.
+Ranks share the run's folder and counters by torchrun's store, which outlives a restart; no operation is collective.
 """
 
 import os
@@ -16,7 +16,7 @@ from harness.errors import ResumeError
 from harness.measuring.environment import torchrun_variables
 
 PREFIX = "event_vlm_perf"
-PATIENCE = timedelta(minutes=60)  # the first rank may have a dataset to render before it names its folder
+PATIENCE = timedelta(minutes=60)  # the first rank may render a dataset before it publishes the folder
 PAUSE_S = 0.02
 MEASURED_BY_RANKS = ("whole", "throughput")
 
@@ -32,24 +32,26 @@ class Rank:
     per_node: int
     restart: int
     store: Any  # torch.distributed.TCPStore
-    start: int = field(default=0, init=False)  # of all ranks, as `publish` and `wait_for_folder` agree on it
+    start: int = field(
+        default=0, init=False
+    )  # counts joint starts of all ranks; `publish` and `wait_for_folder` set it
 
     @property
     def is_first(self) -> bool:
-        """Whether this is rank 0, which has the run's folder made."""
+        """Whether this is rank 0, which makes the run's folder."""
         return self.number == 0
 
     def publish(self, folder: Path) -> None:
-        """Name the run's folder to all ranks, of later starts too, and wait until those of this start know of it."""
+        """Store the run's folder for this and later starts, and wait until all ranks of this start have joined."""
         self.store.set(f"{PREFIX}/folder", str(folder))
         self.start = self.store.add(f"{PREFIX}/starts", 1)
         for number in range(1, self.world_size):
             self._answer(number)
 
     def published_folder(self) -> Path | None:
-        """Return, for the first rank, the folder of the run that this torchrun works on; None where there is none yet.
+        """Return the run's folder where an earlier start of this torchrun has published one; only rank 0 asks.
 
-        Raises ResumeError where torchrun started its ranks again and its store is another one.
+        Raises ResumeError where torchrun restarted its ranks with a new, empty store.
         """
         begun, folder = f"{PREFIX}/begun", f"{PREFIX}/folder"
         if self.restart and not self.store.check([begun]):
@@ -60,7 +62,7 @@ class Rank:
         return Path(self.store.get(folder).decode()) if self.store.check([folder]) else None
 
     def wait_for_folder(self) -> Path:
-        """Return the run's folder as soon as the first rank, of the same start as this one, has made it."""
+        """Return the run's folder as soon as the first rank of this start has published it."""
         question = uuid4().hex
         self.store.set(f"{PREFIX}/question/{self.number}", question)
         self.store.wait([f"{PREFIX}/answer/{question}"], PATIENCE)
@@ -69,16 +71,16 @@ class Rank:
         return Path(self.store.get(f"{PREFIX}/folder").decode())
 
     def claim_indices(self, work: str, count: int) -> Iterator[int]:
-        """Yield numbers below `count`, each to one rank only, whichever asks for it first."""
+        """Yield indices below `count`; each index goes to the rank that asks first, and to no other."""
         while (number := self.store.add(f"{PREFIX}/{self.start}/{work}", 1) - 1) < count:
             yield number
 
     def _answer(self, number: int) -> None:
-        """Tell a further rank which start this is, until it acknowledges; raise ResumeError where it never does."""
+        """Tell rank `number` the current start until it acknowledges; raise ResumeError where it never does."""
         end = time.monotonic() + PATIENCE.total_seconds()
         self.store.wait([f"{PREFIX}/question/{number}"], PATIENCE)
         while time.monotonic() < end:
-            # A dead process may have asked, too: only a live one acknowledges.
+            # The question may be a dead process's: only a live one acknowledges.
             question = self.store.get(f"{PREFIX}/question/{number}").decode()
             self.store.set(f"{PREFIX}/answer/{question}", str(self.start))
             if self.store.check([f"{PREFIX}/acknowledged/{question}/{self.start}"]):

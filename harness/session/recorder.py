@@ -1,4 +1,4 @@
-"""The fixture of a recording test: it measures, writes down, judges, and fails the test where a figure is bad."""
+"""The fixture of a recording test: it measures, records, and fails the test for failed samples and broken limits."""
 
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -26,12 +26,12 @@ from harness.records.speculation import SpeculationRecord
 from harness.session.session import Session
 from harness.stages import Length, Pipeline, Sample, max_other_states, most_common_state, stage_calls
 
-# The second token of an answer is the first of a step by itself; all further steps are like it.
+# Few tokens warm up all of decoding: every step after the prefill is alike.
 WARM_UP_TOKENS = 8
-# Of an answer that is watched: all steps are like the second, and a trace lists every kernel of each.
+# Tokens of a profiled answer: steps are alike, and a trace lists every kernel of each.
 WATCHED_TOKENS = 8
 
-# On a CPU the peak is that of the whole process: over eight samples of the tiny set it differed by 0.2 % at most.
+# On a CPU the peak is the whole process's, which differed by 0.2 % at most over eight samples of the tiny set.
 HOST_MEMORY_SAMPLES = 1
 
 
@@ -54,10 +54,10 @@ class Recorder:
         variant: str = "",
         replacement: Callable[[Any], Any] | None = None,
     ) -> None:
-        """Measure the marker's stage of `pipeline` on `samples`, or `replacement` in its place, under a `variant`.
+        """Measure the marker's stage of `pipeline` on `samples`; record it under `variant`.
 
-        A `replacement` for a stage that pipelines do not have comes behind all of theirs.
-        Fails the test, after everything is written down, where a sample failed or a limit is broken.
+        `replacement` runs in place of the stage, or after the last one where pipelines have no such stage.
+        Fails the test, after everything is written, where a sample failed or a limit is broken.
         """
         pipeline = pipeline.with_engine(engine) if engine else pipeline
         calls = stage_calls(pipeline, length)
@@ -77,11 +77,11 @@ class Recorder:
                 progress,
                 probe.between,
                 memory_samples,
-                getattr(pipeline, "examine", lambda _output: None),  # a model of somebody's own may have none
+                getattr(pipeline, "examine", lambda _output: None),  # a user's model may lack it
             )
             result = run.measure(samples, options.rounds_plan)
         record = result.record(test=self.test, model=pipeline.key, engine=engine, stage=self.stage, variant=variant)
-        self.session.advice.extend(_other_states(record))
+        self.session.advice.extend(_state_advice(record))
         self.benchmark.extra_info.update(_stage_extra_info(record))
         lines: list[records.JournalLine] = [*_engine_records(pipeline, engine), record, *probe.records()]
         self._finish_test(lines, result.failures, taken=len(samples), figures=bool(record.round_s))
@@ -96,10 +96,10 @@ class Recorder:
         length: Length,
         also_unsynchronised: Sequence[Sample] = (),
     ) -> list[records.PassRecord]:
-        """Take every sample once through all stages of `pipeline`, and some again with no clock between the stages.
+        """Take every sample once through all stages of `pipeline`; return the passes that succeeded.
 
-        These come right after their synchronised pass, and on a GPU only: on a CPU nothing waits. Each sample is on
-        disk before the next one starts; a resumed run takes only those that are missing. Fails as `measure_stage` does.
+        On a GPU, samples of `also_unsynchronised` run again right after, with no clock between the stages. Each record
+        is on disk before the next sample starts; a resumed run takes missing samples only. Fails as `measure_stage`.
         """
         done, probe = self.session.finished(kind, pipeline.key, engine), self._probe(engine)
         tally, pipeline = PassTally(done.values()), pipeline.with_engine(engine)
@@ -109,7 +109,7 @@ class Recorder:
         warm_up = samples[: self.session.options.warmup_steps]
         again = lambda sample: unsynchronised.pop(sample.id, None) is not None  # noqa: E731
         with Progress(self.session.terminal, pipeline.key) as progress:
-            work = RemainingSamples(probe.between(self._left(samples, done, progress)), len(samples))
+            work = RemainingSamples(probe.between(self._remaining(samples, done, progress)), len(samples))
             whole = self._whole_pass(pipeline, engine, length, tally, progress)
             whole.measure(self.benchmark, work, kind=kind, warm_up=warm_up, again=again)
             before = [sample for key, sample in unsynchronised.items() if key in tally.succeeded]
@@ -121,13 +121,13 @@ class Recorder:
         return list(tally.succeeded.values())
 
     def measure_throughput(self, pipeline: Pipeline, samples: Sequence[Sample], *, engine: str, length: Length) -> None:
-        """Take every sample once through `pipeline`, files loaded ahead; otherwise as `measure_whole_pass`."""
+        """Take every sample once through `pipeline` while files are loaded ahead; else as `measure_whole_pass`."""
         options, pipeline = self.session.options, pipeline.with_engine(engine)
         done = self.session.finished("throughput", pipeline.key, engine)
         tally, warm_up = PassTally(done.values()), samples[: options.warmup_steps]
         workers, ahead = options.loader_workers, options.prefetch or 2 * options.loader_workers
         with Progress(self.session.terminal, pipeline.key) as progress:
-            work = RemainingSamples(self._left(samples, done, progress), len(samples))
+            work = RemainingSamples(self._remaining(samples, done, progress), len(samples))
             whole = self._whole_pass(pipeline, engine, length, tally, progress)
             whole.measure_throughput(self.benchmark, work, workers=workers, ahead=ahead, warm_up=warm_up)
         self.benchmark.extra_info.update(model=pipeline.key, engine=engine, stage=self.stage, kind="throughput")
@@ -139,9 +139,10 @@ class Recorder:
     def measure_side_by_side(
         self, samples: Sequence[AnySample], prepare: Callable[[AnySample], Interleaved], *, pairs: int | None = None
     ) -> None:
-        """Time a way and a reference in `pairs`, four a round, on the first sample on which both succeed.
+        """Time a way and its reference in turn, on the first sample on which both succeed.
 
-        Fails the test, after all is written, where a sample before it failed, and with the complaint of `prepare`.
+        `pairs` defaults to four per round of --rounds. Fails the test, after all is written, where an earlier sample
+        failed or `prepare` gave a complaint.
         """
         sample, comparison, failures = first_that_works(samples, prepare, self.stage)
         complaints = [failure.sentence() for failure in failures]
@@ -165,9 +166,10 @@ class Recorder:
     def measure_speculation(
         self, pair: Pair, samples: Sequence[Sample], *, target: str, engine: str, requests: int | None = None
     ) -> list[SpeculationRecord]:
-        """Answer every sample by the target alone, and the first `requests`, or all, by the pair; return those.
+        """Answer samples by the target alone and by the pair; return the records of the pair.
 
-        Every line is on disk before the next one is measured. Fails the test as `measure_stage` does.
+        The target answers all samples, the pair the first `requests` (None: all). Every record is on disk before the
+        next measurement. Fails the test as `measure_stage`.
         """
         answered: list[SpeculationRecord] = []
 
@@ -189,12 +191,12 @@ class Recorder:
         return answered
 
     def _probe(self, engine: str | None) -> Probe:
-        """Return what reads the host's speed between rounds; what an engine of ours captured needs no host."""
+        """Return a probe of the host's speed between rounds; it reads nothing where a captured engine needs no host."""
         host = self.session.device == "cpu" or engine in {None, "eager"}
         return Probe(self.test, host=host, workloads=self.session.instruments.workloads)
 
-    def _left(self, samples: Sequence[Sample], done: Container[str], progress: Progress) -> Iterator[Sample]:
-        """The samples that are left for this process; those of `done` are not taken again."""
+    def _remaining(self, samples: Sequence[Sample], done: Container[str], progress: Progress) -> Iterator[Sample]:
+        """Yield the samples that this process takes, without those of `done`."""
         for index in self.session.indices(self.test, len(samples)):
             if samples[index].id not in done:
                 progress.reach(index)
@@ -208,9 +210,9 @@ class Recorder:
             tally.add(record)
 
         calls, limit_s = stage_calls(pipeline, length), self.session.options.sample_timeout
-        # On a GPU cuDNN plans its attention anew for each length of the context, so that all lengths are to be met.
-        enough = length if is_gpu(self.session.device) else length.at_most(WARM_UP_TOKENS)
-        warm_up_calls = stage_calls(pipeline, enough)
+        # On a GPU, cuDNN plans attention anew for each context length: the warm-up meets all lengths.
+        warm_up_length = length if is_gpu(self.session.device) else length.at_most(WARM_UP_TOKENS)
+        warm_up_calls = stage_calls(pipeline, warm_up_length)
         return WholePass(pipeline, calls, warm_up_calls, engine, write_down, progress, self.test, limit_s)
 
     def _finish_test(
@@ -222,16 +224,16 @@ class Recorder:
         figures: bool,
         complaints: Sequence[str] = (),
     ) -> None:
-        slips = []
+        broken = []
         if self.benchmark.enabled:
             for line in lines:
                 self.session.append(line)
             self.session.figures += figures
-            slips = self.session.judge_test(self.test)
+            broken = self.session.judge_test(self.test)
         samples = dict.fromkeys(failure.sample for failure in failures)
         failed = [f"{len(samples)} of {taken} samples failed: {', '.join(samples)}"] if failures else []
         sentences = dict.fromkeys(failure.sentence() for failure in failures)
-        all_complaints = [*slips, *failed, *sentences, *complaints]
+        all_complaints = [*broken, *failed, *sentences, *complaints]
         if all_complaints:
             pytest.fail("\n".join(all_complaints), pytrace=False)
 
@@ -246,14 +248,14 @@ def watch_work(
     engine: str,
     stages: Container[str],
 ) -> None:
-    """Write down what `stages` of `pipeline` do with a sample; the others are only run, and told of if they fail.
+    """Record the work of `stages` of `pipeline` on one sample; other stages are recorded only where they fail.
 
-    To be called behind all that is timed on a GPU: what is launched after a profiler's first trace takes longer.
+    Call it after all timed tests on a GPU: kernel launches take longer after a profiler's first trace.
     """
     pipeline, device = pipeline.with_engine(engine), session.device
     calls = stage_calls(pipeline, length.at_most(WATCHED_TOKENS))
     calls = {stage: limited(call, session.options.sample_timeout) for stage, call in calls.items()}
-    # A model of somebody's own may have none.
+    # A user's model may lack this method.
     amounts: Callable[[Any], dict[str, int]] = getattr(pipeline, "amounts", lambda _output: {})
     for stage, watched in watch_stages(calls, sample, device, amounts):
         if stage in stages or not watched.counts:
@@ -264,13 +266,13 @@ def watch_work(
 
 
 def _engine_records(pipeline: Pipeline, engine: str | None) -> list[records.EngineRecord]:
-    """Return the engine's facts after its work; none of the library's own engine."""
+    """Return a record of the engine's facts after its work, or none for the library's own engine."""
     facts = pipeline.engine_facts() if engine else None
     return [] if engine is None or facts is None else [records.EngineRecord(pipeline.key, engine, asdict(facts))]
 
 
 def _stage_extra_info(record: records.StageRecord) -> dict[str, Any]:
-    """Return what pytest-benchmark's file says beside the rounds: which sample each is of, cold times, memory."""
+    """Return `extra_info` of a stage test in pytest-benchmark's file: the sample of each round, cold times, memory."""
     peak = MemoryPeak.highest(record.memory.values())
     return {
         "model": record.model,
@@ -288,8 +290,8 @@ def _stage_extra_info(record: records.StageRecord) -> dict[str, Any]:
     }
 
 
-def _other_states(record: records.StageRecord) -> list[str]:
-    """Say how many rounds found the file in another state than most did, where they are few."""
+def _state_advice(record: records.StageRecord) -> list[str]:
+    """Return advice where a few rounds found the file in another state than most."""
     kept = most_common_state(record.round_states) if record.round_states else ""
     others = [state for state in record.round_states if state != kept]
     if not 0 < len(others) <= max_other_states(len(record.round_s)):

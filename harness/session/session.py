@@ -1,4 +1,4 @@
-"""One pytest session: options, plan, journal, and whether it was meant to measure at all."""
+"""The state of one pytest session, from its options and plan to its journal, verdicts and files."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ from harness.session.resume import header_in, new_attempt, refuse_other_model, r
 
 @dataclass(frozen=True, slots=True)
 class Instruments:
-    """What the machine itself is measured with; a suite of stubs brings its own."""
+    """Functions that measure the machine itself; a suite of stub pipelines brings its own."""
 
     workloads: Workloads = field(default_factory=lambda: WORKLOADS)
     device_peaks: Callable[[str, Sequence[str]], records.MachineRecord] = measure_device_peaks
@@ -36,7 +36,7 @@ class Instruments:
 
 @dataclass(slots=True)
 class Session:
-    """State of one pytest session. `measures` is False where nothing is timed; then nothing is written either."""
+    """State of one pytest session; where `measures` is False, nothing is timed and nothing is written."""
 
     options: Options
     folder: Path
@@ -48,15 +48,15 @@ class Session:
     device: str = "cpu"  # known before the plan is: pytest-benchmark asks for the machine when it starts
     advice: list[str] = field(default_factory=list)
     expects_figures: bool = False
-    figures: int = 0
+    figures: int = 0  # tests that recorded a figure
     plan: records.Plan | None = None
     session_gate: SessionGate | None = None  # under a gate only
     gates: set[records.GateState] = field(default_factory=set)
-    # By test: of a test that failed twice, in its body and after it, the first outcome is kept.
+    # By test; of a test that fails in its body and in its teardown, the first outcome is kept.
     outcomes: dict[str, records.OutcomeRecord] = field(default_factory=dict)
-    readings: tuple[records.JournalLine, ...] = ()  # the machine's own speed, which follows the journal's first line
+    readings: tuple[records.JournalLine, ...] = ()  # speed of the machine at the start, behind the journal's first line
     journal: Journal | None = None  # until the first line is written, which makes the folder
-    attempt: records.AttemptRecord | None = None  # the line with which this process resumed the run it did not begin
+    attempt: records.AttemptRecord | None = None  # this process's line in a run that another process began
     judged_limits: set[str] = field(default_factory=set)
     has_broken_limit: bool = False
     stopped_by: str = ""  # who or what ended the run before its end, in words
@@ -85,7 +85,7 @@ class Session:
         point_latest_to(self.folder)
 
     def append(self, line: records.JournalLine) -> None:
-        """Write one measurement down; the first one makes the run's folder."""
+        """Write one line to the journal; the first line makes the run's folder."""
         if not self.measures:
             return
         if self.journal is None:
@@ -100,7 +100,7 @@ class Session:
         return read_journal(self.folder / JOURNAL_NAME)
 
     def finished(self, kind: records.PassKind, model: str, engine: str) -> dict[str, records.PassRecord]:
-        """Return, by sample, the passes that are there already and are not to be taken again."""
+        """Return, by sample, the passes of the resumed run that are not repeated."""
         if self.attempt is None:
             return {}
         return {
@@ -111,7 +111,7 @@ class Session:
         }
 
     def answers(self, kind: records.PassKind, model: str, engine: str) -> dict[str, tuple[int, ...]]:
-        """Return, by sample, the token ids of the passes that this machine has taken in this run."""
+        """Return, by sample, the token ids of successful passes of this run on this machine."""
         here = self.attempt.machine if self.attempt else ""
         wanted = kind, model, engine, here, None
         return {
@@ -121,21 +121,21 @@ class Session:
         }
 
     def indices(self, test: str, count: int) -> Iterable[int]:
-        """Return which of so many samples this process takes in a test: all, or those that its rank claims."""
+        """Return the indices below `count` that this process takes in a test: all, or those that its rank claims."""
         return self.rank.claim_indices(test, count) if self.rank else range(count)
 
     def announce(self, line: str) -> None:
-        """Tell whoever watches a terminal, whatever pytest captures."""
+        """Print a line on the terminal, if there is one, past pytest's capturing."""
         if self.terminal is not None:
             self.terminal.write(f"\n{line}\n")
             self.terminal.flush()
 
     def note(self, outcome: records.OutcomeRecord) -> None:
-        """Keep why a recording test gave no figure."""
+        """Keep the reason why a recording test gave no figure."""
         self.outcomes.setdefault(outcome.test, outcome)
 
     def judge_test(self, test: str) -> list[str]:
-        """Judge the limits whose figures `test` has completed and derive all files; return a sentence per slip."""
+        """Judge the limits of `test` and derive all files; return a sentence per broken limit or regression."""
         if self.journal is None:
             return []
         run = self.read()
@@ -143,14 +143,14 @@ class Session:
         # A plugin may repeat the test: a limit that one of its measurements broke stays broken.
         kept = {each.limit for each in run.verdicts if each.test == test and each.state == "pass"}
         self.judged_limits -= {each.limit for each in verdicts if each.limit in kept and each.state == "broken"}
-        run = self._with_verdicts(run, verdicts)
+        run = self._record_verdicts(run, verdicts)
         derive_files(self.folder, run, self.options.output_json)
         broken = [verdict.sentence for verdict in run.verdicts if verdict.test == test and verdict.state == "broken"]
         self.has_broken_limit |= bool(broken)
         return broken + (self.session_gate.regressions(run, test) if self.session_gate else [])
 
     def end_measuring(self) -> None:
-        """Write down what was not measured and how fast the machine is now; under a gate, judge the session."""
+        """Record tests without figures and the machine's speed at the end; under a gate, judge the session."""
         if self.journal is None or self.plan is None:
             return
         self._append_all([*self.outcomes.values(), observe("end", self.plan.device, self.instruments.workloads)])
@@ -160,24 +160,24 @@ class Session:
             self._append_all(gates)
 
     def finish(self, status: Status) -> None:
-        """Keep how the session ended; write it down too if anything was measured, and derive all files a last time."""
+        """Keep the exit status; if anything was measured, write the journal's last line and derive all files."""
         self.status = status
         if self.journal is None:
             return
         end = records.EndRecord(records.timestamp(), status.code, status.reason, tuple(self.advice))
-        if self.rank is None:  # else whoever merges judges and derives
+        if self.rank is None:  # else `python -m harness merge` judges limits and derives files
             run = self.read()
-            run = self._with_verdicts(run, judge(run.header.limits, run))
+            run = self._record_verdicts(run, judge(run.header.limits, run))
             self.record = msgspec.structs.replace(run, end=end)
         self._append_all([end])
         self.journal.close()
         if self.record is not None:
             derive_files(self.folder, self.record, self.options.output_json)
-            trouble = derive_report(self.folder, self.record) if self.options.report else None
-            self.advice.extend([trouble] if trouble else [])
+            problem = derive_report(self.folder, self.record) if self.options.report else None
+            self.advice.extend([problem] if problem else [])
 
     def fail(self, reason: str) -> None:
-        """Keep, for whoever reads the terminal, that the session failed when its end was written down."""
+        """Replace the exit status by a failure, for the terminal: the end of the run could not be written."""
         self.status = Status(FAILED, reason)
         if self.record is not None and self.record.end is not None:
             end = msgspec.structs.replace(self.record.end, exit_status=FAILED, reason=reason)
@@ -196,7 +196,7 @@ class Session:
         return [path for path in candidates if path.exists()]
 
     def _join(self) -> None:
-        """Resume the run in the folder, or as the first rank of several begin it; all others wait for that."""
+        """Resume the run in the folder, or begin it as the first rank; the other ranks wait for the first."""
         now, rank = self._header(), self.rank
         if rank is not None and not rank.is_first:
             self.folder = rank.wait_for_folder()
@@ -210,7 +210,7 @@ class Session:
             rank.publish(self.folder)
 
     def _append_all(self, lines: Iterable[records.JournalLine]) -> None:
-        """Write lines to the open journal, measurements with the machine and the rank that took them."""
+        """Write lines to the open journal; measurements get the machine and the rank that took them."""
         assert self.journal is not None, "the journal is open before anything follows its first line"
         for line in lines:
             place: dict[str, Any] = {}
@@ -220,8 +220,8 @@ class Session:
                 place["rank"] = self.rank.number
             self.journal.append(msgspec.structs.replace(line, **place) if place else line)
 
-    def _with_verdicts(self, run: records.RunRecord, verdicts: Iterable[records.VerdictRecord]) -> records.RunRecord:
-        """Write down the verdicts on limits that were not judged before, and return the run with them."""
+    def _record_verdicts(self, run: records.RunRecord, verdicts: Iterable[records.VerdictRecord]) -> records.RunRecord:
+        """Write verdicts on limits that were not judged before to the journal; return the run with all verdicts."""
         new = [verdict for verdict in verdicts if verdict.limit not in self.judged_limits]
         self.judged_limits.update(verdict.limit for verdict in new)
         self._append_all(new)
@@ -229,7 +229,7 @@ class Session:
         return msgspec.structs.replace(run, verdicts=tuple(by_limit.values()))
 
     def _header(self) -> records.Header:
-        assert self.plan is not None, "the suite says what it sets out to measure before it measures"
+        assert self.plan is not None, "the suite calls set_plan before it measures"
         environment = stable_environment(self.plan.device) | volatile_environment(self.plan.device)
         return records.Header(
             **msgspec.structs.asdict(self.plan),

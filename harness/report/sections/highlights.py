@@ -67,7 +67,7 @@ def quantised_line(run: RunRecord, found: QuantisedFigures) -> Text:
     size = found.facts["parameter_bytes"]
     why = "; moving bytes is {moving} % of a step, launches and unpacking the rest"
     return text(
-        template + ("" if found.moving is None else why),
+        template + ("" if found.bandwidth_fraction is None else why),
         model=label(run, found.model),
         kind=found.facts["quantisation"],
         dtype=found.unquantised["dtype"],
@@ -76,7 +76,7 @@ def quantised_line(run: RunRecord, found: QuantisedFigures) -> Text:
         factor=figure(times, found.costs.c, "quantised.time", found.model),
         step=figure(milliseconds, found.costs.c * found.costs.step_s, "quantised.step", found.model),
         agreement=figure(fraction, found.agreement.rate, "quantised.agreement", found.model),
-        moving=figure(percent, found.moving or 0.0, "quantised.moving", found.model),
+        moving=figure(percent, found.bandwidth_fraction or 0.0, "quantised.moving", found.model),
     )
 
 

@@ -39,7 +39,7 @@ def test_every_token_of_the_unquantised_model_counts() -> None:
     assert found.agreement == Agreement(4, 6)
     assert (found.facts, found.unquantised) == (facts("nf4", 4 << 30), facts("none", 16 << 30))
     assert (found.costs.c, found.costs.step_s) == (1.5, 0.04)
-    assert found.moving is None
+    assert found.bandwidth_fraction is None
 
 
 def test_a_model_beside_itself_is_no_pair_of_draft_and_target() -> None:

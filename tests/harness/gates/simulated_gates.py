@@ -50,7 +50,7 @@ def share_found_at_the_edge(noise: float, effect: float = 0.0, *, runs: int, ses
     """The same for a stage on a GPU, whose minimum effect follows the spread of the baseline's sessions."""
     baseline, first, second = drawn_sessions(noise, runs, sessions)
     stage = Metric.of("time", "decode", value=0.0, rounds=1, minimum_effect=MINIMUM_EFFECT)
-    prediction = predict(baseline, np.vectorize(stage.effect_beside)(predict(baseline, 0.0).spread))
+    prediction = predict(baseline, np.vectorize(stage.effect_at_spread)(predict(baseline, 0.0).spread))
     slower = math.log1p(effect) - prediction.centre
     return float(is_confirmed(prediction, first + slower, second + slower).mean())
 

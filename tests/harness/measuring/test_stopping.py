@@ -26,7 +26,7 @@ def test_a_signal_is_answered_between_two_samples_and_announced_at_once(number: 
     said: list[str] = []
     with orderly_stop(said.append):
         os.kill(os.getpid(), number)
-        assert said == [f"{number.name}: ending behind the sample that is being measured; once more ends at once"]
+        assert said == [f"{number.name}: the run ends after the current sample; a second {number.name} ends it at once"]
         with pytest.raises(StopRequestedError, match=f"ended by {number.name}"):
             stop_if_asked()
 

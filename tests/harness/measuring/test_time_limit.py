@@ -21,7 +21,7 @@ def wait() -> None:
 
 
 def test_what_takes_too_long_is_ended_in_the_middle() -> None:
-    with pytest.raises(SampleTimeoutError, match=r"took longer than the 0\.05 s that --sample_timeout leaves it"):
+    with pytest.raises(SampleTimeoutError, match=r"took longer than the 0\.05 s that --sample_timeout allows"):
         limited(lambda _: wait(), 0.05)(None)
 
 

@@ -160,7 +160,7 @@ def test_a_profiler_that_fails_leaves_its_reason_and_the_files(
 def test_without_pytorch_there_are_files(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
     monkeypatch.delitem(sys.modules, "torch")
     found = watch(file.read_bytes, "load", "cpu")
-    assert (found.profiler, found.reason) == ("", "PyTorch is not loaded, so nothing of it was called")
+    assert (found.profiler, found.reason) == ("", "PyTorch is not loaded, so none of its operations were called")
     assert found.counts == {"files": 1, "read_bytes": 12_345}
 
 

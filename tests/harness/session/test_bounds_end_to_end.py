@@ -83,7 +83,7 @@ def test_a_sample_that_takes_too_long_is_recorded_and_the_others_are_measured(su
     found = {each.sample: each.failure for each in suite.record().passes if each.kind == "whole"}
     assert (found["s0"], found["s2"]) == (None, None)
     assert (found["s1"].stage, found["s1"].type) == ("vision", "SampleTimeoutError")
-    assert "took longer than the 2 s that --sample_timeout leaves it" in result.stdout
+    assert "took longer than the 2 s that --sample_timeout allows" in result.stdout
 
 
 def test_a_stage_that_takes_too_long_is_recorded_by_its_test_too(suite):
@@ -112,7 +112,7 @@ def test_a_gpu_that_is_lost_ends_the_process_before_it_takes_the_next_sample(sui
     assert result.returncode == 2
     assert worked(result, "egpt", "load") == ["s0", "s1"]
     assert "the GPU cannot be used any more by this process: CUDA error: unspecified launch failure" in result.stdout
-    assert "advice: to go on: " in result.stdout
+    assert "advice: to resume: " in result.stdout
     assert [(each.sample, each.failure is None) for each in suite.record().passes] == [("s0", True), ("s1", False)]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from harness.errors import ResultFileError, ResumeError
 from harness.options import figure_changing_names
-from harness.records.fingerprint import work
+from harness.records.fingerprint import resume_conditions
 from harness.records.journal import JOURNAL_NAME
 from harness.records.lines import EndRecord, Header, JournalLine, ModelRecord, RunRecord
 from harness.session.resume import new_attempt, refuse_other_model, refuse_other_work, resuming_command, unfinished_run
@@ -76,7 +76,7 @@ def test_an_option_that_changes_figures_makes_it_other_work(name: str) -> None:
 def test_another_machine_or_number_of_ranks_is_no_other_work(changes: dict[str, Any]) -> None:
     now = begun(**changes)
     refuse_other_work(begun(), now, FOLDER)
-    assert work(now) == work(begun())
+    assert resume_conditions(now) == resume_conditions(begun())
 
 
 def test_an_attempt_names_its_machine_where_it_is_another_one() -> None:

@@ -180,9 +180,9 @@ def test_a_signal_finishes_the_sample_derives_the_files_and_says_how_to_go_on(su
     assert [record["id"] for record in suite.legacy() if "videollava_time" in record] == ["s0", "s1"]
     assert f"ended by {number.name}" in result.stdout
     assert ("you stopped the run" in suite.record().end.reason) == (number == signal.SIGINT)
-    (line,) = [line for line in result.stdout.splitlines() if line.startswith("advice: to go on: ")]
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("advice: to resume: ")]
     assert "--output-dir" not in line
-    command = line.removeprefix("advice: to go on: ").split()
+    command = line.removeprefix("advice: to resume: ").split()
     assert command[:2] == ["python", "-m"]
     again = suite.python(*command[2:])
     assert again.returncode == 0, again.stdout
