@@ -52,10 +52,7 @@ def predicted_speedup(rounds: Sequence[RoundLog], costs: Costs) -> float | None:
 
 
 def simulated_rounds(agrees: Sequence[bool], gamma: int) -> list[RoundLog]:
-    """Return the rounds of one answer, with times of 0, simulated from the positions where the draft agrees.
-
-    The first position is the target's own and never proposed.
-    """
+    """Return the rounds of one answer, without times, simulated from agreements; the first token is given."""
     rounds, written = [], 1
     while written < len(agrees):
         accepted = 0

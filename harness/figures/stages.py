@@ -93,10 +93,7 @@ def decoding_steps(record: StageRecord, sample: str) -> int:
 
 
 def stage1_speedup(run: RunRecord, target: str, of_sample: Pooling = median) -> Speedup | None:
-    """Return stage 1's speedup from `of_sample` of each sample's rounds.
-
-    None where a model has no rounds, or the two models' files were in different states.
-    """
+    """Return stage 1's speedup from `of_sample` of each sample's rounds; None without comparable rounds of both."""
     draft = run.header.draft or ""
     variant = stage1_variant(run, target)
     sides = (draft, "load", ""), (target, "load", variant or "")

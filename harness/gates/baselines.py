@@ -1,6 +1,6 @@
-"""Baselines on disk: `baselines/<readable name>/NNNN_<date>.json`, a session each, in folders by fingerprint.
+"""Baselines on disk: one session per file `baselines/<readable name>/NNNN_<date>.json`, in folders by fingerprint.
 
-A file is pytest-benchmark's own JSON with our record inside, so that its `--benchmark-compare` displays it.
+A file is pytest-benchmark's JSON with our record inside, so that `--benchmark-compare` displays it.
 """
 
 import re
@@ -25,7 +25,7 @@ _NUMBERED = re.compile(r"(\d{4})_.*\.json")
 
 
 class SessionRecord(msgspec.Struct, frozen=True):
-    """What we add to pytest-benchmark's file: the whole run, its fingerprint, and the arguments that made it."""
+    """Our part of a session's file: the whole run, its fingerprint, and pytest's arguments."""
 
     fingerprint: Fingerprint
     run: RunRecord
@@ -33,7 +33,7 @@ class SessionRecord(msgspec.Struct, frozen=True):
 
 
 class SessionFile(msgspec.Struct, frozen=True):
-    """What we read of a session's file."""
+    """A session's file, without pytest-benchmark's part."""
 
     event_vlm_perf: SessionRecord
 
@@ -47,23 +47,23 @@ class StoredSession:
 
     @property
     def name(self) -> str:
-        """The words by which commands name it: <readable name>/NNNN."""
+        """The session's name in commands: <readable name>/NNNN."""
         return f"{self.path.parent.name}/{self.path.name[:4]}"
 
 
 def read_sessions(folder: Path) -> list[StoredSession]:
-    """Return every session under a folder of baselines; raise BaselineError naming a file that is none."""
+    """Return every session under a folder of baselines; raise BaselineError naming a file that is not a session."""
     files = [path for path in sorted(folder.glob("*/*.json")) if is_session(path)]
     return [StoredSession(path, _read(path)) for path in files]
 
 
 def is_session(path: Path) -> bool:
-    """Whether a file is named as the session of a baseline is."""
+    """Whether a file has the name of a session."""
     return _NUMBERED.fullmatch(path.name) is not None
 
 
 def sessions_by_folder(baselines: Path, here: Mapping[str, Any] | None = None) -> dict[Path, list[StoredSession]]:
-    """Return all sessions by folder; of an environment `here`, those of machines and libraries like it."""
+    """Return all sessions by folder, or those of machines and libraries as in the environment `here`."""
     found: dict[Path, list[StoredSession]] = {}
     conditions = host_conditions(here) if here else {}
     for session in read_sessions(baselines):
@@ -73,7 +73,7 @@ def sessions_by_folder(baselines: Path, here: Mapping[str, Any] | None = None) -
 
 
 def sessions_needed(have: int) -> str:
-    """Return in words how many sessions a baseline still lacks; nothing where it has enough."""
+    """Return a text with the number of sessions that a baseline lacks; empty where it has enough."""
     if have >= MIN_SESSIONS:
         return ""
     count = f"{have or 'no'} session{'s' * (have != 1)} of a machine like this one"
@@ -81,7 +81,7 @@ def sessions_needed(have: int) -> str:
 
 
 def find_baseline(stored: Iterable[StoredSession], run: RunRecord) -> Baseline | None:
-    """Return the sessions that a run may be compared with; of several baselines that of the most sessions."""
+    """Return the baseline with the run's fingerprint, the largest of several; None without any."""
     now = fingerprint(run)
     by_name: dict[str, list[RunRecord]] = {}
     for session in stored:
@@ -93,8 +93,8 @@ def find_baseline(stored: Iterable[StoredSession], run: RunRecord) -> Baseline |
     return Baseline(name, by_name[name])
 
 
-def why_none(stored: Sequence[StoredSession], run: RunRecord, folder: Path) -> str:
-    """Return in words why there is nothing to compare a run with, and the way out."""
+def why_no_baseline(stored: Sequence[StoredSession], run: RunRecord, folder: Path) -> str:
+    """Return a sentence on why no baseline fits a run, and the way out."""
     way_out = "record one: python -m harness baseline record --sessions 10 -- <pytest arguments>"
     if not stored:
         return f"no baseline in {folder}; {way_out}"
@@ -107,13 +107,13 @@ def why_none(stored: Sequence[StoredSession], run: RunRecord, folder: Path) -> s
 
 
 def load_run(folder: Path) -> tuple[RunRecord, dict[str, Any]]:
-    """Return a run and its pytest-benchmark file; raise BaselineError where it must not become a yardstick."""
+    """Return a run and its pytest-benchmark file; raise BaselineError with reasons why it cannot be in a baseline."""
     run = read_journal(folder / JOURNAL_NAME)
     reasons = [f"{each.test} {each.outcome}: {each.reason}" for each in run.outcomes if each.outcome == "failed"]
     reasons += [note.rstrip(".") for note in run.notes]
     reasons += whole_session_problems(run)
     if run.end is None:
-        reasons.append("it did not come to its end")
+        reasons.append("it has not ended")
     if not machine_speed.speeds_at_ends(run):
         reasons.append("it has no reference work")
     if reasons:
@@ -124,7 +124,7 @@ def load_run(folder: Path) -> tuple[RunRecord, dict[str, Any]]:
 
 
 def store(baselines: Path, run_folder: Path, arguments: Sequence[str] = (), *, at: Path | None = None) -> Path:
-    """Write a run into the baseline of its fingerprint, or to `at`, the file of a session that it replaces."""
+    """Write a run into the baseline of its fingerprint, or in place of the session's file `at`; return its path."""
     run, content = load_run(run_folder)
     now = fingerprint(run)
     if at is None:
@@ -133,7 +133,7 @@ def store(baselines: Path, run_folder: Path, arguments: Sequence[str] = (), *, a
         numbers = [int(path.name[:4]) for path in folder.glob("*.json") if is_session(path)]
         path = folder / f"{max(numbers, default=0) + 1:04}_{re.sub(r'[^0-9]', '', run.header.started_at[:10])}.json"
     elif differ := differences(_read(at).fingerprint, now):
-        raise BaselineError(f"{run_folder}: is no replacement for {at}: {'; '.join(differ)}")
+        raise BaselineError(f"{run_folder}: cannot replace {at}: {'; '.join(differ)}")
     else:
         path = at
     write_json(path, content | {EXTRA_KEY: SessionRecord(now, run, tuple(arguments))})

@@ -1,4 +1,4 @@
-"""What a run's exit status means, and why it was given: the first that holds, from the top.
+"""The exit status of a run and its reason: the first that applies, from the top.
 
 2, 3, 4, 6   pytest's own: interrupted, internal error, usage error, too many warnings
 1            a test failed or errored, a limit was broken, or a figure regressed
@@ -15,14 +15,14 @@ import msgspec
 
 from harness.records.lines import GateState, Outcome, OutcomeRecord
 
-FAILED = 1  # pytest.ExitCode.TESTS_FAILED: what a status means can be told without pytest
+FAILED = 1  # pytest.ExitCode.TESTS_FAILED, without importing pytest
 NO_FIGURE = 10
 NOT_DECIDED = 11
 MISSING_BASELINE = 12
 PYTEST_STATUSES = {
     2: "the run ended before all of its tests had run",
     3: "pytest, or a plugin, failed; its message is above",
-    4: "pytest was asked for what it cannot do; its message is above",
+    4: "pytest's command line was wrong; its message is above",
     6: "there were too many warnings, more than --max-warnings allows",
 }
 MAX_REASONS = 3
@@ -37,21 +37,21 @@ _GATE_STATUSES: tuple[tuple[int, GateState, str], ...] = (
 
 
 class Status(msgspec.Struct, frozen=True, rename={"code": "exit_status"}):  # as ab.json has it
-    """An exit status and the reason for it, in words."""
+    """An exit status and its reason, as text."""
 
     code: int
     reason: str
 
 
 def why_no_figure(outcomes: Iterable[OutcomeRecord]) -> str:
-    """Return why tests that record gave no figure, equal reasons together, failures first."""
+    """Return the reasons why recording tests gave no figure, counted, failures first."""
     counts = Counter((each.outcome, each.reason) for each in outcomes)
     order: tuple[Outcome, ...] = ("failed", "skipped", "deselected")
     ordered = sorted(counts, key=lambda each: (order.index(each[0]), -counts[each]))
     reasons = [
         f"{counts[each]} test{'s' if counts[each] > 1 else ''} {each[0]}: {each[1]}" for each in ordered[:MAX_REASONS]
     ]
-    return "; ".join([*reasons, *(["…"] if len(ordered) > MAX_REASONS else [])]) or "no test measures, or none may"
+    return "; ".join([*reasons, *(["…"] if len(ordered) > MAX_REASONS else [])]) or "no test of the run measures"
 
 
 def exit_status(
@@ -59,8 +59,8 @@ def exit_status(
 ) -> Status:
     """Return the status of a run that pytest would end with `pytests`.
 
-    `expects_figures`: tests that record were collected and may measure; `gates`: the states of verdicts; `why`: what is
-    known of an end by pytest itself, or of missing figures.
+    `expects_figures`: recording tests were collected and may measure. `figures`: number of tests that recorded a
+    figure. `gates`: the states of verdicts. `why`: reason of pytest's own end, or of missing figures.
     """
     if pytests in PYTEST_STATUSES:
         return Status(pytests, why or PYTEST_STATUSES[pytests])

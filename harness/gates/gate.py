@@ -1,6 +1,6 @@
-"""Gates: every figure of a session beside the same figure of a baseline, and what came of it. Pure.
+"""Gates: a verdict on every figure of a session, by the same figure of a baseline. Pure.
 
-docs/gates.md says what each state means.
+docs/gates.md defines the states of verdicts.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -30,13 +30,13 @@ from harness.gates.witnesses import with_causes
 from harness.records.lines import GateRecord, GateState, RunRecord
 from harness.stages import max_other_states
 
-# What a model's facts say, under `extra`, where the goal tables have slowed it down on purpose.
+# Key in a model's facts, under `extra`, where the goal tables have slowed the model down on purpose.
 INJECTED_WORK = "injected work"
 
 
 @dataclass(slots=True)
 class Baseline:
-    """Sessions of one fingerprint, with their figures and how fast the machine was while each was measured."""
+    """Sessions of one fingerprint, with their figures, the machine's speed during each figure, and their outputs."""
 
     name: str
     sessions: Sequence[RunRecord]
@@ -45,80 +45,80 @@ class Baseline:
     outputs: BaselineOutputs = field(init=False)
 
     def __post_init__(self) -> None:
-        """Gather each figure over the sessions that have it."""
+        """Collect each figure over the sessions that have it."""
         self.metrics, self.speeds, self.outputs = {}, {}, baseline_outputs(self.sessions)
         for session in self.sessions:
             readings = machine_speed.speeds_in_tests(session)
             for name, metric in session_metrics(session, self.outputs).items():
                 self.metrics.setdefault(name, []).append(metric)
-                self.speeds.setdefault(name, []).append(machine_speed.speeds_beside(readings, metric.tests))
+                self.speeds.setdefault(name, []).append(machine_speed.speeds_during(readings, metric.tests))
 
 
 @dataclass(frozen=True, slots=True)
-class Doubts:
-    """Why figures cannot be trusted, in words: all of the session's; and times without readings of their own."""
+class Problems:
+    """Sentences on why figures cannot be trusted."""
 
-    of_session: Collection[str] = ()
-    of_ends: Collection[str] = ()  # the machine was another at an end of the session
-    of_baseline: Collection[str] = ()  # it was, from session to session
+    of_session: Collection[str] = ()  # against all figures of the session
+    of_ends: Collection[str] = ()  # machine speed at the session's ends: against times without readings of their own
+    of_baseline: Collection[str] = ()  # machine speed from session to session: against the same times
 
 
 @dataclass(frozen=True, slots=True)
 class Speeds:
-    """How fast the machine was while a figure was measured, by workload: in each of K sessions, and now; or nothing."""
+    """Machine speed while a figure was measured, by workload: in each of K sessions, and now; empty where unknown."""
 
     known: Sequence[Mapping[str, float]] = ()
     here: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def beside(cls, run: RunRecord, metric: Metric, known: Sequence[Mapping[str, float]]) -> Self:
-        """Return the readings beside a figure; nothing where there are none, or too many for so few sessions."""
+    def during(cls, run: RunRecord, metric: Metric, known: Sequence[Mapping[str, float]]) -> Self:
+        """Return the readings during a figure's tests; none where some lack, or where sessions are too few for them."""
         if not metric.depends_on_speed:
             return cls()
-        here = machine_speed.speeds_beside(machine_speed.speeds_in_tests(run), metric.tests)
+        here = machine_speed.speeds_during(machine_speed.speeds_in_tests(run), metric.tests)
         enough = len(known) - 1 - len(here) >= MIN_DEGREES_OF_FREEDOM
         return cls(known, here) if enough and all(here.keys() == each.keys() for each in known) else cls()
 
     @property
-    def numbers(self) -> tuple[list[list[float]], list[float]] | None:
-        """As a prediction takes them: [K, C] and [C]."""
+    def as_arrays(self) -> tuple[list[list[float]], list[float]] | None:
+        """The arguments of `predict`: C readings by session [K, C] and now [C]; None without readings."""
         if not self.here:
             return None
         return [[each[work] for work in self.here] for each in self.known], [*self.here.values()]
 
     def extrapolation(self, prediction: Prediction) -> list[str]:
-        """Return in words that the baseline has no sessions like this one."""
+        """Return a sentence where the machine's speed is outside the baseline's range."""
         if not extrapolates(prediction):
             return []
         changes = {work: value - fmean(each[work] for each in self.known) for work, value in self.here.items()}
         took = ", ".join(f"{work} took {percent_change(change)}" for work, change in changes.items())
-        return [f"the baseline knows no machine of this speed: of work that never changes, {took}"]
+        return [f"the baseline has no session at such a machine speed: {took}"]
 
 
 def judge_session(run: RunRecord, baseline: Baseline) -> list[GateRecord]:
     """Return a verdict on every figure that the session or the baseline has."""
     found = session_metrics(run, baseline.outputs)
-    doubts = Doubts(
+    problems = Problems(
         of_session=whole_session_problems(run),
-        of_ends=machine_speed.doubts(run, baseline.sessions),
-        of_baseline=machine_speed.baseline_doubts(baseline.sessions),
+        of_ends=machine_speed.end_speed_problems(run, baseline.sessions),
+        of_baseline=machine_speed.baseline_speed_problems(baseline.sessions),
     )
-    # Baselines from before answers were looked at have no quality: that is no reason to record them anew.
+    # Older baselines have no quality figures, which is no reason to record them anew.
     added = [name for name, metric in found.items() if name not in baseline.metrics and metric.kind != "quality"]
-    gates = [_judge(run, name, found.get(name), baseline, doubts) for name in [*baseline.metrics, *added]]
+    gates = [_judge(run, name, found.get(name), baseline, problems) for name in [*baseline.metrics, *added]]
     return with_causes(_with_quality(gates, found, run, baseline.outputs), [run], baseline.sessions)
 
 
 def judge_metric(run: RunRecord, name: str, baseline: Baseline) -> GateRecord | None:
-    """Return the verdict on one figure, of a session that is still going on; None where it is not there."""
+    """Return the verdict on one figure of an unfinished session; None where session or baseline lacks it."""
     metric = session_metrics(run, baseline.outputs).get(name)
     if metric is None or len(baseline.metrics.get(name, [])) < MIN_SESSIONS:
         return None
-    return _judge(run, name, metric, baseline, Doubts())
+    return _judge(run, name, metric, baseline, Problems())
 
 
 def figures_of(gate: GateRecord) -> str:
-    """Return what was measured, what the baseline has, and the change, as people write them; "" without figures."""
+    """Return measured value, baseline and change as text; "" without figures."""
     if gate.value is None or gate.centre is None:
         return ""
     metric = Metric.of(*gate.metric.split(".", 1), value=gate.value, rounds=0, minimum_effect=0.0)
@@ -127,9 +127,9 @@ def figures_of(gate: GateRecord) -> str:
 
 
 def merged(first: Iterable[GateRecord], second: Iterable[GateRecord]) -> list[GateRecord]:
-    """Return the verdicts of a session, the flagged ones decided by those of a second one."""
+    """Return the verdicts of a first session, where a second session decides the flagged ones."""
     again = {record.metric: record for record in second}
-    return [_decided(record, again.get(record.metric)) if record.state == "flagged" else record for record in first]
+    return [_decide(record, again.get(record.metric)) if record.state == "flagged" else record for record in first]
 
 
 def flagged(gates: Iterable[GateRecord]) -> list[GateRecord]:
@@ -138,54 +138,54 @@ def flagged(gates: Iterable[GateRecord]) -> list[GateRecord]:
 
 
 def injections(run: RunRecord) -> list[str]:
-    """Return in words what was done to slow a session down on purpose."""
+    """Return a sentence per injected work that slowed the session down on purpose."""
     found = {record.facts.get("extra", {}).get(INJECTED_WORK) for record in run.models} - {None}
     return [f"work was injected for a goal table: {work}" for work in sorted(found)]
 
 
 def whole_session_problems(run: RunRecord) -> list[str]:
-    """Return in words why nothing of a session counts: injected work, several processes, or a disturbed GPU."""
+    """Return sentences on why no figure of a session counts: injected work, several processes, a disturbed GPU."""
     shared = [f"the run was resumed, or shared, by {len(run.attempts)} further processes"] if run.attempts else []
     return [*injections(run), *shared, *machine_speed.disturbances(run)]
 
 
-def _judge(run: RunRecord, name: str, metric: Metric | None, baseline: Baseline, doubts: Doubts) -> GateRecord:
-    """Judge one figure; the first reason not to holds."""
+def _judge(run: RunRecord, name: str, metric: Metric | None, baseline: Baseline, problems: Problems) -> GateRecord:
+    """Judge one figure; the first of several reasons against judging it counts."""
     known = baseline.metrics.get(name, [])
     if metric is None:
         ended = [
             f"{each.test} was {each.outcome} ({each.reason})" for each in run.outcomes if each.test in known[0].tests
         ]
-        gone = f"{' and '.join(known[0].tests) or 'its test'} was not reached, or is not there any more"
+        gone = f"{' and '.join(known[0].tests) or 'its test'} was not reached, or no longer exists"
         return _without_figure(known[0], "not run", f"not run: {'; '.join(ended) or gone}")
     if len(known) < MIN_SESSIONS:
-        has = f"the baseline has {len(known)} sessions of it" if known else "the baseline has not got it"
+        has = f"the baseline has {len(known)} sessions of it" if known else "the baseline lacks this figure"
         return _without_figure(metric, "missing baseline", f"{has}, {MIN_SESSIONS} or more are needed (better 10)")
-    speeds = Speeds.beside(run, metric, baseline.speeds[name])
+    speeds = Speeds.during(run, metric, baseline.speeds[name])
     expect = partial(
         predict,
         [each.value for each in known],
-        speeds=speeds.numbers,
+        speeds=speeds.as_arrays,
         tracks_machine_speed=metric.tracks_machine_speed,
     )
     effect = metric.effect_at_spread(float(expect(0.0).spread))
     prediction = expect(effect)
     by_ends = metric.depends_on_speed and not speeds.here
-    at_ends, in_baseline = (doubts.of_ends, doubts.of_baseline) if by_ends else ((), ())
-    invalid = [*doubts.of_session, *at_ends] or _fewer_rounds(run, metric, known) or speeds.extrapolation(prediction)
+    at_ends, in_baseline = (problems.of_ends, problems.of_baseline) if by_ends else ((), ())
+    invalid = [*problems.of_session, *at_ends] or _fewer_rounds(run, metric, known) or speeds.extrapolation(prediction)
     if invalid:
         return _with_figures(metric, "invalid", "; ".join(invalid), prediction)
     unstable = in_baseline or _instability(metric, prediction, effect)
     if unstable:
-        advice = "look for what differs between its sessions, and retire those that stand apart or record it anew"
+        advice = "find the difference between its sessions, and retire those at the other speed or record it anew"
         return _with_figures(metric, "unstable", f"{'; '.join(unstable)}: {advice}", prediction)
-    verdict = _compared(metric, known, prediction)
-    at = "; the baseline's is what it lets one expect at this speed of the machine" if speeds.here else ""
+    verdict = _compare(metric, known, prediction)
+    at = "; the baseline is adjusted to the machine's present speed" if speeds.here else ""
     return msgspec.structs.replace(verdict, sentence=f"{verdict.sentence}{at}")
 
 
-def _compared(metric: Metric, known: Sequence[Metric], prediction: Prediction) -> GateRecord:
-    """Judge a figure that can be trusted by a baseline that can."""
+def _compare(metric: Metric, known: Sequence[Metric], prediction: Prediction) -> GateRecord:
+    """Judge a figure, once session and baseline are known to be trustworthy."""
     centre, limit = float(prediction.centre), float(prediction.limit)
     detectable = float(prediction.minimum_detectable_effect)
     change, sign = metric.value - centre, 1 if metric.lower_is_better else -1
@@ -202,7 +202,7 @@ def _compared(metric: Metric, known: Sequence[Metric], prediction: Prediction) -
     elif is_beyond(prediction, -loss) and moved:
         sentence = f"{sentence}; {moved}"
     elif is_beyond(prediction, -loss) and metric.kind != "quality":
-        state, sentence = "improved", f"{sentence}; if that is to stay, replace the baseline"
+        state, sentence = "improved", f"{sentence}; replace the baseline to hold this level"
     return msgspec.structs.replace(
         _with_figures(metric, state, sentence, prediction),
         limit=limit,
@@ -215,7 +215,7 @@ def _compared(metric: Metric, known: Sequence[Metric], prediction: Prediction) -
 def _with_quality(
     gates: Sequence[GateRecord], metrics: Mapping[str, Metric], run: RunRecord, known: BaselineOutputs
 ) -> list[GateRecord]:
-    """Put beside each figure that improved what became of the answers, of which a flagged figure shows one."""
+    """Add the quality of answers to figures that improved, and a changed answer to flagged quality figures."""
     qualities = [gate for gate in gates if gate.metric in metrics and metrics[gate.metric].kind == "quality"]
 
     def concerns(quality: GateRecord, of: Metric) -> bool:
@@ -238,7 +238,7 @@ def _with_quality(
             sentence = f"{gate.sentence}; quality: {as_before} of {len(beside)} measures as before"
             return msgspec.structs.replace(gate, sentence=sentence)
         sentence = f"{gate.sentence}; but {worse.metric} got worse: {worse.sentence}"
-        # Loss and limit are then those of the answers, by which a second session decides.
+        # A second session decides by loss and limit of the quality.
         limits = {"loss": worse.loss, "limit_of_mean": worse.limit_of_mean}
         return msgspec.structs.replace(
             gate, state="flagged", sentence=sentence, tests=(*gate.tests, *worse.tests), **limits
@@ -269,7 +269,7 @@ def _instability(metric: Metric, prediction: Prediction, effect: float) -> list[
 
 
 def _fewer_rounds(run: RunRecord, metric: Metric, known: Sequence[Metric]) -> list[str]:
-    """Complain of rounds that failed, or fewer than the baseline has; a few in another state are tolerated."""
+    """Return a sentence where rounds failed or are fewer than the baseline's; a few in another state are tolerated."""
     planned, records = max(each.rounds for each in known), [each for each in run.stages if each.test in metric.tests]
     other_states = sum(len(record.round_s) - len(comparable_rounds(record)) for record in records)
     if planned - metric.rounds > min(other_states, max_other_states(planned)):
@@ -283,13 +283,13 @@ def _without_figure(metric: Metric, state: GateState, sentence: str) -> GateReco
 
 
 def _with_figures(metric: Metric, state: GateState, sentence: str, prediction: Prediction) -> GateRecord:
-    """Return a verdict with the figures by which a reader may judge it."""
+    """Return a verdict with value, baseline's centre and loss."""
     centre = float(prediction.centre)
     loss = (metric.value - centre) * (1 if metric.lower_is_better else -1)
     return GateRecord(metric.name, state, sentence, metric.tests, metric.value, centre, loss)
 
 
-def _decided(first: GateRecord, second: GateRecord | None) -> GateRecord:
+def _decide(first: GateRecord, second: GateRecord | None) -> GateRecord:
     if second is None or second.state in {"not run", "missing baseline", "unstable"}:
         why = second.sentence if second else "it was not measured again"
         return msgspec.structs.replace(first, sentence=f"{first.sentence}; not decided: {why}")

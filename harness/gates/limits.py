@@ -1,9 +1,9 @@
-"""Absolute promises, and whether a run kept them. A broken one fails the test that measured it, in one sentence.
+"""Limits on figures, and verdicts on a run. A broken limit fails the test that measured the figure, in one sentence.
 
-In the file, tables are keyed by model set and engine; docs/limits.md has the kinds of limits below that.
+Tables of the file are keyed by model set and engine; docs/limits.md has the kinds of limits below that.
 
-Acceptance is judged as measured: greedy answers to the same samples repeat. A draft that sees nothing may pass it: the
-lift stands beside it, judged by the lower end of its 95 % interval, which says nothing of few samples.
+Acceptance is judged as measured, since greedy answers to the same samples repeat. A blind draft may pass it, so the
+vision lift is judged too, by the lower end of its 95 % interval, where there are enough samples.
 """
 
 import math
@@ -28,7 +28,7 @@ from harness.records.quantities import MIB
 from harness.stages import STAGES
 
 LOWER_BOUNDS = ("speedup", "acceptance", "vision_lift", "quality")
-# Of the latency table: kind of limit and words by measure.
+# Kind of limit and its name in sentences, by measure of `latencies`.
 LATENCIES = {
     "ttft": ("ttft_ms", "time to first token"),
     "tpot": ("ms_per_token", "time per output token"),
@@ -37,10 +37,10 @@ LATENCIES = {
 BY_STAGE = ("median_ms", "host_memory_mib", "device_memory_mib")
 UPPER_BOUNDS = (*(kind for kind, _ in LATENCIES.values()), *BY_STAGE)
 MIN_LIFT_SAMPLES = 8
-"""Below this number, the lift's interval is too wide to be judged by."""
+"""With fewer samples, the lift's interval is too wide to judge."""
 MAX_CHARACTERS, MAX_LINE = 100_000, 400
 SPEEDUPS = ("stage1", "stage3", "total")
-# What stands behind the model's key in a limit's name, by kind; of the other kinds nothing does.
+# Last parts of limits' names, behind the model's key, by kind; other kinds have none.
 _LAST_KEYS = {"speedup": SPEEDUPS, "quality": LIMITED, **dict.fromkeys(BY_STAGE, STAGES)}
 
 
@@ -54,7 +54,7 @@ class Vocabulary:
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """A figure that a limit can bound: what it is of, its value, how it is formatted, and how many it was made of."""
+    """A figure that a limit can bound; `form` formats its value, `basis` names the number of samples or rounds."""
 
     subject: str
     value: float
@@ -63,7 +63,7 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 def load_limits(path: Path, known: Vocabulary, model_set: str, engines: Sequence[str]) -> dict[str, float]:
-    """Return one model set's limits, by `<engine>.<kind>.<model>[.<what>]`; raise LimitsError for any wrong key."""
+    """Return one model set's limits, by `<engine>.<kind>.<model>[.<last key>]`; raise LimitsError for a wrong key."""
     tables = _parse(path)
     found: dict[str, float] = {}
     for set_name, by_engine in _tables(path, "", tables, known.model_sets):
@@ -75,7 +75,7 @@ def load_limits(path: Path, known: Vocabulary, model_set: str, engines: Sequence
 
 
 def judge(limits: dict[str, float], run: RunRecord, test: str | None = None) -> list[VerdictRecord]:
-    """Return a verdict for each limit: pass or broken where the figure is there, else not run, with the reason."""
+    """Return a verdict for each limit: pass or broken where the figure was measured, else not run, with the reason."""
     machines = by_machine(run)
     if len(machines) > 1:
         sentence = f"not judged: times of several machines are not averaged ({'; '.join(machines)})"
@@ -142,7 +142,7 @@ def _verdict(name: str, bound: float, figure: Measured | None, test: str | None)
     kept = figure.value >= bound if is_lower_bound else figure.value <= bound
     value, limit = figure.form.format(figure.value), figure.form.format(bound)
     if value == limit and not kept:
-        # Every digit, else nobody would see what broke it.
+        # With every digit, since the rounded figures are equal.
         unit = figure.form.partition("}")[2]
         value, limit = f"{figure.value!r}{unit}", f"{bound!r}{unit}"
     promise = f"must be at least {limit}" if is_lower_bound else f"was limited to {limit}"
@@ -161,25 +161,25 @@ def _why_not_run(name: str) -> str:
         + (", the files of both found in the same state" if what == "stage1" else ""),
         "acceptance": f"the speculative test of {model} on two samples or more",
         "vision_lift": f"the speculative test of {model} on {MIN_LIFT_SAMPLES} samples or more",
-        "quality": f"whole passes and stage tests of {model}, and for {what} what it is compared with",
+        "quality": f"whole passes and stage tests of {model}, and for {what} the outputs to compare with",
         "median_ms": f"the test of stage {what} of {model}",
-        "host_memory_mib": f"memory rounds of {model} on the CPU of a system that tells a process' peak resident set",
+        "host_memory_mib": f"memory rounds of {model} on a CPU, under Linux",
         "device_memory_mib": f"memory rounds of {model} on a GPU",
     }
-    return f"not measured: it takes {needs[kind]}"
+    return f"not measured: needs {needs[kind]}"
 
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         longest = max(map(len, text.splitlines()), default=0)
-        if len(text) > MAX_CHARACTERS or longest > MAX_LINE:  # a key of very many parts takes for ever
-            most = f"more than {MAX_CHARACTERS} characters, or a line of more than {MAX_LINE}"
-            raise LimitsError(f"{path}: has {most}; a limit is a line of a few words")
+        if len(text) > MAX_CHARACTERS or longest > MAX_LINE:  # tomllib takes very long for a key of many parts
+            excess = f"more than {MAX_CHARACTERS} characters, or a line of more than {MAX_LINE}"
+            raise LimitsError(f"{path}: has {excess}; a limit is a line of a few words")
         return tomllib.loads(text)
     except OSError as error:
         raise LimitsError(f"{path}: cannot be read ({error.strerror}); --limits names a limits file") from error
-    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, of numbers with thousands of digits
+    except (ValueError, RecursionError) as error:  # wrong TOML or UTF-8, or numbers with thousands of digits
         raise LimitsError(f"{path}: is not TOML: {error}") from error
 
 

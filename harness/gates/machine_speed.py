@@ -9,14 +9,14 @@ from harness.figures.summary import mean_of_faster_half
 from harness.gates.prediction import is_beyond, is_bimodal, predict
 from harness.records.lines import ReferenceWorkRecord, RunRecord
 
-# At the ends: a clock that has moved by less leaves every figure within its own minimum effect.
+# At the ends of a run: a smaller change of the clock leaves every figure within its minimum effect.
 MIN_EFFECT_ON_GPU, MIN_EFFECT_ON_CPU = math.log(1.01), math.log(1.05)
-# Two workloads, two moments, two directions: together they are wrong as often as one figure in one direction.
+# Two workloads, two moments and two directions share the error rate of one figure in one direction.
 PROBABILITY = 1 - 0.02 / 8
 
 
 def disturbances(run: RunRecord) -> list[str]:
-    """Return what disturbed the GPU at an end of a run, in words: no figure can be trusted then."""
+    """Return sentences on throttling and other processes at the ends of a run, which void all its figures."""
     throttled = [
         f"the GPU was throttled at the {record.moment} of the run: {', '.join(record.throttled)}"
         for record in run.reference_work
@@ -29,27 +29,27 @@ def disturbances(run: RunRecord) -> list[str]:
     ]
 
 
-def doubts(run: RunRecord, baseline: Sequence[RunRecord]) -> list[str]:
-    """Return in words where the machine was another at an end of the run than the baseline's sessions predict."""
-    # That speaks against times without readings of their own: those with readings are compared at their own speed.
+def end_speed_problems(run: RunRecord, baseline: Sequence[RunRecord]) -> list[str]:
+    """Return sentences on speeds at the run's ends that the baseline's sessions do not predict."""
+    # They void times without readings of their own; times with readings are adjusted to the machine's speed.
     found: list[str] = []
     here, minimum_effect = speeds_at_ends(run), _minimum_effect(run)
     for name, values in _by_name(map(speeds_at_ends, baseline)).items():
         if name not in here:
-            found.append(f"the {name} is missing that the baseline has")
+            found.append(f"the {name} is missing, which the baseline has")
         elif len(values) > 1:
             prediction = predict(values, minimum_effect, PROBABILITY)
             change = here[name] - float(prediction.centre)
             if is_beyond(prediction, abs(change)):
                 limit = percent_change(float(prediction.limit))
-                took = f"took {percent_change(change)} of its time in the baseline (limit ±{limit})"
-                found.append(f"the {name}, work that never changes, {took}")
+                took = f"took {percent_change(change)} against the baseline (limit ±{limit})"
+                found.append(f"the {name}, which is reference work, {took}")
     return found
 
 
-def baseline_doubts(baseline: Sequence[RunRecord]) -> list[str]:
-    """Return why the baseline's machine cannot be predicted at the ends: its sessions ran at two speeds."""
-    # Readings that merely scatter only widen their own limit: they are short, and figures have a spread of their own.
+def baseline_speed_problems(baseline: Sequence[RunRecord]) -> list[str]:
+    """Return a sentence where the baseline's sessions ran at two machine speeds."""
+    # Readings that only scatter are no problem: they are short, and widen their own limit.
     minimum_effect = _minimum_effect(baseline[0])
     ranges = ", ".join(
         f"the {name} by {percent_change(max(values) - min(values))}"
@@ -60,8 +60,8 @@ def baseline_doubts(baseline: Sequence[RunRecord]) -> list[str]:
 
 
 def speeds_at_ends(run: RunRecord) -> dict[str, float]:
-    """Return the logarithm of each workload's seconds at each end of the run, by name; of the faster half."""
-    # A slower clock slows every round down; what else runs for a moment slows some, and says nothing of the rest.
+    """Return the mean logarithm of the faster half of each workload's seconds, at each end of the run, by name."""
+    # A slower clock slows every reading down; other processes slow only some of them, the slower half.
     return {
         f"{work} at the {record.moment}": mean_of_faster_half(logarithms)
         for record in run.reference_work
@@ -71,7 +71,7 @@ def speeds_at_ends(run: RunRecord) -> dict[str, float]:
 
 
 def speeds_in_tests(run: RunRecord) -> dict[tuple[str, str], float]:
-    """Return the logarithm of each workload's seconds during each test, by test and workload; of the faster half."""
+    """Return the mean logarithm of the faster half of each workload's seconds, by test and workload."""
     rounds: dict[tuple[str, str], list[float]] = {}
     for record in run.reference_work:
         for work, logarithms in _logarithms(record) if record.test else ():
@@ -79,23 +79,23 @@ def speeds_in_tests(run: RunRecord) -> dict[tuple[str, str], float]:
     return {place: mean_of_faster_half(logarithms) for place, logarithms in rounds.items()}
 
 
-def speeds_beside(readings: Mapping[tuple[str, str], float], tests: Sequence[str]) -> dict[str, float]:
-    """Return how fast the machine was during some tests, as logarithms of seconds by workload; empty if none was timed.
+def speeds_during(readings: Mapping[tuple[str, str], float], tests: Sequence[str]) -> dict[str, float]:
+    """Return the machine's speed during `tests`, as logarithms of seconds by name; empty where a test has no readings.
 
-    `readings` are a session's `speeds_in_tests`: of one test each workload, of several their mean for each test.
+    `readings`: a session's `speeds_in_tests`. One test gives an entry per workload, several give a mean per test.
     """
     by_test = {test: {work: value for (at, work), value in readings.items() if at == test} for test in tests}
     if not tests or not all(by_test.values()):
         return {}
     if len(by_test) == 1:
         return {f"the {work} during {tests[0]}": value for work, value in by_test[tests[0]].items()}
-    return {f"what never changes during {test}": fmean(values.values()) for test, values in by_test.items()}
+    return {f"the reference work during {test}": fmean(values.values()) for test, values in by_test.items()}
 
 
 def _logarithms(record: ReferenceWorkRecord) -> Iterator[tuple[str, list[float]]]:
     for work, seconds in record.seconds_by_work.items():
         logarithms = [math.log(value) for value in seconds if value > 0]
-        if logarithms:  # of a clock that stood still there is no speed
+        if logarithms:  # none where a clock moved by hand stood still
             yield work, logarithms
 
 

@@ -1,7 +1,7 @@
-"""How far a new session may lie from a baseline of sessions before it is called a change.
+"""Prediction of a new session from a baseline of sessions: the limit beyond which a difference is a change.
 
-The unit is a session: one number out of a fresh process. Everything here works along the last axis, so that a whole
-simulation is one call. Values are on the scale of harness.figures.metrics.
+The unit is a session: one number from a fresh process. Functions work along the last axis, so that a whole simulation
+is one call. Values are on the scale of harness.figures.metrics.
 
 Example: ten sessions took 100, 101, 99, 100, 102, 98, 100, 101, 99 and 100 ms, and 2 % is the minimum effect. Their
 logarithms have the mean 4.6051 (100.0 ms) and the standard deviation s = 0.01155. The next session may be slower by
@@ -10,8 +10,8 @@ mean of two may be slower by t(0.9977, 9) * s * sqrt(1/2 + 1/10) = 3.744 * 0.011
 second session takes 104 ms, the mean is 0.0344, and the figure has regressed; at 103.5 ms it is 0.0320, and it has not.
 """
 
-# Rounds of one process are no independent samples: what differs between two processes (where memory lies, what the
-# clock does) is the same for all of their rounds.
+# Rounds of one process are not independent samples: all share conditions that differ between processes, such as memory
+# layout and clock rate.
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from harness.figures.intervals import Interval
 from harness.figures.student import t_quantile
 
-# Whoever imports the plugin need not import numpy: only a gate needs it.
+# The plugin imports this module, and must not import numpy: only a gate needs it.
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -32,36 +32,35 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
 
 MIN_SESSIONS = 5
-# Of one session, each side; a change has to show in two sessions, whose mean has a level of its own. 0.98 and no level
-# for the mean would find as much, at 0.12 % false alarms where the noise is 2 %; with it the single ones may be milder.
+# Levels of one session, and of the mean of the two sessions that a regression needs. Without the second level, 0.98
+# would find as much, but with 0.12 % false alarms at a noise of 2 %.
 PROBABILITY = 0.97
 PROBABILITY_OF_MEAN = 0.9977
-# A baseline that spreads wider than this cannot tell a change that anybody cares for.
+# With a larger standard deviation a baseline can only tell changes of more than ten percent.
 MAX_SPREAD = math.log(1.05)
-# Ten sessions of one normal distribution show a gap this many standard deviations within groups wide once in 500 cases.
-# Gaps below the minimum effect are harmless.
+# Ten sessions of one normal distribution show a gap of this many standard deviations within groups once in 500 cases.
+# Gaps below the minimum effect do no harm.
 GAP_IN_SPREADS = 6.0
-# The minimum detectable effect is one that would have been found four times out of five.
+# The minimum detectable effect is found in this fraction of cases.
 POWER = 0.8
-# Speeds that differ by less than this are as good as the same: it keeps a slope from being drawn through nothing.
+# Ridge: speeds that differ by less hardly change the presumed slopes.
 MIN_SPEED_CHANGE = math.log(1.02)
-# By what percentage a time takes longer where all readings take 1 % longer, before a baseline says otherwise; and how
-# far the slope of one reading may be from its part of that, as a standard deviation. Both are as measured
-# (docs/notes/gates.md).
+# Presumed slopes: a time takes 0.75 % longer where all readings take 1 % longer, and the slope of one reading has this
+# standard deviation around its part of that. Both are as measured (docs/notes/gates.md).
 SLOPE, SLOPE_DEVIATION = 0.75, 0.6
-# What is left to tell the spread by, after the centre and a slope for each reading.
+# Left for the spread, after the centre and a slope for each reading are estimated.
 MIN_DEGREES_OF_FREEDOM = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a baseline says of the next session: `centre` ± `limit`; of two sessions' mean: `centre` ± `limit_of_mean`.
+    """Prediction of the next session, `centre` ± `limit`, and of two sessions' mean, `centre` ± `limit_of_mean`.
 
-    `residuals` [..., K]: how far each session lies from what is expected at its own speed of the machine, `spread`
-    their standard deviation. `leverage`: what the centre adds to a session's variance, 1/K and more the further its
-    speed lies from those of the sessions. `extrapolation_sd`: extra standard deviation outside the range of those,
-    because slopes are uncertain there. `minimum_detectable_effect`: the least change that is found in four of five
-    cases. All but the residuals have the shape of the baseline without its last axis.
+    `residuals` [..., K]: each session less its expectation at its own machine speed; `spread`: their standard
+    deviation. `leverage`: the centre's part of a session's variance, 1/K plus more the further its speed lies from the
+    sessions'. `extrapolation_sd`: extra standard deviation where that speed is outside their range, from uncertain
+    slopes. `minimum_detectable_effect`: the least change that is found in four of five cases. All but the residuals
+    have the shape of the baseline without its last axis.
     """
 
     sessions: int
@@ -76,9 +75,9 @@ class Prediction:
     degrees_of_freedom: int = 1
 
     def half_width(self, alpha: float, later: float = math.inf) -> float:
-        """Return half the interval, of error rate `alpha`, of how far the mean of `later` sessions lies from `centre`.
+        """Return half the interval of the mean of `later` sessions around `centre`, at error rate `alpha`.
 
-        Without a number of them, the interval of the centre itself. Of a single baseline only.
+        An infinite number gives the interval of the centre itself. For a single baseline only.
         """
         spread_of_mean = float(self.spread) * math.sqrt(float(self.leverage) + 1 / later)
         quantile = t_quantile(1 - alpha / 2, self.degrees_of_freedom)
@@ -93,17 +92,16 @@ def predict(
     *,
     tracks_machine_speed: bool = True,
 ) -> Prediction:
-    """Return the prediction from `baseline`, [..., K] values of K sessions, two or more.
+    """Return the prediction from `baseline`, [..., K] values of two or more sessions.
 
-    `speeds`: C readings of the machine in each of these sessions, [..., K, C], and in the one that is predicted,
-    [..., C], on which the values may depend: an analysis of covariance. Where sessions hardly differ in them, each
-    slope is SLOPE / C if the value `tracks_machine_speed`, else 0: ridge regression towards that, or Bayesian, by the
-    conjugate prior. Where readings lie outside the range of the sessions', by e, slopes count as known no better than
-    to SLOPE_DEVIATION, less what the sessions taught of them: b**2 = SLOPE_DEVIATION**2 * e' (r G^-1) e, with G the
-    sessions' sums of squares and products, r = K * MIN_SPEED_CHANGE**2 added to the squares. With f = K - 1 - C
-    degrees of freedom and leverage h (without readings 1/K, and b = 0), limit =
-    max(minimum_effect, t(probability, f) * sqrt(s**2 * (1 + h) + b**2)): where b = 0, the prediction limit of one
-    further draw from a normal distribution whose mean, slopes and spread are only known from K draws.
+    `speeds`: C readings of the machine in each session, [..., K, C], and in the predicted one, [..., C]. Values depend
+    on the readings by an analysis of covariance, with ridge regression (a conjugate prior) towards a presumed slope:
+    SLOPE / C for each reading if the value `tracks_machine_speed`, else 0. Let G be the sessions' sums of squares and
+    products of readings, with r = K * MIN_SPEED_CHANGE**2 added to the squares, and e the excess of the predicted
+    session's readings over the sessions' range. Uncertain slopes then add the variance
+    b**2 = SLOPE_DEVIATION**2 * e' (r G^-1) e. With f = K - 1 - C degrees of freedom and leverage h (without readings
+    1/K, and b = 0), limit = max(minimum_effect, t(probability, f) * sqrt(s**2 * (1 + h) + b**2)). For b = 0 this is
+    the prediction limit of one further draw from a normal distribution that is known from K draws.
     """
     import numpy as np
 
@@ -125,8 +123,8 @@ def predict(
         slopes = np.linalg.solve(gram, np.swapaxes(known, -1, -2) @ residuals[..., None])[..., 0]
         residuals = residuals - (known @ slopes[..., None])[..., 0]
         centre = mean + (here * (presumed + slopes)).sum(axis=-1)
-        leverage = leverage + _length(here, gram)
-        extrapolation_sd = SLOPE_DEVIATION * np.sqrt(ridge * _length(excess, gram))
+        leverage = leverage + _squared_length(here, gram)
+        extrapolation_sd = SLOPE_DEVIATION * np.sqrt(ridge * _squared_length(excess, gram))
     spread = np.sqrt((residuals**2).sum(axis=-1) / freedom)
     of_next = np.sqrt(spread**2 * (1 + leverage) + extrapolation_sd**2)
     limit = np.maximum(minimum_effect, t_quantile(probability, freedom) * of_next)
@@ -147,10 +145,10 @@ def creep(
     *,
     tracks_machine_speed: bool = True,
 ) -> Interval:
-    """Return how far the mean of later sessions, one or more, lies from a release's, as gates tell a change.
+    """Return the difference of the mean of one or more later sessions from a release's sessions, with its interval.
 
     `speeds`: C readings of the machine in each session of the release, [K, C], and in each later one, [M, C]. The
-    interval is as sure as that of two sessions in a gate; `harness.figures.intervals.verdict` says what it means.
+    interval has the level of two sessions in a gate; `harness.figures.intervals.verdict` judges it.
     """
     import numpy as np
 
@@ -167,24 +165,24 @@ def is_beyond(prediction: Prediction, loss: Any) -> Any:
 
 
 def is_regression(flagged: Any, limit_of_mean: Any, first: Any, second: Any) -> Any:
-    """Return whether two losses are a regression: both are `flagged`, and their mean is beyond its own limit."""
+    """Return whether two losses are a regression: both are `flagged`, and their mean is beyond `limit_of_mean`."""
     return flagged & ((first + second) / 2 > limit_of_mean)
 
 
 def extrapolates(prediction: Prediction) -> Any:
-    """Return whether the machine's speed lies too far outside those of all sessions to say what is expected."""
+    """Return whether the machine's speed is too far outside the sessions' range for a prediction."""
     return prediction.extrapolation_sd > MAX_SPREAD
 
 
 def is_too_noisy(prediction: Prediction) -> Any:
-    """Return whether the sessions differ so much that only a change of more than ten percent could be found."""
+    """Return whether the sessions spread so widely that only changes of more than ten percent could be found."""
     return prediction.spread > MAX_SPREAD
 
 
 def is_bimodal(baseline: npt.ArrayLike, minimum_effect: float) -> Any:
-    """Return whether the sessions stand in two groups, as where a clock has two states; a group may be one session.
+    """Return whether the sessions form two groups, as by a clock with two states; a group may be one session.
 
-    The gap is wider than the minimum effect and than GAP_IN_SPREADS times the spread within the groups.
+    The gap between groups is wider than `minimum_effect` and than GAP_IN_SPREADS times the spread within them.
     """
     import numpy as np
 
@@ -200,8 +198,8 @@ def is_bimodal(baseline: npt.ArrayLike, minimum_effect: float) -> Any:
     return found
 
 
-def _length(vector: Array, gram: Array) -> Array:
-    """Return v' G^-1 v: short where the sessions that G is made of go far in that direction."""
+def _squared_length(vector: Array, gram: Array) -> Array:
+    """Return v' G^-1 v [...] for v [..., C]: small in directions in which the sessions' readings vary widely."""
     import numpy as np
 
     length: Array = (vector * np.linalg.solve(gram, vector[..., None])[..., 0]).sum(axis=-1)

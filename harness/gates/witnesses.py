@@ -1,7 +1,7 @@
-"""Two witnesses for each time that moved: the clock, and the ledger of what the program did. Pure.
+"""The cause of each changed time, from two witnesses: the clock and the ledger of work. Pure.
 
-Both moved: the program, and the cause is known. The clock alone: the machine, unless one call takes all of it. The
-ledger alone: a warning with its price.
+If both changed, the program is to blame, and the ledger names the cause. If only the clock changed, it is the machine,
+unless one call takes most of the difference. If only the ledger changed, there is a warning.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from harness.gates import machine_speed
 from harness.records.lines import GateRecord, RunRecord, StageRecord
 from harness.records.work import WatchedWork
 
-# In the name of a verdict, before the name of the release whose baseline it is by.
+# In the name of a verdict against a release, before the release's name.
 SINCE = " since "
 _OF_DECODING = "time.decode."
-# What other processes take away, by their own number or time: no reading, and so with no limit.
+# Effects of other processes, from their number or from waiting times: not timed, and so without a limit.
 _WAITING, _SHARING = "waiting for a core adds", "sharing the GPU adds up to"
 
 
 def time_of(of: StageRecord | WatchedWork) -> str:
-    """Return the name of the time of a stage that was measured, or watched."""
+    """Return the name of a stage's time metric."""
     return ".".join(filter(None, ("time", of.stage, of.model, of.engine, of.variant)))
 
 
-def time_behind(metric: str) -> str:
-    """Return the name of the time whose cause is that of a figure, such as of milliseconds per token."""
+def time_explaining(metric: str) -> str:
+    """Return the time metric that explains `metric`: for milliseconds per token, the time of decoding."""
     return metric.partition(SINCE)[0].replace("ms_per_token.", _OF_DECODING, 1)
 
 
 def sides(runs: Iterable[RunRecord]) -> dict[str, Side]:
-    """Return, by the name of a time, its seconds and works in runs of one program, on the sample that was watched.
+    """Return seconds and works in runs of one program by time metric, on the profiled sample.
 
-    Of decoding, the seconds are of as many steps as were watched.
+    Seconds of decoding are scaled to the number of profiled steps.
     """
     found: dict[str, Side] = {}
     for run in runs:
@@ -64,7 +64,7 @@ def sides(runs: Iterable[RunRecord]) -> dict[str, Side]:
 def causes(
     now: Sequence[RunRecord], known: Sequence[RunRecord], tests: Mapping[str, Sequence[str]]
 ) -> dict[str, Cause]:
-    """Return what each time changed by, and why; `tests`: of each, beside which the machine's speed was read."""
+    """Return the cause of each time's change; `tests`: for each time, the tests with readings of the machine."""
     of_now, of_known = sides(now), sides(known)
     return {
         name: explain(of_known[name], of_now[name], _machine(now, known, tests[name]))
@@ -76,41 +76,41 @@ def causes(
 def with_causes(
     gates: Sequence[GateRecord], runs: Sequence[RunRecord], known: Sequence[RunRecord], since: str = ""
 ) -> list[GateRecord]:
-    """Return verdicts with the cause of each time that is worse, and of a ledger that moved while its time did not.
+    """Return verdicts with the cause of each worse time, and with changed work that times do not show.
 
-    `runs`: the session that was judged and, if there is one, that which confirmed it; `since`: how the names end of
-    the verdicts that are by `known`.
+    `runs`: the judged session and its confirming session, if any. `since`: suffix of the names of verdicts against
+    `known`.
     """
     tests = {gate.metric.partition(SINCE)[0]: gate.tests for gate in gates if gate.metric.startswith("time.")}
     found = causes(runs, known, tests)
 
-    def told(gate: GateRecord) -> GateRecord:
+    def with_cause(gate: GateRecord) -> GateRecord:
         is_by_known = gate.metric.removeprefix(gate.metric.partition(SINCE)[0]) == since
-        cause = found.get(time_behind(gate.metric)) if is_by_known else None
+        cause = found.get(time_explaining(gate.metric)) if is_by_known else None
         if cause and gate.state in {"flagged", "regressed"}:
             return msgspec.structs.replace(gate, blame=cause.blame, cause=cause.sentence)
-        if cause and gate.metric in found and cause.changes:  # counts are exact where times are too noisy, too
+        if cause and gate.metric in found and cause.changes:  # counts are exact, even where times are too noisy
             return msgspec.structs.replace(gate, blame="program", cause=cause.price)
         return gate
 
-    return [told(gate) for gate in gates]
+    return [with_cause(gate) for gate in gates]
 
 
-def told_once(gates: Iterable[GateRecord]) -> list[GateRecord]:
-    """Return verdicts without those since a release that say of a figure what the last baseline's says, too."""
+def without_repeats(gates: Iterable[GateRecord]) -> list[GateRecord]:
+    """Return verdicts without those against a release that only repeat the verdict against the last baseline."""
     known = list(gates)
-    said = {(f"{gate.metric}{SINCE}", gate.state) for gate in known if gate.state != "pass"}
-    return [gate for gate in known if ("".join(gate.metric.partition(SINCE)[:2]), gate.state) not in said]
+    repeated = {(f"{gate.metric}{SINCE}", gate.state) for gate in known if gate.state != "pass"}
+    return [gate for gate in known if ("".join(gate.metric.partition(SINCE)[:2]), gate.state) not in repeated]
 
 
-def in_words(gate: GateRecord) -> str:
-    """Return a verdict in words: of a figure that is worse, the cause first, if it is known."""
+def verdict_text(gate: GateRecord) -> str:
+    """Return a verdict as text; for a worse figure with its cause, first if the blame is known."""
     of_worse = [gate.cause] if gate.cause and gate.state in {"flagged", "regressed"} else []
     return "; ".join([*of_worse, gate.sentence] if gate.blame else [gate.sentence, *of_worse])
 
 
-def hidden(gates: Iterable[GateRecord]) -> dict[str, list[str]]:
-    """Return what moved in ledgers while no time did, in words, with the names of those times."""
+def hidden_changes(gates: Iterable[GateRecord]) -> dict[str, list[str]]:
+    """Return changed work that no time shows, as text, with the names of the times."""
     found: dict[str, list[str]] = {}
     for gate in gates:
         if gate.cause and gate.state in {"pass", "unstable"}:
@@ -119,8 +119,8 @@ def hidden(gates: Iterable[GateRecord]) -> dict[str, list[str]]:
 
 
 def headline(gates: Iterable[GateRecord]) -> str:
-    """Return the first line of a red verdict: the figure farthest beyond its limit, and why; empty where none is."""
-    red = [gate for gate in told_once(gates) if gate.state == "regressed"]
+    """Return the first line of a red verdict: the figure farthest beyond its limit, and the cause; else empty."""
+    red = [gate for gate in without_repeats(gates) if gate.state == "regressed"]
     if not red:
         return ""
     worst = max(red, key=lambda gate: (gate.blame == "program", gate.cause != "", (gate.loss or 0) / (gate.limit or 1)))
@@ -130,7 +130,7 @@ def headline(gates: Iterable[GateRecord]) -> str:
 
 
 def first_line(metric: str, change: str, why: GateRecord | Cause) -> str:
-    """Return what changed, by how much, and why, in words."""
+    """Return one line with the figure, its change and the cause."""
     name, since, release = metric.partition(SINCE)
     family, *of = name.split(".")
     what, *of = of if family == "time" else [family.replace("_", " "), *of]
@@ -143,15 +143,15 @@ def first_line(metric: str, change: str, why: GateRecord | Cause) -> str:
 def _machine(
     now: Sequence[RunRecord], known: Sequence[RunRecord], tests: Sequence[str]
 ) -> dict[str, tuple[float, float]]:
-    """Return, by what shows it, how much the machine slowed the tests down, and how far that may vary; logarithms."""
+    """Return change and limit of the machine's readings during `tests`, by the reading's name; logarithms."""
 
     def readings(run: RunRecord) -> dict[str, float]:
-        beside = machine_speed.speeds_beside(machine_speed.speeds_in_tests(run), tests)
+        beside = machine_speed.speeds_during(machine_speed.speeds_in_tests(run), tests)
         waited = [each.waited for each in run.reference_work if each.test in tests and each.waited is not None]
         by_work = {
             _WAITING: [-math.log(1 - min(each, 0.99)) for each in waited],
             _SHARING: [math.log1p(each.other_processes or 0) for each in run.reference_work if not each.test],
-            "work that never changes, during its test, took": [*beside.values()],
+            "reference work during its test took": [*beside.values()],
         }
         for name, value in machine_speed.speeds_at_ends(run).items() if not beside else ():
             by_work.setdefault(f"the {name.partition(' at the ')[0]} at the ends took", []).append(value)
@@ -161,7 +161,7 @@ def _machine(
     found = {}
     for name in sorted(set.intersection(*map(set, [*before, *after]))):
         values = [each[name] for each in before]
-        # Of two sessions, what both had.
+        # Of two sessions, the smaller change: both sessions had it.
         change = min((each[name] - fmean(values) for each in after), key=abs)
         found[name] = (change, math.inf if name in {_WAITING, _SHARING} else session_limit(values))
     return found

@@ -134,10 +134,7 @@ def first_that_works(
 def seconds_in_turn(
     ways: Sequence[Variant], turns: int, afterwards: Callable[[], object] = lambda: None
 ) -> dict[str, list[float]]:
-    """Run every alternative once untimed, then time all in turn; return the seconds by name.
-
-    `afterwards` is called after each, untimed.
-    """
+    """Run all once untimed, then time them in turn, with `afterwards` untimed after each; return seconds by name."""
     seconds: dict[str, list[float]] = {name: [] for name, _ in ways}  # a name may come several times in a turn
     for turn in range(turns + 1):
         for name, run in ways:
@@ -149,10 +146,7 @@ def seconds_in_turn(
 
 
 def timed_pairs(benchmark: Benchmark, comparison: Interleaved, rounds: int) -> tuple[list[float], list[float]]:
-    """Time both in turn; return seconds of `way`, which pytest-benchmark times, and of `reference`.
-
-    With benchmarks disabled both run once, and there are no seconds.
-    """
+    """Time both in turn, `way` by pytest-benchmark; return seconds of way and reference; none if it is disabled."""
     way_s: list[float] = []
     reference_s: list[float] = []
 

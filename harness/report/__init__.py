@@ -1,3 +1,3 @@
-"""The report of a run: its sections are built of blocks, which a page, Markdown and the terminal render."""
+"""The report of a run: sections made of blocks, which are rendered as a page, as Markdown and on the terminal."""
 
 PAGE, TEXT = "report.html", "report.md"

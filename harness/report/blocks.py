@@ -1,7 +1,7 @@
-"""What a report is made of, independent of how it is shown.
+"""The parts of a report, independent of the renderer.
 
-A `Text` is words with figures in them; a figure has its exact value beside the digits that people read, so that a page
-can be checked against the record that it was made from.
+A `Text` is words with figures in them. A figure holds its exact value beside the shown digits, so that a page can be
+checked against its record.
 """
 
 import math
@@ -13,13 +13,13 @@ import msgspec
 
 from harness.figures.intervals import Interval
 
-MAX_SPAN = 1000.0  # times its lower end: an interval that reaches farther is said to be wide, without its ends
+MAX_SPAN = 1000.0  # upper over lower end; a wider interval is shown as "too wide to tell"
 CAVEATS = "What these data do not show"
 Tone = Literal["good", "bad", "doubt", "plain"]
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """One number: its name, its exact value in seconds, bytes, or as a plain ratio, and the digits that are shown."""
+    """One number: its name, its exact value in seconds, bytes or as a ratio, and the shown digits."""
 
     name: str
     value: float
@@ -31,7 +31,7 @@ Text = Part | tuple[Part, ...]
 
 
 class Sentences(msgspec.Struct, frozen=True):
-    """Sentences, one below the other; `in_summary`: shown on the terminal without being asked for."""
+    """Sentences, one per line; `in_summary`: the terminal shows them without -v."""
 
     lines: Sequence[Text]
     in_summary: bool = False
@@ -43,13 +43,13 @@ class Table(msgspec.Struct, frozen=True):
     columns: Sequence[str]
     rows: Sequence[Sequence[Text]]
     text_columns: int = 1
-    folded: str = ""  # the words that stand for it until somebody unfolds it
-    marked: frozenset[int] = frozenset()  # rows that need attention
-    in_summary: bool = False  # shown on the terminal without being asked for
+    folded: str = ""  # title of the folded table on a page; empty: not folded
+    marked: frozenset[int] = frozenset()  # indices of rows that need attention
+    in_summary: bool = False  # the terminal shows it without -v
 
 
 class Chart(msgspec.Struct, frozen=True):
-    """A picture of figures that stand elsewhere in words; `draw` returns its SVG, `description` says what it shows."""
+    """A chart of figures that a table has too; `draw` returns its SVG, `description` is its text alternative."""
 
     title: str
     description: str
@@ -57,15 +57,15 @@ class Chart(msgspec.Struct, frozen=True):
 
 
 class Picture(msgspec.Struct, frozen=True):
-    """A picture file, shrunk, as a data URL; or, where it could not be read, why."""
+    """A picture file, shrunk, as a data URL; or `problem`, the reason why it is not shown."""
 
     caption: str
     url: str = ""
-    trouble: str = ""
+    problem: str = ""
 
 
 class Answers(msgspec.Struct, frozen=True):
-    """The answers to one sample, beside its pictures: (who, what) for each."""
+    """The answers to one sample, as (model, text), and its pictures."""
 
     sample: str
     query: str
@@ -77,13 +77,13 @@ Block = Sentences | Table | Chart | Answers
 
 
 def filled(*blocks: Block | None) -> list[Block]:
-    """Return the blocks that have something in them."""
+    """Return the blocks that are neither None nor empty."""
     empty = {Sentences: "lines", Table: "rows"}
     return [each for each in blocks if each and getattr(each, empty.get(type(each), ""), True)]
 
 
 class Section(msgspec.Struct, frozen=True):
-    """One subject. `lead`: how to read it; `brief`: in Markdown too; `folded`: on a page, until somebody unfolds it."""
+    """One subject. `lead`: how to read it; `brief`: Markdown has it too; `folded`: a page shows its title only."""
 
     key: str
     title: str
@@ -94,7 +94,7 @@ class Section(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """How the run ended: a label of one or two words, and why."""
+    """How the run ended: a label of one or two words, and the reason."""
 
     tone: Tone
     label: str
@@ -102,7 +102,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Tile(msgspec.Struct, frozen=True):
-    """One of the figures that everybody looks for first; `details` below it."""
+    """One of the main figures at the top of a page, with `details` below it."""
 
     label: str
     figure: Figure
@@ -110,7 +110,7 @@ class Tile(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A whole report of `source`, the folder or file that it was made from."""
+    """A whole report; `source` names the folder or file that it was made from."""
 
     title: str
     source: str
@@ -118,13 +118,13 @@ class Report(msgspec.Struct, frozen=True):
     sections: Sequence[Section]
     verdict: Verdict | None = None
     problems: Sequence[Text] = ()  # what broke or got worse
-    warnings: Sequence[tuple[Text, str]] = ()  # what speaks against the figures, and what to do
-    advice: Sequence[str] = ()  # what to do next time
+    warnings: Sequence[tuple[Text, str]] = ()  # reasons to distrust figures, each with advice
+    advice: Sequence[str] = ()  # for the next run
     tiles: Sequence[Tile] = ()
-    headlines: Sequence[Text] = ()  # each target, and what drafting for it brings, in one sentence
-    highlights: Sequence[Text] = ()  # what stands out
-    caveats: Sequence[Text] = ()  # what the data do not show
-    command: str = ""  # what was typed
+    headlines: Sequence[Text] = ()  # one sentence per target, per speculative pair and per quantised model
+    highlights: Sequence[Text] = ()  # further sentences on the main figures
+    caveats: Sequence[Text] = ()  # claims that the data do not support
+    command: str = ""  # the command line of the run
 
 
 def name(*parts: str | None) -> str:
@@ -133,17 +133,17 @@ def name(*parts: str | None) -> str:
 
 
 def figure(digits: Callable[[float], str], value: float, *names: str | None) -> Figure:
-    """Return a figure shown in one of the forms of `harness.report.formatting`."""
+    """Return a figure whose digits a function of `harness.report.formatting` makes."""
     return Figure(name(*names), value, digits(value))
 
 
 def cell(digits: Callable[[float], str], value: float | None, *names: str | None, unknown: str = "") -> Text:
-    """Return a figure of a table; where it is not known, the words for that."""
+    """Return a figure of a table, or `unknown` for None."""
     return unknown if value is None else figure(digits, value, *names)
 
 
 def ends(interval: Interval | None, digits: Callable[[float], str], *names: str | None) -> Text:
-    """Return the ends of an interval, as far as they are known and tell something."""
+    """Return the bounds of an interval as text, without infinite ones; empty for None."""
     if interval is not None and 0 < MAX_SPAN * interval.low < interval.high < math.inf:
         return "too wide to tell"
     known = [] if interval is None else [("low", interval.low), ("high", interval.high)]
@@ -154,14 +154,14 @@ def ends(interval: Interval | None, digits: Callable[[float], str], *names: str 
 
 
 def with_ends(interval: Interval, digits: Callable[[float], str], *names: str | None) -> Text:
-    """Return a figure, and in brackets the ends of its interval."""
+    """Return a figure with the bounds of its interval in brackets."""
     found = ends(interval, digits, *names)
     return text("{value} ({ends})" if found else "{value}", value=figure(digits, interval.value, *names), ends=found)
 
 
 def text(template: str, **places: Text) -> Text:
     """Return a template with texts and figures in its named places."""
-    # Whatever comes from outside goes into a place and never into the template: it may hold braces.
+    # Text from outside goes into a place and never into the template, since it may hold braces.
     found: list[Part] = []
     for words, place, _, _ in Formatter().parse(template):
         found += [words, *parts(places[place] if place else "")]
@@ -182,5 +182,5 @@ def joined(texts: Iterable[Text], separator: str) -> Text:
 
 
 def plain(of: Text) -> str:
-    """Return a text as it is read."""
+    """Return a text as a string, with the shown digits of its figures."""
     return "".join(part.text if isinstance(part, Figure) else part for part in parts(of))

@@ -1,7 +1,7 @@
-"""Charts as SVG, drawn by matplotlib and coloured by the page that they stand in.
+"""Charts as SVG, drawn by matplotlib and coloured by the page.
 
-Every colour is one of the names below. matplotlib knows colours by number only, so each name has a number of its own,
-which is replaced by the page's variable afterwards: the same drawing then serves light, dark and print.
+Every colour is one of the names below. matplotlib draws each name in a colour code of its own, which is then replaced
+by the page's CSS variable, so that one drawing serves light, dark and print.
 """
 
 import io
@@ -23,11 +23,11 @@ NAMES = (
     "ink", "muted", "grid", "paper", "good", "bad", "doubt", "m1", "m2", "m3", "m4", "s1", "s2", "s3", "s4", "s5", "s6",
 )  # fmt: skip
 COLOURS = {name: f"#c0ffe{number:x}" if number < 16 else f"#c0ffd{number - 16:x}" for number, name in enumerate(NAMES)}
-WIDTH = 4.1  # inches: 394 px of a page, so that letters keep their size on a telephone, and not large elsewhere
-MAX_POINTS = 250  # of a model's samples in a cloud; more are thinned evenly, outliers apart
+WIDTH = 4.1  # inches: 394 px of a page, so that letters keep their size on a telephone
+MAX_POINTS = 250  # drawn samples of a model; more are thinned evenly, but for outliers
 MAX_TICKS = 8
 MAX_MARKED = 150
-MAX_INTERVAL = 2  # in lengths of the longest bar
+MAX_INTERVAL = 2  # drawn length of an interval, in lengths of the longest bar
 MAX_LABEL = 36
 BOX: dict[str, Any] = {
     "orientation": "horizontal", "widths": 0.66, "showfliers": False, "whis": 0, "showcaps": False,
@@ -41,7 +41,7 @@ COLOURED: dict[Any, str] = {
 
 
 class Bar(msgspec.Struct, frozen=True):
-    """A bar of one or several parts (label, length, colour); `ends` enclose its end, `note` stands behind."""
+    """A bar of parts (label, length, colour); `ends` is the interval of its end, `note` stands behind it."""
 
     label: str
     parts: tuple[tuple[str, float, str], ...]
@@ -50,7 +50,7 @@ class Bar(msgspec.Struct, frozen=True):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """Points of one colour; `named`: those that get their label, by index; `dashed`: how a curve is drawn."""
+    """Points of one colour; `named`: labels of single points, by index; `dashed`: the curve is dashed."""
 
     label: str
     colour: str
@@ -61,10 +61,10 @@ class Group(msgspec.Struct, frozen=True):
 
 
 def bars(rows: Sequence[Bar], x_label: str) -> str:
-    """Horizontal bars of seconds from zero, the first row on top."""
+    """Return horizontal bars of seconds from zero, the first row on top."""
     longest = max(sum(length for _, length, _ in row.parts) for row in rows)
-    # An interval that reaches far beyond the longest bar is drawn so far, without its end: else nothing else was seen.
-    most = MAX_INTERVAL * longest
+    # A very long interval is cut, and drawn without its end: else it would dwarf the bars.
+    farthest = MAX_INTERVAL * longest
     with _axes(0.87 + 0.3 * len(rows)) as (axes, svg):
         seen: set[str] = set()
         for place, row in enumerate(rows):
@@ -74,27 +74,27 @@ def bars(rows: Sequence[Bar], x_label: str) -> str:
                 seen.add(label)
                 axes.barh(place, length, 0.62, left=left, color=COLOURS[colour], label=shown)
                 left += length
-            end = max(left, min(row.ends.high, most)) if row.ends else left
+            end = max(left, min(row.ends.high, farthest)) if row.ends else left
             if row.ends:
                 axes.plot([row.ends.low, end], [place, place], color=COLOURS["ink"], linewidth=1.1)
-                ends = [row.ends.low, row.ends.high] if row.ends.high <= most else [row.ends.low]
+                ends = [row.ends.low, row.ends.high] if row.ends.high <= farthest else [row.ends.low]
                 axes.plot(ends, [place] * len(ends), "|", color=COLOURS["ink"], markersize=5)
             axes.annotate(_plain(row.note), (end, place), (4, 0), textcoords="offset points", va="center")
         _rows(axes, [row.label for row in rows])
-        axes.set_xlim(0, 1.16 * max([longest, *(min(row.ends.high, most) for row in rows if row.ends)]))
+        axes.set_xlim(0, 1.16 * max([longest, *(min(row.ends.high, farthest) for row in rows if row.ends)]))
         _seconds(axes, longest, x_label)
         _legend(axes)
     return svg[0]
 
 
 def strips(groups: Sequence[Group], x_label: str) -> str:
-    """Every time of each group as a point (x), a box over the middle half, and the median; `named` points labelled."""
+    """Return points for all x of each group, with a box over the middle half, the median, and labels of `named`."""
     with _axes(0.62 + 0.55 * len(groups)) as (axes, svg):
         for place, group in enumerate(groups):
             colour = COLOURS[group.colour]
             step = -(-len(group.x) // MAX_POINTS)
             shown = sorted({*range(0, len(group.x), max(step, 1)), *group.named})
-            # Spread by a fixed pattern, not by chance: the same record gives the same page.
+            # A fixed pattern, not random: the same record gives the same page.
             heights = [place + 0.26 * ((7 * each % 11) / 5 - 1) for each in range(len(shown))]
             values = [group.x[each] for each in shown]
             axes.plot(values, heights, "o", color=colour, markersize=3, alpha=0.55, markeredgewidth=0)
@@ -113,7 +113,7 @@ def strips(groups: Sequence[Group], x_label: str) -> str:
 
 
 def curves(groups: Sequence[Group], x_label: str, y_label: str, *, both: bool = False) -> str:
-    """Lines through points on a logarithmic axis, from zero upwards; `both`: upwards logarithmic too."""
+    """Return lines over a logarithmic x axis; y begins at zero, or is logarithmic with `both`."""
     with _axes(2.5) as (axes, svg):
         for group in groups:
             style = {"color": COLOURS[group.colour], "label": _plain(group.label)}
@@ -137,7 +137,7 @@ def curves(groups: Sequence[Group], x_label: str, y_label: str, *, both: bool = 
 def line(
     groups: Sequence[Group], y_label: str, breaks: Sequence[float], levels: Sequence[Group], bounds: Mapping[str, float]
 ) -> str:
-    """A figure over sessions: a line for each group, means of its levels, `breaks` upright, and bounds by colour."""
+    """Return a figure over sessions: lines of groups and levels, `breaks` as vertical lines, `bounds` by colour."""
     with _axes(1.35) as (axes, svg):
         for group in groups:
             marker = "" if len(group.x) > MAX_MARKED else "o"
@@ -149,7 +149,7 @@ def line(
         axes.set_ylim(lowest - room, highest + room)
         for place in breaks:
             axes.axvline(place, color=COLOURS["doubt"], linestyle=":", linewidth=1)
-        for name, bound in bounds.items():  # far away it is not seen: all else would be flattened
+        for name, bound in bounds.items():  # does not widen the axis: a distant bound would flatten the lines
             axes.axhline(bound, color=COLOURS[name], linestyle="--", linewidth=0.9)
         axes.yaxis.set_major_formatter("{x:.4g}")
         axes.locator_params(axis="y", nbins=4)
@@ -159,7 +159,7 @@ def line(
 
 
 def roofline(groups: Sequence[Group], bytes_per_s: float, operations_per_s: Mapping[str, float]) -> str:
-    """Points below a device's roofs on logarithmic axes: what its memory feeds, and what each number type computes."""
+    """Return points below a device's roofs on logarithmic axes: its bandwidth, and its rate by number type."""
     with _axes(3.3) as (axes, svg):
         across = [x for group in groups for x in group.x] or [1.0]
         left = 0.3 * min(across)
@@ -188,8 +188,8 @@ def roofline(groups: Sequence[Group], bytes_per_s: float, operations_per_s: Mapp
 
 @contextmanager
 def _axes(height: float) -> Iterator[tuple[Any, list[str]]]:
-    """Give axes to draw on, and a list that holds the SVG once they are left."""
-    # A second or so, for runs that want pictures only.
+    """Yield axes to draw on, and a list that holds the SVG after the block."""
+    # Imported late: matplotlib takes about a second.
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -209,7 +209,7 @@ def _axes(height: float) -> Iterator[tuple[Any, list[str]]]:
 
 
 def _for_a_page(svg: str) -> str:
-    """Take off what only a file of its own needs, and put the page's colours and letters in."""
+    """Return the SVG without the parts that only a stand-alone file needs, with the page's colours and fonts."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' id="[a-zA-Z]+_\d+"', "", svg)
@@ -222,7 +222,7 @@ def _for_a_page(svg: str) -> str:
 
 
 def _rows(axes: "Axes", labels: Sequence[str]) -> None:
-    """Name the rows, the first one on top."""
+    """Label the rows, the first one on top."""
     axes.set_yticks(range(len(labels)), [_plain(label) for label in labels])
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
@@ -231,7 +231,7 @@ def _rows(axes: "Axes", labels: Sequence[str]) -> None:
 
 
 def _legend(axes: "Axes") -> None:
-    """Name the colours above the axes, in as many lines as they need: the figure grows by what is more than one."""
+    """Draw the legend above the axes, in as many lines as it needs; the figure grows by each further line."""
     handles, labels = axes.get_legend_handles_labels()
     longest = max(len(label) for label in labels)
     fits = sum(0.31 + 0.066 * len(label) for label in labels) < WIDTH - 0.2  # inches, roughly
@@ -240,18 +240,18 @@ def _legend(axes: "Axes") -> None:
     figure = axes.get_figure(root=True)
     assert figure is not None, "axes are on a figure"
     figure.set_figheight(figure.get_figheight() + 0.17 * (lines - 1))
-    # From the figure's edge on, not the axes': long words beside the rows would push the last colours out.
+    # Aligned to the figure's edge, not the axes': else long row labels push the last entries out.
     figure.legend(handles, labels, loc="outside upper left", ncols=columns, handletextpad=0.3)
 
 
 def _seconds(axes: "Axes", longest: float, x_label: str) -> None:
-    """Write seconds below 10 of them as milliseconds."""
+    """Label the x axis in seconds, or in milliseconds below 10 s."""
     factor, unit = (1, "s") if longest >= 10 else (1000, "ms")
     axes.xaxis.set_major_formatter(lambda value, _: f"{factor * value:g}")
     axes.set_xlabel(f"{unit} {x_label}")
 
 
 def _plain(label: str) -> str:
-    """A label on one line, without anything that would steer a reader, and not longer than its place."""
+    """Return a label as one line without control characters, cut to MAX_LABEL."""
     plain = " ".join(strip_control_characters(label).split())
     return plain if len(plain) <= MAX_LABEL else plain[: MAX_LABEL - 1] + "…"

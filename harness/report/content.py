@@ -1,4 +1,4 @@
-"""The sections in their order: of one run, or of answers alone."""
+"""Assembles the report of one run, or of answers alone, from its sections in order."""
 
 import shlex
 from pathlib import Path
@@ -18,10 +18,9 @@ from harness.report.sections.warnings import warnings
 
 
 def report_of(run: RunRecord, source: str) -> Report:
-    """Return the report of one run; what it has not measured is not in it."""
+    """Return the report of one run, with sections for everything that it has measured."""
     header, drafted = run.header, speculation_figures(run)
-    # What was typed: Python's own arguments begin with the path of pytest.
-    typed = header.environment.get("command")
+    typed = header.environment.get("command")  # sys.argv, which begins with the path of pytest
     names = [label(run, model) for model in header.models]
     draft, *targets = [label(run, model) for model in (header.draft, *header.targets) if model] or [""]
     return Report(
@@ -56,7 +55,7 @@ def report_of(run: RunRecord, source: str) -> Report:
 
 
 def report_of_answers(path: Path, gamma: int) -> Report:
-    """Return the report of a file's answers, without any times; raise ResultFileError where there are none."""
+    """Return the report of a file's answers, without times; raise ResultFileError for a file without answers."""
     pairs, notes = read_answers(path)
     sections = [answers.agreement(pairs, gamma), *recorded.notes(notes)]
     return Report("Agreement of recorded answers", path.stem, ["times are not shown"], sections)

@@ -1,4 +1,4 @@
-"""What the terms of a report mean: a page links each to its definition, docs/figures.md has the formulas."""
+"""Definitions of the terms in a report; a page links each term to its own, docs/figures.md has the formulas."""
 
 from harness.report.blocks import Report, Sentences, Table, plain
 
@@ -15,26 +15,26 @@ DEFINITIONS = {
     "p99": "99 % of the samples are below; not known of fewer than 100 samples",
     "95 % interval": "Student's t over the samples, on logarithms; other machines differ by more",
     "faster": "how many times: the same as the speedup",
-    "% of target's time": "where the target spends its time",
-    "% of time saved": "where the time is saved",
-    "gated": "stage 1 as limits and baselines take it: MP4 files by the old script's reader, the yardstick",
+    "% of target's time": "the part of the target's total time that this stage takes",
+    "% of time saved": "the part of all saved seconds that this stage saves",
+    "gated": "stage 1 as limits and baselines measure it: MP4 files are read by the old script's reader",
     "vision + LLM": "vision, prefill and decode together: stage 3 of the old script",
     "± %": "half the interquartile range over the median of the rounds",
     "first ms": "the first time through a stage: cold files, libraries and kernels set up on first use",
     "roofline": "the least time in which the device could move a stage's bytes or do its operations",
-    "acceptance": "share of the target's tokens that the draft proposes too, given all that the target wrote before",
+    "acceptance": "share of the target's tokens that the draft predicts, given the target's tokens before",
     "blind": "the acceptance of the same draft without any picture",
     "lift": "acceptance with the right pictures less that with another sample's",
     "acceptance rate": "accepted over drafted tokens, in rounds of speculative decoding",
     "mean acceptance length": "tokens per round, the target's own included",
     "tau": "the mean acceptance length, in the cost model of speculative decoding",
     "gamma": "tokens drafted per round",
-    "decoding steps": "of the target; c of them take a drafted token, v(m) a pass of the target over m tokens",
+    "decoding steps": "of the target, the unit of cost: c for a drafted token, v(m) for a target pass over m tokens",
 }
 
 
 def term_in(words: str) -> str:
-    """Return the defined term that a heading names, the longest one; empty where it names none."""
+    """Return the longest defined term in a heading; empty without any."""
     return max((term for term in DEFINITIONS if term in words), key=len, default="")
 
 

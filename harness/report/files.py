@@ -1,4 +1,4 @@
-"""Reads any file or folder of results, ours of every kind and the old script's, and writes their reports."""
+"""Reads results of any kind, ours and the old script's, and writes their reports."""
 
 import sys
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ OF_A_RUN = {"journal.jsonl", "run.json"}
 
 
 def write_report(report: Report, folder: Path, stem: str = "report") -> tuple[Path, Path]:
-    """Write a report into a folder as a page and as text; return both files."""
+    """Write a report into a folder as a page and as Markdown; return both paths."""
     page_file, text_file = folder / f"{stem}.html", folder / f"{stem}.md"
     write_whole(page_file, page(report).encode())
     write_whole(text_file, markdown(report).encode())
@@ -36,10 +36,10 @@ def publish(report: Report, folder: Path) -> None:
 
 
 def report_files(paths: Sequence[Path], output_dir: Path | None, gamma: int) -> tuple[Path, Path]:
-    """Write the report of one result, or of several side by side; return where it is.
+    """Write the report of one result, or of several side by side, and return its page and its Markdown.
 
-    Beside the only file, or in `output_dir`. Raises ResultFileError for what is no result, and, behind the report, for
-    times below zero: the clock of such a file is not to be trusted.
+    They go beside the first path, or into `output_dir`. Raises ResultFileError for a file that is no result, and after
+    the report is written for times below zero, since the clock of such a file is wrong.
     """
     first = paths[0]
     folder = output_dir or (first if first.is_dir() else first.parent)
@@ -65,7 +65,7 @@ WAY_OUT = "name a run's folder or a result file"
 
 
 def read_result(path: Path, gamma: int = 5) -> RunRecord | None:
-    """Return what a result of any kind holds; None for answers without times. Raises ResultFileError."""
+    """Return the run in a result of any kind; None for answers without times. Raises ResultFileError."""
     if path.is_dir():
         return read_journal(path / JOURNAL_NAME)
     if path.suffix == ".jsonl":

@@ -1,4 +1,4 @@
-"""The forms of figures: the one place where a unit is converted and digits are chosen. No form of a zero has a sign."""
+"""Figures as text: the one module that converts units and chooses digits. A zero never has a sign."""
 
 from harness.records.quantities import MIB
 
@@ -6,7 +6,7 @@ _ASCII = str.maketrans({"·": "|", "–": "-", "…": "...", "±": "+-", "×": "
 _CONTROL_CHARACTERS = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "�")
 
 
-# Numbers without a unit, by their digits behind the point: whole ones, and shares between 0 and 1 with three.
+# Numbers without a unit, with 0 to 3 decimal places; `fraction` is for shares between 0 and 1.
 whole, tenths, hundredths, fraction = (f"{{:z.{digits}f}}".format for digits in range(4))
 
 
@@ -25,7 +25,7 @@ def duration(seconds: float) -> str:
 
 
 def times(factor: float) -> str:
-    """Return how many times faster something is, as in 5.11x; smaller factors keep their digits."""
+    """Return a speedup, as in 5.11x; below 0.1 with two significant digits."""
     return f"{factor:.2f}x" if factor >= 0.1 else f"{factor:.2g}x"
 
 
@@ -45,17 +45,17 @@ def mebibytes(size: float) -> str:
 
 
 def with_unit(size: float) -> str:
-    """Return a size in MiB, or in GiB from 10 of them on, with the unit."""
+    """Return a size with its unit: MiB, or GiB from 10 GiB on."""
     return f"{size / MIB / 1024:.1f} GiB" if size >= 10 * 1024 * MIB else f"{round(size / MIB)} MiB"
 
 
 def significant(number: float) -> str:
-    """Return a number with three digits that mean something."""
+    """Return a number with three significant digits, or as a whole number from 1000 on."""
     return f"{number:z.3g}" if abs(number) < 1000 else f"{number:.0f}"
 
 
 def encodable(text: str, encoding: str) -> str:
-    """Return a text with other signs for those of ours that an encoding lacks, and question marks for the rest."""
+    """Return a text that an encoding can hold: ASCII in place of our special characters, question marks for others."""
     try:
         return text.encode(encoding).decode(encoding)
     except UnicodeEncodeError:
@@ -63,5 +63,5 @@ def encodable(text: str, encoding: str) -> str:
 
 
 def strip_control_characters(text: str) -> str:
-    """Put a mark in the place of control characters: answers and error texts must not steer whoever shows them."""
+    """Replace control characters by a mark: answers and error texts must not control a terminal or a page."""
     return text.translate(_CONTROL_CHARACTERS)

@@ -1,4 +1,4 @@
-"""report.md: the report in a page of text and tables, for a terminal, a pull request, or a job's summary."""
+"""report.md: the report as text and tables, for a terminal, a pull request, or a job's summary."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -7,12 +7,12 @@ from harness.report.blocks import CAVEATS, Figure, Report, Sentences, Table, Tex
 from harness.report.formatting import strip_control_characters
 
 MARKS = {"good": "✅", "bad": "❌", "doubt": "⚠️", "plain": "•"}
-MAX_ROWS = 40  # of a table; a step summary may have 1 MiB, and nobody reads so much
+MAX_ROWS = 40  # of a table; a job's summary may have at most 1 MiB
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#&~$@])")
 
 
 def markdown(report: Report) -> str:
-    """Return the text; what comes from outside is escaped, so that it stays text in whatever shows Markdown."""
+    """Return a report as Markdown; text from outside is escaped, so that no renderer takes it for markup."""
     return "\n\n".join(_paragraphs(report)).rstrip() + "\n"
 
 

@@ -1,4 +1,4 @@
-"""How models and stages are called and coloured: alike in every section."""
+"""Names and colours of models and stages, the same in every section."""
 
 from harness.figures.passes import Comparison
 from harness.records.lines import RunRecord
@@ -10,7 +10,7 @@ STAGE_COLOURS = {stage: f"s{number}" for number, stage in enumerate((*STAGES, UN
 
 
 def label(run: RunRecord, model: str, engine: str | None = None, *more: str | None) -> str:
-    """A model's name; its engine too where there are several to tell apart; and what else is said of it."""
+    """Return a model's display name, with its engine where the run has several, and `more` words."""
     named = [
         run.header.names.get(model, model),
         *([engine] if engine and len(run.header.engines) > 1 else []),
@@ -20,10 +20,10 @@ def label(run: RunRecord, model: str, engine: str | None = None, *more: str | No
 
 
 def colour(run: RunRecord, model: str) -> str:
-    """The colour of a model, by its place in the header."""
+    """Return the colour name of a model, by its position in the header."""
     return f"m{(1 + run.header.models.index(model)) if model in run.header.models else 4}"
 
 
 def name_of_speedup(found: Comparison, stage: int | None = None) -> str:
-    """The name of a speedup of the whole passes: of one of the three stages, or of the total."""
+    """Return the figure name of a speedup of the whole passes: of the total, or of one of the three stages."""
     return name("speedup", "total" if stage is None else f"stage{stage}", found.target, found.engine)

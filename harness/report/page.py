@@ -16,14 +16,14 @@ HERE = Path(__file__).parent
 
 
 def page(report: Report) -> str:
-    """Return the page; every text that comes from outside is escaped, every figure has its exact value beside it."""
+    """Return a report as a page; text from outside is escaped, and each figure has its exact value in an attribute."""
     style = (HERE / "page.css").read_text(encoding="utf-8")
     return _template().render(report=report, style=style, definitions=definitions_of(report))
 
 
 @cache
 def _template() -> "Template":
-    # Some 50 ms, for runs that want pages only.
+    # Imported late: jinja2 takes some 50 ms.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
     environment = Environment(

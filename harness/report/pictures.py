@@ -1,4 +1,4 @@
-"""A sample's own pictures, shrunk for a page. Files of strangers: whatever is wrong with one is said in its place."""
+"""A sample's pictures, shrunk for a page. Files are not trusted: a picture that cannot be shown gives its reason."""
 
 import base64
 import contextlib
@@ -14,7 +14,7 @@ from harness.report.blocks import Picture
 SIDE = 220
 MAX_FILE = 32 << 20
 FORMATS = ("PNG", "JPEG")
-# As Pillow raises them for files of all kinds of damage, and for pictures that would fill the memory.
+# Pillow's exceptions for damaged files, and for pictures that would fill the memory.
 UNREADABLE = (
     OSError,
     ValueError,
@@ -26,10 +26,10 @@ UNREADABLE = (
 
 
 def pictures_of(sample: PlannedSample, folder: Path) -> tuple[Picture, ...]:
-    """Return an event image from the middle, and the first and last frame, as far as the dataset folder has them."""
+    """Return the middle event image, and the first and last frame, as far as the dataset folder has them."""
     wanted = [("events", folder / each) for each in sample.event_images[len(sample.event_images) // 2 :][:1]]
     frames: list[Path] = []
-    # None where they cannot be listed.
+    # No frames where the folder cannot be listed.
     with contextlib.suppress(OSError, ValueError):
         place = folder / (sample.frames_folder or "")
         if sample.frames_folder and place.resolve().is_relative_to(folder.resolve()):
@@ -39,14 +39,14 @@ def pictures_of(sample: PlannedSample, folder: Path) -> tuple[Picture, ...]:
 
 
 def thumbnail(caption: str, path: Path, folder: Path) -> Picture:
-    """Return one picture shrunk; or why it is not shown: outside its folder, missing, too large, no picture."""
+    """Return one picture shrunk, or the problem: outside its folder, missing, too large, not a picture."""
     try:
         if not path.resolve().is_relative_to(folder.resolve()):
-            return Picture(caption, trouble="outside the dataset folder")
+            return Picture(caption, problem="outside the dataset folder")
         if path.stat().st_size > MAX_FILE:
-            return Picture(caption, trouble=f"more than {MAX_FILE >> 20} MiB")
+            return Picture(caption, problem=f"more than {MAX_FILE >> 20} MiB")
         with warnings.catch_warnings():
-            # More pixels than Pillow warns of are an error.
+            # Pillow only warns of moderately large pictures: that is an error here.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
                 image.draft("RGB", (2 * SIDE, 2 * SIDE))
@@ -55,7 +55,7 @@ def thumbnail(caption: str, path: Path, folder: Path) -> Picture:
         content = io.BytesIO()
         small.save(content, "JPEG", quality=80, optimize=True)
     except FileNotFoundError:
-        return Picture(caption, trouble="not there any more")
+        return Picture(caption, problem="no longer exists")
     except UNREADABLE as error:
-        return Picture(caption, trouble=f"not a picture that can be read ({type(error).__name__})")
+        return Picture(caption, problem=f"not a picture that can be read ({type(error).__name__})")
     return Picture(caption, "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode("ascii"))

@@ -1,4 +1,4 @@
-"""Several results side by side: a table, and curves where they are of clips of different lengths."""
+"""Several results side by side: tables, and curves where their clips have different lengths."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ _DURATION = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)(ms|s)(?![a-z0-9])")
 
 
 class Result(NamedTuple):
-    """One of the results: its name, its record, and the length of its clips in seconds and in words, where known."""
+    """One result: its name, its record, and the length of its clips in seconds and as text, where known."""
 
     title: str
     run: RunRecord
@@ -47,14 +47,14 @@ def report_of_several(found: Sequence[tuple[Path, RunRecord | None]]) -> Report:
     known = [(each.title, found) for each in results for found in comparisons(each.run)]
     ranges: list[Text] = []
     if known:
-        (least, low), (most, high) = (pick(known, key=lambda item: item[1].total.factor) for pick in (min, max))
+        (slowest, low), (fastest, high) = (pick(known, key=lambda item: item[1].total.factor) for pick in (min, max))
         ranges.append(
             text(
                 "The total speedup ranges from {low} ({low_of}) to {high} ({high_of}).",
                 low=figure(times, low.total.factor, "least.speedup"),
-                low_of=f"{least}, {low.target}",
+                low_of=f"{slowest}, {low.target}",
                 high=figure(times, high.total.factor, "most.speedup"),
-                high_of=f"{most}, {high.target}",
+                high_of=f"{fastest}, {high.target}",
             )
         )
     return Report(
@@ -72,7 +72,7 @@ def report_of_several(found: Sequence[tuple[Path, RunRecord | None]]) -> Report:
 
 
 def duration_s(path: Path, run: RunRecord) -> float | None:
-    """Return the length of the clips: of the embedded set as it was asked for, else as folder or file name tells."""
+    """Return the length of the clips in seconds, from --embedded or else from a file or folder name."""
     embedded = str(run.header.options.get("embedded") or "").split(":")
     if len(embedded) == 3:
         return float(embedded[2])
@@ -143,7 +143,7 @@ def _times(results: Sequence[Result]) -> Iterator[Section]:
 
 
 def _by_length(title: str, whose: str, y_label: str, points: Sequence[tuple[str, Result, float]]) -> list[Block]:
-    """Return a chart with a line for each model over the lengths; none where there are fewer than two lengths."""
+    """Return a chart with a line per model over the clips' lengths; none for fewer than two lengths."""
     lengths = {each.clip_s for _, each, _ in points}
     if None in lengths or len(lengths) < 2:
         return []
@@ -160,5 +160,5 @@ def _by_length(title: str, whose: str, y_label: str, points: Sequence[tuple[str,
         for model, found in of_model.items()
     ]
     x_label = "seconds of a clip, logarithmic"
-    what = f"a line a {whose}"
+    what = f"one line per {whose}"
     return [Chart(f"{title} by length of the clips", what, lambda: charts.curves(lines, x_label, y_label))]

@@ -36,7 +36,7 @@ STAGE_COLUMNS: Columns = {
 
 
 class Point(NamedTuple):
-    """One run: the option's value as it was typed, as a number (times in seconds), and what was measured."""
+    """One run: the option's value as typed, as a number (times in seconds), and the run's record."""
 
     value: str
     x: float
@@ -44,7 +44,7 @@ class Point(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """What a run says of one model by one engine, seconds but for rates and shares."""
+    """Figures of one model by one engine in a run, by key of the columns; times in seconds."""
 
     point: Point
     names: tuple[str, str]
@@ -56,7 +56,7 @@ class _Row(NamedTuple):
 
 
 def report_of_sweep(title: str, option: str, points: Sequence[Point], problems: Sequence[str]) -> Report:
-    """Return the report of at least one run; what a run has not measured is not in it."""
+    """Return the report of at least one run."""
     first, axis = points[0].run, option.replace("_", " ")
     header = first.header
     rows = [
@@ -87,7 +87,7 @@ def report_of_sweep(title: str, option: str, points: Sequence[Point], problems: 
 
 
 def _values(run: RunRecord, model: str, engine: str) -> dict[str, float]:
-    """What was measured, by the keys of the columns; `….roofline` in seconds. Decoding is per token."""
+    """Return the measured figures by key of the columns, and `<stage>.roofline` in seconds; decode is per token."""
     found: dict[str, float] = {}
     for each in stage_figures(run):
         if each.is_most_common and (each.model, each.engine or engine, each.variant) == (model, engine, ""):
@@ -120,8 +120,8 @@ def _answers(axis: str, rows: Sequence[_Row]) -> Section:
         _table(axis, rows, FIRST_COLUMNS),
     ]
     lead = (
-        "To the first token: load, preprocess, vision and prefill, of each sample the medians of its timed rounds, and "
-        "the mean of the samples. An answer: a whole pass. Answers/s: with files loaded ahead of the model."
+        "Time to first token: the sum of load, preprocess, vision and prefill, from medians of each sample's timed "
+        "rounds; mean over samples. An answer is a whole pass. Answers/s: with files loaded ahead of the model."
     )
     return Section("first_token", "Time to first token and throughput", blocks, lead, brief=True, folded=False)
 
@@ -132,15 +132,15 @@ def _stages(axis: str, rows: Sequence[_Row]) -> Section:
         lines = [line for stage in STAGES for key in (stage, f"{stage}.roofline") for line in _line(rows, name, key)]
         blocks += _chart(f"Stages of {name}", axis, "ms, logarithmic", lines)
     lead = (
-        "Medians of the timed rounds; decode per token. Dashed, and as % of it: the roofline, the time in which the "
-        "device could move a stage's bytes or do its operations."
+        "Medians of the timed rounds; decode per token. Dashed: the roofline, the least time in which the device could "
+        "move a stage's bytes or do its operations."
     )
     blocks.append(_table(axis, rows, STAGE_COLUMNS))
     return Section("stages", "Stages, and their roofline", blocks, lead, brief=True, folded=False)
 
 
 def _table(axis: str, rows: Sequence[_Row], columns: Columns) -> Table:
-    """A row for each run and model; columns in which nothing was measured are left out."""
+    """Return a table with a row for each run and model, without empty columns."""
     shown = {key: column for key, column in columns.items() if any(key in row.values for row in rows)}
     cells: list[list[Text]] = [
         [
@@ -161,7 +161,7 @@ def _labels(rows: Sequence[_Row]) -> list[str]:
 
 
 def _line(rows: Sequence[_Row], name: str, key: str) -> Iterator[charts.Group]:
-    """The curve of a figure of one model; none where it was measured in fewer than two runs."""
+    """Yield the curve of one model's figure, unless fewer than two runs have it."""
     known = [row for row in rows if row.label == name and key in row.values]
     stage, _, floor = key.partition(".")
     if len(known) > 1:
@@ -184,7 +184,7 @@ def _chart(title: str, axis: str, y_label: str, lines: Sequence[charts.Group]) -
 
 
 def _failures(run: RunRecord) -> list[str]:
-    """What failed, each sample and text once, the first three by name."""
+    """Return the first three failures as text, and the number of further ones."""
     found = [*(each for stage in run.stages for each in stage.failures), *(p.failure for p in run.passes if p.failure)]
     named = (each.text if each.sample in each.text else f"{each.sample}, {each.stage}: {each.text}" for each in found)
     lines = list(dict.fromkeys(named))

@@ -1,4 +1,4 @@
-"""The terminal: the report's own blocks, shortened to a screen unless more is asked for."""
+"""The report on the terminal: its blocks, shortened to a screen unless -v asks for all."""
 
 import io
 import re
@@ -11,7 +11,7 @@ import rich.text
 from rich.console import Console, JustifyMethod
 
 from harness.gates.gate import figures_of
-from harness.gates.witnesses import hidden, in_words
+from harness.gates.witnesses import hidden_changes, verdict_text
 from harness.records.lines import GateRecord, RunRecord
 from harness.report.blocks import CAVEATS, Chart, Report, Section, Sentences, Table, Text, plain
 from harness.report.content import report_of
@@ -21,15 +21,15 @@ from harness.report.sections.judgement import gate_groups
 WIDTHS = (80, 100)
 MAX_WARNINGS = 5
 MAX_PROBLEMS = 8
-MAX_ROWS = 10  # of a table, unless everything is asked for
-MAX_WORD = 16  # letters of a word in a table that are kept together
+MAX_ROWS = 10  # of a table, without -v
+MAX_WORD = 16  # characters of a word in a table's text column that are not broken
 STYLES = {"good": "bold green", "bad": "bold red", "doubt": "bold yellow", "plain": ""}
 
 Line = rich.text.Text | rich.table.Table
 
 
 def summary(run: RunRecord, folder: Path, files: Iterable[Path], *, width: int, color: bool, verbosity: int = 0) -> str:
-    """Return the summary at the end of a run; `verbosity` as pytest counts it: below 0 for -q, above for -v."""
+    """Return the summary at the end of a run; `verbosity` as in pytest: below 0 for -q, above 0 for -v."""
     names = [str(path.relative_to(folder) if path.is_relative_to(folder) else path) for path in files]
     found = rendered(report_of(run, folder.name), width=width, color=color, verbosity=verbosity)
     wrapped = textwrap.wrap(
@@ -45,10 +45,10 @@ def summary(run: RunRecord, folder: Path, files: Iterable[Path], *, width: int, 
 
 def rendered(report: Report, *, width: int = WIDTHS[1], color: bool = False, verbosity: int = 0) -> str:
     """Return a report as text for a terminal."""
-    lowest, most = WIDTHS
+    narrowest, widest = WIDTHS
     stream = io.StringIO()
     system = "standard" if color else None
-    shown = max(lowest, width if verbosity > 0 else min(width, most))
+    shown = max(narrowest, width if verbosity > 0 else min(width, widest))
     console = Console(file=stream, width=shown, force_terminal=color, color_system=system)  # type: ignore[arg-type]
     for line in _lines(report, shown, verbosity):
         if isinstance(line, rich.table.Table):
@@ -59,17 +59,17 @@ def rendered(report: Report, *, width: int = WIDTHS[1], color: bool = False, ver
 
 
 def gate_lines(gates: Iterable[GateRecord]) -> str:
-    """Return the verdicts as text, the worst last; of those that passed, the nearest to its limit alone."""
+    """Return the verdicts as text, the worst last; of the passed ones, only the nearest to its limit."""
     known = list(gates)
-    lines = ["", "gates", *(f"{'WARNING':17}{names[0]}: {work}" for work, names in hidden(known).items())]
+    lines = ["", "gates", *(f"{'WARNING':17}{names[0]}: {work}" for work, names in hidden_changes(known).items())]
     for state, group in gate_groups(known):
         rows = [
             f"{'':17}{gate.metric}: {figures_of(gate)}" for gate in group if gate.limit is None and figures_of(gate)
         ]
-        if rows:  # what was judged has them in its sentence
+        if rows:  # verdicts with a limit have the figures in their sentence
             lines += [f"{state.upper():17}{group[0].sentence}", *rows]
             continue
-        lines.append(f"{state.upper():17}{group[0].metric}: {in_words(group[0])}")
+        lines.append(f"{state.upper():17}{group[0].metric}: {verdict_text(group[0])}")
         lines += [f"{'':17}… and {len(group) - 1} more"] if len(group) > 1 else []
     return strip_control_characters("\n".join(lines) + "\n")
 
@@ -84,10 +84,10 @@ def _lines(report: Report, width: int, verbosity: int) -> Iterator[Line]:
     if verbosity >= 0:
         for section in report.sections:
             yield from _section(section, width, everything=verbosity > 0)
-        # Warnings by number and first words: report.md has the rest, and what to do.
+        # Only the first words of warnings: report.md has all, and the advice.
         for number, (warning, _) in enumerate(report.warnings[:MAX_WARNINGS], start=1):
             words = f"warning {number} of {len(report.warnings)}: {plain(warning)}"
-            # Between words: half a figure would be another one.
+            # Cut between words: half a figure would be a wrong figure.
             yield _line(textwrap.shorten(words, width, placeholder=" …", break_on_hyphens=False), "yellow")
         shown = report.problems if verbosity > 0 else report.problems[:MAX_PROBLEMS]
         yield from (_whole(f"- {plain(each)}", "red") for each in shown)
@@ -118,8 +118,8 @@ def _section(section: Section, width: int, *, everything: bool) -> Iterator[Line
             yield from (_line(f"{plain(who)}: {answer}") for who, answer in block.answers)
 
 
-def _table(table: Table, most: int, width: int) -> Iterator[Line]:
-    rows = table.rows[:most]
+def _table(table: Table, max_rows: int, width: int) -> Iterator[Line]:
+    rows = table.rows[:max_rows]
     found = rich.table.Table(box=None, padding=(0, 1, 0, 0), header_style="")
     cells = [[column, *(plain(row[place]) for row in rows)] for place, column in enumerate(table.columns)]
     for place, size in enumerate(_widths(cells, table.text_columns, width)):
@@ -128,18 +128,18 @@ def _table(table: Table, most: int, width: int) -> Iterator[Line]:
     for place, row in enumerate(rows):
         found.add_row(*map(_line, row), style="red" if place in table.marked else "")
     yield found
-    if len(table.rows) > most:
-        yield _line(f"… and {len(table.rows) - most} more rows in report.md")
+    if len(table.rows) > max_rows:
+        yield _line(f"… and {len(table.rows) - max_rows} more rows in report.md")
 
 
 def _widths(columns: list[list[str]], text_columns: int, width: int) -> list[int]:
-    """Return the columns' widths, shrunk to fit where that breaks no figure: else the terminal wraps whole rows."""
+    """Return the columns' widths in characters, shrunk to fit `width` as far as that breaks no figure."""
     found = [max(map(len, cells)) for cells in columns]
     least = [max(len(word) for cell in cells for word in cell.split() or [""]) for cells in columns]
     least[:text_columns] = [min(each, MAX_WORD) for each in least[:text_columns]]
     while sum(found) + len(found) > width:
         spare = [size - needed for size, needed in zip(found, least, strict=True)]
-        # The row's name is the last to be broken.
+        # The first column, with the row's name, is shrunk last.
         place = max(range(len(found)), key=lambda each: (spare[each] > 0, each > 0, spare[each]))
         if spare[place] <= 0:
             break
@@ -152,5 +152,5 @@ def _line(text: Text, style: str = "") -> rich.text.Text:
 
 
 def _whole(text: str, style: str = "") -> rich.text.Text:
-    """A line that is left to the terminal to wrap, so that it can be searched for and copied whole."""
+    """Return a line that the terminal wraps, so that it can be searched for and copied whole."""
     return rich.text.Text(strip_control_characters(text), style, no_wrap=True)

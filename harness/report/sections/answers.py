@@ -1,4 +1,4 @@
-"""What the models' answers are worth, and their answers to a few samples, beside what they were shown."""
+"""Quality and agreement of the models' answers, and answers to a few samples with their pictures."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from harness.report.naming import label
 from harness.report.pictures import pictures_of
 
 SAMPLES = 4
-# Shares that are 1 unless something is wrong, with what is wrong below that.
+# Measures that are 1 in a sound run, with the sentence for a lower value.
 SOUND = {
     "finite": "Numbers of {count} models or engines are not finite, those of {who} in {share} of the samples.",
     "repeated": "Timed answers of {count} models or engines differ from untimed ones, of {who} in {share} of samples.",
@@ -25,7 +25,7 @@ SUMMARIES = {
 
 
 def sections(run: RunRecord) -> Iterator[Section]:
-    """Yield how far answers agree, what they are worth, and the first of them; of random weights only their worth."""
+    """Yield agreement, quality and the first answers; of the set full, with random weights, the quality only."""
     yield from _agreement(run)
     engine = run.header.engines[0]
     written = {model: passes(run, "whole", model, engine) for model in run.header.models}
@@ -72,7 +72,7 @@ def _answers(run: RunRecord, sample: PlannedSample, written: dict[str, dict[str,
 
 
 def agreement(pairs: Mapping[str, Sequence[TokenPair]], gamma: int) -> Section:
-    """Return the section on answers that were written independently, beside shuffled pairs of them."""
+    """Return the section on agreement of independently written answers, with shuffled pairs as a control."""
     found = {target: replay(each, gamma) for target, each in pairs.items()}
     survival: list[list[Text]] = [
         [target, *(figure(fraction, value, "prefix", target, str(k)) for k, value in enumerate(each.survival, start=1))]
@@ -84,9 +84,9 @@ def agreement(pairs: Mapping[str, Sequence[TokenPair]], gamma: int) -> Section:
         Table(("share whose first tokens all agree", *(str(k) for k in range(1, gamma + 1))), survival),
     ]
     lead = (
-        "Position by position, two answers that were written independently: not the acceptance rate of speculative "
-        "decoding. Shuffled pairs are answers to the same question about different samples: what is agreed on there "
-        "needs no picture."
+        "Two answers that were written independently, compared position by position: not the acceptance rate of "
+        "speculative decoding. Shuffled pairs are answers to the same question about different samples: agreement "
+        "there needs no picture."
     )
     return Section("agreement", "Agreement of the answers", blocks, lead, brief=True)
 
@@ -108,9 +108,9 @@ def _agreement_rows(target: str, found: Replay) -> Iterator[list[Text]]:
 
 
 def _quality(run: RunRecord) -> Table:
-    """The measures of every model and engine."""
+    """Return a table of the measures of every model and engine."""
     found = {(each.model, each.engine, each.measure): each.value for each in quality(run)}
-    # What most datasets and single engines do not have is no empty column.
+    # No empty columns for measures that most datasets, or a single engine, lack.
     shown = [measure for measure in LIMITED if any(key[2] == measure for key in found)]
     rows = [
         [
@@ -126,7 +126,7 @@ def _quality(run: RunRecord) -> Table:
 
 
 def unsound(run: RunRecord) -> Iterator[Text]:
-    """Yield a sentence for each measure that is below 1, which it never is in a sound run; it names the worst."""
+    """Yield a sentence for each measure of SOUND that is below 1, naming the worst model."""
     for measure, template in SOUND.items():
         found = [each for each in quality(run) if each.measure == measure and each.value < 1]
         if found:
@@ -137,7 +137,7 @@ def unsound(run: RunRecord) -> Iterator[Text]:
 
 
 def _summary(run: RunRecord) -> Iterator[Text]:
-    """Yield what answers name, or, of weights that name nothing, how many are those of the reference engine."""
+    """Yield one sentence on the objects that answers name, or else on answers equal to the reference engine's."""
     found = quality(run)
     for measure, template in SUMMARIES.items():
         shares = [
@@ -155,7 +155,7 @@ def _summary(run: RunRecord) -> Iterator[Text]:
 
 
 def _differences(run: RunRecord) -> Iterator[Text]:
-    """Yield, for each engine beside eager, where the first answer parts from eager's."""
+    """Yield, for each other engine, the first difference of its answers from the reference engine's."""
     for model in run.header.models:
         theirs = passes(run, "whole", model, REFERENCE_ENGINE)
         for engine in run.header.engines:
@@ -163,7 +163,7 @@ def _differences(run: RunRecord) -> Iterator[Text]:
                 if sample in theirs and theirs[sample].token_ids != each.token_ids:
                     token = 1 + common_prefix(theirs[sample].token_ids, each.token_ids)
                     yield text(
-                        "{who} parts from {reference} at token {token} of sample {sample}.",
+                        "{who} differs from {reference} from token {token} of sample {sample} on.",
                         who=label(run, model, engine),
                         reference=REFERENCE_ENGINE,
                         token=figure(whole, token, "first_difference", model, engine),

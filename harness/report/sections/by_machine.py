@@ -1,4 +1,4 @@
-"""A run on several machines: whatever is made of times is given for each by itself, since they are never averaged."""
+"""Lines and sections of a run on several machines, given for each machine: their times are never averaged."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,7 +10,7 @@ from harness.report.blocks import Block, Figure, Section, Sentences, Table, Text
 
 
 def lines_of_each(run: RunRecord, lines: Callable[[RunRecord], Iterator[Text]]) -> Iterator[Text]:
-    """Yield the lines of a run; of one on several machines those of each, behind its name."""
+    """Yield the lines of a run; for several machines the lines of each, with the machine's name."""
     found = by_machine(run)
     for place, (machine, part) in enumerate(found.items(), start=1):
         for line in lines(part):
@@ -18,7 +18,7 @@ def lines_of_each(run: RunRecord, lines: Callable[[RunRecord], Iterator[Text]]) 
 
 
 def sections_of_each(run: RunRecord, *subjects: Callable[[RunRecord], Iterator[Section]]) -> Iterator[Section]:
-    """Yield the sections of a run; of one on several machines those of each, which their titles name."""
+    """Yield the sections of a run; for several machines the sections of each, with the machine in the title."""
     found = by_machine(run)
     for place, (machine, part) in enumerate(found.items(), start=1):
         for section in (section for sections in subjects for section in sections(part)):
@@ -39,7 +39,7 @@ def _block(block: Block, place: int) -> Block:
 
 
 def _renamed(line: Text, place: int) -> Text:
-    """A figure's name stands for one value in a page."""
+    """Return a text with the machine's number in the figures' names, which are unique in a page."""
     return tuple(
         replace(part, name=f"machine{place}.{part.name}") if isinstance(part, Figure) else part for part in parts(line)
     )

@@ -1,4 +1,4 @@
-"""Under which conditions a run was made: machine, libraries, code, models, and the options that are not the default."""
+"""The conditions of a run: machine, libraries, code, models, and options that differ from their defaults."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,7 +23,7 @@ def _gibibytes(value: float) -> str:
     return f"{value / 2**30:.1f} GiB"
 
 
-# Where each condition stands in a run's environment (harness.measuring.environment), and how it is shown.
+# Path of each condition in a run's environment (harness.measuring.environment), and its formatter.
 ENVIRONMENT: dict[str, tuple[tuple[str, ...], Callable[[Any], str]]] = {
     "GPU": (("gpu", "name"), _plain),
     "GPUs": (("gpu", "count"), _plain),
@@ -81,12 +81,12 @@ def sections(run: RunRecord) -> Iterator[Section]:
 
 
 def started(header: Header) -> str:
-    """Return when a run began, or that an old result file does not tell."""
+    """Return the start of a run, ISO 8601, or for an old result file that it is not recorded."""
     return f"date {NOT_RECORDED}" if header.started_at == NO_TIME else header.started_at
 
 
 def environment(recorded: dict[str, Any]) -> dict[str, str]:
-    """Return what a run's environment tells, by the condition's name; what it does not tell is not in it."""
+    """Return the known conditions of a run's environment, formatted, by name."""
     found = {}
     for title, (path, shown) in ENVIRONMENT.items():
         value: Any = recorded

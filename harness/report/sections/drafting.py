@@ -1,4 +1,4 @@
-"""What a draft is worth in speculative decoding."""
+"""Speculative decoding: acceptance, costs and speedup of each pair."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -11,12 +11,12 @@ from harness.report.formatting import change, duration, fraction, hundredths, pe
 from harness.report.naming import label
 
 SEES = {"own": "its pictures", "shuffled": "another sample's", "blind": "none", "self": "the target itself"}
-Told = tuple[Callable[[float], str], float | Interval | None, str]  # the form of a figure, its value, and its name
+FigureSpec = tuple[Callable[[float], str], float | Interval | None, str]  # format, value and name of a figure
 SHOWN_LENGTHS = (1, 2, 4, 6, 8, 16, 32)
 
 
 def pair_line(run: RunRecord, found: SpeculationFigures) -> Text:
-    """Return what a pair came to, in one line: what it saves, and what of its acceptance comes from seeing."""
+    """Return one line on a pair: its speedup, its acceptance with and without pictures, and the lift."""
     place = name(found.target, found.engine)
     outcome: list[Text] = []
     if found.speedup is not None:
@@ -39,14 +39,14 @@ def pair_line(run: RunRecord, found: SpeculationFigures) -> Text:
 
 
 def pays(speedup: Interval) -> str:
-    """Return in words whether a pair is faster than the target alone."""
+    """Return words on whether a pair is faster than the target alone, by the speedup's interval."""
     if not speedup.is_bounded:
         return "too few requests to say whether it pays"
     return "pays" if speedup.low > 1 else "does not pay" if speedup.high < 1 else "no clear gain or loss"
 
 
 def section(run: RunRecord, found: SpeculationFigures) -> Section:
-    """Return what came of one target that was drafted for."""
+    """Return the section on one target with the draft."""
     place = name(found.target, found.engine)
     of_acceptance: list[list[Text]] = [
         [
@@ -62,7 +62,7 @@ def section(run: RunRecord, found: SpeculationFigures) -> Section:
         [what, *("" if value is None else figure(fraction, value, key, str(k), place) for k, value in enumerate(of, 1))]
         for what, key, of in (
             ("accepted up to here", "survival", survival),
-            ("of those that came so far", "conditional", conditional),
+            ("accepted, if all before were", "conditional", conditional),
         )
         if of
     ]
@@ -77,14 +77,16 @@ def section(run: RunRecord, found: SpeculationFigures) -> Section:
     )
     lead = (
         f"Speculative decoding: {found.engine}, gamma {found.gamma}, {found.requests} requests. "
-        "The controls tell what of the acceptance comes from seeing."
+        "The controls show how much of the acceptance comes from the pictures."
     )
     draft, target = label(run, found.draft), label(run, found.target, found.engine)
     return Section(name("drafting", place), f"{draft} drafting for {target}", blocks, lead, brief=True)
 
 
-def _told(place: str, template: str, *, words: Mapping[str, Text] | None = None, **figures: Told) -> Iterator[Text]:
-    """A sentence, unless one of its figures is not known."""
+def _sentence(
+    place: str, template: str, *, words: Mapping[str, Text] | None = None, **figures: FigureSpec
+) -> Iterator[Text]:
+    """Yield the template filled with words and figures, or nothing if a figure is None."""
     if all(value is not None for _, value, _ in figures.values()):
         shown = {
             where: with_ends(value, digits, key, place)
@@ -96,31 +98,31 @@ def _told(place: str, template: str, *, words: Mapping[str, Text] | None = None,
 
 
 def _payoff(found: SpeculationFigures, place: str) -> Iterator[Text]:
-    """What follows from the costs: predicted and measured, and from which acceptance on a draft pays."""
-    told = partial(_told, place)
+    """Yield the costs, predicted and measured speedup, the best gamma, and the break-even acceptance."""
+    sentence = partial(_sentence, place)
     if found.cost_model is not None:
         model, costs = found.cost_model, found.cost_model.costs
-        yield from told(
+        yield from sentence(
             "A drafted token takes c = {c} decoding steps of the target, which take {step} each.",
             c=(fraction, costs.c, "c"),
             step=(duration, costs.step_s, "step"),
         )
-        yield from told(
+        yield from sentence(
             "Decoding alone: measured {measured}, predicted {predicted} by tau / (gamma c + v), off by {off} %.",
             measured=(times, found.decode_speedup, "decode_speedup"),
             predicted=(times, model.predicted, "predicted"),
             off=(change, found.residual, "residual"),
         )
         gamma, speedup = model.best_gamma or (0, None)
-        template = "Best gamma: {gamma}, {speedup}." if gamma else "Best gamma: 0, the target left alone."
-        yield from told(template, words={"gamma": str(gamma)}, speedup=(times, speedup, "best_gamma"))
+        template = "Best gamma: {gamma}, {speedup}." if gamma else "Best gamma: 0, the target without a draft."
+        yield from sentence(template, words={"gamma": str(gamma)}, speedup=(times, speedup, "best_gamma"))
         if model.least_break_even is None:
             yield "A draft of this cost pays at no gamma, whatever its acceptance."
         else:
             least, acceptance = model.least_break_even
-            here = next(iter(told("from {here} on", here=(fraction, model.break_even, "break_even"))), "at none")
+            here = next(iter(sentence("from {here} on", here=(fraction, model.break_even, "break_even"))), "at none")
             at_gamma = text("; at gamma {gamma} {here}", gamma=str(found.gamma), here=here)
-            yield from told(
+            yield from sentence(
                 "A draft of this cost pays from an acceptance of {needed} on, at gamma {least}{at_gamma}.",
                 words={"least": str(least), "at_gamma": at_gamma if least != found.gamma else ""},
                 needed=(fraction, acceptance, "least_break_even"),
@@ -128,22 +130,22 @@ def _payoff(found: SpeculationFigures, place: str) -> Iterator[Text]:
 
 
 def _lines(found: SpeculationFigures, place: str) -> Iterator[Text]:
-    told = partial(_told, place)
-    yield from told(
+    sentence = partial(_sentence, place)
+    yield from sentence(
         "Seeing the right pictures raises acceptance by {lift}, {effect}.",
         words={"effect": "a clear effect" if found.lift and found.lift.excludes_zero else "no clear effect"},
         lift=(fraction, found.lift, "lift"),
     )
     if found.statistics is not None:
-        yield from told(
+        yield from sentence(
             "Mean acceptance length {length} tokens per round, the target's own included; acceptance rate {rate}; "
-            "of the proposals looked at {conditional} were accepted.",
+            "of the proposals that the target examined, {conditional} were accepted.",
             length=(hundredths, found.statistics.mean_acceptance_length, "tokens_a_round"),
             rate=(fraction, found.statistics.acceptance_rate, "acceptance_rate"),
             conditional=(fraction, found.statistics.conditional, "conditional"),
         )
-    yield from told(
-        "Wall clock, everything charged: {speedup}. {slower} % of the requests became slower. "
+    yield from sentence(
+        "Wall clock from files to answer, target alone over pair: {speedup}. {slower} % of requests became slower. "
         "{identical} of {requests} answers are the target's own{ties}.",
         words={
             "identical": str(found.identical),
@@ -154,9 +156,9 @@ def _lines(found: SpeculationFigures, place: str) -> Iterator[Text]:
         slower=(percent, found.slower_share, "slower_share"),
     )
     template = "Time to first token, target alone over pair: {factor}."
-    yield from told(template, factor=(times, found.first_token, "first_token"))
-    yield from told(
-        "Memory: the draft's weights, {weights}, and {added} more at the peak of a request.",
+    yield from sentence(template, factor=(times, found.first_token, "first_token"))
+    yield from sentence(
+        "Memory: {weights} for the draft's weights, and {added} more at the peak of a request.",
         weights=(with_unit, found.draft_weights_bytes, "draft_weights"),
         added=(with_unit, found.added_peak_bytes, "added_peak"),
     )

@@ -12,10 +12,10 @@ from harness.stages import LEGACY_STAGES
 
 
 def headlines(run: RunRecord) -> Iterator[Text]:
-    """Yield one sentence for each target: how much faster the draft is, and what takes most of the draft's time."""
-    largest = {(each.model, each.engine): each for each in pass_figures(run)}
+    """Yield one sentence for each target: the draft's speedup, and the stage with most of the draft's time."""
+    by_model = {(each.model, each.engine): each for each in pass_figures(run)}
     for found in comparisons(run):
-        of_draft = largest[run.header.draft or "", found.engine]
+        of_draft = by_model[run.header.draft or "", found.engine]
         stage = max(of_draft.stages, key=of_draft.share)
         template = "{draft} is {factor} faster than {target}: {draft_s} vs. {target_s} per sample; "
         if found.total.factor < 1:
@@ -35,7 +35,7 @@ def headlines(run: RunRecord) -> Iterator[Text]:
 
 
 def highlights(run: RunRecord) -> Iterator[Text]:
-    """Yield what stands out, the most important first."""
+    """Yield one sentence for each target: speedups by stage, and the target's largest stage."""
     for found in comparisons(run):
         target = label(run, found.target, found.engine)
         by_stage = (
@@ -59,7 +59,7 @@ def highlights(run: RunRecord) -> Iterator[Text]:
 
 
 def quantised_line(run: RunRecord, found: QuantisedFigures) -> Text:
-    """Return bytes, speed and agreement, and why the speed is not the bytes' ratio."""
+    """Return one sentence with bytes, speed and agreement, and the part of a step that moving bytes takes."""
     template = (
         "{model} in {kind}: {share} % of the bytes of {dtype} ({size} MiB), {factor} its time per token ({step} ms), "
         "{agreement} of its tokens"
@@ -81,7 +81,7 @@ def quantised_line(run: RunRecord, found: QuantisedFigures) -> Text:
 
 
 def caveats(run: RunRecord) -> Iterator[Text]:
-    """Yield the claims that one might read out of the figures, and that the data do not support."""
+    """Yield a sentence for each speedup whose interval includes 1."""
     for found in comparisons(run):
         for stage, speedup in ((None, found.total), *found.stages.items()):
             interval = speedup.interval

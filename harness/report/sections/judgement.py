@@ -1,9 +1,9 @@
-"""What the run was judged by, and what failed."""
+"""Verdicts on limits and against the baseline, and failed samples and tests."""
 
 from collections.abc import Iterable, Iterator
 
 from harness.figures.metrics import change_as_share
-from harness.gates.witnesses import in_words, told_once
+from harness.gates.witnesses import verdict_text, without_repeats
 from harness.records.lines import Failure, GateRecord, GateState, RunRecord
 from harness.report.blocks import Section, Sentences, Table, Text, figure, filled
 from harness.report.formatting import change
@@ -15,11 +15,11 @@ BEST_FIRST: tuple[GateState, ...] = (
 
 def gate_groups(gates: Iterable[GateRecord]) -> Iterator[tuple[GateState, list[GateRecord]]]:
     """Yield the verdicts by state and reason, the worst last, in each group the nearest to its limit first."""
-    known = told_once(gates)
+    known = without_repeats(gates)
     for state in BEST_FIRST:
         groups: dict[str, list[GateRecord]] = {}
         for gate in known:
-            if gate.state == state:  # what passed is one group
+            if gate.state == state:  # passed figures are one group
                 groups.setdefault("" if state == "pass" else gate.sentence, []).append(gate)
         yield from ((state, sorted(group, key=_nearness, reverse=True)) for group in groups.values())
 
@@ -28,10 +28,10 @@ def baseline(run: RunRecord) -> Iterator[Section]:
     """Yield the comparison with the baseline."""
     if not run.gates:
         return
-    gates = sorted(told_once(run.gates), key=lambda gate: (-BEST_FIRST.index(gate.state), -_nearness(gate)))
+    gates = sorted(without_repeats(run.gates), key=lambda gate: (-BEST_FIRST.index(gate.state), -_nearness(gate)))
     kept = sum(gate.state in {"pass", "improved"} for gate in gates)
     marked = frozenset(place for place, gate in enumerate(gates) if gate.state == "regressed")
-    columns = ("figure", "state", "in words", "worse by %", "limit %", "would have found %", "sessions")
+    columns = ("figure", "state", "in words", "worse by %", "limit %", "detectable %", "sessions")
     line = Sentences([f"{kept} of {len(gates)} figures under the gate pass."], in_summary=True)
     blocks = filled(line, Table(columns, [_gate_row(gate) for gate in gates], text_columns=3, marked=marked))
     lead = "Each figure vs. the same figure of earlier sessions."
@@ -39,7 +39,7 @@ def baseline(run: RunRecord) -> Iterator[Section]:
 
 
 def limits(run: RunRecord) -> Iterator[Section]:
-    """Yield the absolute limits: how many held in one sentence, and all of them."""
+    """Yield the limits: a sentence with their numbers by state, and a table of all."""
     if not run.verdicts:
         return
     order = ["broken", "not run", "pass"]
@@ -89,7 +89,7 @@ def _gate_row(gate: GateRecord) -> list[Text]:
         "" if value is None else figure(change, change_as_share(gate.metric, value), "gate", what, gate.metric)
         for what, value in found.items()
     )
-    return [gate.metric, gate.state, in_words(gate), *cells, str(gate.sessions) if gate.sessions else ""]
+    return [gate.metric, gate.state, verdict_text(gate), *cells, str(gate.sessions) if gate.sessions else ""]
 
 
 def _nearness(gate: GateRecord) -> float:

@@ -1,4 +1,4 @@
-"""Where the memory goes: on a GPU peaks against what the card has, on a CPU how far the process grew."""
+"""Memory by stage: on a GPU peaks, also relative to the card's memory; on a CPU the growth of the process."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from harness.report.naming import label
 def sections(run: RunRecord) -> Iterator[Section]:
     """Yield the sizes, where any were measured."""
     on_host = run.header.device == "cpu"
-    # A process hardly gives memory back: on a CPU its peak tells in which order the tests ran.
+    # A process hardly gives memory back, so that on a CPU its peaks only show the order of the tests.
     sizes = peak_bytes(run, growth=on_host)
     if not sizes:
         return
@@ -28,17 +28,17 @@ def sections(run: RunRecord) -> Iterator[Section]:
         of_card = (figure(percent, highest[model] / card, "memory", "of_card", model) for model in models)
         rows.append([f"highest, % of {with_unit(card)}", *of_card])
     counted = "growth of the process in a stage" if on_host else kind(run)
-    lead = f"Memory rounds are never timed ones. Shown is the highest of them: {counted}."
+    lead = f"The highest of the memory rounds, which are never timed: {counted}."
     columns = ["stage", *(f"{label(run, model)} MiB" for model in models)]
     yield Section("memory", "Where the memory goes", [Table(columns, rows)], lead)
 
 
 def capacity(run: RunRecord) -> int | None:
-    """Return the bytes that the card has; None where the record does not tell."""
+    """Return the card's memory in bytes; None on a CPU, or where not recorded."""
     found: int | None = (run.header.environment.get("gpu") or {}).get("memory_bytes")
     return found if run.header.on_gpu else None
 
 
 def kind(run: RunRecord) -> str:
-    """Return in words what kind of memory is counted."""
-    return "allocated on the GPU" if run.header.on_gpu else "as the file has it"
+    """Return words for the kind of memory that is counted."""
+    return "allocated on the GPU" if run.header.on_gpu else "as recorded in the file"

@@ -1,4 +1,4 @@
-"""What an old result file recorded: totals, the models' memory, and the figures that its script called c and S."""
+"""Figures that only an old result file has: recorded totals, the models' memory, and the old script's c and S."""
 
 from collections.abc import Iterator, Sequence
 from statistics import fmean
@@ -43,7 +43,7 @@ def sections(run: RunRecord) -> Iterator[Section]:
 
 
 def notes(lines: Sequence[str]) -> list[Section]:
-    """Return the section on what is unusual in files, where there is something."""
+    """Return the section with notes on oddities of the files, if any."""
     return [Section("notes", "Notes on the files", [Sentences(lines)], brief=True)] if lines else []
 
 

@@ -1,4 +1,4 @@
-"""How far each stage on the device is from what the device could do: the roofline."""
+"""The roofline: time and rates of each stage relative to the device's peak rates."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ def sections(run: RunRecord) -> Iterator[Section]:
             colour(run, model),
             [each.operations_per_s / each.bytes_per_s for each in of],
             [each.operations_per_s / 1e12 for each in of],
-            # Those of the other models lie near them.
+            # Only the first model's points have labels: those of other models lie near them.
             {} if place else {each: label(run, of[each].stage, of[each].engine) for each in range(len(of))},
         )
         for place, (model, of) in enumerate(by_model.items())
@@ -32,7 +32,7 @@ def sections(run: RunRecord) -> Iterator[Section]:
     bandwidth = max(machine.read_bytes_per_s, machine.copy_bytes_per_s)
     chart = Chart(
         "Roofline",
-        "a point a stage: operations per byte across, operations per second upwards, below the device's two roofs",
+        "one point per stage: operations per second over operations per byte, below the device's two roofs",
         lambda: charts.roofline(groups, bandwidth, machine.operations_per_s),
     )
     columns = ("stage", "model", "roofline ms", "% of roofline", "bound by", "GB/s", "TFLOP/s")

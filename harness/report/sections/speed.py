@@ -1,4 +1,4 @@
-"""Where the time goes: latency, stages side by side, what makes the draft faster, and samples that stand apart."""
+"""Times of the whole passes: latency, means by stage, each target versus the draft, and outliers."""
 
 import math
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from harness.report.naming import STAGE_COLOURS, STAGE_NUMBERS, colour, label, n
 from harness.report.sections.warnings import synchronised
 from harness.stages import LEGACY_STAGES
 
-MAX_NAMED = 3  # of a model's samples that stand apart: so many have their names
+MAX_NAMED = 3  # outliers of a model that are named
 MEASURES = {
     "ttft": "time to first token, ms",
     "tpot": "time per output token, ms",
@@ -27,15 +27,15 @@ MEASURES = {
 
 
 def sections(run: RunRecord) -> Iterator[Section]:
-    """Yield what the whole passes have to say."""
+    """Yield the sections on whole passes, where there are any."""
     figures = pass_figures(run)
     if not figures:
         return
     by_measure = sorted(latencies(run), key=lambda each: list(MEASURES).index(each.measure))
     rows = [_latency_row(run, each) for each in by_measure]
     columns = ("latency", "model", "mean", *(f"p{each}" for each in PERCENTILES), "n")
-    apart = [line for each in figures for line in _apart(run, each)]
-    blocks = filled(Table(columns, rows, text_columns=2), Sentences(apart))
+    outlier_lines = [line for each in figures for line in _outlier_line(run, each)]
+    blocks = filled(Table(columns, rows, text_columns=2), Sentences(outlier_lines))
     lead = "Per sample, from the whole pass; 95 % intervals in brackets."
     yield Section("latency", "Latency", blocks, lead, brief=True, folded=False)
     yield _breakdown(run, figures)
@@ -48,7 +48,7 @@ def sections(run: RunRecord) -> Iterator[Section]:
         seconds = list(each.total_s.values())
         groups.append(charts.Group(label(run, each.model, each.engine), colour(run, each.model), seconds, (), named))
     title = "Time of every sample"
-    what = "a point a sample, a box over the middle half, a line at the median; samples far outside have their names"
+    what = "one point per sample, a box over the middle half, a line at the median; outliers are named"
     yield Section("samples", "Samples", [Chart(title, what, lambda: charts.strips(groups, "per sample"))])
 
 
@@ -68,8 +68,8 @@ def _latency_row(run: RunRecord, found: Latency) -> list[Text]:
     ]
 
 
-def _apart(run: RunRecord, found: PassFigure) -> Iterator[Text]:
-    """The samples that lie far outside and are in the means all the same."""
+def _outlier_line(run: RunRecord, found: PassFigure) -> Iterator[Text]:
+    """Yield a sentence with the outliers of a model, if any, which the means include."""
     far = outliers(found.total_s)
     names = (found.model, found.engine)
     shown = [
@@ -83,7 +83,7 @@ def _apart(run: RunRecord, found: PassFigure) -> Iterator[Text]:
     ]
     if shown:
         shown += [f"{len(far) - MAX_NAMED} more"] if len(far) > MAX_NAMED else []
-        template = "Far outside the other samples of {model}, and counted: {samples}."
+        template = "Outliers of {model}, which all means include: {samples}."
         yield text(template, model=label(run, *names), samples=joined(shown, ", "))
 
 
@@ -95,7 +95,7 @@ def _breakdown(run: RunRecord, figures: list[PassFigure]) -> Section:
             *(
                 ""
                 if stage not in each.stages
-                # Of stage 1 only where it found all files in the same state.
+                # Times of files in different states do not mix.
                 else "see below"
                 if stage == "load" and each.load_is_mixed
                 else figure(milliseconds, each.mean_s(stage), "pass", stage, each.model, each.engine)
@@ -117,7 +117,7 @@ def _breakdown(run: RunRecord, figures: list[PassFigure]) -> Section:
     ]
     chart = Chart(
         "Mean time of a sample, by stage",
-        "stacked bars, a bar a model; the line at the end is the 95 % interval of the total",
+        "one stacked bar per model; the line at the end is the 95 % interval of the total",
         lambda: charts.bars(bars, "per sample"),
     )
     lines = [_load_by_state(run, each) for each in figures if each.load_is_mixed]
@@ -135,7 +135,8 @@ def _load_by_state(run: RunRecord, found: PassFigure) -> Text:
         for state, seconds in load_s_by_state(found.records).items()
     )
     model = label(run, *names)
-    return text("load of {model}, which the totals mix: {states}.", model=model, states=joined(states, ", "))
+    template = "load of {model} by state of the file, which the totals mix: {states}."
+    return text(template, model=model, states=joined(states, ", "))
 
 
 def _comparison(run: RunRecord, found: Comparison) -> Section:
@@ -159,11 +160,11 @@ def _comparison(run: RunRecord, found: Comparison) -> Section:
     columns = ["stage", f"{draft_name} ms", f"{target_name} ms", "faster", "95 % interval", "% of target's time",
                "% of time saved"]  # fmt: skip
     sides = [each for each in pass_figures(run) if each.engine == engine and each.model in {run.header.draft, target}]
-    lines = [line for each in sides for line in _apart(run, each)]
+    lines = [line for each in sides for line in _outlier_line(run, each)]
     if found.tokens_factor and found.pace_factor:
         lines.insert(0, _split(found, found.tokens_factor, found.pace_factor))
     blocks = filled(Table(columns, rows), Sentences(lines))
-    # The first engine's are open: of several, the others are a click away.
+    # Only the first engine's section is open.
     folded = engine != run.header.engines[0]
     title = f"Why {draft_name} is faster than {target_name}"
     if found.total.factor <= 1:
@@ -186,7 +187,7 @@ def _share(share: float | None, *names: str) -> Text:
 
 
 def _split(found: Comparison, tokens: float, pace: float) -> Text:
-    """Stage 3's speedup as a product: fewer tokens, times less time per token."""
+    """Return stage 3's speedup as a product: fewer tokens, times less time per token."""
     total, names = found.stages[3].factor, ("stage3", found.target, found.engine)
     template = "Stage 3: {total} = {tokens} ({fewer} tokens) × {pace} ({faster} tokens)"
     if min(tokens, pace) > 1:

@@ -1,4 +1,4 @@
-"""Stages measured by themselves, the first time through each, ways of doing one thing, and files loaded ahead."""
+"""Stage tests: timed rounds, cold rounds, loading of models, A/B comparisons, and throughput."""
 
 from collections.abc import Iterator
 from statistics import median
@@ -12,7 +12,7 @@ from harness.report.naming import label
 
 
 def sections(run: RunRecord) -> Iterator[Section]:
-    """Yield what the stage tests have to say, and the passes with files loaded ahead."""
+    """Yield the sections on stage tests, and on throughput with files loaded ahead."""
     figures, alone = stage_figures(run), not pass_figures(run)
     if figures:
         columns = ("stage", "model", "median ms", "± %", "first ms", "rounds", "ms per token")
@@ -64,7 +64,7 @@ def _row(run: RunRecord, each: StageFigure) -> list[Text]:
 
 
 def ways(run: RunRecord) -> Iterator[Section]:
-    """Yield the ways of doing one thing, where some were timed in turn."""
+    """Yield the section on A/B comparisons, where there are any."""
     rows: list[list[Text]] = [
         [
             each.what,

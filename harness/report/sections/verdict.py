@@ -1,4 +1,4 @@
-"""What stands on top: how the run ended, its problems, and the figures that everybody looks for."""
+"""The top of a report: how the run ended, its problems, and tiles with the main figures."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from harness.figures.passes import comparisons
 from harness.figures.speculation import speculation_figures
 from harness.figures.stages import StageFigure, peak_bytes, stage_figures
 from harness.gates.exit_status import FAILED, MISSING_BASELINE, NO_FIGURE, NOT_DECIDED
-from harness.gates.witnesses import in_words
+from harness.gates.witnesses import verdict_text
 from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord
 from harness.report.blocks import Figure, Text, Tile, Tone, Verdict, ends, figure, text
@@ -29,21 +29,21 @@ LABELS: dict[int, tuple[Tone, str]] = {
 
 
 def verdict(run: RunRecord) -> Verdict | None:
-    """Return how the run ended; None for files that do not tell."""
+    """Return how the run ended; None for old files, which do not record it."""
     if run.end is None:
-        return Verdict("doubt", "unfinished", "the run has not come to its end") if run.header.environment else None
+        return Verdict("doubt", "unfinished", "the run has not ended") if run.header.environment else None
     tone, words = LABELS.get(run.end.exit_status, ("bad", "ended early"))
     return Verdict(tone, words, f"exit status {run.end.exit_status}: {run.end.reason}")
 
 
 def problems(run: RunRecord) -> Iterator[Text]:
-    """Yield what a maintainer looks for behind a red build: each in one sentence with its figures."""
+    """Yield the reasons of a red build, one sentence each: broken limits, gate verdicts, failed tests and samples."""
     broken = [each.sentence for each in run.verdicts if each.state == "broken"]
     yield from broken
     for state, group in reversed(list(gate_groups(run.gates))):
         if state not in {"pass", "improved"}:
             more = f" and {len(group) - 1} more" if len(group) > 1 else ""
-            yield f"{state}: {group[0].metric}{more}: {in_words(group[0])}"
+            yield f"{state}: {group[0].metric}{more}: {verdict_text(group[0])}"
     tests: dict[str, list[str]] = {}
     for outcome in run.outcomes:
         if outcome.outcome == "failed" and outcome.reason.removeprefix("call: ") not in " ".join(broken):
@@ -57,7 +57,7 @@ def problems(run: RunRecord) -> Iterator[Text]:
 
 
 def tiles(run: RunRecord) -> Iterator[Tile]:
-    """Yield the figures that follow from what was measured; there is no time of several machines."""
+    """Yield tiles for the main measured figures; without times where the run is of several machines."""
     if len(by_machine(run)) == 1:
         speedups = [
             (f"over {label(run, each.target, each.engine)}", figure(times, each.total.factor, name_of_speedup(each)))
@@ -98,14 +98,14 @@ def tiles(run: RunRecord) -> Iterator[Tile]:
 
 
 def _tile(title: str, what: str, shown: list[tuple[str, Figure]], *more: Text) -> Tile:
-    """The first one's figure in large, those of the others below."""
+    """Return a tile with the first figure in large, and the other figures below."""
     (who, first), *others = shown
     rest = [text("{value} {who}", value=value, who=other) for other, value in others]
     return Tile(title, first, [text("{who}{what}", who=who, what=what), *more, *rest])
 
 
 def _drafting(run: RunRecord) -> Iterator[Tile]:
-    """Whether drafting pays, and acceptance beside its control."""
+    """Yield a tile on the first pair: its speedup, or else its acceptance."""
     for each in speculation_figures(run)[:1]:
         place, own, blind = (each.target, each.engine), each.acceptance.get("own"), each.acceptance.get("blind")
         details: list[Text] = [text("drafting for {target}", target=label(run, *place))]

@@ -1,4 +1,4 @@
-"""What speaks against the figures of a run: each warning with what to do about it."""
+"""Warnings against trusting a run's figures, each with advice."""
 
 import math
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from harness.figures.passes import pass_figures, synchronisation_overhead
 from harness.figures.stages import stage_figures
 from harness.gates import machine_speed
 from harness.gates.gate import injections
-from harness.gates.witnesses import hidden
+from harness.gates.witnesses import hidden_changes
 from harness.records.lines import RunRecord
 from harness.report.blocks import Text, figure, text
 from harness.report.formatting import change, percent, whole
@@ -16,24 +16,24 @@ from harness.report.naming import label
 from harness.report.sections.answers import unsound
 from harness.report.sections.by_machine import lines_of_each
 
-NOISY = 0.10  # half the interquartile range over the median, from which on the rounds of a stage are called noisy
-WAITING = 0.05  # what synchronising between the stages may add to a whole pass
-DRIFT = math.log(1.05)  # how far the machine's own speed may move between the ends of a run
+NOISY = 0.10  # largest half interquartile range over the median without a warning
+WAITING = 0.05  # largest relative time that synchronising may add to a whole pass without a warning
+DRIFT = math.log(1.05)  # largest change of the machine's speed between the ends of a run without a warning
 REPEAT = "Repeat on a quiet machine."
 
 
 def warnings(run: RunRecord) -> Iterator[tuple[Text, str]]:
-    """Yield what speaks against trusting the figures, and the way out."""
+    """Yield each warning with advice, which may be empty."""
     if run.end is None and run.header.environment:
-        yield "The run has not come to its end.", "What was measured counts; measure the rest in another run."
+        yield "The run has not ended.", "Its finished measurements count; measure the rest in another run."
     yield from ((note, "") for note in run.notes)
     yield from ((f"{each}.", REPEAT) for each in machine_speed.disturbances(run))
     yield from ((f"{each}.", "Not a measurement of the program: do not compare it.") for each in injections(run))
-    for moved_work, names in hidden(run.gates).items():
+    for moved_work, names in hidden_changes(run.gates).items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         yield (
-            f"Other work in the time of the baseline: {names[0]}{more}: {moved_work}.",
-            "Was it meant? Then record anew.",
+            f"The program's work changed, but not its time: {names[0]}{more}: {moved_work}.",
+            "If that is intended, record the baseline anew.",
         )
     unseen = [work for work in run.works if not work.profiler]
     for reason in dict.fromkeys(work.reason for work in unseen):
@@ -61,8 +61,8 @@ def warnings(run: RunRecord) -> Iterator[tuple[Text, str]]:
 
 
 def synchronised(run: RunRecord, least: float = -1.0) -> Iterator[Text]:
-    """Yield what synchronising between the stages adds, where that is more than `least`."""
-    # On a CPU there is nothing to wait for.
+    """Yield a sentence per model on the time that synchronising adds, where that is more than `least`."""
+    # On a CPU nothing is synchronised.
     for each in pass_figures(run) if run.header.on_gpu else ():
         gap = synchronisation_overhead(run, each.model, each.engine)
         if gap is not None and gap > least:
@@ -89,7 +89,7 @@ def _noisy(run: RunRecord) -> Iterator[Text]:
     if noisy:
         worst = max(noisy, key=lambda each: each.seconds.relative_spread)
         yield text(
-            "Rounds of {count} stage tests are noisy, those of {stage} of {model} by ±{spread} %.",
+            "Rounds of {count} stage tests are noisy, most of all {stage} of {model}: ±{spread} %.",
             count=f"{len(noisy)} of {len(figures)}",
             stage=worst.stage,
             model=label(run, worst.model),

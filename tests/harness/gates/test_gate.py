@@ -63,7 +63,7 @@ def test_five_sessions_are_a_baseline(count: int, state: str) -> None:
 def test_a_baseline_that_spreads_by_more_than_five_percent_is_unstable() -> None:
     known = baseline(*(session(math.exp(0.06 * (-1) ** number)) for number in range(10)))
     found = verdict(session(), known)
-    assert (found.state, "retire those that stand apart" in found.sentence) == ("unstable", True)
+    assert (found.state, "retire those at the other speed" in found.sentence) == ("unstable", True)
 
 
 def test_a_baseline_whose_figure_stands_in_two_groups_is_unstable() -> None:
@@ -114,7 +114,7 @@ def test_a_time_is_compared_with_what_is_expected_at_the_machines_speed(
     found = verdict(slowed(speed, speed * factor), baseline(*BUSY))
     assert found.state == state
     assert found.centre == pytest.approx(math.log(speed), abs=0.01)
-    assert "the baseline's is what it lets one expect at this speed of the machine" in found.sentence
+    assert "the baseline is adjusted to the machine's present speed" in found.sentence
 
 
 OTHER_END = ReferenceWorkRecord("end", (1.5,), (0.5,))
@@ -237,7 +237,7 @@ def test_a_figure_that_is_missing_is_not_run_with_its_reason(outcome: Any) -> No
 
 def test_a_figure_that_only_the_run_has_has_no_baseline() -> None:
     found = verdict(session(), baseline(*[session(stages=())] * 10))
-    assert (found.state, "the baseline has not got it" in found.sentence) == ("missing baseline", True)
+    assert (found.state, "the baseline lacks this figure" in found.sentence) == ("missing baseline", True)
 
 
 # --- speedups

@@ -255,20 +255,23 @@ def test_verdict_is_one_sentence_with_both_figures_and_their_unit(name: str, bou
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("speedup.llava.total", "it takes llava and the draft measured on the same samples"),
-        ("acceptance.llava", "it takes the speculative test of llava on two samples or more"),
-        ("vision_lift.llava", "it takes the speculative test of llava on 8 samples or more"),
-        ("ttft_ms.llava", "it takes whole passes of llava, its stages divided"),
-        ("quality.llava.as_eager", "it takes whole passes and stage tests of llava, and for as_eager what it is"),
-        ("median_ms.egpt.decode", "it takes the test of stage decode of egpt"),
-        ("host_memory_mib.llava.load", "it takes memory rounds of llava on the CPU of a system that tells"),
-        ("device_memory_mib.llava.load", "it takes memory rounds of llava on a GPU"),
+        ("speedup.llava.total", "needs llava and the draft measured on the same samples"),
+        ("acceptance.llava", "needs the speculative test of llava on two samples or more"),
+        ("vision_lift.llava", "needs the speculative test of llava on 8 samples or more"),
+        ("ttft_ms.llava", "needs whole passes of llava, its stages divided"),
+        (
+            "quality.llava.as_eager",
+            "needs whole passes and stage tests of llava, and for as_eager the outputs to compare with",
+        ),
+        ("median_ms.egpt.decode", "needs the test of stage decode of egpt"),
+        ("host_memory_mib.llava.load", "needs memory rounds of llava on a CPU, under Linux"),
+        ("device_memory_mib.llava.load", "needs memory rounds of llava on a GPU"),
         (
             "speedup.llava-1.5.stage1",
-            "it takes llava-1.5 and the draft measured on the same samples, the files of both",
+            "needs llava-1.5 and the draft measured on the same samples, the files of both",
         ),
-        ("acceptance.llava-1.5", "it takes the speculative test of llava-1.5 on two samples or more"),
-        ("median_ms.llava-1.5.decode", "it takes the test of stage decode of llava-1.5"),
+        ("acceptance.llava-1.5", "needs the speculative test of llava-1.5 on two samples or more"),
+        ("median_ms.llava-1.5.decode", "needs the test of stage decode of llava-1.5"),
     ],
 )
 def test_a_limit_without_its_figure_is_not_run_and_says_what_it_takes(name: str, reason: str) -> None:

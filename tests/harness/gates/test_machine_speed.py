@@ -31,8 +31,8 @@ QUIET = [run() for _ in range(10)]
 
 
 def test_a_machine_as_fast_as_ever_raises_no_doubt() -> None:
-    assert machine_speed.doubts(run(), QUIET) == []
-    assert machine_speed.baseline_doubts(QUIET) == []
+    assert machine_speed.end_speed_problems(run(), QUIET) == []
+    assert machine_speed.baseline_speed_problems(QUIET) == []
 
 
 @pytest.mark.parametrize("moment", ["start", "end"])
@@ -40,35 +40,37 @@ def test_a_machine_as_fast_as_ever_raises_no_doubt() -> None:
 @pytest.mark.parametrize("factor", [1.06, 1 / 1.06])
 def test_a_machine_of_another_speed_is_doubted_on_both_sides(moment: str, work: str, factor: float) -> None:
     now = run(**{moment: observed(moment, **{work: factor})})
-    (doubt,) = machine_speed.doubts(now, QUIET)
+    (doubt,) = machine_speed.end_speed_problems(now, QUIET)
     assert f"at the {moment}" in doubt
-    assert machine_speed.doubts(run(**{moment: observed(moment, **{work: 1 + (factor - 1) / 2})}), QUIET) == []
+    assert (
+        machine_speed.end_speed_problems(run(**{moment: observed(moment, **{work: 1 + (factor - 1) / 2})}), QUIET) == []
+    )
 
 
 def test_other_work_for_a_moment_is_no_slower_machine() -> None:
     calm, disturbed = (PRODUCT_S,) * 5, (PRODUCT_S * 1.5,) * 4
     now = run(ReferenceWorkRecord("start", calm + disturbed, (COPY_S,) * 9))
-    assert machine_speed.doubts(now, QUIET) == []
-    assert machine_speed.baseline_doubts([*QUIET[1:], now]) == []
+    assert machine_speed.end_speed_problems(now, QUIET) == []
+    assert machine_speed.baseline_speed_problems([*QUIET[1:], now]) == []
     mostly = run(ReferenceWorkRecord("start", calm[1:] + disturbed * 2, (COPY_S,) * 9))
-    assert machine_speed.doubts(mostly, QUIET) != []
+    assert machine_speed.end_speed_problems(mostly, QUIET) != []
 
 
 def test_a_gpu_is_held_to_less() -> None:
     baseline = [run(device="cuda") for _ in range(10)]
     slower = observed("start", product=1.04)
-    assert machine_speed.doubts(run(slower), QUIET) == []
-    assert machine_speed.doubts(run(slower, device="cuda"), baseline) != []
+    assert machine_speed.end_speed_problems(run(slower), QUIET) == []
+    assert machine_speed.end_speed_problems(run(slower, device="cuda"), baseline) != []
 
 
 def test_a_noisy_baseline_widens_the_limit() -> None:
     noisy = [run(observed("start", copy=math.exp(0.03 * (-1) ** number))) for number in range(10)]
-    assert machine_speed.doubts(run(observed("start", copy=1.08)), noisy) == []
+    assert machine_speed.end_speed_problems(run(observed("start", copy=1.08)), noisy) == []
 
 
 def test_reference_work_that_is_missing_is_a_doubt() -> None:
-    (doubt, *_) = machine_speed.doubts(RunRecord(header()), QUIET)
-    assert "is missing that the baseline has" in doubt
+    (doubt, *_) = machine_speed.end_speed_problems(RunRecord(header()), QUIET)
+    assert "is missing, which the baseline has" in doubt
 
 
 @pytest.mark.parametrize(
@@ -85,12 +87,15 @@ def test_a_disturbed_gpu_is_doubted_whatever_the_baseline(disturbance: dict[str,
 
 def test_a_baseline_of_two_speeds_is_doubted() -> None:
     sessions = [run(observed("start", product=1.08 if number == 3 else 1 + number / 1000)) for number in range(10)]
-    (doubt,) = machine_speed.baseline_doubts(sessions)
+    (doubt,) = machine_speed.baseline_speed_problems(sessions)
     assert "matrix product at the start" in doubt
 
 
 def test_a_baseline_that_merely_scatters_is_not() -> None:
-    assert machine_speed.baseline_doubts([run(observed("start", copy=1 + number / 20)) for number in range(10)]) == []
+    assert (
+        machine_speed.baseline_speed_problems([run(observed("start", copy=1 + number / 20)) for number in range(10)])
+        == []
+    )
 
 
 # --- during the tests
@@ -101,7 +106,7 @@ def with_tests(*records: ReferenceWorkRecord) -> RunRecord:
 
 
 def conditions(session: RunRecord, tests: list[str]) -> dict[str, float]:
-    return machine_speed.speeds_beside(machine_speed.speeds_in_tests(session), tests)
+    return machine_speed.speeds_during(machine_speed.speeds_in_tests(session), tests)
 
 
 def test_the_conditions_of_one_test_are_its_workloads() -> None:

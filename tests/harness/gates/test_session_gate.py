@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.gates.session_gate import SessionGate, decided
+from harness.gates.session_gate import SessionGate, confirmed_verdicts
 from harness.gates.witnesses import headline
 from harness.records.lines import GateRecord, RunRecord
 from harness.records.work import Call
@@ -48,7 +48,7 @@ def confirmed(folder: Path, first: RunRecord, second: RunRecord) -> list[GateRec
     first = msgspec.structs.replace(first, gates=tuple(gate(folder).verdicts(first)))
     write_run(folder / "first", first)
     again = gate(folder, folder / "first").verdicts(second)
-    return decided(first, msgspec.structs.replace(second, gates=tuple(again)), folder / "baselines")
+    return confirmed_verdicts(first, msgspec.structs.replace(second, gates=tuple(again)), folder / "baselines")
 
 
 def test_a_small_step_behind_others_is_flagged_since_the_release_and_confirmed(folder: Path) -> None:

@@ -126,8 +126,8 @@ def test_the_ledger_alone_is_a_warning_with_its_price() -> None:
     assert (found.state, found.blame) == ("pass", "program")
     assert found.cause == "`Memcpy DtoD` 0 -> 1 per token, 1 us each; copies 1 -> 2 per token"
     run = msgspec.structs.replace(run, gates=tuple(judge_session(run, KNOWN)))
-    (warning,) = [text for text, _ in warnings(run) if "Other work" in str(text)]
-    assert warning == f"Other work in the time of the baseline: time.decode.egpt.graph: {found.cause}."
+    (warning,) = [text for text, _ in warnings(run) if "The program's work" in str(text)]
+    assert warning == f"The program's work changed, but not its time: time.decode.egpt.graph: {found.cause}."
     assert f"WARNING          time.decode.egpt.graph: {found.cause}" in gate_lines(run.gates)
 
 

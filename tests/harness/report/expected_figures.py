@@ -325,7 +325,7 @@ def drafting(target: str, engine: str) -> list[Grid]:
         [[sees[kind], found.acceptance[kind].value, ends(found.acceptance[kind])] for kind in sees],
         [
             ["accepted up to here", *found.statistics.survival],
-            ["of those that came so far", *(each or 0.0 for each in found.statistics.conditional_at)],
+            ["accepted, if all before were", *(each or 0.0 for each in found.statistics.conditional_at)],
         ],
         [["v, decoding steps", *(found.cost_model.costs.v[m] for m in (1, 2, 4, 6, 8, 16, 32))]],
     ]

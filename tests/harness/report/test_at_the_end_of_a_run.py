@@ -63,10 +63,10 @@ def test_a_report_that_cannot_be_made_is_advice_and_changes_nothing_else(
 ) -> None:
     (tmp_path / "report.html").mkdir()
     derive_files(tmp_path, full_run())
-    trouble = derive_report(tmp_path, full_run())
-    assert trouble is not None
-    assert trouble.startswith("no report was made (RunFolderError: ")
-    assert f"python -m harness report {tmp_path}" in trouble
+    problem = derive_report(tmp_path, full_run())
+    assert problem is not None
+    assert problem.startswith("no report was made (RunFolderError: ")
+    assert f"python -m harness report {tmp_path}" in problem
     assert (tmp_path / "run.json").exists()
 
 

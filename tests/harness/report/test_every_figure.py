@@ -255,7 +255,7 @@ def apart(*of: tuple[str, str]) -> list[str]:
         seconds = {sample: total(one) for sample, one in passes(model, engine).items()}
         mine = seconds[APART[model]]
         how = f"{APART[model]} ({duration(mine)}, {times(mine / fmean(seconds.values()))} its mean)"
-        lines.append(f"Far outside the other samples of {model} {engine}, and counted: {how}.")
+        lines.append(f"Outliers of {model} {engine}, which all means include: {how}.")
     return lines
 
 
@@ -279,7 +279,7 @@ def test_warnings_name_the_worst_and_how_much() -> None:
         f"Numbers of 5 models or engines are not finite, those of llava graph in {wrong['finite']} of the samples.",
         "Timed answers of 5 models or engines differ from untimed ones, of llava eager in "
         f"{wrong['repeated']} of samples.",
-        f"Rounds of {noisy} of {len(spreads)} stage tests are noisy, those of {worst[1]} of {worst[0]} by "
+        f"Rounds of {noisy} of {len(spreads)} stage tests are noisy, most of all {worst[1]} of {worst[0]}: "
         f"±{percent(spreads[worst])} %.",
         *(
             f"Synchronising between the stages adds {change(gap(m, e))} % to a sample of {m} {e}."
@@ -301,16 +301,16 @@ def test_sentences_about_a_pair(target: str, engine: str) -> None:
     added = (cost.pair_memory.device_allocated_bytes or 0) - (cost.alone_memory.device_allocated_bytes or 0)
     text = " ".join(sentences(section(ON_GPU, f"drafting.{target}.{engine}")))
     for expected in (
-        f"Wall clock, everything charged: {times(speedup)} (",
+        f"Wall clock from files to answer, target alone over pair: {times(speedup)} (",
         f"A drafted token takes c = {fraction(cost.draft_step_s[0] / cost.step_s[0])} decoding steps of the target, "
         f"which take {milliseconds(cost.step_s[0])} ms each.",
         f"Decoding alone: measured {times(decoding)}, predicted ",
         f"Mean acceptance length {hundredths(sum(each.emitted for each in rounds) / len(rounds))} tokens per round",
         f"acceptance rate {fraction(sum(each.accepted for each in rounds) / sum(each.drafted for each in rounds))};",
-        f"{percent(fmean(each.pair_s > each.alone_s for each in requests))} % of the requests became slower.",
+        f"{percent(fmean(each.pair_s > each.alone_s for each in requests))} % of requests became slower.",
         f"{sum(each.identical for each in requests)} of {len(requests)} answers are the target's own",
         f"Time to first token, target alone over pair: {times(first)} (",
-        f"the draft's weights, {with_unit(RUN.models[0].memory_bytes)}, and {with_unit(added)} more at the peak",
+        f"Memory: {with_unit(RUN.models[0].memory_bytes)} for the draft's weights, and {with_unit(added)} more at the",
     ):
         assert expected in text
     assert found.cost_model is not None
@@ -327,7 +327,7 @@ def test_sentences_about_quality() -> None:
         first = SAMPLES[2 + MODELS.index(model)]
         one, other = (passes(model, engine)[first].token_ids for engine in ENGINES)
         token = next(place for place in range(99) if one[place : place + 1] != other[place : place + 1])
-        assert sentence == f"{model} graph parts from eager at token {token + 1} of sample {first}."
+        assert sentence == f"{model} graph differs from eager from token {token + 1} of sample {first} on."
     shares = [f"{fraction(qualities(model, engine)['objects_named'])} ({model} {engine})" for model, engine in EACH]
     assert summary == f"Answers name {', '.join(shares)} of the objects shown."
     header = msgspec.structs.replace(RUN.header, objects=())

@@ -55,7 +55,7 @@ def test_of_a_sample_the_middle_event_image_and_the_ends_of_the_video_are_shown(
     found = pictures_of(planned(event_images=events, frames_folder="video/clip"), tmp_path)
     assert [each.caption for each in found] == ["events", "first frame", "last frame"]
     assert found[0].url == thumbnail("events", tmp_path / events[1], tmp_path).url
-    assert not [each.trouble for each in found if each.trouble]
+    assert not [each.problem for each in found if each.problem]
 
 
 def test_a_sample_without_pictures_has_none(tmp_path: Path) -> None:
@@ -64,9 +64,9 @@ def test_a_sample_without_pictures_has_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "trouble"),
+    ("content", "problem"),
     [
-        (None, "not there any more"),
+        (None, "no longer exists"),
         (b"", "not a picture"),
         (b"GIF89a", "not a picture"),
         (header_of(4, 4) + b"torn", "not a picture"),
@@ -75,12 +75,12 @@ def test_a_sample_without_pictures_has_none(tmp_path: Path) -> None:
         (header_of(2**31 - 1, 2**31 - 1), "not a picture"),
     ],
 )
-def test_what_is_no_picture_is_told_and_not_shown(tmp_path: Path, content: bytes | None, trouble: str) -> None:
+def test_what_is_no_picture_is_told_and_not_shown(tmp_path: Path, content: bytes | None, problem: str) -> None:
     path = tmp_path / "a.png"
     if content is not None:
         path.write_bytes(content)
     found = thumbnail("events", path, tmp_path)
-    assert (found.url, trouble in found.trouble) == ("", True), found.trouble
+    assert (found.url, problem in found.problem) == ("", True), found.problem
 
 
 def test_a_picture_outside_the_dataset_folder_is_left_alone(tmp_path: Path) -> None:
@@ -89,6 +89,6 @@ def test_a_picture_outside_the_dataset_folder_is_left_alone(tmp_path: Path) -> N
     outside = picture(tmp_path / "secret.png")
     (inside / "link.png").symlink_to(outside)
     for path in (outside, inside / ".." / "secret.png", inside / "link.png"):
-        assert thumbnail("events", path, inside).trouble == "outside the dataset folder"
+        assert thumbnail("events", path, inside).problem == "outside the dataset folder"
     assert pictures_of(planned(frames_folder=".."), inside) == ()
     assert pictures_of(planned(frames_folder="\0"), inside) == ()

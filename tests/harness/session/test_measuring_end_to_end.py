@@ -174,8 +174,9 @@ def test_a_whole_pass_says_in_which_state_each_file_was(suite):
         ("s1", "nothing (stub), cold", "cold"),
         ("s2", "nothing (stub), cold", "cold"),
     ]
-    assert "load of egpt, which the totals mix: 500.0 ms hit (1 samples), 500.0 ms cold (2 samples)." in " ".join(
-        result.stdout.split()
+    assert (
+        "load of egpt by state of the file, which the totals mix: 500.0 ms hit (1 samples), 500.0 ms cold (2 samples)."
+        in " ".join(result.stdout.split())
     )
 
 

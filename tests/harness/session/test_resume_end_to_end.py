@@ -148,7 +148,7 @@ def test_retrying_without_resuming_is_a_usage_error(suite):
 def test_a_resumed_run_is_no_session_for_a_gate_and_none_for_a_baseline(killed):
     refused = killed.resume("-k", "whole", "--gate")
     assert refused.returncode == 4
-    assert "--gate judges one undisturbed process" in refused.stderr
+    assert "--gate needs one process" in refused.stderr
     assert killed.resume("-k", "whole").returncode == 0
     added = killed.python("harness", "baseline", "add", "out")
     assert added.returncode == 2

@@ -38,22 +38,22 @@ def test_every_figure_of_a_pair_is_there() -> None:
         ["its pictures", "0.500", ""],
         ["another sample's", "0.000", ""],
         ["accepted up to here", "1.000", "1.000", "1.000", "0.500"],
-        ["of those that came so far", "1.000", "1.000", "1.000", "0.500"],
+        ["accepted, if all before were", "1.000", "1.000", "1.000", "0.500"],
         ["v, decoding steps", *["2"] * 7],
     ]
     lines = [plain(line) for block in section.blocks if isinstance(block, Sentences) for line in block.lines]
     assert lines == [
         "A drafted token takes c = 0.250 decoding steps of the target, which take 1000 ms each.",
         "Decoding alone: measured 3.00x, predicted 1.50x by tau / (gamma c + v), off by +100.0 %.",
-        "Best gamma: 0, the target left alone.",
+        "Best gamma: 0, the target without a draft.",
         "A draft of this cost pays from an acceptance of 0.741 on, at gamma 4.",
         "Seeing the right pictures raises acceptance by 0.500, no clear effect.",
         "Mean acceptance length 4.50 tokens per round, the target's own included; acceptance rate 0.875; of the "
-        "proposals looked at 0.875 were accepted.",
-        "Wall clock, everything charged: 2.00x (2.00x to 2.00x). 0.0 % of the requests became slower. "
-        "1 of 2 answers are the target's own, 1 differ from it at a near tie.",
+        "proposals that the target examined, 0.875 were accepted.",
+        "Wall clock from files to answer, target alone over pair: 2.00x (2.00x to 2.00x). 0.0 % of requests became "
+        "slower. 1 of 2 answers are the target's own, 1 differ from it at a near tie.",
         "Time to first token, target alone over pair: 0.50x (0.50x to 0.50x).",
-        "Memory: the draft's weights, 7 MiB, and 10 MiB more at the peak of a request.",
+        "Memory: 7 MiB for the draft's weights, and 10 MiB more at the peak of a request.",
     ]
 
 

@@ -79,7 +79,7 @@ def dirty() -> Header:
 @pytest.mark.parametrize(
     ("run", "warning"),
     [
-        (RunRecord(header()), "has not come to its end"),
+        (RunRecord(header()), "has not ended"),
         (RunRecord(header(), reference_work=(ReferenceWorkRecord("end", (0.1,), (0.1,), ("too hot",)),)), "throttled"),
         (
             RunRecord(header(), reference_work=(ReferenceWorkRecord("start", (0.1,), (0.1,), None, 2),)),
