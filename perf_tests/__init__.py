@@ -1,1 +1,1 @@
-"""The suite: one file per stage, and the whole pipeline. Uses `harness` for how, `fixtures` for what."""
+"""The suite: one file per stage, and the whole pipeline. `fixtures` gives models and data, `harness` measures."""

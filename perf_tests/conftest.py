@@ -1,4 +1,4 @@
-"""Joins the two rooms: options become a selection of models and data, pipelines become parameters of the tests."""
+"""Joins `fixtures` and `harness`: options become a selection of models and data, pipelines become test parameters."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ from perf_tests.gpu_needs import reason_not_to_begin, reason_to_skip
 from perf_tests.order import in_order_of_measurement
 from perf_tests.suite_options import on_device_of, open_dataset, plan_of, request_of
 
-# No limit and no gate has its figures from what takes so many samples of small models.
+# Samples of the tiny set in slow tests whose figures no limit and no gate uses.
 TINY_SAMPLES = 3
 SELECTION = pytest.StashKey[Selection]()
 LOADERS = pytest.StashKey[dict[str, Callable[[], StagedPipeline]]]()
@@ -39,18 +39,16 @@ LIMITS = pytest.StashKey[dict[str, float]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Check what was asked for before anything is collected; a wrong wish is a usage error."""
-    config.addinivalue_line("markers", "gpu(memory_gb=0, devices=1): needs CUDA, so much memory, so many devices")
-    config.addinivalue_line("markers", "compares_with_draft: a target's test that is judged beside the draft's figures")
-    config.addinivalue_line("markers", "holds_two_models: the draft and a target at the same time")
+    """Check options, models and data before collection; a problem is a usage error."""
+    config.addinivalue_line("markers", "gpu(memory_gb=0, devices=1): needs that many CUDA devices with that memory")
+    config.addinivalue_line("markers", "compares_with_draft: a target's test whose figure is compared with the draft's")
+    config.addinivalue_line("markers", "holds_two_models: keeps the draft and a target in memory at the same time")
     config.addinivalue_line("markers", "reads(files): only for models whose stage 1 reads events, mp4 or png files")
     keep_freed_memory()
     options = config.stash[SESSION].options
     try:
         if config.getoption("dist", "no") != "no" and not (config.option.collectonly or is_switched_off(config)):
-            raise ChoiceError(
-                "-n (pytest-xdist) runs tests beside each other, and nothing can be measured: leave it out"
-            )
+            raise ChoiceError("-n (pytest-xdist) runs tests in parallel, so nothing can be measured: leave it out")
         cache = open_frame_cache(options.frame_cache, options.cache_dir, options.cache_size)
         selection = on_device_of(config.stash[SESSION].rank, select(request_of(options, cache)))
         config.stash[SELECTION] = selection
@@ -63,8 +61,8 @@ def pytest_configure(config: pytest.Config) -> None:
         if options.dataset_dir is not None:
             config.stash[DATASET] = open_dataset(options.dataset_dir, options)
         else:
-            default_cache_root()  # raises here, and not within the first test
-            if options.dataset_json is not None:  # the folder is made with the first test
+            default_cache_root()  # raises here, not within the first test
+            if options.dataset_json is not None:  # its folder is made in the first test
                 Dataset.of_entries(Path(), options.dataset_json, read_entries(options.dataset_json))
         vocabulary = Vocabulary(LIMIT_SETS, ENGINES, tuple(MODELS))
         limits_file = options.limits or config.rootpath / "limits.toml"
@@ -74,7 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run each test for every selected model, and for every engine where it takes one."""
+    """Parametrise each test by the selected models, pairs and engines, as far as it takes them."""
     selection = metafunc.config.stash[SELECTION]
     if "pipeline" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("reads")
@@ -82,7 +80,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         reason = f"no selected model reads {marker.args[0]} files" if marker else "no model was selected"
         metafunc.parametrize("pipeline", _or_skip(models, reason), indirect=True, scope="session")
     if "target" in metafunc.fixturenames:
-        reason = "takes a draft and a target, both selected"
+        reason = "needs a draft and a target, both selected"
         metafunc.parametrize("target", _or_skip([*selection.pairs], reason), scope="session")
     if "engine" in metafunc.fixturenames:
         metafunc.parametrize("engine", selection.engines, scope="session")
@@ -90,7 +88,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Group by model, in the order asked for, and put what compares two models behind both."""
+    """Group tests by model in the order of measurement, and skip those that the machine cannot run."""
     selection = config.stash[SELECTION]
     items[:] = in_order_of_measurement(items, selection)
     for item in items:
@@ -101,13 +99,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def selection(request: pytest.FixtureRequest) -> Selection:
-    """What runs."""
+    """Return the selected models, engines and settings."""
     return request.config.stash[SELECTION]
 
 
 @pytest.fixture(scope="session")
 def dataset(request: pytest.FixtureRequest, session: Session) -> Dataset:
-    """The samples: the folder that was named, or the embedded one, made now if this is its first use."""
+    """Return the dataset of --dataset_dir, or the embedded one, which is rendered on first use."""
     named, spec = request.config.stash.get(DATASET, None), request.config.stash[EMBEDDED]
     if named:
         return named
@@ -119,19 +117,19 @@ def dataset(request: pytest.FixtureRequest, session: Session) -> Dataset:
 
 @pytest.fixture(scope="session")
 def samples(dataset: Dataset) -> Sequence[Sample]:
-    """All samples of the whole pass."""
+    """Return all samples, which the whole pass takes."""
     return dataset.samples
 
 
 @pytest.fixture(scope="session")
 def stage_samples(dataset: Dataset, session: Session, selection: Selection) -> Sequence[Sample]:
-    """The samples of a stage test."""
+    """Return the samples of stage tests: the first --stage-samples."""
     return dataset.samples[: session.options.stage_samples or selection.stage_samples]
 
 
 @pytest.fixture(scope="session")
 def few_samples(stage_samples: Sequence[Sample], session: Session, selection: Selection) -> Sequence[Sample]:
-    """Those of what takes longest and is told by few: of small models three, unless --stage-samples is given."""
+    """Return the samples of the slowest tests: as `stage_samples`, but three of the tiny set by default."""
     few = selection.model_set == "tiny" and session.options.stage_samples is None
     return stage_samples[:TINY_SAMPLES] if few else stage_samples
 
@@ -144,8 +142,8 @@ def plan(
     dataset: Dataset,
     set_plan: Callable[..., None],
 ) -> None:
-    """Say what this run sets out to measure, before anything is."""
-    use_threads_for(selection.model_set, selection.device)  # before the machine's own speed is read
+    """Set the run's plan before anything is measured."""
+    use_threads_for(selection.model_set, selection.device)  # before the machine's own speed is measured
     is_embedded = session.options.dataset_dir is None
     known_as = request.config.stash[EMBEDDED].folder_name if is_embedded else None
     identity = dataset_identity(dataset, known_as)
@@ -161,7 +159,7 @@ def plan(
 def model_slot(
     request: pytest.FixtureRequest, session: Session, selection: Selection
 ) -> Iterator[ModelSlot[StagedPipeline]]:
-    """The one owner of the device's memory."""
+    """Return the one owner of the device's memory; loading of models is recorded."""
     request.getfixturevalue("plan")
     loaders = request.config.stash[LOADERS]
     slot = ModelSlot(recorded_loaders(loaders, session.append, selection.device))
@@ -172,7 +170,7 @@ def model_slot(
 
 @pytest.fixture(scope="session")
 def pipeline(request: pytest.FixtureRequest, model_slot: ModelSlot[StagedPipeline]) -> StagedPipeline:
-    """The model that the test is for, alone in memory; one that cannot be loaded fails its own tests only."""
+    """Return the test's model, alone in memory; a model that cannot be loaded fails its own tests only."""
     try:
         (held,) = model_slot.hold(request.param)
     except FixtureError as error:
@@ -182,7 +180,7 @@ def pipeline(request: pytest.FixtureRequest, model_slot: ModelSlot[StagedPipelin
 
 @pytest.fixture(autouse=True)
 def only_the_tested_model_is_live(request: pytest.FixtureRequest) -> None:
-    """A model left over from another test would take memory, and the blame would fall on this one."""
+    """Assert that no model of another test is left, whose memory would count for this test."""
     if "pipeline" in request.fixturenames:
         key = request.getfixturevalue("pipeline").key
         assert request.getfixturevalue("model_slot").live == {key}
@@ -190,10 +188,10 @@ def only_the_tested_model_is_live(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="session")
 def fixed_length(selection: Selection) -> Callable[[str], Length]:
-    """Return the exact number of tokens that a model decodes where lengths must be the same."""
+    """Return a function from a model's key to its fixed length of answers."""
     return lambda model: Length(selection.fixed_tokens(model), fixed=True)
 
 
 def _or_skip(keys: Sequence[str], reason: str) -> list[Any]:
-    """The keys, or one parameter in place of them that skips with the reason."""
+    """Return the keys as parameters, or without any one parameter that skips with the reason."""
     return [*keys] or [pytest.param("none", marks=pytest.mark.skip(reason=reason))]

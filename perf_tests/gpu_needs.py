@@ -1,4 +1,4 @@
-"""What tests and models need of the machine, and the reason, in words, not to begin where that is not there."""
+"""Memory and GPUs that tests and models need, and reasons to skip or not to begin where they are missing."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from fixtures.selection import Selection
 
 GIB = 1024**3
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "nf4": 0.52}
-# What a set needs on its device; the 7B models take 13.2 GiB of weights in half precision, and a KV cache.
+# GPU memory that a set needs; the 7B models take 13.2 GiB of weights in half precision, and a KV cache.
 SET_NEEDS_GB = {"tiny": 1, "full": 20, "checkpoint": 20}
 QUANTISED_NEED_GB, UNQUANTISED_BESIDE_GB = {"nf4": 8, "int8": 12}, 14
 
@@ -31,7 +31,7 @@ def reason_not_to_begin(selection: Selection) -> str | None:
 
 
 def weight_bytes(selection: Selection, key: str) -> float:
-    """Return the size of a model's weights in memory; 0 where that is next to nothing, or not known beforehand."""
+    """Return the bytes of a model's weights in memory; 0 where negligible, or not known before loading."""
     entry, folder = entry_of(key), Path(selection.settings.checkpoints.get(key, ""))
     quantised = selection.settings.quantise
     size = ITEM_BYTES[dtype_of(selection.settings, entry) if quantised == "none" else quantised]
@@ -39,12 +39,14 @@ def weight_bytes(selection: Selection, key: str) -> float:
         width, inner, layers, words = (
             entry.full.decoder[name] for name in ("hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size")
         )
-        return size * (layers * width * (4 * width + 3 * inner) + 2 * words * width)  # the tower's are a twentieth
+        return size * (
+            layers * width * (4 * width + 3 * inner) + 2 * words * width
+        )  # without the vision tower, a twentieth
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         stored = ITEM_BYTES[config.get("dtype") or config["torch_dtype"]]
     except (OSError, ValueError, LookupError, AttributeError, TypeError):
-        return 0.0  # whoever loads it says what is wrong
+        return 0.0  # loading will report the problem
     return size / stored * sum(file.stat().st_size for file in folder.glob("*.safetensors"))
 
 
@@ -63,13 +65,13 @@ def reason_to_skip(item: pytest.Item, selection: Selection) -> str | None:
 
 
 def needed_gb(selection: Selection) -> int:
-    """Return how much memory a GPU needs for one model of the selection."""
+    """Return the GPU memory in GB for one model of the selection."""
     usual = SET_NEEDS_GB[selection.model_set]
     return min(usual, QUANTISED_NEED_GB.get(selection.settings.quantise, usual))
 
 
 def missing_gpu(memory_gb: float, devices: int, device: str) -> str | None:
-    """Return what is not there of so many GPUs with so much memory each, in words; None where all is."""
+    """Return a reason where fewer than `devices` GPUs are there, or memory is below `memory_gb` GiB; else None."""
     import torch
 
     if not torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""Event images as EventGPT's published preprocessing draws them, event by event: the yardstick of time and pixels."""
+"""Event images drawn event by event, as EventGPT's published preprocessing does: the reference of time and pixels."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ from fixtures.data.events import EventStream
 
 
 def draw_one_by_one(events: EventStream, count: int) -> tuple[NDArray[np.uint8], ...]:
-    """The stream as `count` pictures uint8 [H, W, 3], each loop as it was published."""
+    """Return the stream as `count` pictures uint8 [H, W, 3], by the published loops."""
     size = len(events) // count
     pictures = []
     for part in range(count):

@@ -1,4 +1,4 @@
-"""Which tests run, and in what order: one model after the other, and comparisons after both of their sides."""
+"""The order of tests: one model after the other, and comparisons after both of their models."""
 
 from collections.abc import Sequence
 
@@ -9,14 +9,14 @@ from harness.records.quantities import is_gpu
 
 
 def in_order_of_measurement(items: Sequence[pytest.Item], selection: Selection) -> list[pytest.Item]:
-    """Return the items grouped by model, so that each is loaded once, and within a model by engine, in their order.
+    """Return the tests grouped by model, so that each is loaded once, and within a model by engine, else as collected.
 
-    An engine keeps caches and graphs as long as its model is there: the memory of those before it must not count them.
-    What takes no engine comes first, what measures nothing behind what does, and tests that hold two models last. On a
-    GPU only those come later that run stages under a profiler, which slows what is launched after it.
+    Tests without an engine come first: an engine keeps caches and graphs in memory, which would count for later tests.
+    Tests that measure nothing follow those that do, and tests with two models come last. On a GPU, profiled tests come
+    even later, since kernel launches are slower after a profiler ran.
 
-    Where a target goes before the draft, those of its tests that compare it with the draft go behind the draft's:
-    the target is loaded a second time for them.
+    Where a target comes before the draft, its tests that compare with the draft come after the draft's tests, and the
+    target is loaded a second time.
     """
     models, draft, on_gpu = selection.models, selection.draft, is_gpu(selection.device)
 
@@ -25,7 +25,7 @@ def in_order_of_measurement(items: Sequence[pytest.Item], selection: Selection) 
         chosen = callspec.params if callspec else {}
         model, engine, place = chosen.get("pipeline"), chosen.get("engine"), -1
         if "target" in chosen:
-            place = 2 * len(models)  # the draft and a target together, behind all that hold one model
+            place = 2 * len(models)  # behind all tests with one model
         elif model in models:
             place = models.index(model)
             waits = item.get_closest_marker("compares_with_draft") and draft in models

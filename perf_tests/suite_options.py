@@ -1,4 +1,4 @@
-"""What the options of a run mean to the models: a selection, settings, a plan; options are read nowhere else."""
+"""Turns the options of a run into a request for models, a dataset and a plan; options are used nowhere else."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ from harness.session.ranks import Rank
 
 
 def request_of(options: Options, cache: FrameCache) -> RunRequest:
-    """Raises ChoiceError where a value, or two of them together, mean nothing."""
+    """Return the request for models and settings; raise ChoiceError for invalid values and combinations."""
     given = options.as_json()
     pipeline = PipelineSettings(
         query=options.query,
@@ -54,7 +54,7 @@ def request_of(options: Options, cache: FrameCache) -> RunRequest:
 
 
 def on_device_of(rank: Rank | None, selection: Selection) -> Selection:
-    """Give each rank of a node a GPU of its own, unless one was named."""
+    """Return the selection on the rank's own GPU, unless --device names one."""
     if rank is None or selection.device != "cuda":
         return selection
     return replace(selection, settings=replace(selection.settings, device=str(find_device(f"cuda:{rank.local}"))))
@@ -63,9 +63,9 @@ def on_device_of(rank: Rank | None, selection: Selection) -> Selection:
 def plan_of(
     selection: Selection, dataset: Dataset, *, limits: dict[str, float], identity: str, objects: Sequence[str]
 ) -> Plan:
-    """Return what the run sets out to measure; `limits` by name, `identity` tells the dataset's files from others.
+    """Return the run's plan; `limits` by name, `identity`: hash of the dataset's files.
 
-    `objects`: what answers to this dataset may name; random weights name nothing.
+    `objects`: classes that answers may name; unused for the set full, whose random weights name nothing.
     """
     return Plan(
         model_set=selection.model_set,
@@ -97,5 +97,5 @@ def plan_of(
 
 
 def open_dataset(folder: Path, options: Options) -> Dataset:
-    """Return the samples of a dataset folder that the options choose; raises DatasetError and ChoiceError."""
+    """Return the dataset folder's samples that the options select; raise DatasetError or ChoiceError."""
     return Dataset.open(folder, options.dataset_json, options.max_samples, options.event_images)

@@ -1,6 +1,6 @@
-"""Audits of the models that were measured: times count only if the work was done, within the clock, on these inputs.
+"""Audits of the measured models: times count only if the work was done within them, on the given inputs.
 
-They time nothing that is written down, and come behind what is measured of a model and an engine.
+Audits record no times, and run after the measurements of a model and an engine.
 """
 
 import threading
@@ -28,15 +28,15 @@ from harness.stages import Length, stage_calls
 
 pytestmark = pytest.mark.audit
 
-# A cache answers in a hundredth of the time; a machine that others use doubles a time for a moment, not in all pairs.
+# A cache answers in a hundredth of the time. A shared machine doubles a time for a moment, but not in all pairs.
 LEAST_SHARE, PAIRS, ATTEMPTS = 0.5, 4, 3
-# Of an answer: they tell what a step takes, and in what answers differ.
+# Tokens of an audit's answers, enough to show a step's time and differences of answers.
 MAX_TOKENS = 12
-# What is left to do after a stage has returned gets twice its time, and this.
+# Deferred work gets twice a stage's time, and this, to show itself.
 PATIENCE_S = 0.03
-# Of the features' norm; rounding in half precision is a tenth of that.
+# Relative to the features' norm; rounding in half precision changes them by a tenth of that.
 LEAST_CHANGE = 0.02
-# Eight of these are a square in two rows of four: a centre crop leaves none of them out, as it does of wider ones.
+# Eight of these make a square of two rows of four, of which a centre crop cuts none away.
 TALL = (448, 224, 3)
 SEEDS = count()
 Calls = dict[str, Callable[[Any], Any]]
@@ -45,9 +45,9 @@ RESULTS = {RawClip, ModelInputs, VisionFeatures, Prefilled, Generation}
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """A model by one engine, a sample and its clip, and the answers of `fixed` length that its whole passes gave.
+    """A model by one engine, a sample with its clip, and its `timed` answers, of `fixed` length, from whole passes.
 
-    `tokens` is the length of an audit's own answers, `fixed` at most. `repeats`: whether a clip's answers are the same.
+    `tokens`: length of the audit's own answers, at most `fixed`. `repeats`: equal inputs must give equal answers.
     """
 
     pipeline: StagedPipeline
@@ -59,16 +59,16 @@ class Audited:
     repeats: bool = True
 
     def features(self, clip: RawClip) -> VisionFeatures:
-        """Stages 2 and 3."""
+        """Return the clip's features, by stages 2 and 3."""
         return self.pipeline.encode_vision(self.pipeline.preprocess(clip))
 
     def answer(self, clip: RawClip, *, stop_at_eos: bool = False) -> Generation:
-        """Stages 2 to 4, for so many tokens or up to the end token."""
+        """Return the clip's answer of `tokens` tokens, or up to the end token, by stages 2 to 4."""
         prefilled = self.pipeline.prefill(self.features(clip))
         return self.pipeline.decode(prefilled, max_new_tokens=self.tokens, stop_at_eos=stop_at_eos)
 
     def require_same(self, clip: RawClip, one: Sequence[int], other: Sequence[int], said: str) -> None:
-        """Fail with what is `said` where two answers to a clip part, unless at a near tie in half precision.
+        """Fail with the sentence `said` where two answers to a clip differ, unless at a near tie in half precision.
 
         Skips the test instead where answers do not repeat.
         """
@@ -83,10 +83,10 @@ class Audited:
             tie = f", where the two likeliest ids are {found.margin:.2g} apart, more than rounding explains"
         if not self.repeats:
             pytest.skip("with random weights in half precision, the library's kernels do not repeat their answers")
-        _fail(f"{said}: they part at token {place + 1}{tie}")
+        _fail(f"{said}: they differ from token {place + 1} on{tie}")
 
     def _logits_behind(self, clip: RawClip, written: Sequence[int]) -> Tensor | None:
-        """The logits [V] that decide what follows `written`; None where the pipeline has none of ours inside."""
+        """Return the logits [V] of the token after `written`; None where the pipeline has no language model of ours."""
         language, settings = (getattr(self.pipeline, name, None) for name in ("language", "settings"))
         if language is None or settings is None:
             return None
@@ -100,7 +100,7 @@ class Audited:
         return decisive
 
     def new_clips(self, *shape: int) -> Iterator[RawClip]:
-        """Clips that no stage has seen, of noise; pictures of a given `shape`, or of those of the sample's."""
+        """Yield clips of noise that no stage has seen, with pictures of `shape` or of the sample's shapes."""
         while True:
             draw = np.random.default_rng(next(SEEDS))
             noise = (draw.integers(0, 256, shape or image.shape, dtype=np.uint8) for image in self.clip.images)
@@ -116,7 +116,7 @@ def audited(
     session: Session,
     fixed_length: Callable[[str], Length],
 ) -> Audited:
-    """The first sample that can be loaded; of a resumed run only this machine's answers are to be the same."""
+    """Return the first sample that can be loaded, with its timed answers from this machine."""
     kind: PassKind = "whole" if selection.model_set == "full" else "fixed"
     answers, fixed = session.answers(kind, pipeline.key, engine), fixed_length(pipeline.key).tokens
     # On H200s the library's kernels, in half precision, gave random weights other answers from run to run.
@@ -129,24 +129,24 @@ def audited(
 
 
 def test_timed_answers_match_an_untimed_run(audited: Audited) -> None:
-    """Answers under the clock, of the whole passes and of rounds here, are those of a run without one."""
+    """Timed answers, of whole passes and of rounds here, equal those of an untimed run."""
     clips = (audited.clip, next(audited.new_clips()))
     untimed = [audited.answer(clip).token_ids for clip in clips]
     timed = [(audited.clip, each[: audited.tokens]) for each in audited.timed]
     for clip in clips:
         clock.seconds_of(lambda clip=clip: timed.append((clip, audited.answer(clip).token_ids)))  # type: ignore[misc]
     for clip, ids in timed:
-        said = "answers under the clock are not those of an untimed run"
+        said = "timed answers are not those of an untimed run"
         audited.require_same(clip, untimed[clip is not audited.clip], ids, said)
 
 
 def test_an_input_asked_twice_costs_twice(audited: Audited) -> None:
-    """No stage keeps answers or features: an input that it has seen takes it as long as one that it has not."""
+    """No stage caches answers or features: a known input takes as long as a new one."""
     stages = stage_calls(audited.pipeline, Length(audited.tokens, fixed=True))
     load, clips = stages.pop("load"), audited.new_clips()
     one, other = load(audited.sample), load(audited.sample)
     if any(map(np.shares_memory, one.images, other.images)) and "hit" not in one.state:
-        _fail("load gives pictures that it gave before, and no frame cache is in use")
+        _fail("load returns the same pictures again, and no frame cache is in use")
     seen: dict[str, Any] = {}
     given: Any = next(clips)
     for stage, call in stages.items():
@@ -157,29 +157,29 @@ def test_an_input_asked_twice_costs_twice(audited: Audited) -> None:
         cached = {stage for stage in cached if shares[stage] < LEAST_SHARE}
         if not cached:
             return
-    _fail(f"an input asked twice is not worked on twice, by {', '.join(sorted(cached))}: it takes less than half")
+    _fail(f"a known input takes less than half of the time of a new one in {', '.join(sorted(cached))}")
 
 
 def test_output_lengths_are_kept(audited: Audited) -> None:
-    """Fixed lengths have every token; natural answers are their beginning, up to an end token and no word."""
+    """Answers of fixed length have every token; natural ones are their beginning and end with an end token."""
     fixed = audited.answer(audited.clip)
     for asked, ids in [(audited.tokens, fixed.token_ids), *((audited.fixed, ids) for ids in audited.timed)]:
         if len(ids) != asked:
-            _fail(f"{asked} tokens were asked for, {len(ids)} came")
+            _fail(f"{asked} tokens were requested, the answer has {len(ids)}")
     natural = audited.answer(audited.clip, stop_at_eos=True)
     length = len(natural.token_ids)
     if natural.stopped_by == "length" and length != audited.tokens:
         _fail(f"an answer stopped by its length has {length} tokens, not {audited.tokens}")
     last = audited.pipeline.text(replace(natural, token_ids=natural.token_ids[-1:]))
     if natural.stopped_by == "eos" and last:
-        _fail(f"an answer ends by {last!r}, which is no end token")
-    said = "an answer that may end is another one than that of fixed length"
+        _fail(f"an answer ends with {last!r}, which is no end token")
+    said = "an answer of natural length is not the beginning of the one of fixed length"
     audited.require_same(audited.clip, fixed.token_ids[:length], natural.token_ids, said)
 
 
 def test_no_work_is_deferred_past_the_clock(audited: Audited) -> None:
-    """When the clock stops, results are complete, seen through another stream of a GPU, and no thread works on."""
-    audited.answer(audited.clip)  # pools of threads are made with the first clip
+    """When the clock stops, results are complete, as read by another stream of a GPU, and no thread still works."""
+    audited.answer(audited.clip)  # the first clip makes pools of threads
     given: Any = audited.sample
     for stage, call in stage_calls(audited.pipeline, Length(audited.tokens, fixed=True)).items():
         before, start = set(threading.enumerate()), clock.now()
@@ -195,36 +195,36 @@ def test_no_work_is_deferred_past_the_clock(audited: Audited) -> None:
 
 
 def test_features_depend_on_every_picture(audited: Audited) -> None:
-    """Another picture in any place of a clip gives other features, and other features another first token's logits."""
+    """A change of any picture changes the features, and changed features change the first token's logits."""
     clip, other = islice(audited.new_clips(*TALL), 2)
     features = audited.features(clip)
     for place, picture in enumerate(other.images):
         images = (*clip.images[:place], picture, *clip.images[place + 1 :])
         if not _change(audited.features(replace(clip, images=images)).embeddings, features.embeddings) > 0:
-            _fail(f"picture {place + 1} of {len(images)} can be another one, and the features stay the same")
+            _fail(f"the features do not depend on picture {place + 1} of {len(images)}")
     logits = [audited.pipeline.prefill(each).logits for each in (features, audited.features(other))]
     if torch.equal(*logits):
-        _fail("the language model answers other features by the same logits")
+        _fail("the language model gives the same logits for different features")
 
 
 def test_lower_resolution_is_noticed(audited: Audited) -> None:
-    """Pictures of half the size give other features, and so does detail that half of the tower's pixels cannot hold."""
+    """Pictures of half the size change the features, and so does detail of a pixel's size."""
     clip = next(audited.new_clips())
     inputs = audited.pipeline.preprocess(clip)
     features = audited.pipeline.encode_vision(inputs)
     smaller = replace(clip, images=tuple(image[::2, ::2].copy() for image in clip.images), resized=False)
     if not _change(audited.features(smaller).embeddings, features.embeddings) > 0:
         _fail("pictures of half the size give the same features")
-    # Every second pixel is 0 there, and so is the mean of each 2 x 2.
+    # Every second pixel of the detail is 0, and so is the mean of each 2 x 2 block.
     detail = torch.zeros_like(inputs.pixel_values)
     detail[..., ::2, 1::2], detail[..., 1::2, ::2] = 1, -1
     finer = replace(inputs, pixel_values=inputs.pixel_values + detail)
     if not _change(audited.pipeline.encode_vision(finer).embeddings, features.embeddings) > LEAST_CHANGE:
-        _fail("detail of a pixel's size is not seen: the tower is given fewer pixels than it is said to be")
+        _fail("detail of a pixel's size changes nothing: the tower gets fewer pixels than stated")
 
 
 def _shares(stages: Calls, seen: dict[str, Any], clips: Iterable[RawClip]) -> dict[str, float]:
-    """What each stage takes for an input that it has `seen`, as a share of its time for a new one; fastest of each."""
+    """Return each stage's time for an input that it has `seen`, relative to a new one; the fastest of each kind."""
     times: dict[str, tuple[list[float], list[float]]] = {stage: ([], []) for stage in stages}
     for clip in clips:
         given: Any = clip
@@ -239,10 +239,10 @@ def _shares(stages: Calls, seen: dict[str, Any], clips: Iterable[RawClip]) -> di
 
 
 def _values(result: Any) -> list[Any]:
-    """Numbers of a stage's result as they are now, in host memory; on a GPU by a stream that waits for no other."""
+    """Return the present values of a stage's result; on a GPU read by a stream that waits for no other."""
     if isinstance(result, Tensor):
         if type(result) is not Tensor:
-            _fail(f"a {type(result).__name__} may compute its values when they are looked at")
+            _fail(f"a {type(result).__name__} may compute its values only when they are read")
         if not result.is_cuda:
             return [result.float().numpy(force=True).copy()]
         with torch.cuda.stream(torch.cuda.Stream(result.device)):  # type: ignore[no-untyped-call]
@@ -255,7 +255,7 @@ def _values(result: Any) -> list[Any]:
 
 
 def _change(one: Tensor, other: Tensor) -> float:
-    """How far embeddings are from others, as a share of their norm; infinite where their numbers differ."""
+    """Return the relative difference of embeddings; infinite where their shapes differ."""
     if one.shape != other.shape:
         return float("inf")
     return float((one.float() - other.float()).norm() / other.float().norm())

@@ -1,4 +1,4 @@
-"""Stage 1 of EventGPT from raw events, beside the loop that its authors published and beside the event images."""
+"""Stage 1 of EventGPT from raw events, versus the authors' published loop, and versus stored event images."""
 
 from collections.abc import Callable, Sequence
 
@@ -22,7 +22,7 @@ Drawn = Sequence[NDArray[np.uint8]]
 
 @pytest.fixture
 def samples_with_events(selection: Selection, stage_samples: Sequence[Sample]) -> Sequence[Sample]:
-    """Those of the stage tests; skips, in words, where the run has no use for events or the dataset lacks them."""
+    """Return the samples of stage tests; skip where no model uses events, or the dataset lacks them."""
     if not selection.reading("events"):
         pytest.skip("no selected model looks at events")
     _skip_without(event_file, stage_samples)
@@ -32,7 +32,7 @@ def samples_with_events(selection: Selection, stage_samples: Sequence[Sample]) -
 @pytest.mark.stage("events")
 @pytest.mark.usefixtures("plan")
 def test_draw_events(samples_with_events: Sequence[Sample], session: Session, recorder: Recorder) -> None:
-    """Reading not included: five pictures of the same events, all at once and one by one."""
+    """Draw five pictures of the same events, vectorised and event by event, without reading the file."""
 
     def prepare(sample: Sample) -> Interleaved:
         events = load_events(sample)
@@ -41,7 +41,7 @@ def test_draw_events(samples_with_events: Sequence[Sample], session: Session, re
             f"{PICTURES} pictures of {len(events)} events",
             ("vectorised", lambda: draw_event_images(events)),
             ("one by one", lambda: draw_one_by_one(events, PICTURES)),
-            complaint="" if same else f"the events of {sample.id} are drawn otherwise than one by one",
+            complaint="" if same else f"the events of {sample.id} give other pictures than drawn one by one",
         )
 
     pairs = session.options.rounds or 2  # the loop takes a good part of a second, a hundred times as long
@@ -51,17 +51,17 @@ def test_draw_events(samples_with_events: Sequence[Sample], session: Session, re
 @pytest.mark.stage("events")
 @pytest.mark.usefixtures("plan")
 def test_load_raw_events(samples_with_events: Sequence[Sample], session: Session, recorder: Recorder) -> None:
-    """What `--no_event_image` does, beside what is done by default."""
+    """Draw pictures from raw events, as `--no_event_image` does, versus loading the stored event images."""
     _skip_without(event_image_files, samples_with_events)
 
     def prepare(sample: Sample) -> Interleaved:
         complaint, stored = "", _stored(sample)
         if not _same(stored, _drawn(sample, len(stored))):
             complaint = (
-                f"the event images of {sample.id} are not what is drawn of its events, so that --no_event_image shows "
-                "the model other pictures; `python -m fixtures prepare --event-images` makes them where they lack"
+                f"the event images of {sample.id} differ from pictures drawn from its events, so --no_event_image "
+                "shows the model other pictures; `python -m fixtures prepare --event-images` makes missing ones"
             )
-        if complaint and session.options.dataset_dir is not None:  # a user's own may be of other making
+        if complaint and session.options.dataset_dir is not None:  # a user's images may be made otherwise
             session.advice.append(complaint)
             complaint = ""
         return Interleaved(
@@ -75,7 +75,7 @@ def test_load_raw_events(samples_with_events: Sequence[Sample], session: Session
 
 
 def _skip_without(find: Callable[[Sample], object], samples: Sequence[Sample]) -> None:
-    """Skip, in words, where the first sample lacks what the models of this run need not have; a torn file is there."""
+    """Skip with the reason where the first sample lacks an optional file; a damaged file is not missing."""
     try:
         find(samples[0])
     except SampleError as error:

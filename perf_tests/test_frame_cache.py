@@ -1,4 +1,4 @@
-"""Stages 1 and 2 with what the frame cache keeps, beside the same without it."""
+"""Stages 1 and 2 with the frame cache, versus the same without it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ def test_frame_cache(
     session: Session,
     tmp_path: Path,
 ) -> None:
-    """A cache of its own, filled before the first pair; what stage 1 leaves to stage 2 differs, so both are timed."""
+    """Use a new cache, filled before the first pair; both stages are timed, since caches move work between them."""
     assert isinstance(pipeline, StagedBase)
     options = session.options
     cache = open_frame_cache(mode, tmp_path, options.cache_size)

@@ -1,4 +1,4 @@
-"""What the way of reading an MP4 costs: each reader beside the old script's, on the same clip, with the same pixels."""
+"""Readers of MP4 files: each one versus the old script's, on the same clip, with the same pixels."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ REFERENCE = "legacy"
 def test_read_mp4(
     reader: str, stage_samples: Sequence[Sample], selection: Selection, session: Session, recorder: Recorder
 ) -> None:
-    """The first sound clip; frames that are not those of the reference, bit by bit, fail the test."""
+    """Read the first undamaged clip; fail where frames are not bit for bit those of the reference."""
     if not selection.reading("mp4"):
         pytest.skip("no selected model reads MP4 files")
     reason = missing() if reader == "torchcodec" else None

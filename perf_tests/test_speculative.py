@@ -1,4 +1,4 @@
-"""EventGPT drafts, the target verifies: what would be accepted, what it is made of, and what it saves or costs."""
+"""Speculative decoding with EventGPT as draft: acceptance, costs of the pieces, and speedup."""
 
 from collections.abc import Sequence
 
@@ -25,15 +25,15 @@ def test_speculative(
     model_slot: ModelSlot[StagedPipeline],
     recorder: Recorder,
 ) -> None:
-    """Few requests by the target alone and then the pair; answers may differ at a near tie of half precision.
+    """Answer few requests by the target alone and by the pair; fail where answers differ, but for near ties.
 
-    Acceptance and lift, which limits and gates judge, are of all samples. A quantised model drafts for itself
-    unquantised, too: what is accepted is how far both agree.
+    Acceptance and lift, which limits and gates judge, are of all samples. A quantised model also drafts for itself
+    unquantised: acceptance then tells how far both agree.
     """
     if selection.model_set == "full":
-        pytest.skip("the random weights of the full set agree by chance alone: there is nothing to accept")
+        pytest.skip("random weights of the set full agree only by chance")
     if engine == "graph-fast":
-        pytest.skip("graph-fast checks a draft by other bits than it decodes by: take --engine graph")
+        pytest.skip("graph-fast verifies and decodes with different rounding: use --engine graph")
     try:
         draft, verifier = model_slot.hold(selection.pairs[target], target)
         pair = SpeculativePair(

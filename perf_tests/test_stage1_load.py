@@ -18,7 +18,7 @@ ANY_LENGTH = Length(1)
 @pytest.mark.stage("load")
 @pytest.mark.compares_with_draft
 def test_load(pipeline: StagedPipeline, stage_samples: Sequence[Sample], recorder: Recorder) -> None:
-    """Event images for EventGPT, an MP4 by the reader in use for Video-LLaVA, PNG frames for LLaVA-1.5."""
+    """Load event images for EventGPT, an MP4 by --video_reader for Video-LLaVA, PNG frames for LLaVA-1.5."""
     recorder.measure_stage(pipeline, stage_samples, length=ANY_LENGTH)
 
 
@@ -28,7 +28,7 @@ def test_load(pipeline: StagedPipeline, stage_samples: Sequence[Sample], recorde
 def test_load_legacy_reader(
     pipeline: StagedPipeline, stage_samples: Sequence[Sample], recorder: Recorder, session: Session
 ) -> None:
-    """The same MP4 files as the old script read them: the yardstick of the gated stage-1 speedup."""
+    """Load the same MP4 files as the old script did: the gated stage-1 speedup is measured by this reader."""
 
     def load(sample: Any) -> RawClip:
         return load_clip(mp4_clip(sample, session.options.max_frames, "legacy"))

@@ -11,5 +11,5 @@ from harness.stages import Length
 
 @pytest.mark.stage("preprocess")
 def test_preprocess(pipeline: StagedPipeline, stage_samples: Sequence[Sample], recorder: Recorder) -> None:
-    """Resize, crop, normalise; for LLaVA-1.5 the grid is pasted first; then the copy to the device."""
+    """Resize, crop, normalise and copy to the device; for LLaVA-1.5 frames are first pasted into a grid."""
     recorder.measure_stage(pipeline, stage_samples, length=Length(1))

@@ -13,5 +13,5 @@ from harness.stages import Length
 def test_encode_vision(
     pipeline: StagedPipeline, engine: str, stage_samples: Sequence[Sample], recorder: Recorder
 ) -> None:
-    """CLIP, projector, and for EventGPT the adaptor and the pooling over space and time."""
+    """Run CLIP and projector, for EventGPT also the adaptor and the pooling over space and time."""
     recorder.measure_stage(pipeline, stage_samples, length=Length(1), engine=engine)

@@ -1,4 +1,4 @@
-"""Stage 4 in its two halves, which are bound by different things: arithmetic, and memory bandwidth."""
+"""Stage 4 in its two halves: prefill, bound by arithmetic, and decode, bound by memory bandwidth."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,7 +11,7 @@ from harness.stages import Length
 
 @pytest.mark.stage("prefill")
 def test_prefill(pipeline: StagedPipeline, engine: str, stage_samples: Sequence[Sample], recorder: Recorder) -> None:
-    """The whole prompt once through the language model."""
+    """Run the whole prompt once through the language model."""
     recorder.measure_stage(pipeline, stage_samples, length=Length(1), engine=engine)
 
 
@@ -23,5 +23,5 @@ def test_decode(
     fixed_length: Callable[[str], Length],
     recorder: Recorder,
 ) -> None:
-    """An exact number of tokens, end token or not, so that milliseconds a token can be compared."""
+    """Decode an exact number of tokens, past end tokens too, so that milliseconds per token are comparable."""
     recorder.measure_stage(pipeline, stage_samples, length=fixed_length(pipeline.key), engine=engine)

@@ -1,4 +1,4 @@
-"""The whole way from files to an answer, every sample of the dataset once, as the old script measured it."""
+"""The whole pipeline from files to an answer, once for every sample of the dataset, as the old script measured it."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +12,7 @@ from harness.session.recorder import Recorder
 from harness.session.session import Session
 from harness.stages import Length
 
-# Between the stages there is nothing but the clock and a dictionary: what the parts leave out must be next to nothing.
+# Largest relative difference of the stages' sum from the total: between stages are only the clock and a dictionary.
 TOLERANCE = 0.02
 
 
@@ -28,7 +28,7 @@ def test_whole_pipeline(
     fixed_length: Callable[[str], Length],
     recorder: Recorder,
 ) -> None:
-    """Answers of natural length, up to the end token; the random weights of `full` have none, so theirs are fixed."""
+    """Answer up to the end token; in the set full, whose random weights give none, with a fixed length."""
     natural = Length(session.options.max_new_tokens)
     passes = recorder.measure_whole_pass(
         pipeline,
@@ -50,9 +50,9 @@ def test_whole_pipeline_fixed(
     fixed_length: Callable[[str], Length],
     recorder: Recorder,
 ) -> None:
-    """An exact number of tokens, so that two models or two versions do the same amount of work."""
+    """Answer with an exact number of tokens, so that two models or two versions do the same amount of work."""
     if selection.model_set == "full":
-        pytest.skip("the whole pass of the full set is of fixed length itself")
+        pytest.skip("in the set full, the whole pass already has a fixed length")
     passes = recorder.measure_whole_pass(
         pipeline, few_samples, engine=engine, kind="fixed", length=fixed_length(pipeline.key)
     )
@@ -69,16 +69,16 @@ def test_throughput(
     fixed_length: Callable[[str], Length],
     recorder: Recorder,
 ) -> None:
-    """Samples per second of the same work with files loaded ahead of the model; never mixed with the times above."""
+    """Measure samples per second with files loaded ahead of the model, apart from the times of the whole pass."""
     if not session.options.throughput:
-        pytest.skip("measured where --throughput is given")
+        pytest.skip("needs --throughput")
     natural = Length(session.options.max_new_tokens)
     length = fixed_length(pipeline.key) if selection.model_set == "full" else natural
     recorder.measure_throughput(pipeline, samples, engine=engine, length=length)
 
 
 def assert_parts_add_up(passes: Sequence[PassRecord]) -> None:
-    """The stages, added up over all samples, are the time around them: nothing is left out, nothing counted twice."""
+    """Assert that the stages' times, summed over all samples, equal the total time within TOLERANCE."""
     if not passes:  # with benchmarks disabled nothing was timed
         return
     parts, whole = sum(map(pass_s, passes)), sum(each.whole_s for each in passes)

@@ -1,4 +1,4 @@
-"""The ledger of work: what each stage does, counted behind all that is timed."""
+"""The ledger of work: counts of each stage's work, taken after all timed tests of a model."""
 
 from collections.abc import Callable, Sequence
 
@@ -23,9 +23,9 @@ def test_work(
     stage_samples: Sequence[Sample],
     fixed_length: Callable[[str], Length],
 ) -> None:
-    """All stages of the first sample under a profiler, those on the host once a model."""
+    """Run all stages of the first sample under a profiler; stages on the host are recorded once per model."""
     if not session.options.work_ledger or is_switched_off(request.config):
-        pytest.skip("nothing is watched: --no_work_ledger, or benchmarks are disabled")
+        pytest.skip("work is not counted: --no_work_ledger, or benchmarks are disabled")
     stages = STAGES if engine == selection.engines[0] else ON_DEVICE
     length, test = fixed_length(pipeline.key), request.node.nodeid
     watch_work(session, test, pipeline, stage_samples[0], length=length, engine=engine, stages=stages)

@@ -1,4 +1,4 @@
-"""Which commit made a figure worse: comparisons with the last good one, by halves. Pure, but for `compare`."""
+"""Bisection of commits by comparisons with the good one. Pure, but for `compare`."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from harness.gates.exit_status import FAILED, NO_FIGURE, NOT_DECIDED
 
 
 class Finding(NamedTuple):
-    """How a bisection ended: the culprit's place or None, in words what is known, and the places that were skipped."""
+    """The end of a bisection: index of the culprit or None, a sentence, and indices of skipped commits."""
 
     culprit: int | None
     words: str
@@ -24,10 +24,10 @@ def bisect(
     compare: Callable[[str, str], RevisionComparison],
     say: Callable[[str], object] = lambda _words: None,
 ) -> Finding:
-    """Find the commit behind the first one, which is good, that made worse what is most clearly worse in the last one.
+    """Find the commit that made a figure worse: the figure whose loss from the first to the last commit is clearest.
 
     A commit is bad if it has more than half of the whole loss. The culprit is then compared with the commit before it.
-    A commit between whose own session fails is skipped, which `say` is told; any other SessionError is raised.
+    A commit in between whose own session fails is skipped, and `say` gets a line; other SessionErrors are raised.
     """
     known: dict[tuple[int, int], RevisionComparison] = {}
     skipped: set[int] = set()
@@ -79,10 +79,10 @@ def bisect(
 
 
 def _without_regression(ends: RevisionComparison) -> tuple[str, int]:
-    """Return in words what ends say between which no figure regressed, and the exit status."""
-    assert ends.outcome is not None, "a comparison that was measured to its end has an outcome"
+    """Return sentence and exit status where no figure regressed between the first and the last commit."""
+    assert ends.outcome is not None, "a finished comparison has an outcome"
     if ends.outcome.code == 0:
         return f"no culprit: {ends.outcome.reason}", 0
-    # A test that fails at the bad end alone accuses no figure, and may have left some out.
+    # A test that fails only at the bad end blames no figure, and may have prevented some.
     status = NO_FIGURE if ends.outcome.code == NO_FIGURE else NOT_DECIDED
     return f"undecided between the ends: {ends.outcome.reason}", status

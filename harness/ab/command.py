@@ -1,4 +1,4 @@
-"""`python -m harness ab`: from what was typed to the exit status; after every session ab.json says all so far."""
+"""`python -m harness ab`: from the command line to the exit status; ab.json is written after every session."""
 
 import argparse
 import contextlib
@@ -20,29 +20,29 @@ from harness.ab.table import table
 from harness.errors import OptionError
 from harness.records.folder import RESULTS, make_folder, unused_folder, write_json
 
-HELP = "compare two revisions, or two sets of options, by pairs of fresh processes in turns"
+HELP = "compare two revisions, or two sets of options, by pairs of fresh processes in turn"
 USAGE = "python -m harness ab [options] [REVISION [REVISION]] [-- pytest arguments]"
-INTERRUPTED = 130  # as a shell says of a command that Ctrl-C ended
+INTERRUPTED = 130  # a shell's status for a command that Ctrl-C ended
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes; what follows `--` is kept apart from it and goes to pytest."""
+    """Add the command's own arguments; those behind `--` go to pytest."""
     parser.add_argument(
-        "revisions", nargs="*", metavar="REVISION", help="A and B; of one alone, the working tree is B; see docs/ab.md"
+        "revisions", nargs="*", metavar="REVISION", help="A and B; with A alone, B is the working tree; see docs/ab.md"
     )
-    parser.add_argument("--a-args", metavar="ARGUMENTS", help='pytest arguments of A alone: --a-args="--dtype float16"')
-    parser.add_argument("--b-args", metavar="ARGUMENTS", help="pytest arguments of B alone")
+    parser.add_argument("--a-args", metavar="ARGUMENTS", help='pytest arguments for A only: --a-args="--dtype float16"')
+    parser.add_argument("--b-args", metavar="ARGUMENTS", help="pytest arguments for B only")
     parser.add_argument("--pairs", type=int, help=f"maximum of pairs of sessions (default: {MAX_PAIRS})")
     parser.add_argument("--resume", type=Path, metavar="FOLDER", help="resume a comparison that was interrupted")
 
 
 def run(chosen: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
-    """Compare as chosen and print the table; return the exit status. Raises HarnessError where that cannot be done."""
+    """Compare two sides and print the table; return the exit status. Raises HarnessError."""
     checkout, own = checkout_of(Path.cwd()), (chosen.a_args, chosen.b_args)
     if chosen.resume:
         if chosen.revisions or pytest_arguments or (*own, chosen.pairs) != (None, None, None):
             raise OptionError(
-                f"--resume {chosen.resume} goes on as that comparison was begun: leave everything else out"
+                f"--resume {chosen.resume} continues that comparison unchanged: leave all other arguments out"
             )
         folder, found = chosen.resume.absolute(), results.read(chosen.resume)
     else:
@@ -52,15 +52,15 @@ def run(chosen: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
         make_folder(folder)
         write_json(folder / results.FILE_NAME, found)
     say(*found.plan.lines())
-    with resumable(f"what was measured is in {folder}; python -m harness ab --resume {folder}"):
+    with resumable(f"finished sessions are in {folder}; python -m harness ab --resume {folder}"):
         found = measured(checkout, folder, found)
     sys.stdout.write(table(found, folder, width=shutil.get_terminal_size().columns, color=sys.stdout.isatty()))
-    assert found.outcome is not None, "a comparison that was measured to its end has an outcome"
+    assert found.outcome is not None, "a finished comparison has an outcome"
     return found.outcome.code
 
 
 def measured(checkout: Checkout, folder: Path, begun: RevisionComparison) -> RevisionComparison:
-    """Measure pair by pair until every interval is decided or the bound is reached; write after each session."""
+    """Measure pair by pair until every verdict is decided or the maximum is reached; write after each session."""
     plan, sessions = begun.plan, _whole_pairs(folder, begun.sessions)
     found = results.compare(plan, sessions)
     with (
@@ -80,7 +80,7 @@ def measured(checkout: Checkout, folder: Path, begun: RevisionComparison) -> Rev
                 took = f"{name.upper()} took {time.monotonic() - start:.0f} s ({sessions[-1].folder})"
                 say(f"pair {pair} of at most {plan.pairs}: {took}")
             if not common_names(sessions):
-                break  # more pairs would have as little in common
+                break  # further pairs would have no common figure either
             if pair in looks(plan.pairs):
                 counts = Counter(figure.verdict for figure in found.figures)
                 say(f"after {pair} pairs: {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}")
@@ -90,7 +90,7 @@ def measured(checkout: Checkout, folder: Path, begun: RevisionComparison) -> Rev
 
 
 def _whole_pairs(folder: Path, sessions: Sequence[SessionFigures]) -> list[SessionFigures]:
-    """Return the sessions of whole pairs, and put what is left of others aside: halves of two days are no pair."""
+    """Return the sessions of whole pairs; move files of other sessions aside, which must not become half of a pair."""
     whole = list(sessions[: len(sessions) // 2 * 2])
     for path in sorted(folder.glob("[0-9]*_[ab]*")):
         if path.name.partition(".")[0] not in {session.folder for session in whole}:
@@ -102,15 +102,15 @@ def _whole_pairs(folder: Path, sessions: Sequence[SessionFigures]) -> list[Sessi
 
 @contextlib.contextmanager
 def resumable(words: str) -> Iterator[None]:
-    """Say what resumes a work that did not come to its end."""
+    """Print the resuming command `words` where the block is interrupted or fails."""
 
     def end(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)
 
-    # A polite request to end, as CI makes one, unwinds like Ctrl-C does, so that everything is cleaned up. Under nohup
-    # the one of a lost terminal is ignored, and stays so.
-    heeded = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, end) for number in heeded}
+    # SIGTERM, which CI sends, and SIGHUP unwind like Ctrl-C, so that everything is cleaned up. Under nohup SIGHUP is
+    # ignored, and stays so.
+    handled = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in handled}
     try:
         yield
     except BaseException as error:
@@ -124,6 +124,6 @@ def resumable(words: str) -> Iterator[None]:
 
 
 def say(*lines: str) -> None:
-    """Print lines, for whoever waits for the next one."""
+    """Print lines at once, without buffering."""
     sys.stdout.writelines(f"{line}\n" for line in lines)
     sys.stdout.flush()

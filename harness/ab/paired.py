@@ -1,15 +1,14 @@
-"""Two sides measured in pairs: how far apart they are, how sure that is, and when to stop measuring.
+"""Two sides measured in pairs: the interval of their difference, and the numbers of pairs after which to evaluate it.
 
-The unit is a pair of fresh processes, one per side, next to each other in time: slow drift falls out of their
-difference. What jumps from one session to the next is in the readings of reference work
-(`harness.measuring.reference_work`): by those, both sides are compared as on one and the same machine. On the scale of
+The unit is a pair of fresh processes, one per side, next to each other in time, so that slow drift cancels out. Jumps
+of the machine's speed between sessions show in the readings of reference work
+(`harness.measuring.reference_work`), by which the difference is adjusted to equal speed. On the scale of
 `harness.figures.metrics` a difference is a log-ratio; its interval is Student's.
 
-Looking again and again until something shows would find something in any noise. So the looks are fixed beforehand
-(`looks`), and the share of misses is divided evenly among all looks (Pocock, Biometrika 64, 1977) and metrics
-(Bonferroni's inequality, which holds for four pairs too): *all* intervals of *all* looks hold the truth together in at
-least 95 % of comparisons, however dependent they are and whenever one stops (repeated confidence intervals: Jennison
-and Turnbull, J. R. Statist. Soc. B 51, 1989).
+Repeated looks at the data would find a difference in any noise. So the looks are fixed beforehand (`looks`), and the
+error rate is divided evenly among all looks (Pocock, Biometrika 64, 1977) and metrics (Bonferroni's inequality).
+*All* intervals of *all* looks then contain the truth in at least 95 % of comparisons, whatever their dependence and
+whenever one stops (repeated confidence intervals: Jennison and Turnbull, J. R. Statist. Soc. B 51, 1989).
 """
 
 from collections.abc import Sequence
@@ -19,19 +18,19 @@ from harness.gates.prediction import MIN_DEGREES_OF_FREEDOM, predict
 
 ALPHA = 0.05
 MIN_PAIRS = 2
-# More pairs could say nothing more about a metric that is slower, faster, or neither.
+# Verdicts that more pairs would not change.
 DECIDED: frozenset[ChangeVerdict] = frozenset({"regressed", "improved", "same"})
-# Even numbers: a drift falls out of ABBA, not of ABBAAB. Fewer than four pairs have next to no power at such levels.
+# Even, since drift cancels out of ABBA, but not of ABBAAB. Fewer than four pairs have hardly any power.
 FIRST_LOOK = 4
 
 
 def order(pair: int) -> tuple[str, str]:
-    """Return which side goes first in a pair, counted from 1: a b, b a, a b, …, together ABBA."""
+    """Return the order of the sides in a pair, counted from 1: a b, b a, a b, …, together ABBA."""
     return ("a", "b") if pair % 2 else ("b", "a")
 
 
 def looks(max_pairs: int) -> tuple[int, ...]:
-    """Return the numbers of pairs after which the intervals are looked at: 4, 6, 8, 12, 16, 24, … and the last."""
+    """Return the numbers of pairs after which the intervals are evaluated: 4, 6, 8, 12, 16, 24, … and the last."""
     steps = sorted(
         each << doubled for each in (FIRST_LOOK, FIRST_LOOK * 3 // 2) for doubled in range(max_pairs.bit_length())
     )
@@ -39,7 +38,7 @@ def looks(max_pairs: int) -> tuple[int, ...]:
 
 
 def alpha_per_look(metrics: int, max_pairs: int) -> float:
-    """Return the share of misses left to one interval of one look, of `metrics` that are compared."""
+    """Return the error rate of one interval at one look, for a number of compared `metrics`."""
     return ALPHA / (metrics * len(looks(max_pairs)))
 
 
@@ -50,11 +49,11 @@ def paired_interval(
     *,
     tracks_machine_speed: bool = True,
 ) -> Interval:
-    """Return Student's interval for the mean of at least two differences; it misses the truth in a share `alpha`.
+    """Return Student's interval for the mean of at least two differences, with error rate `alpha`.
 
-    `speeds`: for each pair by how much C readings of the machine's speed differ between its sides, or nothing. Where
-    there are pairs enough, the mean is then what an analysis of covariance expects of sides without such differences;
-    for `tracks_machine_speed` see `predict`.
+    `speeds`: for each pair the differences of C readings of the machine's speed between its sides, or nothing. With
+    enough pairs, the mean is adjusted to equal speed by an analysis of covariance; for `tracks_machine_speed` see
+    `predict`.
     """
     pairs, readings = len(differences), len(speeds[0]) if speeds else 0
     freedom = pairs - 1 - readings

@@ -1,4 +1,4 @@
-"""What a comparison sets out to do: its two sides, what pytest is told, and how many pairs are the most."""
+"""The plan of a comparison: its two sides, pytest's arguments, and the maximum of pairs."""
 
 import shlex
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ MAX_PAIRS = 16
 
 
 class Side(Revision, frozen=True):
-    """One of the two: a commit, what it is in words, and the arguments that only this side's pytest gets."""
+    """One side: a commit, its description, and the pytest arguments of this side only."""
 
     arguments: tuple[str, ...]
 
 
 class AbPlan(msgspec.Struct, frozen=True):
-    """Sides, arguments of both, and the bound. `started_at` as everywhere: ISO 8601."""
+    """Both sides, pytest's arguments for both, and the maximum of `pairs`. `started_at`: ISO 8601."""
 
     started_at: str
     a: Side
@@ -30,14 +30,14 @@ class AbPlan(msgspec.Struct, frozen=True):
     pairs: int
 
     def lines(self) -> list[str]:
-        """Return what is compared, in words."""
+        """Return a description of the plan, line by line."""
         *first, last = map(str, looks(self.pairs))
         when = f"{', '.join(first)} and {last}" if first else last
         return [
             f"A  {self.a.words}  {shlex.join(self.a.arguments)}".rstrip(),
             f"B  {self.b.words}  {shlex.join(self.b.arguments)}".rstrip(),
             f"pytest {shlex.join(self.arguments)}",
-            f"at most {self.pairs} pairs of fresh processes in the order ABBA, looked at after {when}",
+            f"at most {self.pairs} pairs of fresh processes in the order ABBA, evaluated after {when}",
         ]
 
 
@@ -48,10 +48,10 @@ def make_plan(
     arguments: Sequence[str],
     pairs: int,
 ) -> AbPlan:
-    """Return the plan of what was typed; raise OptionError or RevisionError where that cannot be done.
+    """Return the plan for a command line; raise OptionError or RevisionError.
 
-    Two revisions are A and B. One is compared with the working tree, or, where a side has arguments of its own, with
-    itself; none is the working tree on both sides.
+    Two revisions are A and B. A single one is compared with the working tree, or with itself where the sides'
+    arguments differ. Without a revision, both sides are the working tree.
     """
     if pairs < MIN_PAIRS:
         raise OptionError(f"--pairs takes a whole number from {MIN_PAIRS} up, not {pairs}")

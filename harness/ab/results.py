@@ -1,4 +1,4 @@
-"""What a comparison found: a function of its plan and its sessions, written to ab.json after each of them.
+"""The results of a comparison: a function of its plan and sessions, written to ab.json after each session.
 
 History of the format:
     1   first version
@@ -26,28 +26,28 @@ FILE_NAME = "ab.json"
 
 
 class PairedFigure(msgspec.Struct, frozen=True):
-    """One metric of both sides: means over sessions, and the interval of their difference, on the metric's scale."""
+    """One metric of both sides: means over sessions and the interval of B - A, on the metric's scale."""
 
     name: str
     metric: Metric
-    # Where the interval is at equal speed of the machine, so are these: half of the difference from their middle.
+    # The common mean, minus and plus half of the interval's difference: adjusted to equal speed where the interval is.
     a: float
     b: float
     interval: Interval
     verdict: ChangeVerdict
-    moved: str = ""  # which side of a speedup moved, where that makes the verdict another one
+    moved: str = ""  # sentence on the target of a speedup, where its change alone alters the verdict
 
 
 class _Measured(NamedTuple):
     metric: Metric
-    speed: tuple[float, ...]  # of the machine beside it, where that was read
+    speed: tuple[float, ...]  # readings of the machine during its tests
 
 
 _Pairs = Sequence[tuple[_Measured, _Measured]]
 
 
 class RevisionComparison(msgspec.Struct, frozen=True):
-    """A whole comparison, which is `ab.json`; `outcome` is None while it runs, and where it was cut short."""
+    """A whole comparison, as in `ab.json`; `outcome` is None until it is finished."""
 
     format_version: int
     plan: AbPlan
@@ -58,17 +58,17 @@ class RevisionComparison(msgspec.Struct, frozen=True):
 
     @property
     def is_decided(self) -> bool:
-        """Whether every interval says what it can say."""
+        """Whether more pairs would change no verdict."""
         return bool(self.figures) and all(figure.verdict in DECIDED for figure in self.figures)
 
     @property
     def pairs(self) -> int:
-        """Pairs of which both sessions came to their end."""
+        """Number of pairs with both sessions finished."""
         return len(self.sessions) // 2
 
 
 def compare(plan: AbPlan, sessions: Sequence[SessionFigures]) -> RevisionComparison:
-    """Return what whole pairs say at the last look that they reach; raise SessionError for different conditions."""
+    """Return the results of whole pairs at the latest look; raise SessionError for sessions of different conditions."""
     for name in "ab":
         measured = [session for session in sessions if session.side == name and session.conditions]
         for session in measured[1:]:
@@ -91,13 +91,13 @@ def compare(plan: AbPlan, sessions: Sequence[SessionFigures]) -> RevisionCompari
 
 
 def common_names(sessions: Sequence[SessionFigures]) -> set[str]:
-    """Return the names of what both sides measured."""
+    """Return the names of figures that both sides measured."""
     sides = [_measured(sessions, name) for name in "ab"]
     return sides[0].keys() & sides[1].keys()
 
 
 def with_outcome(comparison: RevisionComparison) -> RevisionComparison:
-    """Return a comparison that is over with its exit status, and the reason for it: the first that holds."""
+    """Return a finished comparison with its exit status and reason, the first that applies."""
     failed = {
         side: [each for each in comparison.sessions if (each.side, each.exit_status) == (side, FAILED)] for side in "ab"
     }
@@ -119,7 +119,7 @@ def with_outcome(comparison: RevisionComparison) -> RevisionComparison:
 
 
 def read(folder: Path) -> RevisionComparison:
-    """Return what `ab.json` in a folder says; raise ResultFileError where it is missing or cannot be read."""
+    """Return the comparison in a folder's `ab.json`; raise ResultFileError where it is missing or cannot be read."""
     path = folder / FILE_NAME
     found = read_json(path, RevisionComparison, "a comparison", advice="name the folder of a comparison")
     if found.format_version != FORMAT_VERSION:
@@ -140,14 +140,14 @@ def _figure(name: str, pairs: _Pairs, alpha: float) -> PairedFigure:
 
 
 def _differences_of_speed(pairs: _Pairs) -> list[list[float]]:
-    """Return by how much the readings differ from A to B in each pair; nothing unless all sessions have as many."""
+    """Return the differences of readings, B - A, by pair; nothing where sessions have different numbers of readings."""
     if len({len(side.speed) for pair in pairs for side in pair}) > 1:
         return []
     return [[of_b - of_a for of_a, of_b in zip(a.speed, b.speed, strict=True)] for a, b in pairs]
 
 
 def _target_only_note(pairs: _Pairs, alpha: float) -> str:
-    """Say so where a speedup slips only because its target got faster, which is no loss."""
+    """Return a sentence where a speedup fell only because its target got faster, which is no loss; else empty."""
     sides = [(a.metric.sides, b.metric.sides) for a, b in pairs if a.metric.sides and b.metric.sides]
     if len(sides) < len(pairs):
         return ""
@@ -159,7 +159,7 @@ def _target_only_note(pairs: _Pairs, alpha: float) -> str:
 
 
 def _pairs_by_name(sessions: Sequence[SessionFigures]) -> dict[str, list[tuple[_Measured, _Measured]]]:
-    """Return what both sides measured in at least two pairs, A's and B's of each pair."""
+    """Return the figures that both sides measured in at least two pairs, as (A, B) per pair, by name."""
     found: dict[str, list[tuple[_Measured, _Measured]]] = {name: [] for name in _measured(sessions, "a")}
     for pair in sorted({session.pair for session in sessions}):
         of_pair = [session for session in sessions if session.pair == pair]
@@ -172,7 +172,7 @@ def _pairs_by_name(sessions: Sequence[SessionFigures]) -> dict[str, list[tuple[_
 def _measured(
     sessions: Sequence[SessionFigures], side: str, among: Sequence[SessionFigures] | None = None
 ) -> dict[str, _Measured]:
-    """Return what a side measured, by name; engines that are compared with one another are left out of the names."""
+    """Return a side's figures by name; names leave out the engine where each side has one of its own."""
     engines = {each.engines for each in among or sessions if each.engines}
     compared = set().union(*engines) if len(engines) == 2 and all(len(each) == 1 for each in engines) else set()
     return {

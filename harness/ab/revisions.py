@@ -1,4 +1,4 @@
-"""Revisions of a git checkout, each in a folder of its own: nothing in the user's working tree is touched."""
+"""Revisions of a git checkout, each in a folder of its own; the user's working tree stays untouched."""
 
 import contextlib
 import shutil
@@ -13,7 +13,7 @@ from harness.processes import git
 
 MAX_NEW_BYTES = 256 * 1024 * 1024
 MAX_LIST = 8
-# A commit needs an author; who it is says that no person wrote it.
+# A commit needs an author; this name tells that no person wrote it.
 AUTHOR = {
     f"GIT_{role}_{what}": value
     for role in ("AUTHOR", "COMMITTER")
@@ -22,14 +22,14 @@ AUTHOR = {
 
 
 class Revision(msgspec.Struct, frozen=True):
-    """A commit, and what it is in words."""
+    """A commit, and its description."""
 
     commit: str
     words: str
 
 
 class Checkout(msgspec.Struct, frozen=True):
-    """The git checkout that `root` is the top folder of."""
+    """A git checkout; `root` is its top folder."""
 
     root: Path
 
@@ -39,13 +39,13 @@ class Checkout(msgspec.Struct, frozen=True):
             commit = git(self.root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
         except RevisionError:
             raise RevisionError(
-                f"{name!r} is no revision of {self.root}: name a branch, a tag or a commit that `git log` knows there "
-                "(of a shallow clone, `git fetch --unshallow` gets the others)"
+                f"{name!r} is no revision of {self.root}: name a branch, a tag or a commit that `git log` shows there "
+                "(`git fetch --unshallow` completes a shallow clone)"
             ) from None
         return Revision(commit, f"{name} ({self._shown(commit)})")
 
     def working_tree(self) -> Revision:
-        """Return the working tree, new files too, as a commit; raise RevisionError where these are too large."""
+        """Return the working tree, with new files, as a commit; raise RevisionError where new files are too large."""
         head = git(self.root, "rev-parse", "HEAD")
         self._require_small_new_files()
         with tempfile.TemporaryDirectory() as folder:
@@ -63,7 +63,7 @@ class Checkout(msgspec.Struct, frozen=True):
 
     @contextlib.contextmanager
     def tree(self, commit: str, folder: Path) -> Iterator[Path]:
-        """Lay a commit's files out in `folder` for as long as the context lasts; a leftover of a killed one goes."""
+        """Check a commit out in `folder` for the block; a leftover of a killed process is removed first."""
         self._remove(folder)
         try:
             git(self.root, "worktree", "add", "--quiet", "--detach", "--force", str(folder), commit)
@@ -73,7 +73,7 @@ class Checkout(msgspec.Struct, frozen=True):
 
     def _remove(self, folder: Path) -> None:
         if folder.exists():
-            with contextlib.suppress(RevisionError):  # whatever git does not know goes as a folder
+            with contextlib.suppress(RevisionError):  # git may not know the folder: it is removed below
                 git(self.root, "worktree", "remove", "--force", "--force", str(folder))
             shutil.rmtree(folder, ignore_errors=True)
         git(self.root, "worktree", "prune")
@@ -84,9 +84,9 @@ class Checkout(msgspec.Struct, frozen=True):
         if sum(sizes.values()) > MAX_NEW_BYTES:
             largest = max(sizes, key=lambda name: sizes[name])
             raise RevisionError(
-                f"{self.root}: the working tree has {sum(sizes.values()) / 1e6:.0f} MB of files that git neither has "
-                f"nor ignores, such as {_printable(largest)}; commit what belongs to the comparison, and name the rest "
-                "in .gitignore"
+                f"{self.root}: the working tree has {sum(sizes.values()) / 1e6:.0f} MB of files that git does not "
+                f"track or ignore, such as {_printable(largest)}; commit the files that the comparison needs, and name "
+                "the rest in .gitignore"
             )
 
     def _shown(self, commit: str, form: str = "%h %s") -> str:
@@ -94,7 +94,7 @@ class Checkout(msgspec.Struct, frozen=True):
 
 
 def checkout_of(folder: Path) -> Checkout:
-    """Return the checkout that `folder` is in; raise RevisionError where it is in none or git is not installed."""
+    """Return the checkout around `folder`; raise RevisionError where there is none or git is not installed."""
     try:
         return Checkout(Path(git(folder, "rev-parse", "--show-toplevel")))
     except RevisionError as error:
@@ -102,5 +102,5 @@ def checkout_of(folder: Path) -> Checkout:
 
 
 def _printable(name: str) -> str:
-    """Return a file's name with bytes that are no text written out."""
+    """Return a file's name with bytes that are not UTF-8 as escapes."""
     return name.encode("utf-8", "backslashreplace").decode()

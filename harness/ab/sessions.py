@@ -1,4 +1,4 @@
-"""One session of a comparison: a fresh process of pytest in a revision's own tree, and what it measured."""
+"""One session of a comparison: pytest in a fresh process in a revision's tree, and the session's figures."""
 
 import signal
 import sys
@@ -20,7 +20,7 @@ LAST_LINES = 15
 
 
 class SessionFigures(msgspec.Struct, frozen=True):
-    """What one session measured; `speeds`: logarithms of reference work's seconds; `conditions`: its fingerprint."""
+    """The figures of one session; `speeds`: logarithms of reference work's seconds; `conditions`: its fingerprint."""
 
     pair: int
     side: str
@@ -34,7 +34,7 @@ class SessionFigures(msgspec.Struct, frozen=True):
 
 
 def measure(side: Side, arguments: Sequence[str], tree: Path, folder: Path) -> int:
-    """Run pytest in `tree`, writing to `folder`; return its status, raise SessionError where no tests were run."""
+    """Run pytest in `tree`, writing to `folder`; return its status, raise SessionError where pytest itself failed."""
     words = [*located(arguments, Path.cwd(), tree), *located(side.arguments, Path.cwd(), tree)]
     try:
         return run_session([*words, f"--output-dir={folder}"], folder, f"session {folder.name} of {side.words}", tree)
@@ -44,7 +44,7 @@ def measure(side: Side, arguments: Sequence[str], tree: Path, folder: Path) -> i
 
 
 def run_session(words: Sequence[str], folder: Path, what: str, tree: Path | None = None) -> int:
-    """Run pytest and let it print beside its folder; return its exit status, raise SessionError as `measure` does."""
+    """Run pytest with its output in a file beside `folder`; return its exit status, raise SessionError as `measure`."""
     log = folder.with_name(f"{folder.name}.txt")
     status = run_to_end([sys.executable, "-m", "pytest", *words], log=log, folder=tree)
     if status in PYTEST_STATUSES or status < 0:
@@ -63,7 +63,7 @@ def read_session(pair: int, name: str, side: Side, folder: Path, status: int) ->
     if measured != side.commit:
         raise SessionError(
             f"session {folder.name} measured commit {measured}, not {side.commit}: another copy of the suite is "
-            "imported first; look at PYTHONPATH and at what is installed"
+            "imported first; check PYTHONPATH and installed packages"
         )
     metrics, readings = session_metrics(run), machine_speed.speeds_in_tests(run)
     return SessionFigures(
@@ -71,7 +71,7 @@ def read_session(pair: int, name: str, side: Side, folder: Path, status: int) ->
         engines=run.header.engines,
         metrics=metrics,
         speeds={
-            name: tuple(machine_speed.speeds_beside(readings, metric.tests).values())
+            name: tuple(machine_speed.speeds_during(readings, metric.tests).values())
             for name, metric in metrics.items()
             if metric.depends_on_speed
         },
@@ -80,7 +80,7 @@ def read_session(pair: int, name: str, side: Side, folder: Path, status: int) ->
 
 
 def located(arguments: Sequence[str], here: Path, tree: Path) -> list[str]:
-    """Return the arguments with values of options that name files only here made absolute: data stays where it is."""
+    """Return the arguments, with absolute paths for option values that name files in `here` but not in `tree`."""
     found = []
     for before, word in zip(["", *arguments], arguments, strict=False):
         option, equals, value = word.partition("=") if word.startswith("--") else (before, "", word)

@@ -18,7 +18,7 @@ LARGE = math.log(100)  # beyond it percents are hard to read
 
 
 def table(found: RevisionComparison, folder: Path, *, width: int = NARROWEST, color: bool = False) -> str:
-    """Return what was compared, a row for each figure with its verdict, what must be known beside it, and the end."""
+    """Return a comparison as text: its plan, a row per figure with its verdict, notes, and the exit status."""
     stream = io.StringIO()
     console = Console(
         file=stream, width=max(width, NARROWEST), force_terminal=color, color_system="standard" if color else None
@@ -29,8 +29,8 @@ def table(found: RevisionComparison, folder: Path, *, width: int = NARROWEST, co
         count = sum(figure.interval.at_equal_speed for figure in found.figures)
         speed = f"; {count} of {len(found.figures)} figures as of a machine equally fast for A and B" if count else ""
         reading = (
-            f"all intervals of all looks together hold the truth with a probability of {1 - ALPHA:.0%} or more "
-            f"(each by itself {1 - each:.3%}){speed}"
+            f"{1 - ALPHA:.0%} confidence that all intervals at all evaluations contain the true change "
+            f"({1 - each:.3%} for each by itself){speed}"
         )
         parts += [_rows(found), "", reading]
     parts += [f"note: {note}" for note in found.notes]
@@ -42,7 +42,7 @@ def table(found: RevisionComparison, folder: Path, *, width: int = NARROWEST, co
 
 
 def change(metric: Metric, difference: float) -> str:
-    """Return a difference on a metric's scale as people write it: a share of A's figure, or points of a share."""
+    """Return a difference on a metric's scale as text: relative to A's figure, or in percentage points."""
     if metric.is_log and difference > LARGE:
         return f"{math.exp(min(difference, 99)):.0g}x"
     return metric.format_change(difference)

@@ -1,4 +1,4 @@
-"""`python -m harness baseline …`: sessions are recorded, added, replaced, retired and listed."""
+"""`python -m harness baseline …`: record, add, replace, retire and list sessions."""
 
 import shlex
 import sys
@@ -18,11 +18,11 @@ from harness.measuring.environment import stable_environment
 from harness.processes import run_to_end
 
 LOG_NAME = "session.log"
-_WORTH_A_LINE = 0.001  # of a change of centre or limit
+_WORTH_A_LINE = 0.001  # smallest printed change of centre or limit
 
 
 def record(baselines: Path, words: Sequence[str], sessions: int) -> None:
-    """Measure in fresh processes until a baseline has so many sessions of `words`; raise BaselineError if one fails."""
+    """Measure in fresh processes until a baseline has `sessions` of `words`; raise BaselineError if a session fails."""
     arguments = PytestArguments.parse(words)
     by_folder = sessions_by_folder(baselines, stable_environment("cpu"))
     known = [each for group in by_folder.values() for each in group if each.record.arguments == arguments.words]
@@ -30,7 +30,7 @@ def record(baselines: Path, words: Sequence[str], sessions: int) -> None:
         sys.stdout.write(f"{known[0].path.parent} has {len(known)} sessions already; ask for more by --sessions\n")
         return
     have, took = len(known), []
-    while have < sessions:  # each is kept as soon as it is there, so that an interrupted recording can be continued
+    while have < sessions:  # each session is stored at once, so that an interrupted recording can be continued
         start = time.monotonic()
         path = _one_session(baselines, arguments)
         took.append(time.monotonic() - start)
@@ -43,19 +43,19 @@ def record(baselines: Path, words: Sequence[str], sessions: int) -> None:
 
 
 def add(baselines: Path, folders: Sequence[Path]) -> None:
-    """Add runs that are there already, and print what changes."""
+    """Add finished runs to their baselines, and print changed predictions."""
     for folder in folders:
         _change(baselines, "added", partial(store, baselines, folder))
 
 
 def replace(baselines: Path, name: str, folder: Path) -> None:
-    """Put a run in the place of a session, and print what changes."""
+    """Replace a session by a run, and print changed predictions."""
     path = session_file(baselines, name)
     _change(baselines, "replaced", lambda: store(baselines, folder, at=path))
 
 
 def retire(baselines: Path, names: Sequence[str]) -> None:
-    """Remove sessions, and print what changes; version control keeps what is removed."""
+    """Remove sessions, and print changed predictions; version control keeps removed files."""
 
     def remove(path: Path) -> Path:
         path.unlink()
@@ -85,14 +85,14 @@ def _one_session(baselines: Path, arguments: PytestArguments) -> Path:
     log.parent.mkdir(parents=True, exist_ok=True)
     status = run_to_end(arguments.command(folder), log=log)
     if status != 0:
-        raise BaselineError(f"a session ended with status {status} and is no part of a baseline: see {log}")
+        raise BaselineError(f"a session ended with status {status} and was not added to a baseline: see {log}")
     path = store(baselines, folder, arguments.words)
     log.rename(folder / LOG_NAME)
     return path
 
 
 def _change(baselines: Path, verb: str, work: Callable[[], Path]) -> None:
-    """Do the work on one session's file, and print each figure of its baseline whose centre or limit moves."""
+    """Do `work` on one session's file, and print each figure of its baseline whose centre or limit changes."""
     before, path = read_sessions(baselines), work()
     was, now = (
         Baseline(path.parent.name, [each.record.run for each in stored if each.path.parent == path.parent])

@@ -19,7 +19,7 @@ FILE_NAME = "bisect.json"
 
 
 class BisectPlan(msgspec.Struct, frozen=True):
-    """`commits` from the good one to the bad one, pytest's arguments, and how many pairs a comparison may take."""
+    """`commits` from the good one to the bad one, pytest's arguments, and the maximum of pairs per comparison."""
 
     format_version: int
     commits: tuple[str, ...]
@@ -28,7 +28,7 @@ class BisectPlan(msgspec.Struct, frozen=True):
 
 
 def run(revisions: Sequence[str], resume: Path | None, pairs: int, arguments: Sequence[str]) -> int:
-    """Name the culprit; return the finding's exit status. Raises HarnessError where that cannot be done."""
+    """Bisect and print the culprit; return the finding's exit status. Raises HarnessError."""
     if bool(resume) == (len(revisions) == 2) or (resume and (revisions or arguments)):
         raise OptionError("bisect takes a good and a bad revision, or --resume FOLDER and nothing else")
     checkout = checkout_of(Path.cwd())
@@ -48,15 +48,15 @@ def run(revisions: Sequence[str], resume: Path | None, pairs: int, arguments: Se
     def compare(a: str, b: str) -> results.RevisionComparison:
         places = [plan.commits.index(each) for each in (a, b)]
         sys.stdout.write(f"commits {places[0]} ({a[:10]}) and {places[1]} ({b[:10]}) of {len(plan.commits) - 1}\n")
-        to_do = make_plan(checkout, (a, b), (None, None), plan.arguments, plan.pairs)
+        pair_plan = make_plan(checkout, (a, b), (None, None), plan.arguments, plan.pairs)
         place = folder / "{:04}_{:04}".format(*places)
-        found = results.read(place) if (place / results.FILE_NAME).exists() else results.compare(to_do, [])
+        found = results.read(place) if (place / results.FILE_NAME).exists() else results.compare(pair_plan, [])
         place.mkdir(exist_ok=True)
         return found if found.outcome else measured(checkout, place, found)
 
     with resumable(f"python -m harness bisect --resume {folder}"):
         found = bisect(plan.commits, compare, say)
-    sys.stdout.write("".join(f"skipped, it cannot be measured: {plan.commits[each]}\n" for each in found.skipped))
+    sys.stdout.write("".join(f"skipped, since it cannot be measured: {plan.commits[each]}\n" for each in found.skipped))
     if found.culprit:
         named = git(checkout.root, "show", "-s", "--format=%h %an, %s", plan.commits[found.culprit])
         sys.stdout.write(f"culprit: {named}\n")

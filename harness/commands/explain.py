@@ -1,4 +1,4 @@
-"""`python -m harness explain RUN BASELINE`: what changed between any two results, and what it comes from."""
+"""`python -m harness explain RUN BASELINE`: the times that changed between two results, with their causes."""
 
 import sys
 from pathlib import Path
@@ -19,7 +19,7 @@ MAX_LINES, MAX_PARTS = 10, 6
 
 
 def explain(run: str, baseline: str, baselines: Path) -> None:
-    """Print each time that changed, the largest change first, with its cause; raise ResultFileError, BaselineError."""
+    """Print each changed time with its cause, the largest change first; raise ResultFileError or BaselineError."""
     now, known = _runs(run, baselines), _runs(baseline, baselines)
     times = {name: each for name, each in session_metrics(now[-1]).items() if name.startswith("time.")}
     found = causes(now, known, {name: metric.tests for name, metric in times.items()})
@@ -57,7 +57,7 @@ def _parts(name: str, cause: Cause) -> Table:
 
 
 def _runs(name: str, baselines: Path) -> list[RunRecord]:
-    """The record of a run or session, all sessions of a baseline, or those of a path."""
+    """Return the records under a path or name: of a run, of a session, or of all sessions of a baseline."""
     path = Path(name)
     folder = path if path.is_dir() else baselines / name
     sessions = [each for each in read_sessions(folder.parent) if each.path.parent == folder]

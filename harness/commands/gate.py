@@ -1,4 +1,4 @@
-"""`python -m harness gate -- <pytest arguments>`: a session that flags, a second one that confirms, one verdict."""
+"""`python -m harness gate -- <pytest arguments>`: one session flags figures, a second one confirms them."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ from harness.commands.child_session import PytestArguments
 from harness.gates.baselines import sessions_by_folder, sessions_needed
 from harness.gates.exit_status import FAILED, NO_FIGURE, PYTEST_STATUSES, Status, exit_status
 from harness.gates.gate import flagged
-from harness.gates.session_gate import decided
+from harness.gates.session_gate import confirmed_verdicts
 from harness.gates.witnesses import headline
 from harness.measuring.environment import stable_environment
 from harness.processes import run_to_end
@@ -21,17 +21,17 @@ CONFIRM = "confirm"
 
 
 def gate(words: Sequence[str]) -> int:
-    """Measure, confirm what was flagged, write the verdict into the run's folder and print it; return the status."""
+    """Measure, confirm flagged figures, write and print the verdict; return the exit status."""
     arguments = PytestArguments.parse(words)
     folder = arguments.new_folder()
     by_folder = sessions_by_folder(arguments.baselines, stable_environment("cpu"))
     missing = sessions_needed(max(map(len, by_folder.values()), default=0))
     if missing:
         sys.stdout.write(
-            f"gate: {arguments.baselines} has {missing}.\nGoing on: limits are judged, and this run can become a "
-            f"session: python -m harness baseline add {folder}\n"
+            f"gate: {arguments.baselines} has {missing}.\nThe run starts all the same: limits are judged, and it can "
+            f"become a session: python -m harness baseline add {folder}\n"
         )
-    # The verdicts are printed once, below both sessions; what was measured stands in report.md.
+    # The sessions are quiet: verdicts are printed once, below both, and report.md has the figures.
     quiet = () if "no:terminal" in words else ("-q", "--tb=no", "-rN")
     code = run_to_end(arguments.command(folder, "--gate", *quiet[:1]))
     run = read_finished_run(folder)
@@ -44,7 +44,7 @@ def gate(words: Sequence[str]) -> int:
         if code in PYTEST_STATUSES:
             return _say(_without_verdict(code, folder / CONFIRM)).code
         confirming = read_finished_run(folder / CONFIRM)
-        gates = decided(run, confirming, arguments.baselines)
+        gates = confirmed_verdicts(run, confirming, arguments.baselines)
     assert run.end is not None, "a finished run has an end"
     failed = FAILED if run.end.exit_status == FAILED else 0
     status = exit_status(failed, expects_figures=True, figures=len(gates), gates={gate.state for gate in gates})
@@ -56,16 +56,16 @@ def gate(words: Sequence[str]) -> int:
 
 def _without_verdict(code: int, folder: Path) -> Status:
     if code in PYTEST_STATUSES:
-        return Status(code, "pytest ended the session itself, nothing was judged")
+        return Status(code, "pytest ended the session, nothing was judged")
     if (folder / JOURNAL_NAME).exists():
-        return Status(FAILED, f"the session did not come to its end (status {code}); what it measured is in {folder}")
+        return Status(FAILED, f"the session was cut short (status {code}); its measurements are in {folder}")
     if code == FAILED:
         return Status(FAILED, "a test failed, and no figure was recorded")
-    return Status(NO_FIGURE, "no figure was recorded; the session says why")
+    return Status(NO_FIGURE, "no figure was recorded; the session's output gives the reason")
 
 
 def _write_down(folder: Path, gates: Iterable[GateRecord], status: Status) -> None:
-    """Add the merged verdicts to the journal, the later line of each counting, and derive all files again."""
+    """Add the decided verdicts to the journal, where they replace earlier ones, and derive all files again."""
     before = read_journal(folder / JOURNAL_NAME)
     journal = Journal(folder / JOURNAL_NAME, reopen=True)
     for record in gates:
@@ -77,8 +77,8 @@ def _write_down(folder: Path, gates: Iterable[GateRecord], status: Status) -> No
     output_json = before.header.options.get("output_json")
     run = read_journal(folder / JOURNAL_NAME)
     derive_files(folder, run, Path(output_json) if output_json else None)
-    trouble = derive_report(folder, run) if run.header.options.get("report", True) else None
-    sys.stdout.write(f"advice: {trouble}\n" if trouble else "")
+    problem = derive_report(folder, run) if run.header.options.get("report", True) else None
+    sys.stdout.write(f"advice: {problem}\n" if problem else "")
 
 
 def _say(status: Status) -> Status:

@@ -17,7 +17,7 @@ from harness.report.files import publish
 
 
 def history(paths: Sequence[Path], since: str | None, release: Path | None, output_dir: Path | None, form: str) -> None:
-    """Write the page of all sessions below some paths, or print Bencher's metrics; raise ResultFileError if none."""
+    """Write the page of all sessions below `paths`, or print Bencher's metrics; raise ResultFileError without any."""
     sessions = read_history(paths, since)
     found = series_of(sessions.ordered)
     if form == "bmf":
@@ -32,7 +32,7 @@ def history(paths: Sequence[Path], since: str | None, release: Path | None, outp
             of_release = [each for each in series_of(known.ordered) if not apart[each.conditions]]
             crept += creep_of([each for each in found if each.conditions == now], of_release)
         else:
-            sessions.notes.append(f"not held against the release {release}: {apart[0][0]}")
+            sessions.notes.append(f"not compared with the release {release}: {apart[0][0]}")
     report = report_of_history(", ".join(map(str, paths)), sessions, found, events_of(found), crept)
     publish(report, output_dir or RESULTS / "history")
 
@@ -44,9 +44,9 @@ def bencher_metrics(found: Sequence[Series]) -> dict[str, dict[str, dict[str, fl
         metric, level = series.metric, series.level()
         values = {"value": metric.value}
         if len(level) > 1:
-            half_width = predict(level, 0.0).half_width(ALPHA, 1)  # holds a further session of this level in 95 %
+            half_width = predict(level, 0.0).half_width(ALPHA, 1)  # 95 % prediction interval of one more session
             values |= {"lower_value": metric.value - half_width, "upper_value": metric.value + half_width}
-        # Times are in nanoseconds there; others are made on first use.
+        # Bencher's own measure "latency" is in nanoseconds; it creates other measures on first use.
         measure, factor = ("latency", 1e6) if metric.kind == "time" else (series.name.partition(".")[0], 1.0)
         metrics[series.name] = {measure: {key: factor * in_unit(metric, value) for key, value in values.items()}}
     return metrics

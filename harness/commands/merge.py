@@ -1,4 +1,4 @@
-"""`python -m harness merge`: a run's files from its journals, and of a run by several ranks its verdict."""
+"""`python -m harness merge`: derives a run's files from its journals, and judges a run by several ranks."""
 
 import sys
 from pathlib import Path
@@ -15,14 +15,14 @@ from harness.session.derived_files import RUN_FILE_NAME, derive_files, derive_re
 
 
 def merge_folder(folder: Path, output_json: Path | None = None) -> int:
-    """Derive a folder's files and print which; return the status of a run by ranks, else 0. Raises ResultFileError."""
+    """Derive a run's files and print them; return the status of a run by ranks, else 0. Raises ResultFileError."""
     run = read_journal(folder / JOURNAL_NAME)
-    # Of processes of torchrun none could judge the run.
+    # No single rank could judge the run.
     of_ranks = world_size(run.header, run.attempts) > 1 or any(each.rank for each in run.passes)
     if of_ranks:
         run = judged(run)
     legacy = derive_files(folder, run, output_json)
-    trouble = derive_report(folder, run)
+    problem = derive_report(folder, run)
     if of_ranks:
         from harness.report.formatting import encodable
         from harness.report.terminal import summary
@@ -30,22 +30,22 @@ def merge_folder(folder: Path, output_json: Path | None = None) -> int:
         sys.stdout.write(encodable(summary(run, folder, [], width=120, color=False), sys.stdout.encoding or "utf-8"))
     finished = sum(record.kind == "whole" and record.failure is None for record in run.passes)
     sys.stdout.write(f"{folder / RUN_FILE_NAME}\n")
-    sys.stdout.write(f"{legacy}\n" if legacy else "no legacy result file: no sample was finished\n")
-    sys.stdout.write(f"advice: {trouble}\n" if trouble else f"{folder / PAGE}\n{folder / TEXT}\n")
+    sys.stdout.write(f"{legacy}\n" if legacy else "no legacy result file: no sample is finished\n")
+    sys.stdout.write(f"advice: {problem}\n" if problem else f"{folder / PAGE}\n{folder / TEXT}\n")
     planned = f"{len(run.header.samples)} planned samples x {len(run.header.models)} models"
     sys.stdout.write(f"{finished} passes of {planned}\n")
     if not of_ranks and (run.end is None or run.end.exit_status in PYTEST_STATUSES):
-        sys.stdout.write(f"this run has not come to its end; the same command with --resume={folder} resumes it\n")
+        sys.stdout.write(f"this run has not ended; the same command with --resume={folder} resumes it\n")
     return run.end.exit_status if of_ranks and run.end else 0
 
 
 def judged(run: RunRecord) -> RunRecord:
-    """Return a run by several ranks with its verdicts and its end, which no rank could know."""
+    """Return a run by several ranks with verdicts on its limits and the end of the whole run."""
     verdicts = tuple(judge(run.header.limits, run))
     broken = any(verdict.state == "broken" for verdict in verdicts)
     failed = any(each.failure for each in run.passes) or any(each.outcome == "failed" for each in run.outcomes)
     if run.end is None or run.end.exit_status in PYTEST_STATUSES:
-        code, reason = FAILED, "not every rank has come to its end: torchrun goes on, or --resume does"
+        code, reason = FAILED, "not every rank has ended: wait for torchrun, or continue with --resume"
     else:
         status = exit_status(FAILED * (broken or failed), expects_figures=True, figures=len(run.passes))
         code, reason = status.code, status.reason

@@ -1,6 +1,6 @@
 """`python -m harness baseline overdue`: the benchmarks of all baselines that no run has measured for some days."""
 
-# A gate that has quietly stopped measuring looks like one that passes: the workflow perf-alarm.yml asks each morning.
+# A gate that silently stops measuring looks like a passing one, so the workflow perf-alarm.yml runs this each morning.
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ Benchmark = tuple[str, str, str]
 
 
 def overdue(baselines: Path, folders: Sequence[Path], days: int, now: datetime | None = None) -> int:
-    """Print each benchmark of a baseline that no run below `folders` has measured in so many days; return 1 if any."""
+    """Print each benchmark of a baseline that no run below `folders` has measured for `days`; return 1 if any."""
     latest: dict[Benchmark, datetime] = {}
     for path in sorted(each for folder in folders for each in folder.rglob(JOURNAL_NAME)):
         try:

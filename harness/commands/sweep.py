@@ -1,4 +1,4 @@
-"""`python -m harness sweep`: an option over several values, a run for each, and all of them in a table and curves."""
+"""`python -m harness sweep`: one run for each of several values of an option, with a report of tables and curves."""
 
 import sys
 import time
@@ -22,7 +22,7 @@ FILE_NAME = "sweep.json"
 
 
 class SweepPlan(msgspec.Struct, frozen=True):
-    """The swept `option` by name, its `values` as they were typed, and pytest's arguments for all of them."""
+    """The swept `option`, its `values` as typed, and pytest's arguments for all runs."""
 
     format_version: int
     started_at: str
@@ -32,7 +32,7 @@ class SweepPlan(msgspec.Struct, frozen=True):
 
 
 def sweep(option: str | None, words: str | None, resume: Path | None, arguments: Sequence[str]) -> int:
-    """Measure `words`, comma-separated, or resume a sweep; return the exit status. Raises HarnessError."""
+    """Measure with each comma-separated value, or resume a sweep; return the exit status. Raises HarnessError."""
     if bool(resume) == bool(words) or (resume and (option or arguments)):
         raise OptionError("sweep takes an option and its values, or --resume FOLDER and nothing else")
     if resume:
@@ -40,7 +40,7 @@ def sweep(option: str | None, words: str | None, resume: Path | None, arguments:
         if plan.format_version != 1:
             problem = f"has format version {plan.format_version}, this reader knows 1"
             raise ResultFileError(f"{resume / FILE_NAME}: {problem}")
-        make_plan(plan.option, ",".join(plan.values), plan.arguments)  # refuses what no sweep can have begun with
+        make_plan(plan.option, ",".join(plan.values), plan.arguments)  # raises for an edited, impossible plan
         return _measured(resume.absolute(), plan)
     plan = make_plan(option or "", words or "", arguments)
     folder = unused_folder(Path.cwd() / RESULTS, "sweep_")
@@ -50,7 +50,7 @@ def sweep(option: str | None, words: str | None, resume: Path | None, arguments:
 
 
 def make_plan(option: str, words: str, arguments: Sequence[str]) -> SweepPlan:
-    """Return the plan of what was typed; raise OptionError for what has no numbers or cannot be given."""
+    """Return the plan for a command line; raise OptionError for an option without numbers or a forbidden argument."""
     name, values = option.lstrip("-").replace("-", "_"), tuple(word.strip() for word in words.split(","))
     if len({_number(name, value) for value in values}) < len(values):
         raise OptionError(f"{option} has a value twice in {words!r}")
@@ -62,7 +62,7 @@ def make_plan(option: str, words: str, arguments: Sequence[str]) -> SweepPlan:
 
 
 def _number(name: str, word: str) -> float:
-    """The value as a number, as the option itself reads it."""
+    """Return an option's value as a number, parsed by the option itself; raise OptionError."""
     for each in option_fields():
         if each.name == name and each.metadata["changes_figures"]:
             try:
@@ -82,7 +82,7 @@ def _measured(folder: Path, plan: SweepPlan) -> int:
     runs = {value: _finished(folder / value) for value in plan.values}
     points = [Point(value, _number(plan.option, value), run) for value, run in runs.items() if run]
     if not points:
-        raise SessionError(f"no run of {folder} has come to its end")
+        raise SessionError(f"no run of {folder} has ended")
     report = report_of_sweep(folder.name, plan.option, points, problems)
     publish(report, folder)
     failed = any(run is None or (run.end and run.end.exit_status == FAILED) for run in runs.values())
@@ -90,7 +90,7 @@ def _measured(folder: Path, plan: SweepPlan) -> int:
 
 
 def _run_of(folder: Path, plan: SweepPlan, value: str) -> Iterator[str]:
-    """Measure what is missing of one value; yield why it could not be."""
+    """Measure or resume the run of one value, unless it is finished; yield the reason of a failure."""
     place, what, start = folder / value, f"{plan.option} {value}", time.monotonic()
     if _finished(place):
         sys.stdout.write(f"{what}: measured already\n")
@@ -99,7 +99,7 @@ def _run_of(folder: Path, plan: SweepPlan, value: str) -> Iterator[str]:
     throughput = [] if "--throughput" in plan.arguments else ["--throughput"]
     try:
         run_session([*plan.arguments, *throughput, f"--{plan.option}={value}", f"{where}={place}"], place, what)
-    except SessionError as error:  # more than fits into memory, say: the other values are none the worse
+    except SessionError as error:  # the other values may still work, as when one does not fit into memory
         sys.stderr.write(f"{error}\n")
         yield str(error).partition(" ends with\n")[0]
     say(f"{what}: {time.monotonic() - start:.0f} s")

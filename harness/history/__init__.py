@@ -1,1 +1,1 @@
-"""Figures over sessions and commits: change points, creep against a release, and the page of them."""
+"""Figures over sessions and commits: change points, creep against a release, and their page."""

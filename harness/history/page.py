@@ -1,4 +1,4 @@
-"""The page of a history: what changed and when, a line for each figure, and the sessions behind its points."""
+"""The page of a history: changes with their sessions, a line chart per figure, and a table of sessions."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -8,14 +8,14 @@ from statistics import fmean
 from harness.figures.metrics import MAX_LOG, Metric
 from harness.gates.baselines import is_session
 from harness.history.change_points import MIN_SESSIONS
-from harness.history.series import Change, Series, times_beside
+from harness.history.series import Change, Series, times_changed_jointly
 from harness.history.sessions import Sessions
 from harness.records.quantities import MIB
 from harness.report import charts
 from harness.report.blocks import Chart, Figure, Report, Section, Table, Text, Verdict
 
 UNITS = {"s": (1000.0, "ms"), "bytes": (1 / MIB, "MiB"), "times": (1.0, "x"), "ms": (1.0, "ms per token")}
-# Of the names of limits, where they are other than those of figures.
+# Kinds of limits by the first part of a figure's name, where the two differ.
 LIMITS = {"time": ("median_ms",), "memory": ("host_memory_mib", "device_memory_mib")}
 MAX_NAMED = 3
 SESSIONS = ("session", "began, commit", "conditions", "figures", "file")
@@ -24,26 +24,26 @@ SESSIONS = ("session", "began, commit", "conditions", "figures", "file")
 def report_of_history(
     title: str, sessions: Sessions, found: Sequence[Series], events: Sequence[list[Change]], crept: Sequence[Change]
 ) -> Report:
-    """Return the report of a history's figures, their changes, and what crept away from a release."""
-    told = [([each], f"against the release: {each[0].name} {_interval(each)}") for each in crept]
-    told += [(each, _sentence(each, sessions, found)) for each in reversed(events)]
+    """Return the report of a history's figures, their changes, and those that crept away from a release."""
+    changes = [([each], f"against the release: {each[0].name} {_interval(each)}") for each in crept]
+    changes += [(each, _sentence(each, sessions, found)) for each in reversed(events)]
     losses = [
         words
-        for event, words in told
+        for event, words in changes
         if sum((change.value > 0) == each.metric.lower_is_better for each, change, _ in event) * 2 > len(event)
     ]
-    gains, ordered = [words for _, words in told if words not in losses], sessions.ordered
+    gains, ordered = [words for _, words in changes if words not in losses], sessions.ordered
     counts = f"{len(losses)} for the worse, {len(gains)} for the better; at most 0.05 false alarms per 100 sessions"
     changed = f"{len(events)} change{'s' * (len(events) != 1)}" if events else "no change"
     names = {each.name for each in found}
-    # With one session in new conditions, or a few, nothing would be named whatever had happened.
+    # With few sessions under new conditions, no change could be reported, whatever happened.
     young = names - {each.name for each in found if len(each.values) >= MIN_SESSIONS}
     why = f"a change needs {MIN_SESSIONS} sessions under the same conditions"
     verdict = Verdict("bad" if losses else "good", changed, f"{counts} and figure")
-    if young == names and not told:
+    if young == names and not changes:
         verdict = Verdict("doubt", "not known", f"no figure has enough sessions: {why}")
     elif young:
-        sessions.notes.append(f"no change of {len(young)} of {len(names)} figures could be named: {why}")
+        sessions.notes.append(f"no change of {len(young)} of {len(names)} figures could be reported: {why}")
     rows = [
         [str(place), each.words, str(each.conditions + 1), str(len(each.metrics)), str(each.path)]
         for place, each in enumerate(ordered, start=1)
@@ -66,7 +66,7 @@ def report_of_history(
 
 
 def in_unit(metric: Metric, value: float) -> float:
-    """Return a value as charts have it, in the unit of UNITS."""
+    """Return a value on a metric's scale in the unit of UNITS, without logarithm."""
     return UNITS.get(metric.unit, (1.0, ""))[0] * (math.exp(min(value, MAX_LOG)) if metric.is_log else value)
 
 
@@ -79,7 +79,7 @@ def _interval(change: Change) -> str:
 
 def _sentence(event: Sequence[Change], sessions: Sessions, found: Sequence[Series]) -> str:
     place = min(each[2] for each in event)
-    since, times = f"since session {place + 1} ({sessions.ordered[place].words})", times_beside(event, found)
+    since, times = f"since session {place + 1} ({sessions.ordered[place].words})", times_changed_jointly(event, found)
     if times:
         form, values = event[0][0].metric.format_change, sorted(change.value for _, change, _ in event)
         word, ends = "slower" if values[0] > 0 else "faster", f"{form(values[0])} to {form(values[-1])}"
@@ -100,7 +100,7 @@ def _changes(events: Sequence[list[Change]], sessions: Sessions) -> Iterator[Sec
         rows.append([series.name, sessions.ordered[place].words, str(place + 1), seen, *levels, interval])
     if rows:
         table = Table(("figure", "since", "session", "named at", "was", "is", "change"), rows, 2, in_summary=True)
-        lead = "Levels are means over sessions. Changes are as of a machine equally fast, where its speed was read."
+        lead = "Levels are means over sessions. Changes are adjusted to equal machine speed, where that was read."
         yield Section("changes", "What changed", [table], lead, brief=True, folded=False)
 
 
@@ -118,7 +118,7 @@ def _lines(found: Sequence[Series], sessions: Sessions) -> Iterator[Section]:
 
 
 def _latest(found: Sequence[Series]) -> Section:
-    """Return every figure's first and latest value, which Markdown has in place of the lines."""
+    """Return the table of every figure's first and latest value, which Markdown has in place of charts."""
     rows: list[list[Text]] = []
     for name, several in groupby(
         sorted(found, key=lambda each: (each.name, each.places[-1])), key=lambda each: each.name
@@ -131,8 +131,8 @@ def _latest(found: Sequence[Series]) -> Section:
 
 
 def _line(name: str, group: Sequence[Series], sessions: Sessions) -> Chart:
-    """Draw a figure, its levels, and where its conditions became others."""
-    latest = max(group, key=lambda each: each.places[-1])  # the first conditions may have come back
+    """Return the chart of a figure, with its levels and the sessions where its conditions changed."""
+    latest = max(group, key=lambda each: each.places[-1])  # earlier conditions may have come back
     metric, lines, levels = latest.metric, [], []
     for series in group:
         x, y = [place + 1.0 for place in series.places], [in_unit(metric, each) for each in series.values]

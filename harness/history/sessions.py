@@ -1,4 +1,4 @@
-"""Sessions of a history: found below paths, read once each, and put in the order of their commits or of time."""
+"""Sessions of a history: found below paths, read once each, and ordered by commit or by time."""
 
 import math
 from collections import Counter
@@ -13,7 +13,7 @@ from harness.errors import HarnessError, ResultFileError, RevisionError
 from harness.figures.metrics import Metric, session_metrics
 from harness.gates.baselines import is_session
 from harness.gates.gate import whole_session_problems
-from harness.gates.machine_speed import speeds_beside, speeds_in_tests
+from harness.gates.machine_speed import speeds_during, speeds_in_tests
 from harness.legacy.reading import NO_TIME
 from harness.processes import git
 from harness.records.fingerprint import Fingerprint, differences, fingerprint
@@ -21,14 +21,14 @@ from harness.records.journal import JOURNAL_NAME
 from harness.records.lines import RunRecord
 from harness.report.files import read_result
 
-# The minimum effect of work that is counted.
+# Minimum effect of counts of work, which are exact.
 EXACT = math.log(1.01)
 MAX_DIFFERENCES = 3
 
 
 @dataclass(slots=True)
 class Session:
-    """What a history keeps of a session; `conditions`: which of the history's conditions it ran under."""
+    """A session of a history; `conditions` is the index of its conditions in the history."""
 
     path: Path
     started_at: str
@@ -40,13 +40,13 @@ class Session:
 
     @property
     def words(self) -> str:
-        """When it began, and of which commit."""
+        """Start and commit of the session."""
         return ", ".join(filter(None, (self.started_at[:16].replace("T", " "), self.commit[:8])))
 
 
 @dataclass(slots=True)
 class Sessions:
-    """Sessions in order, the conditions that they ran under, and in words what is left out or stands apart."""
+    """Sessions in order, their different conditions, and sentences on files left out and other oddities."""
 
     ordered: list[Session] = field(default_factory=list)
     conditions: list[Fingerprint] = field(default_factory=list)
@@ -54,9 +54,9 @@ class Sessions:
 
 
 def read_history(paths: Sequence[Path], since: str | None = None, repository: Path | None = None) -> Sessions:
-    """Return the sessions below some paths, and notes on what cannot be read or must not count.
+    """Return the sessions below some paths, with notes on files that cannot be read or must not count.
 
-    `since`: only those of this revision and of later commits. Raises ResultFileError where there are none.
+    `since`: only sessions of this revision and of later commits. Raises ResultFileError without any.
     """
     found, seen = Sessions(), dict[str, Path]()
     for path in dict.fromkeys(each.resolve() for given in paths for each in _files(given)):
@@ -79,35 +79,35 @@ def read_history(paths: Sequence[Path], since: str | None = None, repository: Pa
             continue
         found.ordered.append(_session(path, run, found.conditions))
         if run.end is None and run.header.environment:
-            found.notes.append(f"{path} did not come to its end: what it measured counts")
+            found.notes.append(f"{path} has not ended: its finished measurements count")
     _order(found, since, repository or Path.cwd())
     if not any(each.metrics for each in found.ordered):
-        why = found.notes or ["no run's folder, session of a baseline or result file is there"]
+        why = found.notes or ["there is no run's folder, session of a baseline or result file"]
         raise ResultFileError(f"{', '.join(map(str, paths))}: no session to draw: {'; '.join(why)}")
     order = [each.conditions for each in found.ordered]
     for before, at in pairwise(dict.fromkeys(order)):
         place, apart = order.index(at), differences(found.conditions[before], found.conditions[at])[:MAX_DIFFERENCES]
-        alone = ", the only one, so no change can be told" if order.count(at) == 1 else ", a line of its own"
+        alone = ", the only one, so no change can be found" if order.count(at) == 1 else ", with lines of their own"
         found.notes.append(f"other conditions from session {place + 1} on{alone}: {'; '.join(apart)}")
     return found
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """Yield what holds sessions: a named file; below a folder all journals, sessions of baselines and old files."""
+    """Yield files that hold sessions: the path itself, or all journals, sessions and old files below a folder."""
     if not path.is_dir():
         yield path
         return
     journals = sorted(each for each in path.rglob(JOURNAL_NAME) if "interrupted" not in each.parts)
     yield from [*journals, *sorted(filter(is_session, path.rglob("*.json")))]
-    # Beside a journal it is the same run.
+    # A legacy file beside a journal is of the same run.
     yield from sorted(each for each in path.rglob("*_results_*.json") if each.parent / JOURNAL_NAME not in journals)
 
 
 def _session(path: Path, run: RunRecord, conditions: list[Fingerprint]) -> Session:
     metrics, readings, state = session_metrics(run), speeds_in_tests(run), run.header.environment.get("git") or {}
     timed = [each for each in metrics.values() if each.depends_on_speed]
-    speeds = {each.name: tuple(speeds_beside(readings, each.tests).values()) for each in timed}
-    # The number of rounds changes what the faster half of them is.
+    speeds = {each.name: tuple(speeds_during(readings, each.tests).values()) for each in timed}
+    # The mean of the faster half depends on the number of rounds.
     now = fingerprint(run) | {"rounds of a sample": run.header.planned_rounds}
     place = next((at for at, known in enumerate(conditions) if not differences(known, now)), len(conditions))
     # Models that only this session has loaded must be the same in the next one.
@@ -117,7 +117,7 @@ def _session(path: Path, run: RunRecord, conditions: list[Fingerprint]) -> Sessi
 
 
 def _counts(run: RunRecord) -> dict[str, Metric]:
-    """Return what each stage did, counted, as figures beside those of gates."""
+    """Return the counts of each stage's work as figures."""
     sums = Counter[tuple[str, ...]]()
     for work in run.works:
         for what, count in work.counts.items():
@@ -130,12 +130,12 @@ def _counts(run: RunRecord) -> dict[str, Metric]:
 
 
 def _order(found: Sessions, since: str | None, repository: Path) -> None:
-    """Put sessions in the order of their commits where git knows them all, else of time; `since` leaves out others."""
+    """Order sessions by commit where git knows all of them, else by time; leave out those not after `since`."""
     first = [git(repository, "rev-parse", "--verify", f"{since}^{{commit}}")] if since else []
     behind = [f"^{each}" for each in first]
     given = ["--topo-order", "--reverse", "--ignore-missing", *behind, *(each.commit for each in found.ordered)]
     places = dict.fromkeys(first, 0)
-    with suppress(RevisionError):  # no checkout here, or one that does not know them
+    with suppress(RevisionError):  # no checkout here, or one without these commits
         listed = git(repository, "rev-list", *filter(None, given)).split()
         places = {name: place for place, name in enumerate([*first, *listed])}
     others = [each for each in found.ordered if since and each.commit not in places]

@@ -1,1 +1,1 @@
-"""The result files of the old script, both ways."""
+"""Reading and writing the result files of the old script."""

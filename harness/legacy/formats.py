@@ -1,4 +1,4 @@
-"""Result files of the old scripts, of every form in docs/results.md, as records: values are found by what they are."""
+"""Result files of the old scripts, in every form of docs/results.md, as records with one way to find each value."""
 
 import itertools
 import json
@@ -23,7 +23,7 @@ SPELLINGS = {
     "videollava": ("videollava", "video_llava"),
     "llava": ("llava", "llava-1.5-7b-hf"),
 }
-# What follows the model's name in each form; an underscore of ours, a point for a field of the model's own object.
+# Ends of keys behind the model's name: with an underscore as we write them, with a point in a model's own object.
 _SUFFIXES = {
     "load": ("_stage1_time", ".stage1_time"),
     "preprocess": ("_stage2_time", ".stage2_time"),
@@ -40,7 +40,7 @@ _SUFFIXES = {
     "inference memory": ("_memory_inference_mb", ".gpu_memory_mb.peak"),
     **{f"{stage} memory": (f"_{stage}_memory_mb",) for stage in ("load", "preprocess", "vision", "prefill", "decode")},
 }
-_DERIVED = ("_tokens", "_acceptance_", "_spec_")  # from what is read
+_DERIVED = ("_tokens", "_acceptance_", "_spec_")  # keys that are not read, since other values give them
 _IDS = ("id", "sample_id", "sample_idx")
 _ABOUT_A_SAMPLE = {*_IDS, "split", "query", "benchmark_datetime", "event_data", "video_data", "vl_tokens"}
 _ABOUT_A_FILE = {"timestamp", "datetime", "dataset_name", "config", "gpu_memory", "statistics", "results", "errors"}
@@ -57,13 +57,13 @@ class Found(NamedTuple):
 
 
 class OldFile(NamedTuple):
-    """The samples of a result file: fields of objects under `object.field`, and ids that are unique texts."""
+    """The samples of a result file: nested fields have keys `object.field`, and ids are unique texts."""
 
     records: list[Record]
     about: Record  # the fields beside the samples
     models: tuple[str, ...]
     date: str | None
-    notes: list[str]  # what is unusual, in sentences
+    notes: list[str]  # sentences on oddities
 
 
 def read_any_json(path: Path, advice: str = "") -> Any:
@@ -72,7 +72,7 @@ def read_any_json(path: Path, advice: str = "") -> Any:
         return read_json(path, object, "JSON", advice=advice)
     except ResultFileError as error:
         try:
-            # What Python and Windows write beside JSON: NaN, and the byte-order marks of UTF-8 and UTF-16.
+            # Deviations from JSON by Python and Windows: NaN, and byte-order marks of UTF-8 and UTF-16.
             lenient = json.loads(path.read_bytes(), parse_constant=str, parse_float=_number)
             return msgspec.json.decode(json.dumps(lenient))
         except (*JSON_ERRORS, ValueError, OSError):
@@ -80,7 +80,7 @@ def read_any_json(path: Path, advice: str = "") -> Any:
 
 
 def old_file(path: Path, content: Any) -> OldFile:
-    """Return the samples of a file's content; raise ResultFileError, in one sentence, where there are none."""
+    """Return the samples of a file's content; raise ResultFileError where there are none."""
     about: Record = content if isinstance(content, dict) else {}
     samples = about.get("results") if isinstance(content, dict) else content
     if not isinstance(samples, list) or not all(isinstance(each, dict) for each in samples):
@@ -115,7 +115,7 @@ def old_file(path: Path, content: Any) -> OldFile:
 
 
 def find(record: Record, model: str, what: str) -> Found | None:
-    """Return a model's value of one kind (a stage, "total", "token ids", …); None where the record has none."""
+    """Return a model's value for a key of _SUFFIXES (a stage, "total", "token ids", …); None where it has none."""
     for key in _keys(model, what):
         if key in record:
             return Found(key, record[key])
@@ -123,15 +123,15 @@ def find(record: Record, model: str, what: str) -> Found | None:
 
 
 def _totals_alone(records: list[Record], models: Sequence[str]) -> str:
-    """Return the mean of each model's recorded totals in words, where no record has a stage of any model."""
+    """Return the models' mean recorded totals as text, where no record has a stage; else an empty text."""
     if any(find(record, model, "load") for record in records for model in models):
         return ""
-    said = []
+    means = []
     for model in models:
         found = [find(record, model, "total") for record in records]
         known = [each.value for each in found if each and type(each.value) in {int, float} and 0 <= each.value <= 1e9]
-        said += [f"{model} {fmean(known):.4g} s of {len(known)} samples"] if known else []
-    return ", ".join(said)
+        means += [f"{model} {fmean(known):.4g} s of {len(known)} samples"] if known else []
+    return ", ".join(means)
 
 
 def _keys(model: str, what: str) -> Iterator[str]:
@@ -167,7 +167,7 @@ def _flat(record: Record, before: str = "", depth: int = 3) -> Record:
 
 
 def _failed(error: Record) -> Record:
-    """Return an entry under `errors` as the record of a sample that failed."""
+    """Return an entry under `errors` as the record of a failed sample."""
     either = error.get("error")
     sides = {"eventgpt.error": error.get("egpt_error", either), "videollava.error": error.get("vl_error", either)}
     ids = {key: error[key] for key in _IDS if key in error}
@@ -175,7 +175,7 @@ def _failed(error: Record) -> Record:
 
 
 def _name_samples(records: list[Record]) -> Iterator[str]:
-    """Give each record an id that is a text and its alone; yield what was unusual."""
+    """Give each record a unique text as `id`; yield sentences on missing and equal ids."""
     nameless, count, used = 0, Counter[str](), set[str]()
     for place, record in enumerate(records):
         known = [record.get(key) for key in _IDS]
@@ -194,7 +194,7 @@ def _name_samples(records: list[Record]) -> Iterator[str]:
 
 
 def _models(keys: set[str]) -> tuple[str, ...]:
-    """Return the models with times or token ids, or that failed: those of the old scripts first."""
+    """Return the models with times, token ids or errors, those of the old scripts first."""
     ends = (*_SUFFIXES["load"], *_SUFFIXES["token ids"])
     named = {key.removesuffix(end) for key in keys for end in ends if key.endswith(end)} - {""}
     spelled = {name: model for model, names in SPELLINGS.items() for name in names}
@@ -213,6 +213,6 @@ def _is_iso(date: str) -> bool:
 
 
 def some(names: list[str]) -> str:
-    """Return the first names of a list in words, and how many more there are."""
+    """Return the first names of a list as text, and the number of further ones."""
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
     return ", ".join(f"{name:.160}" for name in names[:MAX_NAMED]) + more

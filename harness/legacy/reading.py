@@ -1,7 +1,7 @@
 """Result files of the old scripts, and the legacy files of ours, as the record of a run.
 
-Old results get the figures of new ones, as far as such a file goes. A sample whose record cannot be true is left out by
-name; what else is unusual is in the run's `notes`.
+Old results get the same figures as new ones, as far as the file has their data. A sample with impossible values becomes
+a failure; other oddities are in the run's `notes`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,19 +16,18 @@ from harness.records import lines
 from harness.records.quantities import MIB, MemoryPeak
 from harness.stages import LEGACY_STAGES, STAGES, UNDIVIDED
 
-NOT_RECORDED = "not recorded"  # what such a file does not tell: machine, device, engine, often the date
+NOT_RECORDED = "not recorded"  # machine, device, engine, and often the date
 NO_TIME = "1970-01-01T00:00:00+00:00"
-INFERENCE = "inference"  # in the place of a stage: the highest peak of all stages
-BELOW_ZERO = "time below zero"  # the type of failure of a sample with a time that no clock of a sound program gives
+INFERENCE = "inference"  # as a stage's name: the highest peak of all stages
+BELOW_ZERO = "time below zero"  # type of the failure of a sample with a negative time
 _SECONDS = (1e-12, 1e9)
 _MAX_MIB = 2**30
 
 
 def run_of_old_file(path: Path, gamma: int = 5, content: Any = None) -> lines.RunRecord | None:
-    """Return the run that an old result file tells of; None where it has answers and no times.
+    """Return an old result file as a run; None where it has answers and no times.
 
-    `content`: the file's, where it was read already. Raises ResultFileError where there is no sample, and where no
-    sample has times that can be true.
+    `content`: the file's JSON, if already read. Raises ResultFileError where no sample has possible times.
     """
     file = old_file(path, read_any_json(path) if content is None else content)
     pairs, broken = pairs_of(file)
@@ -47,11 +46,11 @@ def run_of_old_file(path: Path, gamma: int = 5, content: Any = None) -> lines.Ru
         )
     models = tuple(dict.fromkeys(each.model for each in passes))
     notes = [*file.notes, *short_answers(file)]
-    # A script that lets the library merge the pictures times an empty block: 0 s, or some microseconds.
+    # Where the library merges the pictures inside prefill, the script timed an empty block: 0 s, or some microseconds.
     timed = [each for each in passes if each.stage_s.get("vision", 1.0) < each.stage_s.get("prefill", 1.0) / 1000]
     if timed:
         whose = ", ".join(dict.fromkeys(each.model for each in timed))
-        notes.append(f"Vision has no time of its own, it lies in the prefill: {whose}.")
+        notes.append(f"Vision is not timed by itself, prefill includes it: {whose}.")
     notes += [
         f"No agreement with {target} is shown, its token ids are not used: {why}." for target, why in refused.items()
     ]
@@ -89,7 +88,7 @@ def _planned(record: Record) -> lines.PlannedSample:
 
 
 def _pass(record: Record, model: str, has_answer: bool) -> lines.PassRecord | None:
-    """Return one sample's pass; None where the file knows nothing of its times. `whole_s`: as recorded, or 0."""
+    """Return one sample's pass; None where the file has no times of it. `whole_s`: the recorded total, or 0."""
     error, total, seconds = find(record, model, "error"), find(record, model, "total"), _stage_times(record, model)
     ids, text, source = (find(record, model, what) for what in ("token ids", "text", "source"))
     known = [*seconds.items(), *([("total", total)] if total else [])]
@@ -118,7 +117,7 @@ def _pass(record: Record, model: str, has_answer: bool) -> lines.PassRecord | No
 
 
 def _stage_times(record: Record, model: str) -> dict[str, Found]:
-    """Return the times of all stages as they stand in the record; empty where it has none."""
+    """Return the recorded times of all stages; empty where the record has none."""
     found = {stage: find(record, model, stage) for stage in (*STAGES, UNDIVIDED)}
     parts = [found[stage] for stage in LEGACY_STAGES[3]]
     is_divided = all(part and part.value is not None for part in parts) or (any(parts) and not found[UNDIVIDED])
@@ -129,11 +128,11 @@ def _stage_times(record: Record, model: str) -> dict[str, Found]:
 
 
 def _why_no_time(stage: str, found: Found) -> str:
-    """Return why a value is no time of a stage; empty where it is one."""
+    """Return why a value cannot be a stage's time; empty where it can."""
     value = found.value
     if not _is_number(value):
         return f"{found.key!r} is {'null' if value is None else f'{value!r:.40}'}, not a number of seconds"
-    if _SECONDS[0] <= value <= _SECONDS[1] or (stage == "vision" and value == 0):  # inside the prefill of some models
+    if _SECONDS[0] <= value <= _SECONDS[1] or (stage == "vision" and value == 0):  # prefill of some models includes it
         return ""
     return f"{found.key!r} is {value!r:.40}: a time is above 0 s, and below 10^9 s"
 
@@ -143,7 +142,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _peaks(file: OldFile, models: Sequence[str], notes: list[str]) -> Iterator[lines.StageRecord]:
-    """Yield the highest peaks; the file does not say of which kind of memory."""
+    """Yield stage records with the highest peaks; the file does not tell the kind of memory."""
     for model in models:
         for stage in (*STAGES, INFERENCE):
             sizes = _sizes(file.records, model, f"{stage} memory", notes)
@@ -153,7 +152,7 @@ def _peaks(file: OldFile, models: Sequence[str], notes: list[str]) -> Iterator[l
 
 
 def _sizes(records: Sequence[Record], model: str, what: str, notes: list[str]) -> dict[str, int]:
-    """Return sizes in bytes by sample; add a note on what is no size."""
+    """Return sizes in bytes by sample; add a note on values that cannot be sizes."""
     found = {record["id"]: size for record in records if (size := find(record, model, what))}
     sound = {key: each for key, each in found.items() if _is_number(each.value) and 0 <= each.value <= _MAX_MIB}
     wrong = [f"{each.key!r} is {each.value!r:.40}" for key, each in found.items() if key not in sound]

@@ -1,4 +1,4 @@
-"""Token ids of two models' answers to the same samples, from files of every form; refused where they mean nothing."""
+"""Token ids of two models' answers to the same samples, from files of every form; meaningless ones are refused."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -10,15 +10,15 @@ from harness.figures.agreement import TokenPair
 from harness.legacy.formats import DRAFT, OldFile, find, old_file, read_any_json, some
 
 BEGIN = 1  # the id that begins every text of the Llama family
-MAX_REPEAT = 32  # equal ids in a row; a placeholder that was expanded to its visual tokens is hundreds of them
-DEGENERATE_KINDS = 3  # so many distinct ids in all answers of a side are no language
+MAX_REPEAT = 32  # equal ids in a row; an expanded placeholder of visual tokens is hundreds of equal ids
+DEGENERATE_KINDS = 3  # most distinct ids in all answers of a side that are taken for a broken model
 
 
 def read_answers(path: Path) -> tuple[dict[str, list[TokenPair]], list[str]]:
-    """Return the pairs of answers in a result file by target, and a sentence for all that is unusual in it.
+    """Return the pairs of answers in a result file by target, and sentences on its oddities.
 
-    Raises ResultFileError, naming the file and what is wrong, where there are none and where they are no answers:
-    degenerate ones, the prompt's ids left in, a begin-of-text id that always agrees.
+    Raises ResultFileError where there are no pairs, or where they are meaningless: degenerate answers, the prompt's ids
+    left in, or a begin-of-text id that always agrees.
     """
     file = old_file(path, read_any_json(path))
     pairs, broken = pairs_of(file)
@@ -35,7 +35,7 @@ def read_answers(path: Path) -> tuple[dict[str, list[TokenPair]], list[str]]:
 
 
 def pairs_of(file: OldFile) -> tuple[dict[str, list[TokenPair]], list[str]]:
-    """Return the pairs by target, and a sentence for each answer that is no list of token ids."""
+    """Return the pairs by target, and a sentence for each answer that is not a list of token ids."""
     pairs: dict[str, list[TokenPair]] = {}
     broken: dict[str, None] = {}
     for record in file.records:
@@ -60,7 +60,7 @@ def is_ids(value: Any) -> bool:
 
 
 def why_refused(target: str, pairs: Sequence[TokenPair]) -> str:
-    """Return why a target's pairs make no figure of agreement; empty where they do."""
+    """Return why a target's pairs give no valid agreement; empty where they do."""
     for whose, answers in (
         ("the draft's", [each.draft for each in pairs]),
         (f"{target}'s", [each.target for each in pairs]),
@@ -79,14 +79,14 @@ def why_refused(target: str, pairs: Sequence[TokenPair]) -> str:
             )
     if all(pair.draft[0] == pair.target[0] == BEGIN for pair in pairs):
         return (
-            f"every answer of both models begins with the id {BEGIN}, which begins every text of theirs: it "
-            "would count as a match each time. Take it off, or record the new ids only"
+            f"every answer of both models begins with the id {BEGIN}, the begin-of-text id: it would count as a match "
+            "each time. Remove it, or record the new ids only"
         )
     return ""
 
 
 def short_answers(file: OldFile) -> Iterator[str]:
-    """Yield a sentence for each model with answers of fewer ids than words, which no tokenizer gives."""
+    """Yield a sentence for each model with answers of fewer ids than words: some ids are missing."""
     for model in file.models:
         short = []
         for record in file.records:
@@ -95,4 +95,4 @@ def short_answers(file: OldFile) -> Iterator[str]:
             if ids and is_ids(ids.value) and 0 < len(ids.value) < len(words):
                 short.append(f"{record['id']!r:.60} ({len(ids.value)} ids, {len(words)} words)")
         if short:
-            yield f"Answers of {model} that are shorter in ids than in words, so that ids are missing: {some(short)}."
+            yield f"Answers of {model} with fewer ids than words, so that ids are missing: {some(short)}."

@@ -1,7 +1,4 @@
-"""The result file that the old script wrote, and that its readers still read; docs/results.md has its keys.
-
-Keys are only ever added.
-"""
+"""Writes the old script's result file for its readers; docs/results.md has the keys, which are only ever added."""
 
 from collections import defaultdict
 from datetime import datetime
@@ -19,7 +16,7 @@ from harness.stages import LEGACY_STAGES, STAGES
 
 
 def legacy_records(run: RunRecord) -> list[Record]:
-    """Return the records of every planned sample of which anything is known, in the dataset's order."""
+    """Return a record for every planned sample with any result, in the dataset's order."""
     per_model = {model: _answers(run, model) for model in run.header.models}
     of_pairs = _pair_keys(run)
     records = []
@@ -28,7 +25,7 @@ def legacy_records(run: RunRecord) -> list[Record]:
         record["benchmark_datetime"] = run.header.started_at
         known = {model: answers[sample.id] for model, answers in per_model.items() if sample.id in answers}
         for model, keys in known.items():
-            # The media fields stand before their model's keys, as in the old script's files.
+            # Media fields come before their model's keys, as in the old script's files.
             record |= {"event_data": sample.event_data} if model == DRAFT else {"video_data": sample.video_data}
             record |= {f"{model}{suffix}": value for suffix, value in keys.items()}
         if known or sample.id in of_pairs:
@@ -46,12 +43,12 @@ def legacy_records(run: RunRecord) -> list[Record]:
 def legacy_file_name(run: RunRecord, count: int) -> str:
     """Return the name that the old script would have chosen: dataset, number of samples, time of the start."""
     started = datetime.fromisoformat(run.header.started_at).strftime("%Y%m%d_%H%M%S")
-    # As much room for any number of samples: the name before the number tells which files are the run's own.
+    # The part before the number has the same length for any number: by it a run finds its own files.
     return f"{shortened(Path(run.header.dataset).stem, 48)}_results_n{count}_{started}.json"
 
 
 def _answers(run: RunRecord, model: str) -> dict[str, Record]:
-    """Keys of one model by sample id, without the model's name before them: from the whole pass, else stage tests."""
+    """Return one model's values by sample id and key suffix, from the whole pass, else from stage tests."""
     engine = run.header.engines[0]
     attempts = [each for each in run.passes if (each.kind, each.model, each.engine) == ("whole", model, engine)]
     if not attempts:
@@ -93,7 +90,7 @@ def _error(failure: Failure) -> str:
 
 
 def _pair_keys(run: RunRecord) -> dict[str, Record]:
-    """Return by sample what the first engine's answers of draft and target, and their speculative decoding, came to."""
+    """Return by sample the keys of agreement and speculative decoding, for the first engine."""
     engine = run.header.engines[0]
     found: dict[str, Record] = defaultdict(dict)
     for comparison in comparisons(run):

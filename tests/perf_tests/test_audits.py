@@ -223,23 +223,23 @@ class TowerShrunk(SmallPipeline):
 
 
 CHEATS: dict[type[SmallPipeline], tuple[Callable[[audits.Audited], None], str]] = {
-    AnswersCached: (audits.test_an_input_asked_twice_costs_twice, "not worked on twice, by decode: "),
-    FeaturesCached: (audits.test_an_input_asked_twice_costs_twice, "not worked on twice, by vision: "),
-    PicturesCached: (audits.test_an_input_asked_twice_costs_twice, "load gives pictures that it gave before"),
+    AnswersCached: (audits.test_an_input_asked_twice_costs_twice, "less than half of the time of a new one in decode"),
+    FeaturesCached: (audits.test_an_input_asked_twice_costs_twice, "less than half of the time of a new one in vision"),
+    PicturesCached: (audits.test_an_input_asked_twice_costs_twice, "load returns the same pictures again"),
     LateAnswersChange: (audits.test_timed_answers_match_an_untimed_run, "not those of an untimed run"),
-    Truncated: (audits.test_output_lengths_are_kept, "12 tokens were asked for, 10 came"),
-    EndedEarly: (audits.test_output_lengths_are_kept, r"an answer ends by 'word\d+', which is no end token"),
+    Truncated: (audits.test_output_lengths_are_kept, "12 tokens were requested, the answer has 10"),
+    EndedEarly: (audits.test_output_lengths_are_kept, r"an answer ends with 'word\d+', which is no end token"),
     EndedEarlyByLength: (audits.test_output_lengths_are_kept, "stopped by its length has 2 tokens, not 12"),
-    ShorterWhereItMayEnd: (audits.test_output_lengths_are_kept, "an answer that may end is another one"),
+    ShorterWhereItMayEnd: (audits.test_output_lengths_are_kept, "an answer of natural length is not the beginning"),
     InAThread: (audits.test_no_work_is_deferred_past_the_clock, "vision leaves a thread behind: vision-late"),
     InAWorker: (audits.test_no_work_is_deferred_past_the_clock, "the result of vision is not complete"),
-    Lazy: (audits.test_no_work_is_deferred_past_the_clock, "a LazyTensor may compute its values when"),
+    Lazy: (audits.test_no_work_is_deferred_past_the_clock, "a LazyTensor may compute its values only when"),
     LazyAnswer: (audits.test_no_work_is_deferred_past_the_clock, "the result of decode is not complete"),
-    PictureDropped: (audits.test_features_depend_on_every_picture, "picture 2 of 3 can be another one"),
-    PicturesIgnored: (audits.test_features_depend_on_every_picture, "answers other features by the same logits"),
+    PictureDropped: (audits.test_features_depend_on_every_picture, "do not depend on picture 2 of 3"),
+    PicturesIgnored: (audits.test_features_depend_on_every_picture, "gives the same logits for different features"),
     NotANumber: (audits.test_features_depend_on_every_picture, "picture 1 of 3"),
     PicturesShrunk: (audits.test_lower_resolution_is_noticed, "pictures of half the size give the same features"),
-    TowerShrunk: (audits.test_lower_resolution_is_noticed, "detail of a pixel's size is not seen"),
+    TowerShrunk: (audits.test_lower_resolution_is_noticed, "detail of a pixel's size changes nothing"),
 }
 AUDITS = dict.fromkeys(audit for audit, _ in CHEATS.values())
 
@@ -270,7 +270,7 @@ def test_an_answer_of_the_whole_pass_that_is_another_one_fails() -> None:
         audits.test_timed_answers_match_an_untimed_run(another)
     with pytest.raises(pytest.skip.Exception, match="do not repeat their answers"):
         audits.test_timed_answers_match_an_untimed_run(replace(another, repeats=False))
-    with pytest.raises(pytest.fail.Exception, match="12 tokens were asked for, 11 came"):
+    with pytest.raises(pytest.fail.Exception, match="12 tokens were requested, the answer has 11"):
         audits.test_output_lengths_are_kept(replace(given, timed=(right[:-1],)))
 
 

@@ -255,7 +255,7 @@ def test_pytest_gets_the_suite_unless_tests_are_named(
         (["HEAD", "--a-args=--benchmark-json x"], "--benchmark-json cannot be given: each session"),
         (["HEAD", "--b-args=--query 'what"], "cannot be split into arguments"),
         (["--resume", "results/gone"], "ab.json: cannot be read"),
-        (["--resume", "results/gone", "HEAD"], "leave everything else out"),
+        (["--resume", "results/gone", "HEAD"], "leave all other arguments out"),
     ],
 )
 def test_what_cannot_be_done_is_said_before_anything_is_measured(

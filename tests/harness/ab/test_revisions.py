@@ -46,7 +46,7 @@ def test_large_files_that_git_does_not_know_are_refused(checkout: Checkout, monk
     (checkout.root / "clips.npy").write_bytes(bytes(100))
     checkout.working_tree()
     (checkout.root / "more.npy").write_bytes(bytes(1))
-    with pytest.raises(RevisionError, match=r"files that git neither has nor ignores, such as clips\.npy"):
+    with pytest.raises(RevisionError, match=r"files that git does not track or ignore, such as clips\.npy"):
         checkout.working_tree()
 
 

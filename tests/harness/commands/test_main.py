@@ -149,7 +149,7 @@ def test_merge_of_a_run_without_a_finished_sample_says_so(folder: Path, capsys: 
     journal = folder / "journal.jsonl"
     journal.write_bytes(journal.read_bytes().split(b"\n")[0] + b"\n")
     assert main(["merge", str(folder)]) == 0
-    assert "no legacy result file: no sample was finished" in capsys.readouterr().out
+    assert "no legacy result file: no sample is finished" in capsys.readouterr().out
 
 
 def test_damage_is_named_by_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from harness.history.change_points import OverSessions
+from harness.history.change_points import FigureOverSessions
 from tests import ROOT
 
 MINIMUM_EFFECT = math.log(1.03)
@@ -44,11 +44,11 @@ def under_two_clocks(draw: np.random.Generator, shape: tuple[int, int], stays: f
 
 def alarms_per_100_sessions(values: Any, readings: Any = None) -> float:
     """Return how many changes were named in histories without any, per 100 sessions."""
-    first = OverSessions(values, MINIMUM_EFFECT, readings).alarms()
+    first = FigureOverSessions(values, MINIMUM_EFFECT, readings).alarms()
     # Only those with a first one can have more.
     named = np.flatnonzero(first.any(axis=-1))
     of_each = [None] * len(values) if readings is None else readings
-    count = sum(len(OverSessions(values[run], MINIMUM_EFFECT, of_each[run]).change_points()) for run in named)
+    count = sum(len(FigureOverSessions(values[run], MINIMUM_EFFECT, of_each[run]).change_points()) for run in named)
     return 100 * count / first.size
 
 
@@ -56,7 +56,7 @@ def share_found(change: float, within: int, *, runs: int, noise: float = NOISE, 
     """Return how often a change behind 30 unchanged sessions is named so soon."""
     values = independent(np.random.default_rng(seed), (runs, UNCHANGED + within), noise)
     values[:, UNCHANGED:] += change
-    named = OverSessions(values, MINIMUM_EFFECT).alarms()
+    named = FigureOverSessions(values, MINIMUM_EFFECT).alarms()
     unspoilt = ~named[:, :UNCHANGED].any(axis=-1)
     return float(named[unspoilt, UNCHANGED:].any(axis=-1).mean())
 
@@ -66,7 +66,7 @@ def share_of_creep_found(apart: int, *, runs: int, seed: int = 5) -> float:
     values = independent(np.random.default_rng(seed), (runs, UNCHANGED + 3 * apart), 0.003)
     for step in range(3):
         values[:, UNCHANGED + step * apart :] += 0.01
-    found = OverSessions(values, MINIMUM_EFFECT).alarms()
+    found = FigureOverSessions(values, MINIMUM_EFFECT).alarms()
     return float(found[:, UNCHANGED:].any(axis=-1).mean())
 
 
@@ -77,5 +77,5 @@ def alarms_in_recorded_sessions() -> tuple[int, int, int]:
     for figure in recorded["figures"].values():
         readings = np.array(figure["readings"]) if figure["readings"][0] else None
         values, tracks = np.array(figure["values"]), figure["tracks_machine_speed"]
-        named += len(OverSessions(values, figure["minimum_effect"], readings, tracks).change_points())
+        named += len(FigureOverSessions(values, figure["minimum_effect"], readings, tracks).change_points())
     return named, len(values), len(recorded["figures"])

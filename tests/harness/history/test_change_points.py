@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.history.change_points import ChangePoint, OverSessions
+from harness.history.change_points import ChangePoint, FigureOverSessions
 from tests.harness.history.simulated_histories import (
     MINIMUM_EFFECT,
     UNCHANGED,
@@ -26,7 +26,7 @@ YEAR, RUNS = 365, 400
 
 
 def change_points(values: Any, minimum_effect: float, speeds: Any = None) -> list[ChangePoint]:
-    return OverSessions(np.asarray(values), minimum_effect, speeds).change_points()
+    return FigureOverSessions(np.asarray(values), minimum_effect, speeds).change_points()
 
 
 @pytest.mark.parametrize("noise", [independent, alike, with_spikes])

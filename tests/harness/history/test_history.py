@@ -89,9 +89,9 @@ def test_bad_sessions_are_a_sentence_each_and_the_rest_is_drawn(folder: Path, ru
     said = "\n".join(found.notes)
     assert len(found.ordered) == SESSIONS + 1
     assert re.search(r"0004_20260304\.json is the same session as \S+twice/journal\.jsonl", said)
-    assert "other conditions from session 46 on, the only one, so no change can be told: CPU was" in said
+    assert "other conditions from session 46 on, the only one, so no change can be found: CPU was" in said
     assert "format version 99" in said
-    assert "030/journal.jsonl did not come to its end: what it measured counts" in said
+    assert "030/journal.jsonl has not ended: its finished measurements count" in said
     assert "has answers and no times" in said
     assert len(found.notes) == 5
 
@@ -105,7 +105,7 @@ def test_nothing_is_called_unchanged_before_a_change_could_be_named(tmp_path: Pa
     assert main(["history", str(tmp_path), "--output-dir", str(tmp_path / "out")]) == 0
     text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert f"**{label}**" in text
-    assert ("figures could be named: a change needs 15 sessions" in text) == (label == "no change")
+    assert ("figures could be reported: a change needs 15 sessions" in text) == (label == "no change")
     assert re.search(rf"\| time\.decode\.egpt\.eager \| +{count} \| +[0-9.]+ ms \| +[0-9.]+ ms \|", text)
 
 

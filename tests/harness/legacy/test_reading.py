@@ -238,7 +238,7 @@ def test_a_five_stage_file_is_read_with_its_times_memory_and_tokens(tmp_path: Pa
         assert peak_bytes(found)[mine, INFERENCE] == int(max(peaks) * MIB)
         (weights,) = (each.memory_bytes for each in found.models if each.model == mine)
         assert weights == int(content["gpu_memory"][f"{theirs}_model_mb"] * MIB)
-    assert "Vision has no time of its own, it lies in the prefill: videollava." in found.notes
+    assert "Vision is not timed by itself, prefill includes it: videollava." in found.notes
     (compared,) = comparisons(found)
     assert compared.total.samples == AMOUNT
     assert compared.agreement_per_sample == pytest.approx(

@@ -60,7 +60,7 @@ def test_a_target_of_any_key_is_found(tmp_path: Path) -> None:
         (DRAFT, [7, 8] * 9, "videollava's answers, 18 ids, are of only 2 kinds: they are degenerate"),
         ([1, -200, 5, 6], TARGET, "a placeholder below zero: the prompt was left in"),
         (DRAFT, [1, 4, *[32001] * 576, 5], "repeat one id 576 times in a row: the prompt was left in"),
-        ([1, *DRAFT], [1, *TARGET], "begins with the id 1, which begins every text"),
+        ([1, *DRAFT], [1, *TARGET], "begins with the id 1, the begin-of-text id"),
         (["a"], TARGET, "must be a list of whole numbers"),
         ("5 6", TARGET, "must be a list of whole numbers"),
     ],
@@ -104,9 +104,7 @@ def test_a_sample_whose_ids_are_none_is_left_out_by_name(tmp_path: Path) -> None
 def test_answers_of_fewer_ids_than_words_are_pointed_out(tmp_path: Path) -> None:
     told = [record | {"egpt": "one two three four five"} for record in records([DRAFT, [*DRAFT, 5]], [TARGET, DRAFT])]
     _pairs, notes = read_answers(written(tmp_path, told))
-    assert notes[-1] == (
-        "Answers of egpt that are shorter in ids than in words, so that ids are missing: '0' (4 ids, 5 words)."
-    )
+    assert notes[-1] == ("Answers of egpt with fewer ids than words, so that ids are missing: '0' (4 ids, 5 words).")
 
 
 def test_pairs_know_what_was_asked(tmp_path: Path) -> None:
