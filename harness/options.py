@@ -80,7 +80,7 @@ class RoundsPlan:
     many: int | None = None  # rounds over all samples that are enough, if they fill LONG_IN_ALL_S
 
     def are_enough(self, round_s: Sequence[float], samples: int) -> bool:
-        """Return whether the rounds so far, of `samples` samples and `round_s` seconds each, are enough."""
+        """Return whether the rounds so far are enough; `round_s`: the seconds of each, over all `samples` samples."""
         taken_s = sum(round_s)
         if self.many is not None and len(round_s) >= max(self.many, MIN_OF_MANY * samples) and taken_s >= LONG_IN_ALL_S:
             return True

@@ -56,7 +56,7 @@ def host_conditions(environment: Mapping[str, Any]) -> Fingerprint:
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """Return a phrase per condition that differs; a model that only one side has loaded is no difference."""
     shared = [name for name in one if name in other or not name.startswith(_MODEL)]
-    # An option newer than `one`'s suite counts only where `other` was given it.
+    # An option that `one`'s suite did not have is no difference where `other` has None for it.
     return [
         f"{name} was {_written(one[name])}, is {_written(other.get(name))}"
         for name in shared

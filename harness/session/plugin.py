@@ -240,7 +240,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what was measured, below pytest-benchmark's wide tables."""
+    """Print the summary of the run, below pytest-benchmark's wide tables."""
     ours = terminalreporter.config.stash[SESSION]
     in_summary = ours.record.end.advice if ours.record and ours.record.end else ()
     for advice in ours.advice:
