@@ -205,7 +205,7 @@ def test_an_index_of_weights_names_files_of_its_own_folder_only(checkpoint: Path
     (checkpoint / "model.safetensors").rename(checkpoint.parent / "model.safetensors")
     index = {"metadata": {}, "weight_map": {"lm_head.weight": "../model.safetensors"}}
     (checkpoint / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(CheckpointError, match=r"index\.json: names files of other folders, as '\.\./model"):
+    with pytest.raises(CheckpointError, match=r"index\.json: names files in other folders, such as '\.\./model"):
         load(checkpoint)
 
 
