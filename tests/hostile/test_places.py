@@ -130,11 +130,11 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(folder: Path) -> None:
 
 
 def test_half_of_a_character_is_in_no_result(folder: Path) -> None:
-    with pytest.raises(DatasetError, match=r"entry 0, field 'id': holds half of a character \('\\ud800'\)"):
+    with pytest.raises(DatasetError, match=r"entry 0, field 'id': holds an unpaired surrogate \('\\ud800'\)"):
         rewritten(folder, id="a\ud800")
     sample = rewritten(folder, id="a", split="a\ud800", video_data="a\ud800")
     assert (sample.split, sample.raw_video_data) == ("", None)
-    with pytest.raises(SampleError, match=r"field 'video_data': .*holds half of a character \('\\ud800'\)"):
+    with pytest.raises(SampleError, match=r"field 'video_data': .*holds an unpaired surrogate \('\\ud800'\)"):
         ASKS["video_data"](sample)
 
 
@@ -217,5 +217,5 @@ def test_an_announced_header_beyond_the_file_takes_no_memory(tmp_path: Path) -> 
 def test_events_at_the_edge_of_what_is_taken_for_a_place_are_drawn(tmp_path: Path) -> None:
     far = np.full(50, 4096, dtype=np.uint16)
     write_events(tmp_path / "e.npy", x=far)
-    with pytest.raises(FixtureError, match=r"e\.npy: has x that are not whole numbers of 0 to 4095"):
+    with pytest.raises(FixtureError, match=r"e\.npy: has values of x that are not whole numbers from 0 to 4095"):
         read_events(tmp_path / "e.npy")
