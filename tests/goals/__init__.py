@@ -1,4 +1,4 @@
-"""Goal tables, one test file a topic: run by `make measured TOPIC=<topic>`, left out of every other run.
+"""Measured goals, one test file per topic: `make measured TOPIC=<topic>` runs a topic; no other run collects them.
 
-Each writes docs/measured/<topic>.json, as measured, whether the goals were met or not.
+Each file writes docs/measured/<topic>.json with the measured figures, whether or not they meet the goals.
 """

@@ -1,4 +1,4 @@
-"""Sessions of one model's stages in one process, as records: what causes are injected into."""
+"""A bench for injected causes: sessions of one model's stages in one process, as records."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from harness.stages import Length, stage_calls
 ON_GPU = ("vision", "prefill", "decode")
 STAGES = ("load", "preprocess", *ON_GPU)
 TOKENS, ROUNDS = 12, 10
-# Sessions of a baseline, by whether they are on a GPU: others use the cores of a CPU, too.
+# Whether on a GPU -> sessions of a baseline; a CPU needs more, since other programs use its cores.
 KNOWN = {False: 10, True: 3}
 
 
 @dataclass
 class Bench:
-    """One model on one sample, and the sessions of it unchanged, by stage."""
+    """One model on one sample, with its unchanged sessions by stage and the causes found so far."""
 
     pipeline: Any
     engine: str
@@ -42,16 +42,16 @@ class Bench:
 
     @property
     def where(self) -> str:
-        """The device in words."""
+        """The name of the device."""
         return f"{cpu_name()} (tiny)" if not self.on_gpu else str((stable_gpu(self.device) or {})["name"])
 
     def name(self, stage: str) -> str:
-        """The name of a stage's time."""
+        """The metric name of a stage's time."""
         return f"time.{stage}.{self.pipeline.key}.{self.engine}"
 
     @cached_property
     def inputs(self) -> dict[str, Any]:
-        """What each stage is given."""
+        """Stage -> its input."""
         found, value = {}, self.sample
         for stage, call in self.calls(self.pipeline).items():
             found[stage] = value
@@ -59,7 +59,7 @@ class Bench:
         return found
 
     def calls(self, pipeline: Any) -> dict[str, Callable[[Any], Any]]:
-        """The stages by name."""
+        """Stage -> the call of it."""
         return stage_calls(pipeline, Length(TOKENS, fixed=True))
 
     def session(
@@ -70,7 +70,7 @@ class Bench:
         pipeline: Any = None,
         look: bool = True,
     ) -> RunRecord:
-        """Measure stages, one of them by `change`, or all by another `pipeline`; `look`: count what they do, too."""
+        """Measure stages; `change` replaces their call, `pipeline` the model; `look`: also record a watched round."""
         pipeline = pipeline or self.pipeline
         ends = [observe("start", self.device)] if self.on_gpu else []
         records: list[StageRecord] = []
@@ -93,13 +93,13 @@ class Bench:
         return RunRecord(self._header(), stages=tuple(records), works=tuple(works), reference_work=tuple(ends))
 
     def unchanged(self, stage: str) -> list[RunRecord]:
-        """Sessions of one stage as it is, measured once."""
+        """The sessions of one unchanged stage, measured on first use."""
         if stage not in self.known:
             self.known[stage] = [self.session([stage]) for _ in range(KNOWN[self.on_gpu])]
         return self.known[stage]
 
     def by(self, engine: str) -> Bench:
-        """The same by another engine, which is called as this one."""
+        """The same bench by another engine, under this engine's name."""
         return replace(self, pipeline=self.pipeline.with_engine(engine), known={})
 
     def _given(self, stage: str) -> Any:

@@ -1,4 +1,4 @@
-"""What goals are measured on: the models and the device that a run's own options choose."""
+"""The models and the device of the goals, chosen by the options of the run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip what cannot run on this machine, with the reason in words."""
+    """Skip goals that cannot run on this machine, with the reason."""
     chosen = select(request_of(config.stash[SESSION].options, FrameCache()))
     for item in items:
         reason = reason_to_skip(item, chosen)
@@ -27,5 +27,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def selection(request: pytest.FixtureRequest) -> Selection:
-    """Return what runs."""
+    """Return the models, engines and device of this run."""
     return select(request_of(request.config.stash[SESSION].options, FrameCache()))

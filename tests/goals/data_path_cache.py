@@ -1,4 +1,4 @@
-"""What the frame cache costs and saves, on one clip."""
+"""The cost and benefit of the frame cache."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ ROUNDS, LEGACY_ROUNDS = 60, 5
 
 
 def cache_rows(sample: Sample, folder: Path) -> list[GoalRow]:
-    """Hits of frames beside a copy of their bytes, and of pixels beside the old way through stages 1 and 2.
+    """Rows for frame hits against a copy of their bytes, and for pixel hits against stages 1 and 2 of the old script.
 
-    `sample`: with a clip of 1440x1080 and 5 s; `folder`: an empty one, for the cache. Exactness is asserted.
+    `sample` has a clip of 1440x1080 and 5 s; `folder` is empty. Asserts that hits give the exact pixels.
     """
     return [*_frame_rows(sample, folder / "frames"), *_pixel_rows(sample, folder / "pixels")]
 
@@ -96,7 +96,7 @@ def _videollava(settings: ModelSettings) -> StagedBase:
 
 
 def dataset_of_clips(clip: Path, folder: Path, samples: int) -> Path:
-    """A dataset of so many samples in `folder`, each with that clip under a name and time of its own."""
+    """Write a dataset of `samples` samples to `folder`, each with its own copy of the clip."""
     entries = []
     for number in range(samples):
         path = folder / "mp4" / "copies" / f"{number:06d}.mp4"
@@ -108,9 +108,9 @@ def dataset_of_clips(clip: Path, folder: Path, samples: int) -> Path:
 
 
 def preparing_frames(folder: Path, cache: Path, workers: int) -> tuple[float, float, int]:
-    """Seconds of `prepare --cache frames` on that dataset, of one legacy process merely reading it, and its clips.
+    """Seconds of `prepare --cache frames`, seconds of one process reading by the legacy reader, and the clips.
 
-    The start of the processes is in it, and so are the writing of every frame and its checksum.
+    The first includes process start, and writing every frame with its checksum.
     """
     samples = Dataset.open(folder).samples
     start = time.perf_counter()

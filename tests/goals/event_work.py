@@ -1,4 +1,4 @@
-"""Work of known size for the goals on events: streams, a dataset of many samples, and how long each way takes."""
+"""Work for the goals on events: random streams, datasets of many samples, and timings against references."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,11 +22,12 @@ from fixtures.models.staged import StagedBase
 from fixtures.pipeline import Sample
 from fixtures.preparing.command import PrepareRequest, prepare
 from fixtures.scenes.embedded import save_events
+from harness.measuring import clock
 from perf_tests.literal_drawing import draw_one_by_one
 from tests import ROOT
 
 WIDTH, HEIGHT = 640, 480
-# Run by itself: reads and draws a file, watching the memory that is the process' own and no page of a file.
+# A program that reads and draws a file while it samples its anonymous memory (no pages of mapped files).
 WATCHED = """
 import json, sys, threading
 from pathlib import Path
@@ -52,7 +53,7 @@ print(json.dumps([peak[0] - before, sum(picture.nbytes for picture in pictures)]
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """Ours beside a yardstick, for the same work, in seconds; how often ours was timed."""
+    """Seconds of our code and of a reference for the same work; `n` is the number of our timings."""
 
     ours_s: float
     yardstick_s: float
@@ -60,21 +61,21 @@ class Beside:
 
     @property
     def factor(self) -> float:
-        """How many times as fast as the yardstick."""
+        """How many times faster our code is than the reference."""
         return self.yardstick_s / self.ours_s
 
 
 def random_stream(events: int) -> EventStream:
-    """Events anywhere on 640x480: no pixel is likelier than another, which a cache likes least."""
+    """Uniformly random events on 640x480 pixels: the worst case for the processor's caches."""
     draw = np.random.default_rng(events).integers
     x, y = draw(0, WIDTH, events, dtype=np.uint16), draw(0, HEIGHT, events, dtype=np.uint16)
     return EventStream(x, y, np.arange(events, dtype=np.int64), draw(0, 2, events, dtype=np.uint8))
 
 
 def drawing(events: int, rounds: int = 5) -> Beside:
-    """Drawing a random stream into five pictures, beside the published loop (once); the same pixels, or it fails."""
+    """Draw a random stream as five event images, against the published loop (run once); asserts equal pixels."""
     stream = random_stream(events)
-    seconds = [_seconds(lambda: draw_event_images(stream)) for _ in range(rounds)]
+    seconds = [clock.seconds_of(lambda: draw_event_images(stream)) for _ in range(rounds)]
     start = time.perf_counter()
     expected = draw_one_by_one(stream, PICTURES)
     loop_s = time.perf_counter() - start
@@ -83,7 +84,7 @@ def drawing(events: int, rounds: int = 5) -> Beside:
 
 
 def own_memory_of_drawing(events: int, folder: Path) -> tuple[int, int]:
-    """Bytes by which a process grows that reads and draws so many events of a file, and bytes of the pictures."""
+    """The growth in bytes of a process that reads and draws `events` events, and the bytes of its event images."""
     path = folder / "events.npy"
     save_events(path, random_stream(events))
     try:
@@ -96,7 +97,7 @@ def own_memory_of_drawing(events: int, folder: Path) -> tuple[int, int]:
 
 
 def dataset_of_streams(source: Dataset, folder: Path, samples: int) -> Path:
-    """A dataset of so many samples in `folder`, each with the events of one of `source`, and nothing else."""
+    """Write a dataset of `samples` samples to `folder`, each with only the events of a sample of `source`."""
     entries = []
     for number in range(samples):
         name = f"copies/{number:06d}.npy"
@@ -111,9 +112,9 @@ def dataset_of_streams(source: Dataset, folder: Path, samples: int) -> Path:
 
 
 def preparing_event_images(folder: Path, workers: int) -> Beside:
-    """`prepare --event-images` on `dataset_of_streams`, start of its processes included, beside the loop alone.
+    """`prepare --event-images` on `dataset_of_streams`, process start included, against the published loop.
 
-    The loop is timed on the first eight samples and is taken to need as long for each of the others.
+    The loop is timed on the first eight samples, and its time is extrapolated to all samples.
     """
     samples = Dataset.open(folder).samples
     start = time.perf_counter()
@@ -121,12 +122,12 @@ def preparing_event_images(folder: Path, workers: int) -> Beside:
     ours_s = time.perf_counter() - start
     assert [outcome.state for outcome in outcomes] == ["made"] * len(samples)
     looped = [sample.event_data for sample in samples[:8] if sample.event_data]
-    loop_s = sum(_seconds(partial(_loop_over, path)) for path in looped)
+    loop_s = sum(clock.seconds_of(partial(_loop_over, path)) for path in looped)
     return Beside(ours_s, loop_s / len(looped) * len(samples), 1)
 
 
 def first_two_stages(pipeline: StagedBase, samples: Sequence[Sample], rounds: int = 5) -> Beside:
-    """EventGPT's stages 1 and 2 from raw events, beside the same from event images; medians, a sample."""
+    """EventGPT's stages 1 and 2 from raw events, against event image files: medians per sample."""
     ways = {}
     for use_event_image in (False, True):
         way = copy.copy(pipeline)
@@ -136,8 +137,8 @@ def first_two_stages(pipeline: StagedBase, samples: Sequence[Sample], rounds: in
     for round_number in range(rounds + 1):
         for sample in samples:
             for use_event_image, way in ways.items():
-                took = _seconds(partial(_two_stages, way, sample))
-                if round_number:  # the first is cold
+                took = clock.seconds_of(partial(_two_stages, way, sample))
+                if round_number:  # the first round is cold
                     seconds[use_event_image].append(took)
     return Beside(median(seconds[False]), median(seconds[True]), len(seconds[False]))
 
@@ -148,9 +149,3 @@ def _loop_over(path: Path) -> None:
 
 def _two_stages(pipeline: StagedBase, sample: Sample) -> None:
     pipeline.preprocess(pipeline.load(sample))
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start

@@ -1,4 +1,7 @@
-"""Models that got faster by doing less, for measuring whether gates see it: `-p tests.goals.faster_and_wrong`."""
+"""A pytest plugin that makes models faster by doing less work, to measure whether gates notice the wrong answers.
+
+`-p tests.goals.faster_and_wrong`, with the name of the mutation in the environment.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ EARLY_END = 6  # tokens
 
 
 class WrongPipeline:
-    """A pipeline of which one stage does less; the engine is the model's own."""
+    """A pipeline of which one stage does less work than the model's."""
 
     def __init__(self, pipeline: Any, mutation: str) -> None:
         self._pipeline = pipeline
@@ -24,11 +27,11 @@ class WrongPipeline:
         self._changed = MUTATIONS[mutation](self)
 
     def with_engine(self, engine: str) -> WrongPipeline:
-        """Be the same: these sessions have one engine."""
+        """Return this pipeline, since these sessions have one engine."""
         return self
 
     def __getattr__(self, name: str) -> Any:
-        """Be the pipeline itself in all else."""
+        """Forward every other attribute to the pipeline."""
         return self._changed.get(name) or getattr(self._pipeline, name)
 
     def image_dropped(self) -> dict[str, Callable[..., Any]]:
@@ -36,7 +39,7 @@ class WrongPipeline:
         return {"encode_vision": lambda inputs: self._encoded(inputs, inputs.pixel_values[:-1])}
 
     def cached_caption(self) -> dict[str, Callable[..., Any]]:
-        """Answer everything as the first time."""
+        """Repeat the first answer for every sample."""
 
         def decode(prefilled: Any, **lengths: Any) -> Any:
             self._first = self._first or self._pipeline.decode(prefilled, **lengths)
@@ -45,7 +48,7 @@ class WrongPipeline:
         return {"decode": decode}
 
     def early_end(self) -> dict[str, Callable[..., Any]]:
-        """Stop after some tokens, and say that the model did."""
+        """Stop after EARLY_END tokens, and report an end-of-sequence id."""
 
         def decode(prefilled: Any, *, max_new_tokens: int, stop_at_eos: bool = True) -> Any:
             found = self._pipeline.decode(prefilled, max_new_tokens=EARLY_END, stop_at_eos=stop_at_eos)
@@ -54,7 +57,7 @@ class WrongPipeline:
         return {"decode": decode}
 
     def layers_left_out(self) -> dict[str, Callable[..., Any]]:
-        """Run the first layers only."""
+        """Leave the last layer of the decoder out."""
         shallow = copy(self._pipeline)
         shallow.language = self._pipeline.language.first_layers(len(self._pipeline.language.body.layers) - 1)
         return {"prefill": shallow.prefill, "decode": shallow.decode}
@@ -68,7 +71,7 @@ class WrongPipeline:
         return {"prefill": prefill}
 
     def nan_to_padding(self) -> dict[str, Callable[..., Any]]:
-        """Put zeros in the place of features that were never computed."""
+        """Return zeros without computing visual features."""
         tokens = self._pipeline.facts().visual_tokens
         weight = self._pipeline.model.get_input_embeddings().weight
 
@@ -80,7 +83,7 @@ class WrongPipeline:
         return {"encode_vision": encode_vision}
 
     def stale_cache(self) -> dict[str, Callable[..., Any]]:
-        """Give every prompt the keys and values of the first one."""
+        """Reuse the first prompt's KV cache for every prompt."""
 
         def prefill(features: Any) -> Any:
             self._first = self._first or self._pipeline.prefill(features)
@@ -112,7 +115,7 @@ MUTATIONS = {
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Let every loader return a pipeline that does less."""
+    """Make every loader return a pipeline with the mutation."""
     from perf_tests.conftest import LOADERS
 
     loaders = config.stash[LOADERS]

@@ -1,4 +1,4 @@
-"""A table of goals and what was measured beside them, as a file under docs/measured/."""
+"""A table of goals and measured figures, written to a file under docs/measured/."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ MEASURED = ROOT / "docs" / "measured"
 
 
 class GoalRow(msgspec.Struct, frozen=True):
-    """One figure beside its goal, and beside a reference measured in the same run where there is one.
+    """One figure with its goal, and with a reference from the same run where there is one.
 
-    `ratio`: how they compare, where that is more than the one divided by the other.
+    `ratio`: figure to reference, if it is not simply `value` / `reference_value`.
     """
 
     what: str
@@ -32,7 +32,7 @@ class GoalRow(msgspec.Struct, frozen=True):
     ratio: float | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the row, with the value divided by its reference where nothing else was said."""
+        """Return the row as JSON, with the default ratio where none was given."""
         row: dict[str, Any] = msgspec.to_builtins(self)
         if self.ratio is None and self.reference_value:
             row["ratio"] = self.value / self.reference_value
@@ -41,12 +41,11 @@ class GoalRow(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class GoalTable:
-    """Rows of one topic; `write` replaces the topic's file by them.
+    """The rows of one topic; `write` replaces the topic's file.
 
-    `file`: another name than the topic's, where it is measured on several machines; `unfinished`: rows are to come;
-    `in_pieces`: rows of the file stay where this run measured none by their names, with the conditions that they were
-    measured under, if those are others.
-    `folder`: elsewhere for a rehearsal.
+    `file`: a file name other than the topic, for topics with several machines. `unfinished`: more rows will follow.
+    `in_pieces`: keep the file's rows that this run did not measure, with their conditions if those differ.
+    `folder`: another folder, for a rehearsal.
     """
 
     topic: str
@@ -70,6 +69,11 @@ class GoalTable:
     ) -> None:
         """Add one row."""
         self.rows.append(GoalRow(what, value, unit, goal, n, reference, reference_value, ratio))
+
+    def replace(self, rows: list[GoalRow]) -> None:
+        """Add rows in place of earlier ones of the same names."""
+        names = {row.what for row in rows}
+        self.rows[:] = [*(row for row in self.rows if row.what not in names), *rows]
 
     def write(self) -> Path:
         """Write conditions, command and rows, and print the rows."""

@@ -1,4 +1,4 @@
-"""Causes of a slower stage, one at a time, as wrappers around a model's stage: what `explain` has to name."""
+"""Causes of a slower stage, as wrappers around a model's stage, which `explain` must name."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ import torch
 from harness.measuring import clock
 
 Call = Callable[[Any], Any]
-# Of a stage's own time, that each cause adds, by whether it runs on a GPU: cores that others use need more to be heard.
+# Whether on a GPU -> share of a stage's time that each cause adds; a CPU needs more, since its times vary more.
 SHARES = {True: 0.1, False: 1.0}
 NUMBERS = 1 << 22
-# On a GPU, kernels that wait so many cycles of its clock; on a CPU an operation of our own that repeats a sum.
+# For a slower kernel on a GPU: cycles per second of its clock. On a CPU, a custom operation repeats a sum.
 CYCLES_PER_S = 1.7e9
 TENANT = (
     "import sys, torch\n"
@@ -34,11 +34,12 @@ TENANT = (
 
 @dataclass(frozen=True, slots=True)
 class InjectedCause:
-    """Makes `stage` slower; `expected` is a pattern of the first line, `parts` one of the parts that the cause is.
+    """A cause that slows `stage`; `expected`: pattern for the first line of the explanation.
 
-    No part has no name but that outside of all calls. `engine`: "eager" where a graph hides the calls.
+    `parts`: pattern for the names of the parts that the cause consists of; the time outside of all calls has the empty
+    name. `engine`: "eager" where a graph would hide the calls.
 
-    `make(pipeline, seconds, before)` returns the stage as it is `before`, and as it is with the cause.
+    `make(pipeline, seconds, before)` returns the stage's call without the cause if `before`, else with it.
     """
 
     name: str
@@ -51,20 +52,20 @@ class InjectedCause:
 
 
 def stage_of(pipeline: Any, stage: str) -> Call:
-    """Return the method that is a stage."""
+    """Return the pipeline's method for a stage."""
     name = {"vision": "encode_vision"}.get(stage, stage)
     call: Call = getattr(pipeline, name)
     return call
 
 
 def slower_kernel(pipeline: Any, seconds: float, before: bool) -> Call:
-    """The same kernel as often, that takes longer."""
+    """The same kernel, run as often, takes longer."""
     call = stage_of(pipeline, "vision")
     return _behind(call, _spin(pipeline, 0.02 * seconds + (0 if before else _added_s(pipeline, seconds))))
 
 
 def extra_launches(pipeline: Any, seconds: float, before: bool) -> Call:
-    """More launches of a small kernel."""
+    """A small kernel is launched more often."""
     numbers = torch.ones(NUMBERS >> 4, device=pipeline.model.device)
     one = _seconds_of(numbers.tanh, pipeline)
     times = 0 if before else math.ceil(_added_s(pipeline, seconds) / one)
@@ -72,7 +73,7 @@ def extra_launches(pipeline: Any, seconds: float, before: bool) -> Call:
 
 
 def added_synchronisations(pipeline: Any, seconds: float, before: bool) -> Call:
-    """The host waits for the device, or reads a number back, again and again."""
+    """The host waits for the device (GPU) or reads a number back (CPU) many times."""
     numbers = torch.ones(4, device=pipeline.model.device)
     wait = torch.cuda.synchronize if numbers.is_cuda else numbers[0].item
     one = _seconds_of(wait, pipeline)
@@ -81,7 +82,7 @@ def added_synchronisations(pipeline: Any, seconds: float, before: bool) -> Call:
 
 
 def host_sleep(pipeline: Any, seconds: float, before: bool) -> Call:
-    """The host does nothing for a while, before it gives a GPU something to do."""
+    """The host sleeps before it calls the stage."""
     call = stage_of(pipeline, "prefill")
 
     def changed(given: Any) -> Any:
@@ -92,7 +93,7 @@ def host_sleep(pipeline: Any, seconds: float, before: bool) -> Call:
 
 
 def extra_copies(pipeline: Any, seconds: float, before: bool) -> Call:
-    """A buffer is copied."""
+    """A buffer is copied many times."""
     source = torch.ones(NUMBERS, device=pipeline.model.device)
     target = torch.empty_like(source)
     one = _seconds_of(lambda: target.copy_(source), pipeline)
@@ -101,7 +102,7 @@ def extra_copies(pipeline: Any, seconds: float, before: bool) -> Call:
 
 
 def other_attention(pipeline: Any, _seconds: float, before: bool) -> Call:
-    """Attention is taken apart into products and a softmax."""
+    """Attention runs as separate products and a softmax, in float64."""
     call = stage_of(pipeline, "vision")
 
     def attend(query: Any, key: Any, value: Any, *_: Any, scale: float | None = None, **__: Any) -> Any:
@@ -120,12 +121,12 @@ def other_attention(pipeline: Any, _seconds: float, before: bool) -> Call:
 
 
 def missed_graph(pipeline: Any, _seconds: float, before: bool) -> Call:
-    """A captured graph is not replayed: the same engine's place is taken by the library's own modules."""
+    """No captured graph is replayed: transformers' modules run under the same engine's name."""
     return stage_of(pipeline if before else pipeline.with_engine("eager"), "vision")
 
 
 def upcast(pipeline: Any, _seconds: float, before: bool) -> Call:
-    """The images are seen by numbers of twice the bits."""
+    """The vision half runs in a dtype of twice the bits."""
     call, model = stage_of(pipeline, "vision"), pipeline.model.model
     parts, own = (model.visual_tower, model.visual_projector, model.feature_adaptor), pipeline.model.dtype
     wide = torch.float64 if own == torch.float32 else torch.float32
@@ -136,7 +137,7 @@ def upcast(pipeline: Any, _seconds: float, before: bool) -> Call:
 
     if before:
         return call
-    # A captured graph reads the numbers where they are.
+    # The original storage is kept for `undo`, since captured graphs read its addresses.
     kept = [(parameter, parameter.data) for part in parts for parameter in part.parameters()]
     for part in parts:
         part.to(wide)
@@ -150,7 +151,7 @@ def upcast(pipeline: Any, _seconds: float, before: bool) -> Call:
 
 
 def longer_prompt(pipeline: Any, _seconds: float, before: bool) -> Call:
-    """The images become more tokens."""
+    """The prompt has more visual tokens."""
     call = stage_of(pipeline, "prefill")
 
     def changed(features: Any) -> Any:
@@ -161,7 +162,7 @@ def longer_prompt(pipeline: Any, _seconds: float, before: bool) -> Call:
 
 
 def extra_images(pipeline: Any, _seconds: float, before: bool) -> Call:
-    """Two more images are seen."""
+    """The tower gets two more images."""
     call = stage_of(pipeline, "vision")
 
     def changed(inputs: Any) -> Any:
@@ -171,7 +172,7 @@ def extra_images(pipeline: Any, _seconds: float, before: bool) -> Call:
 
 
 def slower_file(pipeline: Any, seconds: float, before: bool) -> Call:
-    """The same files come more slowly."""
+    """The same files take longer to read."""
     return _behind(stage_of(pipeline, "load"), lambda: None if before else time.sleep(_added_s(pipeline, seconds)))
 
 
@@ -203,7 +204,7 @@ CAUSES = (
 
 
 def one_more(what: str, pipeline: Any) -> tuple[str, str, Call]:
-    """Return stage, count, and the stage's call with exactly one more of it: launch, copy, file, synchronisation."""
+    """Return a stage, the name of a count, and a call of the stage that raises the count by exactly 1."""
     device = pipeline.model.device
     numbers = torch.ones(4, device=device)
     other = torch.ones(4, device=device)
@@ -220,7 +221,7 @@ def one_more(what: str, pipeline: Any) -> tuple[str, str, Call]:
 
 @contextmanager
 def other_tenant(device: str, count: int) -> Iterator[None]:
-    """Let other processes use the device, or the processor, while the block runs."""
+    """Run `count` other processes that use the device while the block runs."""
     side = "4096" if device != "cpu" else "512"
     command = [sys.executable, "-c", TENANT, device, side]
     tenants = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(count)]
@@ -240,7 +241,7 @@ def _added_s(pipeline: Any, seconds: float) -> float:
 
 
 def _spin(pipeline: Any, seconds: float) -> Callable[[], object]:
-    """A kernel of one name that takes so long."""
+    """A call of one kernel that takes `seconds`."""
     if pipeline.model.device.type == "cuda":
         return lambda: torch.cuda._sleep(round(CYCLES_PER_S * seconds))  # type: ignore[no-untyped-call]
     numbers = torch.ones(NUMBERS >> 8)
@@ -254,7 +255,7 @@ def _spin_operation() -> Any:
 
         @torch.library.custom_op("goals::spin", mutates_args=())
         def spin(numbers: torch.Tensor, times: int) -> torch.Tensor:
-            """Add up numbers again and again."""
+            """Sum the numbers `times` times."""
             total = numbers.new_empty(())
             for _ in range(times):
                 torch.sum(numbers, 0, out=total)

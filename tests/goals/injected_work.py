@@ -1,8 +1,7 @@
-"""Real extra work in the models' stages, for measuring whether gates find it: `-p tests.goals.injected_work`.
+"""A pytest plugin that adds real work to the models' stages, to measure whether gates find it.
 
-Behind every call of a stage come matrix products on the same device, as many as take a share of what the call took. The
-session says so in its record, and a gate that meets it there calls the session invalid; only the goal tables look past
-that.
+`-p tests.goals.injected_work` adds matrix products after every call of a stage, for a share of the call's time. The
+session's record says so, and gates call such a session invalid; only the goals remove the note.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ SIDE_ON_CPU, SIDE_ON_GPU = 64, 1024
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Let every loader return a pipeline with extra work in it."""
+    """Make every loader return a slowed pipeline."""
     from perf_tests.conftest import LOADERS
 
     share = float(os.environ[SHARE])
@@ -37,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class SlowedPipeline:
-    """A pipeline whose three model stages take `share` longer, each by work of its own."""
+    """A pipeline whose three model stages take `share` longer, by extra work after each."""
 
     def __init__(self, pipeline: StagedPipeline, share: float) -> None:
         self._pipeline = pipeline
@@ -46,18 +45,18 @@ class SlowedPipeline:
         self._by_engine: dict[str, SlowedPipeline] = {"eager": self}
 
     def with_engine(self, engine: str) -> SlowedPipeline:
-        """Slow the other engines down as well, each by its own time."""
+        """Return the pipeline by another engine, slowed by the same share."""
         if engine not in self._by_engine:
             self._by_engine[engine] = SlowedPipeline(self._pipeline.with_engine(engine), self._share)
         return self._by_engine[engine]
 
     def __getattr__(self, name: str) -> Any:
-        """Be the pipeline itself in all else."""
+        """Forward every other attribute to the pipeline."""
         known = getattr(self._pipeline, name)
         return self._with_work(known) if name in STAGES else known
 
     def facts(self) -> ModelFacts:
-        """Say in the record that this is not the model alone."""
+        """Return the model's facts with a note on the injected work."""
         facts = self._pipeline.facts()
         words = f"{100 * self._share:g} % in {', '.join(STAGES.values())}"
         return replace(facts, extra=facts.extra | {INJECTED_WORK: words})
@@ -73,7 +72,7 @@ class SlowedPipeline:
 
 
 class ExtraWork:
-    """Matrix products on a device; `seconds` is what one takes when many are done in a row."""
+    """Matrix products on a device; `seconds` is the time of one among many in a row."""
 
     def __init__(self, device: str) -> None:
         import torch
@@ -87,7 +86,7 @@ class ExtraWork:
         self.seconds = (clock.now() - start) / PRODUCTS
 
     def do(self, times: int) -> None:
-        """Multiply so many times."""
+        """Run `times` products."""
         import torch
 
         for _ in range(times):

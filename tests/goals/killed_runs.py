@@ -1,4 +1,4 @@
-"""Runs that are killed at a moment drawn by lot, and what must be true of them once they have been gone on with."""
+"""Runs that are killed at a random moment, and the checks of the resumed runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from harness.records.merging import end_of
 from tests import ROOT
 
 SAMPLES = 200
-# The whole pass of one small model over small clips, a few tokens each: many kills in little time.
+# The whole pass of one small model over small clips with few tokens, so that many kills take little time.
 SUITE = (
     *("perf_tests", "-q", "-p", "no:cacheprovider", "-p", "pytest_benchmark.plugin"),
     *("-k", "test_whole_pipeline and not fixed", "--models=egpt"),
@@ -40,7 +40,7 @@ MAX_S = 240.0
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """What came of one kill: how many samples were on disk then, and what was wrong in the end, in words."""
+    """The result of one kill: the samples on disk at the kill, and the problems of the resumed run."""
 
     number: int
     samples_before: int
@@ -51,7 +51,7 @@ Answers = list[dict[str, Any]]
 
 
 def undisturbed(folder: Path, command: tuple[str, ...]) -> Answers:
-    """Return the answers of a run that nobody kills; an earlier piece may have measured it."""
+    """Return the answers of a run without a kill, which an earlier piece may have left in `folder`."""
     if not (folder / JOURNAL_NAME).exists() or read_journal(folder / JOURNAL_NAME).end is None:
         shutil.rmtree(folder, ignore_errors=True)
         status = _start(command, f"--output-dir={folder}").wait(MAX_S)
@@ -60,7 +60,7 @@ def undisturbed(folder: Path, command: tuple[str, ...]) -> Answers:
 
 
 def kill_one_process(folder: Path, number: int, beside: Answers) -> Trial | None:
-    """Kill a run at a random moment and go on with it; None where it was over before."""
+    """Kill a run at a random moment and resume it; None where it ended before the kill."""
     shutil.rmtree(folder, ignore_errors=True)
     process = _start(ONE_PROCESS, f"--output-dir={folder}")
     _wait_for_a_moment(folder, random.Random(number), process, processes=1)
@@ -75,7 +75,7 @@ def kill_one_process(folder: Path, number: int, beside: Answers) -> Trial | None
 
 
 def kill_one_rank(folder: Path, number: int, beside: Answers) -> Trial | None:
-    """Kill one of two ranks at a random moment; torchrun alone brings the run to its end."""
+    """Kill one of two ranks at a random moment; torchrun restarts it. None where the rank ended before the kill."""
     shutil.rmtree(folder, ignore_errors=True)
     process, draw = _start(TWO_RANKS, f"--output-dir={folder}"), random.Random(number)
     _wait_for_a_moment(folder, draw, process, processes=2)
@@ -88,7 +88,7 @@ def kill_one_rank(folder: Path, number: int, beside: Answers) -> Trial | None:
         os.kill(_pids(folder)[victim], signal.SIGKILL)
     status = process.wait(MAX_S)
     if status == 0 and not any(each.restart for each in read_journal(folder / JOURNAL_NAME).attempts):
-        return None  # the kill came when its victim had gone
+        return None  # the rank had ended before the kill
     wrong = [] if status == 0 else [f"torchrun ended with status {status}"]
     merge = [sys.executable, "-m", "harness", "merge", str(folder)]
     status = subprocess.run(merge, cwd=ROOT, capture_output=True, check=False).returncode
@@ -97,14 +97,14 @@ def kill_one_rank(folder: Path, number: int, beside: Answers) -> Trial | None:
 
 
 def _start(command: tuple[str, ...], *more: str) -> subprocess.Popen[bytes]:
-    # Only the plugin that is needed: the others take a part of every start.
+    # Without plugin autoload, which would slow every start.
     variables = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    nowhere = subprocess.DEVNULL
-    return subprocess.Popen([*command, *SUITE, *more], cwd=ROOT, env=variables, stdout=nowhere, stderr=nowhere)
+    null = subprocess.DEVNULL
+    return subprocess.Popen([*command, *SUITE, *more], cwd=ROOT, env=variables, stdout=null, stderr=null)
 
 
 def _wait_for_a_moment(folder: Path, draw: random.Random, process: subprocess.Popen[bytes], processes: int) -> None:
-    """Wait until so many samples are on disk as the lot says, and a part of the next one's time."""
+    """Wait until a random number of samples is on disk, then for a part of the next sample."""
     samples = draw.randrange(SAMPLES)
     _wait_for(lambda: len(_pids(folder)) == processes, process)
     _wait_for(lambda: _count_of_passes(folder, processes) >= samples, process)
@@ -124,7 +124,7 @@ def _count_of_passes(folder: Path, processes: int) -> int:
 
 
 def _pids(folder: Path) -> list[int]:
-    """The processes that work on a run at the moment, as their journals name them."""
+    """The ids of the processes that currently work on a run, by the journals."""
     if not _whole_lines(folder).get(JOURNAL_NAME):
         return []
     record = read_journal(folder / JOURNAL_NAME)
@@ -133,7 +133,7 @@ def _pids(folder: Path) -> list[int]:
 
 
 def _whole_lines(folder: Path) -> dict[str, list[bytes]]:
-    """The lines of each journal as they are on disk, a torn one left out."""
+    """File name -> complete lines of each journal on disk; an incomplete last line is left out."""
     found = {}
     for name in map(rank_file_name, range(2)):
         path = folder / name
@@ -149,10 +149,10 @@ def _passes(lines: dict[str, list[bytes]]) -> list[PassRecord]:
 
 
 def _complaints(folder: Path, before: dict[str, list[bytes]], beside: Answers) -> Iterator[str]:
-    """Say what was lost, measured twice, or came out otherwise than in the undisturbed run."""
+    """Yield what was lost, measured twice, or differs from the undisturbed run."""
     after = _whole_lines(folder)
     if any(after[name][: len(lines)] != lines for name, lines in before.items()):
-        yield "a line that was on disk at the kill is not there any more"
+        yield "a line that was on disk at the kill is missing"
     measured = Counter(each.sample for each in _passes(after))
     if twice := [sample for sample, times in measured.items() if times > 1]:
         yield f"measured twice: {', '.join(twice)}"

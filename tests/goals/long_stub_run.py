@@ -1,4 +1,4 @@
-"""A run of many samples through a pipeline that does nothing: what is left is the harness' own time and memory."""
+"""A run of many samples through a pipeline that does nothing, so its time and memory are the harness's own."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ THOUSAND = 1_000
 
 
 class WatchedPipeline(StubPipeline):
-    """Notes at each sample when it began, and how large the process was."""
+    """Records the start of each sample, by wall and processor time, and the resident memory at every tenth."""
 
     def __init__(self) -> None:
-        """Have noted nothing yet."""
+        """Start without records."""
         super().__init__()
         self.began: list[float] = []
         self.busy: list[float] = []
@@ -33,7 +33,7 @@ class WatchedPipeline(StubPipeline):
         self._process = psutil.Process()
 
     def take(self, stage: str, given: Any) -> None:
-        """Note the time, and that of the processor; of the memory, after each tenth sample."""
+        """Record times at the stage "load", and the memory at every tenth sample."""
         if stage == "load":
             self.began.append(time.perf_counter())
             self.busy.append(time.process_time())
@@ -42,7 +42,7 @@ class WatchedPipeline(StubPipeline):
 
 
 def steps(moments: list[float]) -> list[float]:
-    """Return the times from one sample's beginning to the next one's."""
+    """Return the differences of neighbouring moments."""
     return [after - before for before, after in pairwise(moments)]
 
 
@@ -52,7 +52,7 @@ def samples() -> list[StubSample]:
 
 
 def session_in(folder: Path, *, is_resumed: bool) -> Session:
-    """Return a session that has begun: a new run, or the one in the folder gone on with."""
+    """Return a started session: a new run in `folder`, or the resumed run there."""
     session = Session(Options(warmup_steps=0), folder, measures=True, terminal=None, is_resumed=is_resumed)
     session.begin(
         Plan(
@@ -71,7 +71,7 @@ def session_in(folder: Path, *, is_resumed: bool) -> Session:
 
 
 def a_pass(sample: str) -> PassRecord:
-    """Return the record of a sample's whole pass, with as long an answer as there is."""
+    """Return the record of a sample's whole pass, with an answer of the published length."""
     return PassRecord(
         sample=sample,
         model="stub",
@@ -88,9 +88,9 @@ def a_pass(sample: str) -> PassRecord:
 
 
 def seconds_of_lines(folder: Path) -> tuple[list[float], list[float]]:
-    """Write as many lines as a long run has to one journal, each in turn with one to a journal of at most a thousand.
+    """Seconds per line of a journal of SAMPLES lines, and of journals of at most a thousand lines, written in turn.
 
-    Both wait for the same disk at the same time: what is left between them is what the length of the file costs.
+    Both write to the same disk at the same time, so their difference is the cost of the file's length.
     """
     folder.mkdir(parents=True)
     long, short = Journal(folder / "long.jsonl"), Journal(folder / "short_0.jsonl")

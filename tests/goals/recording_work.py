@@ -1,4 +1,4 @@
-"""Recordings of DSEC's size for the goals, and what plain h5py and PyAV do with them."""
+"""Recordings of DSEC's size for the goals, and the same work by plain h5py and PyAV as reference."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from fixtures.video.writer import FRAMES_PER_SECOND
 from tests import ROOT
 
 PER_MILLISECOND = 12_800
-"""DSEC's mean: 12.8 million events a second."""
+"""DSEC's mean rate: 12.8 million events per second."""
 
 EVENTS = 10**9
 WINDOW_MS = 50
-# Run by itself: opens a recording, reads a window of a millisecond, then one of 50, watching what both processes own.
+# A program that opens a recording and reads windows of 1 and 50 ms, while it samples the memory of both processes.
 WATCHED = """
 import json, sys, threading
 from pathlib import Path
@@ -54,7 +54,7 @@ with opened(Path(sys.argv[1])) as recording:
     watcher.join()
 print(json.dumps([peak[0] - before, sum(column.nbytes for column in window.values()), idle]))
 """
-# What somebody would write without us: run twice at once, each for every second clip. No event image, no checks.
+# A plain script without the suite, without event images and checks; two run in parallel, each for every second clip.
 PLAIN = """
 import os, shutil, sys
 from fractions import Fraction
@@ -100,9 +100,9 @@ with h5py.File(source / "events.h5") as file:
 
 
 def write_sparse_recording(path: Path, windows: int) -> list[int]:
-    """Write a recording of EVENTS events of which those of `windows` windows are there; return their first ms.
+    """Write a recording of EVENTS events, with data in `windows` windows only; return the windows' first ms.
 
-    All of it would be 4 GB of numbers of which the measurement reads 4 %; offsets, index and chunks are those of all.
+    A full recording would be 4 GB, of which the goal reads 4 %. Index, offsets and chunks are those of a full one.
     """
     draw = np.random.default_rng(1)
     last = EVENTS // PER_MILLISECOND - WINDOW_MS - 3
@@ -122,7 +122,7 @@ def write_sparse_recording(path: Path, windows: int) -> list[int]:
 
 
 def _events(draw: np.random.Generator, first_ms: int, milliseconds: int) -> dict[str, np.ndarray]:
-    """Events around moving places, as many in each millisecond, at any time in it."""
+    """Normally distributed events, PER_MILLISECOND in each millisecond, at random times in it."""
     count = milliseconds * PER_MILLISECOND
     within = np.sort(draw.integers(0, 1000, (milliseconds, PER_MILLISECOND)), axis=1)
     times = within + 1000 * (first_ms + np.arange(milliseconds))[:, None]
@@ -135,7 +135,7 @@ def _events(draw: np.random.Generator, first_ms: int, milliseconds: int) -> dict
 
 
 def own_memory_of_a_window(path: Path, start_ms: int) -> tuple[int, int, int]:
-    """Bytes by which both processes grow while a window is read, bytes of the window, and of the reader before it."""
+    """Bytes: growth of both processes while a window is read, size of the window, and idle reader before it."""
     start = T_OFFSET_US + 1000 * start_ms
     command = [sys.executable, "-c", WATCHED, str(path), str(start), str(start + 1000 * WINDOW_MS)]
     answer = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=300).stdout
@@ -144,14 +144,14 @@ def own_memory_of_a_window(path: Path, start_ms: int) -> tuple[int, int, int]:
 
 
 class PlainReader:
-    """A window by h5py in this process, without a look at anything."""
+    """Reads windows by h5py in this process, without checks."""
 
     def __init__(self, path: Path) -> None:
         assert hdf5plugin
         self._file = h5py.File(path, rdcc_nbytes=4 * 1024**2)
 
     def read(self, start_ms: int) -> dict[str, np.ndarray]:
-        """Read the four columns of a window that begins and ends with a millisecond."""
+        """Read the four columns of a window that starts and ends at whole milliseconds."""
         first, behind = (int(self._file["ms_to_idx"][each]) for each in (start_ms, start_ms + WINDOW_MS))
         window = {name: self._file["events"][name][first:behind] for name in "xytp"}
         window["t"] = window["t"].astype(np.int64) + int(self._file["t_offset"][()])
@@ -159,7 +159,7 @@ class PlainReader:
 
 
 def write_sequence_of_dsecs_size(folder: Path, seconds: int) -> None:
-    """Write a sequence with DSEC's mean of events, and pictures of 1440x1080 of a scene."""
+    """Write a sequence with DSEC's mean event rate, and pictures of a scene in 1440x1080."""
     write_recording(folder / "events.h5", _events(np.random.default_rng(2), 0, 1000 * seconds), T_OFFSET_US)
     scene = Scene.random(7, 1440, 1080, float(seconds))
     (folder / PICTURES).mkdir(parents=True)
@@ -171,7 +171,7 @@ def write_sequence_of_dsecs_size(folder: Path, seconds: int) -> None:
 
 
 def prepare_plainly(sequence: Path, out: Path, clip_us: int) -> None:
-    """Two processes at once, of which each makes every second clip with h5py, np.save, Pillow and PyAV."""
+    """Run the plain script in two processes, each of which makes every second clip."""
     words = [(sys.executable, "-c", PLAIN, str(sequence), str(out), str(part), str(clip_us)) for part in (0, 1)]
     processes = [subprocess.Popen(command, cwd=ROOT) for command in words]
     assert [process.wait() for process in processes] == [0, 0]

@@ -1,4 +1,4 @@
-"""A target of either size beside drafts whose cost and acceptance are both set: requests, costs, predictions."""
+"""A target with scripted drafts of given cost and acceptance: requests, answers and timings."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ Found = TypeVar("Found")
 
 IMAGES = {"egpt": 5, "videollava": 8}
 WRITTEN = range(5, 37)
-"""Ids that any of the models may write."""
+"""Ids that are in every model's vocabulary."""
 DRAFT_PROMPT = 637
-"""Positions of EventGPT's prompt: 582 visual ones, and the words."""
+"""Length of EventGPT's prompt: 582 visual tokens, and the text."""
 
 
 @dataclass(frozen=True, slots=True)
 class DraftKind:
-    """A draft of the target's first `layers`, right at a share of the places; `acceptance` None: the target itself."""
+    """A draft of the target's first `layers` with a given acceptance; `acceptance` None: the target itself."""
 
     layers: int
     acceptance: float | None
     gamma: int
 
     def described(self, of: int) -> str:
-        """Return it in words; `of`: how many layers the target has."""
+        """Return a description; `of`: the number of the target's layers."""
         if self.acceptance is None:
             return f"the target itself as draft, gamma {self.gamma}"
         return f"{self.layers} of {of} layers as draft, acceptance {self.acceptance}, gamma {self.gamma}"
@@ -47,7 +47,7 @@ class DraftKind:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One request both ways, in seconds: the prompts, and what follows them; where the answers part, if they do."""
+    """One request by the target alone and by the pair: seconds of prompts and decoding, rounds, and the divergence."""
 
     alone_prompt_s: float
     alone_decode_s: float
@@ -59,12 +59,12 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ScriptedPairs:
-    """Requests to a target by one engine, each of pictures of noise, answered in `length` tokens whatever they are."""
+    """Requests to a target by one engine, with pictures of noise and answers of exactly `length` tokens."""
 
     loaded: StagedBase
     engine: str
     length: int
-    # By layers; each goes on using the caches and graphs that it once got.
+    # Number of layers -> draft decoder, kept so that its caches and graphs are reused.
     _decoders: dict[int, Language] = field(default_factory=dict)
 
     @property
@@ -74,7 +74,7 @@ class ScriptedPairs:
 
     @property
     def layers(self) -> int:
-        """How many the target has."""
+        """The number of the target's layers."""
         return len(self.target.language.body.layers)
 
     def request(self, seed: int) -> VisionFeatures:
@@ -98,8 +98,8 @@ class ScriptedPairs:
         )
 
     def outcome(self, features: VisionFeatures, kind: DraftKind, seed: int) -> Outcome:
-        """Answer one request by the target alone and, right after it, by the pair."""
-        # Each in a frame of its own: graphs are captured for one cache, which must be free for the next.
+        """Answer one request by the target alone and, directly after, by the pair."""
+        # Each in its own method, so that its cache, with the captured graphs, is free for the next.
         answer, alone_prompt_s, alone_decode_s = self._alone(features)
         found, pair_prompts_s, loop_s = self._together(features, kind, answer, seed)
         return Outcome(
@@ -114,7 +114,7 @@ class ScriptedPairs:
     def answer_together(
         self, features: VisionFeatures, kind: DraftKind, answer: Sequence[int], seed: int
     ) -> tuple[int, ...]:
-        """Return the pair's, where `answer` is the target's own."""
+        """Return the pair's answer; `answer` is the target's own, which the draft's script follows."""
         return self._together(features, kind, answer, seed)[0].generation.token_ids
 
     def _alone(self, features: VisionFeatures) -> tuple[tuple[int, ...], float, float]:
@@ -139,7 +139,7 @@ class ScriptedPairs:
     def _draft(
         self, features: VisionFeatures, kind: DraftKind, answer: Sequence[int], seed: int
     ) -> tuple[Prefilled, ModelDraft]:
-        """A draft behind a prompt of its own, as long as EventGPT's; of the target itself, behind the target's."""
+        """A draft after a prompt of EventGPT's length, or the target itself after the target's prompt."""
         prompt = self.target.prompt_embeddings(features)
         if kind.layers not in self._decoders:
             self._decoders[kind.layers] = self.target.language.first_layers(kind.layers)
@@ -159,7 +159,7 @@ class ScriptedPairs:
 
 
 def context_of_two(target: StagedBase, draft: StagedBase) -> AlignedContext:
-    """Return two models behind prompts of their own, as if the same few words had been written."""
+    """Return two models after their own prompts and the same written ids."""
     prompts = [model.prefill(_noise(model, 0)) for model in (target, draft)]
     ids = range(min(prompt.logits.shape[-1] for prompt in prompts))
     guess = ModelDraft(draft.language, prompts[1], frozenset(ids), stop_at_eos=False)
@@ -167,14 +167,14 @@ def context_of_two(target: StagedBase, draft: StagedBase) -> AlignedContext:
 
 
 def _noise(model: StagedBase, seed: int) -> VisionFeatures:
-    """The visual features of pictures of noise, as many as the model looks at."""
+    """The visual features of a clip of noise, with the model's usual number of pictures."""
     shape = (IMAGES[model.key], 240, 320, 3)
     pictures = np.random.default_rng(seed).integers(0, 255, shape, dtype=np.uint8)
     return model.encode_vision(model.preprocess(RawClip(tuple(pictures), "noise")))
 
 
 def total(outcomes: Sequence[Outcome], *parts: str) -> float:
-    """Return the seconds of some parts over all requests."""
+    """Return the sum of the named fields of all outcomes, in seconds."""
     return math.fsum(getattr(each, part) for each in outcomes for part in parts)
 
 

@@ -1,4 +1,4 @@
-"""Stage 2 beside transformers' PIL processor: 8 frames of 1440x1080 to 224 pixels."""
+"""Stage 2 compared with transformers' PIL processor: 8 frames of 1440x1080 to 224 pixels."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from harness.measuring.rounds import Variant
 
 FRAMES, WIDTH, HEIGHT, SIDE = 8, 1440, 1080, 224
 TIMES_FASTER = {"torch": 6.5, "pil": 1.9}
-"""The goals: how many times faster than the library's PIL processor."""
+"""Processor -> goal: how many times faster than transformers' PIL processor."""
 LIBRARY = "CLIPImageProcessorPil"
 
 Frames = list[NDArray[np.uint8]]
 
 
 def stage2_ways() -> list[Variant]:
-    """Each of our processors and the library's on the same frames; `pil` was seen to give the library's bits."""
+    """Each of our processors and transformers' on the same frames; asserts that `pil` gives transformers' bits."""
     scene = Scene.random(0, WIDTH, HEIGHT)
     frames = [scene.render(scene.seconds * number / FRAMES) for number in range(FRAMES)]
     ours = {each: PixelProcessor(clip_settings(SIDE), each, torch.device("cpu"), torch.float32) for each in PROCESSORS}

@@ -1,8 +1,8 @@
-"""Whether a red verdict says why: causes injected into stages of a model, and unchanged pairs, in one process.
+"""Whether `explain` names the cause of a slowdown: injected causes, and unchanged pairs of sessions, in one process.
 
-A session is one sample through each stage in timed rounds and a watched one, by the code that measures for users; those
-of one process differ by less than fresh processes do. `make measured TOPIC=cause`, on a GPU with ARGS="--model-set full
---device cuda". Each test can be run by itself, as by ARGS="… -k unchanged": the rows of the others stay.
+A session is one sample through each stage, in timed rounds and a watched round, by the harness's own code. Sessions of
+one process differ less than sessions of fresh processes. Run `make measured TOPIC=cause`, on a GPU with
+ARGS="--model-set full --device cuda". With ARGS="… -k unchanged" a part runs, and the rows of other tests stay.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from tests.goals.injected_causes import CAUSES, SHARES, InjectedCause, one_more,
 from tests.harness.gates.simulated_gates import share_found_at_the_edge
 
 ONE_MORE, BLAMED, PER_SHARE, UNCHANGED = 20, 15, 7, 34
-# By whether the device is a GPU, where seconds are dear and noise is small. A red verdict has two sessions.
+# Whether on a GPU -> number of pairs, and of judged sessions; a GPU's noise is small and its time expensive.
 PAIRS, JUDGED = {False: 50, True: 25}, {False: 2, True: 1}
-# Of a stage's time: differences whose parts are told to add up.
+# Log ratio of times above which the parts must add up to the difference.
 LARGE = math.log(1.05)
-# Other processes.
+# Whether on a GPU -> number of other processes that use the device.
 TENANTS = {False: 3, True: 1}
 
 
 @pytest.fixture(scope="module")
 def bench(selection: Selection) -> Bench:
-    """EventGPT by the fastest engine of the device, warm."""
+    """A warm bench of EventGPT by the fastest engine of the device."""
     clock.use_device(selection.device)
     settings = ModelSettings(model_set=selection.model_set, device=selection.device)
     pipeline = pipeline_loaders(settings, ["egpt"])["egpt"]()
@@ -58,14 +58,14 @@ def bench(selection: Selection) -> Bench:
 
 @pytest.fixture(scope="module")
 def table(selection: Selection) -> Iterator[GoalTable]:
-    """All rows; those of another device stay."""
+    """The rows of this topic; rows of another device stay in the file."""
     rows = GoalTable("cause", selection.device, in_pieces=True)
     yield rows
     rows.write()
 
 
 def test_an_injected_cause_is_named(bench: Bench, table: GoalTable) -> None:
-    """Stage and cause in the first line; and how much of the difference by the clock the watched rounds account for."""
+    """The first line names stage and cause, and the watched parts account for the difference of the times."""
     right, shares = [], []
     for cause in _causes_on(bench):
         line, found, share = _explained(bench, cause)
@@ -95,7 +95,7 @@ def test_an_injected_cause_is_named(bench: Bench, table: GoalTable) -> None:
 
 
 def test_unchanged_pairs_have_no_culprit(bench: Bench, table: GoalTable) -> None:
-    """Sessions one after the other, each explained by the one before it, as `explain` would."""
+    """Each of several unchanged sessions is compared with the one before it, as `explain` does."""
     sessions = [bench.session() for _ in range(PAIRS[bench.on_gpu] + 1)]
     equal, culprits, seconds = 0, 0, []
     for before, after in pairwise(sessions):
@@ -117,7 +117,7 @@ def test_unchanged_pairs_have_no_culprit(bench: Bench, table: GoalTable) -> None
 
 
 def test_one_more_of_anything_is_flagged(bench: Bench, table: GoalTable) -> None:
-    """A launch, a copy, a file or, on a GPU, a synchronisation more, in one session."""
+    """One more launch, copy, file or (on a GPU) synchronisation is found by one session."""
     kinds = [*("launch", "copy", "file"), *(["synchronisation"] if bench.on_gpu else [])]
     right = 0
     for number in range(ONE_MORE):
@@ -132,7 +132,7 @@ def test_one_more_of_anything_is_flagged(bench: Bench, table: GoalTable) -> None
 
 
 def test_program_and_machine_are_told_apart(bench: Bench, table: GoalTable) -> None:
-    """Causes in the program, and other processes on the same processor or card."""
+    """Causes in the program are blamed on the program; other processes on the device are blamed on the machine."""
     chosen = [each for each in _causes_on(bench) if not each.engine]
     for cause in islice(cycle(chosen), max(BLAMED - len(bench.explained), 0)):
         _explained(bench, cause)
@@ -147,8 +147,8 @@ def test_program_and_machine_are_told_apart(bench: Bench, table: GoalTable) -> N
 
 @pytest.mark.gpu
 def test_small_slowdowns_are_found(bench: Bench, table: GoalTable, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work of +2 % and +1 % in vision, prefill and decode, each judged in two sessions; and unchanged ones."""
-    monkeypatch.setattr(injected_work, "SIDE_ON_GPU", 256)  # products that are short beside 1 % of a stage
+    """Slowdowns of 2 % and 1 % in vision, prefill and decode, each judged in two sessions; and false alarms."""
+    monkeypatch.setattr(injected_work, "SIDE_ON_GPU", 256)  # products much shorter than 1 % of a stage
     session = partial(bench.session, ON_GPU, look=False)
     known = Baseline("known", [session() for _ in range(10)])
 
@@ -175,7 +175,7 @@ def test_small_slowdowns_are_found(bench: Bench, table: GoalTable, monkeypatch: 
 
 
 def test_creep_is_named(table: GoalTable) -> None:
-    """Steps of 1 % since a release whose sessions spread by 0.3 %, by simulation: the third is 3 % away."""
+    """Simulated steps of 1 % since a release, with a noise of 0.3 %: the third step is 3 % away."""
     found = 100 * share_found_at_the_edge(0.003, 0.03, runs=100_000)
     table.add("simulated: steps of 1 % since a release, named by the third", found, "%", "95 %", 100_000)
 
@@ -185,7 +185,7 @@ def _causes_on(bench: Bench) -> list[InjectedCause]:
 
 
 def _explained(bench: Bench, cause: InjectedCause) -> tuple[str, Cause, float]:
-    """The first line on a session with the cause, what it is made of, and the share that is its parts'."""
+    """The first line for sessions with the cause, the Cause found, and the share of its parts in the difference."""
     where = bench.by(cause.engine) if cause.engine not in {"", bench.engine} else bench
     usual = median(where.unchanged(cause.stage)[-1].stages[0].round_s)
     before = cause.make(where.pipeline, usual, True)
@@ -196,12 +196,12 @@ def _explained(bench: Bench, cause: InjectedCause) -> tuple[str, Cause, float]:
         now = [where.session([cause.stage], after) for _ in range(JUDGED[bench.on_gpu])]
     finally:
         getattr(after, "undo", lambda: None)()
-    # On both sides of it: a machine whose speed drifts is no part of this.
+    # Baseline sessions before and after, so that a drift of the machine's speed cancels.
     known += [where.session([cause.stage], before) for _ in range(count // 2)]
     line, found = _told(bench, cause.stage, now, known)
     bench.explained.append(found)
     parts = sum(part.seconds for part in found.parts if part.name and re.search(cause.parts, part.name))
-    if re.search(cause.parts, ""):  # as watched: the part that is told is what the others leave
+    if re.search(cause.parts, ""):  # the unnamed part: the watched time outside of all calls
         parts += _outside_of_calls(now) - _outside_of_calls(known)
     return line, found, parts / found.seconds
 
@@ -212,7 +212,7 @@ def _outside_of_calls(sessions: list[RunRecord]) -> float:
 
 
 def _beside_tenants(bench: Bench, count: int) -> list[tuple[str, Cause]]:
-    """So many sessions of stages that other processes made slower: else there is nobody to blame."""
+    """`count` explanations of sessions beside other processes that slowed the stage by the minimum effect or more."""
     known = {stage: [bench.session([stage]) for _ in range(KNOWN[bench.on_gpu])] for stage in ON_GPU}
     found: list[tuple[str, Cause]] = []
     with other_tenant(bench.device, TENANTS[bench.on_gpu]):

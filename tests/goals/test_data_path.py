@@ -1,4 +1,4 @@
-"""Stages 1 and 2 against what came before and against the best peer: readers, cache, events, processing."""
+"""Stages 1 and 2 against the first benchmark script and against torchcodec: readers, cache, events, processing."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SECONDS = (1, 5, 20)
 TURNS = {1: 25, 5: 15, 20: 7}
 AGAINST_LEGACY = {"1440x1080": {1: 2.2, 5: 2.4, 20: 2.7}, "640x480": {1: 2.0, 5: 2.0, 20: 2.3}}
 PEER_THREADS = (1, 2, 4)
-# Run by itself, so that nothing read before has left memory to be used again; a small clip loads the libraries.
+# A program of its own, so that no memory of earlier reads is reused; it first reads a small clip to load libraries.
 WATCHED = """
 import sys
 from pathlib import Path
@@ -73,7 +73,7 @@ def table() -> Iterator[GoalTable]:
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], Path]:
-    """MP4 files of textured moving scenes, as the embedded dataset has them, by size and seconds."""
+    """(size, seconds) -> an MP4 file of a moving scene like those of the embedded dataset."""
     folder = tmp_path_factory.mktemp("clips")
     made = {}
     for size, (width, height) in SIZES.items():
@@ -91,7 +91,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], Pat
 def test_fast_reader_beside_the_old_one(
     size: str, seconds: int, clips: dict[tuple[str, int], Path], table: GoalTable
 ) -> None:
-    """The same frames, and how many times faster they come."""
+    """The fast reader gives equal frames; the row says how many times faster it is."""
     path = clips[size, seconds]
     batches = {reader: read_frames(path, COUNT, reader=reader) for reader in ("legacy", "fast")}
     assert np.array_equal(batches["fast"].frames, batches["legacy"].frames)
@@ -104,7 +104,7 @@ def test_fast_reader_beside_the_old_one(
 
 
 def test_fast_reader_beside_torchcodec_at_its_best(clips: dict[tuple[str, int], Path], table: GoalTable) -> None:
-    """Torchcodec by itself, without anything of ours around it, on as many threads as suit each clip best."""
+    """Torchcodec alone, without our checks, on the best number of threads for each clip."""
     reason = torchcodec.missing()
     if reason:
         pytest.skip(reason)
@@ -125,7 +125,7 @@ def test_fast_reader_beside_torchcodec_at_its_best(clips: dict[tuple[str, int], 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_fast_reader_beside_merely_decoding(size: str, clips: dict[tuple[str, int], Path], table: GoalTable) -> None:
-    """What finding the packets, converting to RGB and copying cost, on top of decoding what must be decoded."""
+    """The cost of finding the packets, converting to RGB and copying, beyond decoding the needed packets."""
     path = clips[size, 20]
     with opened(path, try_decoding=False) as container:
         index = read_index(container, coded_packets(container))
@@ -146,7 +146,7 @@ def test_fast_reader_beside_merely_decoding(size: str, clips: dict[tuple[str, in
 
 @pytest.mark.parametrize("size", SIZES)
 def test_memory_while_reading(size: str, clips: dict[tuple[str, int], Path], table: GoalTable) -> None:
-    """How far the resident set of a process of its own rises while 8 of 400 frames are read, in frames."""
+    """The growth of a fresh process's resident memory while 8 of 400 frames are read, in sizes of a frame."""
     width, height = SIZES[size]
     command = [sys.executable, "-c", WATCHED, str(clips["640x480", 1]), str(clips[size, 20]), str(COUNT)]
     grown = int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=120).stdout)
@@ -155,13 +155,13 @@ def test_memory_while_reading(size: str, clips: dict[tuple[str, int], Path], tab
 
 
 def test_frame_cache(table: GoalTable, tmp_path: Path) -> None:
-    """Hits of frames beside a copy of their bytes, and of pixels beside the old way through stages 1 and 2."""
+    """Frame hits against a copy of their bytes, and pixel hits against stages 1 and 2 of the old script."""
     folder = ensure_embedded(EmbeddedSpec(1, *SIZES["1440x1080"], 5.0), tmp_path)
     table.rows.extend(cache_rows(Dataset.open(folder).samples[0], tmp_path / "cache"))
 
 
 def test_stage_2_beside_the_library(table: GoalTable) -> None:
-    """Each of our processors beside transformers' own without torchvision, on the same frames."""
+    """Each of our processors against transformers' PIL processor, on the same frames."""
     use_threads_for("tiny", "cpu")
     found = seconds_in_turn(stage2_ways(), 41)
     for processor, goal in TIMES_FASTER.items():
@@ -171,7 +171,7 @@ def test_stage_2_beside_the_library(table: GoalTable) -> None:
 
 @pytest.mark.parametrize(("events", "goal"), [(10**5, "at least 40x"), (10**7, "at least 100x")])
 def test_drawing_events_beside_the_loop(events: int, goal: str, table: GoalTable) -> None:
-    """The published loop over single events, once; ours several times, with the same pixels."""
+    """Our drawing against the published loop over single events, with equal pixels."""
     table.rows.append(_beside_row(f"drawing {events} events into 5 pictures", goal, "literal loop", drawing(events)))
 
 
@@ -192,7 +192,7 @@ def test_raw_events_beside_event_images(table: GoalTable, tmp_path: Path) -> Non
 
 
 def test_preparing_event_images(table: GoalTable, tmp_path: Path) -> None:
-    """`prepare --event-images` of 600 samples on two processes beside the loop alone."""
+    """`prepare --event-images` of 600 samples on two processes, against the published loop alone."""
     source = Dataset.open(ensure_embedded(EmbeddedSpec(), tmp_path))
     folder = dataset_of_streams(source, tmp_path / "many", 600)
     found = preparing_event_images(folder, workers=2)
@@ -201,7 +201,7 @@ def test_preparing_event_images(table: GoalTable, tmp_path: Path) -> None:
 
 
 def test_preparing_frames(clips: dict[tuple[str, int], Path], table: GoalTable, tmp_path: Path) -> None:
-    """`prepare --cache frames` of 60 clips on two processes, beside one process that reads them in the old way."""
+    """`prepare --cache frames` of 60 clips on two processes, against one process with the legacy reader."""
     folder = dataset_of_clips(clips["1440x1080", 5], tmp_path / "many", 60)
     ours_s, legacy_s, n = preparing_frames(folder, tmp_path / "cache", workers=2)
     what, reference = f"prepare, frames of {n} clips of 1440x1080 and 5 s on 2 processes", "one legacy process, reading"
@@ -220,6 +220,6 @@ def _by_torchcodec(path: Path, threads: int) -> Any:
 
 
 def _ratio_row(what: str, goal: str, reference: str, ours: list[float], theirs: list[float]) -> GoalRow:
-    """Both medians, and how many times faster ours is: the median over the turns."""
+    """A row with both medians, and the median over the turns of the ratio."""
     factor = times_faster(ours, theirs)
     return GoalRow(what, 1000 * median(ours), "ms", goal, len(ours), reference, 1000 * median(theirs), factor)

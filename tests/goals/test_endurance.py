@@ -1,7 +1,7 @@
-"""Runs that are killed and gone on with, by one process and by two ranks; runs of very many samples; hostile files.
+"""Killed and resumed runs, by one process and by two ranks; runs of very many samples; hostile files.
 
-Done in pieces, by ARGS="-k …" too: `make measured TOPIC=endurance`, again and again. What has been tried stays in
-results/endurance-… and results/hostile_input, and is not tried again; remove a folder to begin anew. On a GPU:
+Repeat `make measured TOPIC=endurance` (or parts, by ARGS="-k …") until the table is complete. Trials stay in
+results/endurance-… and results/hostile_input and are not repeated: remove a folder to start again. On a GPU:
 ARGS="--model-set full".
 """
 
@@ -60,7 +60,7 @@ PIECE_S = 500.0
 KEPT = ROOT / "results" / "hostile_input"
 INPUTS = 10_000
 EACH = -(-INPUTS // len(KINDS))
-OF_USERS = dict.fromkeys(("event .npy", "recording .h5", "five-stage result"), 2_000)  # files that no run of ours wrote
+OF_USERS = dict.fromkeys(("event .npy", "recording .h5", "five-stage result"), 2_000)  # files from other programs
 SEED = 20_000
 GPU_MODELS = ("egpt", "videollava")
 AHEAD = 60  # samples of a throughput pass
@@ -73,13 +73,13 @@ KILLS = [
 
 @pytest.fixture(scope="module")
 def folder(selection: Selection) -> Path:
-    """Where trials are kept from piece to piece."""
+    """The folder that keeps trials between pieces."""
     return ROOT / "results" / f"endurance-{selection.model_set}-{selection.device.replace(':', '-')}"
 
 
 @pytest.fixture(scope="module")
 def table(selection: Selection) -> Iterator[GoalTable]:
-    """The rows of this configuration; a GPU has a file of its own. Those that were not measured now stay."""
+    """The rows of this configuration; a GPU has its own file. Rows that this run does not measure stay."""
     file = "endurance" if selection.device == "cpu" else f"endurance_{selection.model_set}"
     rows = GoalTable("endurance", selection.device, file=file, in_pieces=True)
     yield rows
@@ -88,7 +88,7 @@ def table(selection: Selection) -> Iterator[GoalTable]:
 
 @pytest.fixture(scope="module")
 def on_cpu(selection: Selection) -> None:
-    """The goals of the CPU are measured with the small models there."""
+    """Skip on a GPU: these goals use the small models on the CPU."""
     if selection.device != "cpu":
         pytest.skip("measured on the CPU")
 
@@ -103,7 +103,7 @@ def test_nothing_is_lost_and_nothing_measured_twice(
     table: GoalTable,
     folder: Path,
 ) -> None:
-    """Lines on disk stay, every sample is measured once, and the answers are those of a run that nobody killed."""
+    """Lines on disk stay, every sample is measured once, and the answers equal those of a run without a kill."""
     place = folder / kill.__name__
     kept = place / "trials.json"
     trials, longest_s, ends_at = _read(kept, list[Trial]), 0.0, time.monotonic() + PIECE_S
@@ -135,7 +135,7 @@ def long_run(folder: Path) -> Path:
 
 @pytest.mark.usefixtures("on_cpu")
 def test_cost_and_memory_of_a_sample_stay_the_same(benchmark: Any, long_run: Path, table: GoalTable) -> None:
-    """All but the last samples of a stub pass, each written down; the run is then left as a kill would leave it."""
+    """All but the last samples of a stub pass, with a record each; the journal ends as after a kill."""
     pipeline, session = WatchedPipeline(), session_in(long_run, is_resumed=False)
     _measure(session, benchmark, pipeline, samples()[:-LAST])
     wall, busy, count = steps(pipeline.began), steps(pipeline.busy), len(pipeline.began) - 1
@@ -156,7 +156,7 @@ def test_cost_and_memory_of_a_sample_stay_the_same(benchmark: Any, long_run: Pat
 
 @pytest.mark.usefixtures("on_cpu")
 def test_going_on_begins_at_once(benchmark: Any, long_run: Path, table: GoalTable) -> None:
-    """From the beginning of the session, conditions and reference work included, to the first sample left."""
+    """The time from the start of a resumed session, reference work included, to its first sample."""
     start, pipeline = time.perf_counter(), WatchedPipeline()
     session = session_in(long_run, is_resumed=True)
     _measure(session, benchmark, pipeline, samples())
@@ -167,7 +167,7 @@ def test_going_on_begins_at_once(benchmark: Any, long_run: Path, table: GoalTabl
 
 @pytest.mark.usefixtures("on_cpu")
 def test_a_line_takes_as_long_at_the_end_of_a_long_journal(folder: Path, table: GoalTable) -> None:
-    """What the length of the file costs, apart from a disk that is slower at one time than at another."""
+    """The cost of a long file, measured against short files in turn, since the speed of a disk varies."""
     place = folder / "lines"
     shutil.rmtree(place, ignore_errors=True)
     long, short = (1000 * median(seconds[-THOUSAND:]) for seconds in seconds_of_lines(place))
@@ -179,22 +179,20 @@ def test_a_line_takes_as_long_at_the_end_of_a_long_journal(folder: Path, table: 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_hostile_input(kind: str, table: GoalTable) -> None:
-    """No crash, no hang, nothing run or touched elsewhere, bounded memory, always an error that names the file."""
+    """No crash, no hang, no code run, no other file touched, bounded memory, and an error that names the file."""
     kept = KEPT / f"{kind.replace(' ', '_')}.json"
     if not kept.exists():
         found = tried([kind], OF_USERS.get(kind, EACH), SEED, KEPT / "violations")
         write_whole(kept, msgspec.json.encode(found))
     all_found = [msgspec.json.decode(path.read_bytes(), type=Tried) for path in sorted(KEPT.glob("*.json"))]
-    rows = _rows(all_found)
-    names = {row.what for row in rows}
-    table.rows[:] = [*(row for row in table.rows if row.what not in names), *rows]
+    table.replace(_rows(all_found))
     violations = msgspec.json.decode(kept.read_bytes(), type=Tried).violations
     assert not violations, "\n".join(dict.fromkeys(violations))
 
 
 @pytest.mark.gpu(memory_gb=40, devices=2)
 def test_two_gpus_beside_one(table: GoalTable, folder: Path, selection: Selection) -> None:
-    """Samples per second with files loaded ahead, by two ranks with a GPU each and by one; the clips are made first."""
+    """Samples per second with prefetching, by two ranks with a GPU each against one; the clips are made first."""
     place = folder / "throughput"
     shutil.rmtree(place, ignore_errors=True)
     rates: dict[int, dict[str, float]] = {}
@@ -218,7 +216,7 @@ def test_two_gpus_beside_one(table: GoalTable, folder: Path, selection: Selectio
 
 @pytest.mark.gpu(memory_gb=40)
 def test_the_run_that_was_killed(table: GoalTable, folder: Path, selection: Selection) -> None:
-    """EventGPT and Video-LLaVA on 120 samples; a piece ends it by a signal, the next one goes on with it."""
+    """EventGPT and Video-LLaVA on 120 samples; a piece ends the run by a signal, and the next piece resumes it."""
     place, engine = folder / f"120-{selection.engines[-1]}", selection.engines[-1]
     words = ("-k", "test_whole_pipeline", f"--models={','.join(GPU_MODELS)}", "--embedded=120:640x480:1")
     is_resumed = f"--resume={place}" if (place / JOURNAL_NAME).exists() else f"--output-dir={place}"
@@ -250,7 +248,7 @@ def test_the_run_that_was_killed(table: GoalTable, folder: Path, selection: Sele
 
 @pytest.mark.gpu(memory_gb=20)
 def test_out_of_memory_is_a_record_and_memory_comes_back(benchmark: Any, tmp_path: Path, selection: Selection) -> None:
-    """The second of three samples asks for more than the card has; the third one gets nearly all of it."""
+    """The second of three samples needs more memory than the card has; the third can still use nearly all of it."""
     import torch
 
     size = torch.cuda.get_device_properties(selection.device).total_memory
@@ -274,7 +272,7 @@ def test_out_of_memory_is_a_record_and_memory_comes_back(benchmark: Any, tmp_pat
 
 
 def _is_over(place: Path) -> bool:
-    """Whether a run has come to its end, be it with a broken limit."""
+    """Whether a run has ended, with or without a broken limit."""
     end = read_journal(place / JOURNAL_NAME).end if (place / JOURNAL_NAME).exists() else None
     return end is not None and end.exit_status not in PYTEST_STATUSES
 

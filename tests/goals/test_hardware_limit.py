@@ -1,13 +1,13 @@
-"""Stages 3 and 4 of the 7B shapes beside what the device could do: every engine, and the library's own generate().
+"""Stages 3 and 4 at 7B shapes against the roofline of the device, by every engine and by transformers' generate().
 
-Each test can be run by itself, as by ARGS="-k graph": the rows of the others stay.
+With ARGS="-k graph" a part of the tests runs, and the rows of the others stay.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from statistics import median
@@ -30,7 +30,7 @@ IMAGES = {"egpt": 5, "videollava": 8}
 PROMPTS = {"egpt": 637, "videollava": 2076}
 ANSWER = 102
 ROUNDS = 10
-# Stages' goals in milliseconds, and what they are said to take elsewhere; decoding by the token.
+# (model, stage) or (model, stage, engine) -> goal in milliseconds; of decoding per token.
 GOALS = {
     ("egpt", "vision"): 3.85,
     ("egpt", "prefill"): 13.8,
@@ -53,7 +53,7 @@ def table() -> Iterator[GoalTable]:
 
 @pytest.fixture(scope="module")
 def machine(table: GoalTable) -> MachineRecord:
-    """What the device can do, measured in this run."""
+    """The device's bandwidth and arithmetic rates, measured in this run."""
     clock.use_device("cuda")
     rates = measure_device_peaks("cuda", ("float16", "bfloat16"))
     table.add("read bandwidth", rates.read_bytes_per_s / 1e12, "TB/s", "none", 1)
@@ -67,23 +67,22 @@ def machine(table: GoalTable) -> MachineRecord:
 @pytest.mark.parametrize("key", ["videollava", "egpt"])
 @pytest.mark.parametrize("engines", [("eager",), ("graph", "graph-fast"), ("static",)], ids="-".join)
 def test_every_stage(engines: Sequence[str], key: str, table: GoalTable, machine: MachineRecord) -> None:
-    """Medians of several rounds on one sample; the first time through an engine, which prepares it, apart."""
+    """Medians of several rounds on one sample; the first pass of an engine, which prepares it, is a row of its own."""
     pipeline = load(key, "full", "cuda")
     inputs = drawn_inputs(pipeline)
     for engine in engines:
-        first_s, runner = timed(partial(started, pipeline, engine, inputs))
+        first_s = clock.seconds_of(partial(started, pipeline, engine, inputs))
         if engine != "eager":
             goal = "3 s or less, warm" if engine == "graph" else "none"
             table.add(f"{key} {engine}: first sample, caches as found", first_s, "s", goal, 1)
-        for row in stage_rows(runner, inputs, machine, engine):
-            table.rows.append(row)
+        table.rows.extend(stage_rows(pipeline.with_engine(engine), inputs, machine, engine))
     if key == "videollava" and "graph" in engines:
         table.rows.extend(generate_rows(pipeline, inputs, table))
 
 
 @pytest.mark.gpu(memory_gb=24)
 def test_static_starts_from_a_warm_disk_cache(table: GoalTable) -> None:
-    """In a fresh process, after the test above has filled torch's cache: from the loaded model to the first answer."""
+    """The time from loaded model to first answer in a fresh process, after the test above filled torch's cache."""
     command = [sys.executable, "-c", START, "videollava", "full", "cuda"]
     found = subprocess.run(command, check=True, cwd=ROOT, timeout=300, capture_output=True, text=True)
     seconds, graphs = map(float, found.stdout.split()[-2:])
@@ -92,7 +91,7 @@ def test_static_starts_from_a_warm_disk_cache(table: GoalTable) -> None:
 
 
 def load(key: str, model_set: str, device: str, **how: Any) -> StagedBase:
-    """The pipeline of `key`, with a question that makes its prompt as long as the published one."""
+    """The pipeline of `key`, with a question that gives the prompt its published length."""
     settings = ModelSettings(model_set=model_set, device=device, **how)
     pipeline = cast("StagedBase", pipeline_loaders(settings, [key])[key]())
     asked, images = pipeline.settings.query, IMAGES[key]
@@ -102,55 +101,48 @@ def load(key: str, model_set: str, device: str, **how: Any) -> StagedBase:
 
 
 def prompt_length(pipeline: StagedBase, images: int) -> int:
-    """How many positions the prompt takes: EventGPT's one placeholder stands for all its visual tokens."""
+    """The prompt's length in positions; EventGPT's one placeholder stands for all visual tokens."""
     written = pipeline.prompt_ids(images).shape[1]
     return written + pipeline.visual_tokens() - 1 if pipeline.key == "egpt" else written
 
 
 def drawn_inputs(pipeline: StagedBase) -> ModelInputs:
-    """Pictures of noise: no stage of these looks at what is in them."""
+    """Inputs of noise pictures; the time of these stages does not depend on the content."""
     shape = (IMAGES[pipeline.key], 480, 640, 3)
     pictures = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
     return pipeline.preprocess(RawClip(tuple(pictures), "drawn"))
 
 
 def started(pipeline: StagedBase, engine: str, inputs: ModelInputs) -> StagedBase:
-    """The pipeline by an engine that has been through all that it will be timed on."""
+    """The pipeline by an engine, after a pass through all timed stages."""
     runner = pipeline.with_engine(engine)
     runner.decode(runner.prefill(runner.encode_vision(inputs)), max_new_tokens=4, stop_at_eos=False)
     return runner
 
 
 def start_s(key: str, model_set: str, device: str) -> tuple[float, int]:
-    """Seconds from the loaded model to the first answer of `static`, and how many graphs torch's disk cache had."""
+    """Seconds from the loaded model to the first answer of `static`, and the hits in torch's disk cache of graphs."""
     clock.use_device(device)
     pipeline = load(key, model_set, device)
     inputs = drawn_inputs(pipeline)
-    seconds, _ = timed(lambda: started(pipeline, "static", inputs))
+    seconds = clock.seconds_of(lambda: started(pipeline, "static", inputs))
     from torch._dynamo.utils import counters
 
     return seconds, int(counters["inductor"]["fxgraph_cache_hit"])
 
 
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds of one call, and what it gave."""
-    start = clock.now()
-    result = work()
-    return clock.now() - start, result
-
-
 def stage_rows(pipeline: StagedBase, inputs: ModelInputs, machine: MachineRecord, engine: str) -> Iterator[GoalRow]:
-    """The three stages of one engine, each beside its floor, and all of them together."""
+    """Rows for the three stages of one engine, each with its roofline, and for all of them together."""
     features = pipeline.encode_vision(inputs)
     rounds = ROUNDS if engine != "eager" else 3
-    vision_s = median([timed(lambda: pipeline.encode_vision(inputs))[0] for _ in range(rounds)])
+    vision_s = median([clock.seconds_of(lambda: pipeline.encode_vision(inputs)) for _ in range(rounds)])
     yield stage_row(
         pipeline, "vision", engine, vision_s, work_of(pipeline, "vision", inputs, features), machine, rounds
     )
     prefilled = pipeline.prefill(features)
     work = work_of(pipeline, "prefill", features, prefilled)
     del prefilled
-    prefill_s = median([timed(lambda: pipeline.prefill(features))[0] for _ in range(rounds)])
+    prefill_s = median([clock.seconds_of(lambda: pipeline.prefill(features)) for _ in range(rounds)])
     yield stage_row(pipeline, "prefill", engine, prefill_s, work, machine, rounds)
     decode_s, work = decoding(pipeline, features, rounds)
     yield stage_row(pipeline, "decode", engine, decode_s, work, machine, rounds)
@@ -169,14 +161,14 @@ def decoding(pipeline: StagedBase, features: VisionFeatures, rounds: int) -> tup
         answer = pipeline.decode(prefilled, max_new_tokens=ANSWER, stop_at_eos=False)
         seconds.append(clock.now() - start)
         work = work_of(pipeline, "decode", prefilled, answer)
-        del prefilled  # or the next prompt would need a cache of its own
+        del prefilled  # so that the next prompt reuses its cache
     return median(seconds), work
 
 
 def stage_row(
     pipeline: StagedBase, stage: str, engine: str, seconds: float, work: StageWork, machine: MachineRecord, rounds: int
 ) -> GoalRow:
-    """Milliseconds, of decoding by the token; the reference is the floor, and the ratio its share in the time."""
+    """A row in milliseconds (decoding: per token); the reference is the roofline, the ratio its share of the time."""
     steps = ANSWER - 1 if stage == "decode" else 1
     least_s = roofline_s(work, machine)
     goal = GOALS.get((pipeline.key, stage, engine), GOALS.get((pipeline.key, stage))) if engine != "eager" else None
@@ -195,20 +187,20 @@ def stage_row(
 def work_of(
     pipeline: StagedBase, stage: str, given: ModelInputs | VisionFeatures | Prefilled, output: Any
 ) -> StageWork:
-    """The stage's least work as the harness takes it."""
+    """The stage's least work, as the harness's type."""
     work = pipeline.work(stage, given, output)
     assert work is not None
     return StageWork(work.bytes, work.operations, work.dtype)
 
 
 def generate_rows(pipeline: StagedBase, inputs: ModelInputs, table: GoalTable) -> Iterator[GoalRow]:
-    """The library's own generate(): what a further token costs, and how many times faster the best engine is."""
+    """Rows for transformers' generate(): the time of one more token, and the ratio of the fastest engine to it."""
     short, long = 8, 32
 
     def generate(tokens: int) -> float:
         given = {"input_ids": inputs.input_ids, "pixel_values_videos": inputs.pixel_values[None]}
         length = {"min_new_tokens": tokens, "max_new_tokens": tokens, "do_sample": False, "eos_token_id": None}
-        return timed(lambda: pipeline.model.generate(**given, **length))[0]
+        return clock.seconds_of(lambda: pipeline.model.generate(**given, **length))
 
     generate(short)
     rounds = 3

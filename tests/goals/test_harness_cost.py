@@ -1,4 +1,4 @@
-"""What the harness adds: the time between two rounds that is neither the stage nor its input, and its import."""
+"""The harness's own cost: the time between two rounds without the stage and its input, journal lines, and import."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ LONG_STAGE_S = 0.1
 
 
 class SleepingPipeline(StubPipeline):
-    """Its preprocessing sleeps for `seconds`, and notes when it did; the other stages take no time."""
+    """A stub whose preprocessing sleeps for `seconds` and records when; the other stages take no time."""
 
     def __init__(self, seconds: float) -> None:
-        """Have slept never yet."""
+        """Start without records."""
         super().__init__()
         self.seconds = seconds
         self.busy: list[tuple[float, float]] = []
 
     def take(self, stage: str, given: Any) -> None:
-        """Sleep, if that is the stage."""
+        """Sleep in the stage "preprocess", and record start and end."""
         if stage == "preprocess":
             start = time.perf_counter()
             if self.seconds:
@@ -63,7 +63,7 @@ def table() -> Iterator[GoalTable]:
 
 
 def test_cost_between_two_rounds(benchmark: Any, table: GoalTable) -> None:
-    """A stage whose input is at hand: all that passes between two of its calls is ours and pytest-benchmark's."""
+    """All time between two calls of a stage with a ready input is the harness's and pytest-benchmark's."""
     gaps = _gaps_s(Benchmark(benchmark), SleepingPipeline(0.0), rounds=250, progress=Progress(None))
     table.add("cost a timed round, median", 1000 * median(gaps), "ms", "under 1 ms", len(gaps))
     table.add("cost a timed round, mean", 1000 * fmean(gaps), "ms", "under 1 ms", len(gaps))
@@ -71,7 +71,7 @@ def test_cost_between_two_rounds(benchmark: Any, table: GoalTable) -> None:
 
 @pytest.mark.parametrize("where", ["no terminal", "a bar on a terminal"])
 def test_cost_of_a_long_stage(where: str, benchmark: Any, table: GoalTable) -> None:
-    """The share of a stage of 100 ms; with a bar, a drawing falls into every other pause between two rounds."""
+    """The cost as a share of a 100 ms stage; a progress bar is drawn between every other two rounds."""
     with _terminal() as terminal:
         progress = Progress(None if where == "no terminal" else terminal, "stub")
         gaps = _gaps_s(Benchmark(benchmark), SleepingPipeline(LONG_STAGE_S), rounds=10, progress=progress)
@@ -81,7 +81,7 @@ def test_cost_of_a_long_stage(where: str, benchmark: Any, table: GoalTable) -> N
 
 
 def test_cost_of_a_journal_line(tmp_path: Path, table: GoalTable) -> None:
-    """One line a sample of the whole pass, on the disk before the next sample starts."""
+    """The time to write one line per sample to disk, as before the next sample of a whole pass."""
     journal, seconds = Journal(tmp_path / "journal.jsonl"), []
     for number in range(200):
         start = time.perf_counter()
@@ -94,7 +94,7 @@ def test_cost_of_a_journal_line(tmp_path: Path, table: GoalTable) -> None:
 
 
 def test_import_of_the_harness(table: GoalTable) -> None:
-    """A fresh interpreter, with and without the import; the difference of the medians."""
+    """The difference of the medians of fresh interpreters with and without the import."""
     bare, full = [], []
     for _ in range(11):
         bare.append(_interpreter_s("pass"))
@@ -116,7 +116,7 @@ def _gaps_s(benchmark: Benchmark, pipeline: SleepingPipeline, rounds: int, progr
 
 @contextmanager
 def _terminal() -> Iterator[IO[str]]:
-    """A terminal of our own, whose other end is read and forgotten."""
+    """Yield a pseudo-terminal; a thread reads and discards its output."""
     ours, theirs = pty.openpty()
     reader = threading.Thread(target=lambda: [None for _ in iter(lambda: _read_some(ours), b"")], daemon=True)
     reader.start()

@@ -1,4 +1,4 @@
-"""What a history and a bisection are right about, by simulation with fixed seeds, and how long a large page takes.
+"""The error rates of the history's alarms and of bisections, simulated with fixed seeds, and the time of a large page.
 
 On the CPU alone, about two minutes: `make measured TOPIC=history`.
 """
@@ -89,7 +89,7 @@ def test_bisections(table: GoalTable) -> None:
 
 
 def test_a_large_page(table: GoalTable, tmp_path: Path) -> None:
-    """1,000 sessions, as `make bench` measures them: eight samples, five rounds of each."""
+    """1,000 sessions in the form of `make bench`: eight samples with five rounds each."""
     draw, models = np.random.default_rng(SEED), [f"model{number}" for number in range(9)]
     runs = []
     for number in range(1000):

@@ -1,4 +1,4 @@
-"""The three models at both sizes: times and memory of the 7B shapes, and what the small ones have learnt to say."""
+"""The three models at both sizes: times and memory at 7B shapes, and the captions of the small models."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CARD_GIB = 20
 
 @pytest.fixture(scope="module")
 def table() -> Iterator[GoalTable]:
-    """All rows of this topic, which may be measured in pieces: those of the 7B shapes need a GPU, the others do not."""
+    """The rows of this topic, measured in pieces: the rows for 7B shapes need a GPU, the others do not."""
     import torch
 
     rows = GoalTable("models", "cuda" if torch.cuda.is_available() else "cpu", in_pieces=True)
@@ -45,7 +45,7 @@ def table() -> Iterator[GoalTable]:
 
 @pytest.mark.gpu(memory_gb=CARD_GIB)
 def test_full_models_stage_by_stage(table: GoalTable, tmp_path: Path) -> None:
-    """One run of the suite from the command line, as a user types it; its wall time includes making the models."""
+    """One run of the suite by the user's command; its wall time includes making the models."""
     start = time.perf_counter()
     run = _run_suite(tmp_path / "full", "--model-set", "full")
     table.add("pytest perf_tests --model-set full", time.perf_counter() - start, "s", "under 180 s", 1)
@@ -53,7 +53,7 @@ def test_full_models_stage_by_stage(table: GoalTable, tmp_path: Path) -> None:
 
 
 def test_tiny_models_name_what_is_there(table: GoalTable) -> None:
-    """Captions of scenes that no model was trained on, and of the scene after each as control."""
+    """Captions of held-out scenes name their objects; the control compares with the objects of the next scene."""
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         captionings = list(pool.map(_captions_of_held_out_scenes, MODELS))
     for key, found in zip(MODELS, captionings, strict=True):

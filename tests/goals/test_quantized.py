@@ -1,4 +1,4 @@
-"""Four and eight bits per weight beside sixteen: times, peaks and floors of the 7B shapes; what answers are worth."""
+"""4-bit and 8-bit weights against 16-bit: times, memory peaks and rooflines at 7B shapes, and quality of answers."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ from tests.goals.goal_table import GoalRow, GoalTable
 from tests.goals.test_hardware_limit import drawn_inputs, load, work_of
 
 PAIR = ("egpt", "videollava")
-TOKENS = 17  # sixteen steps: each is as long as the one before
+TOKENS = 17  # sixteen decoding steps
 TURNS = 3
 HELD_OUT_SCENES = 100
 GIB = 1024**3
-# Of one layer: query, key, value and output; gate and up; down. All three models have this decoder.
+# The matrices of one layer (query, key, value, output; gate, up; down), the same in all three models.
 MATRICES = [(4096, 4096)] * 4 + [(11008, 4096)] * 2 + [(4096, 11008)]
 
 
 @pytest.fixture(scope="module")
 def table() -> Iterator[GoalTable]:
-    """All rows of this topic, which may be measured in pieces: what answers are worth needs no GPU."""
+    """The rows of this topic, measured in pieces: the quality of answers needs no GPU."""
     rows = GoalTable("quantized", "cuda" if torch.cuda.is_available() else "cpu", in_pieces=True)
     yield rows
     rows.write()
@@ -54,20 +54,20 @@ def table() -> Iterator[GoalTable]:
 @pytest.mark.gpu(memory_gb=40)
 @pytest.mark.parametrize("key", PAIR)
 def test_every_stage_side_by_side(key: str, table: GoalTable) -> None:
-    """The same model three times in memory, its stages in turn; each beside its own floor."""
+    """The same model three times in memory, its stages measured in turn, each with its roofline."""
     side_by_side(key, table, "full", "cuda")
 
 
 @pytest.mark.gpu(memory_gb=24)
 def test_pair_of_two_models_in_four_bits(table: GoalTable) -> None:
-    """The peak from before the first model is made until both have answered a sample together."""
+    """The memory peak of loading both models and answering one sample by the pair."""
     peak = pair_peak_bytes("full", "cuda")
     table.add("egpt and videollava in nf4, one request by the pair: peak", peak / GIB, "GiB", "under 16 GiB", 1)
     assert peak < 16 * GIB
 
 
 def test_objects_named_in_four_bits(table: GoalTable) -> None:
-    """Captions of scenes that no model was trained on, by the trained models as they are and in NF4."""
+    """The trained models caption held-out scenes in float32 and in NF4."""
     found = objects_named(HELD_OUT_SCENES)
     for key in MODELS:
         whole, packed = (100 * found[key, quantise].own.accuracy for quantise in ("none", "nf4"))
@@ -78,7 +78,7 @@ def test_objects_named_in_four_bits(table: GoalTable) -> None:
 
 
 def side_by_side(key: str, table: GoalTable, model_set: str, device: str) -> None:
-    """Rows of times, floors, bytes and peaks of one model by each quantisation, all of one run."""
+    """Add rows with times, rooflines, bytes and peaks of one model by each quantisation, measured in one run."""
     gc.collect()
     clock.use_device(device)
     machine = measure_device_peaks(device, ("bfloat16", "int8"))
@@ -128,19 +128,19 @@ def side_by_side(key: str, table: GoalTable, model_set: str, device: str) -> Non
 
 
 def counted_bytes(shape: tuple[int, int]) -> int:
-    """Of one matrix: half a byte a number, a byte for each 64, a float32 for each 256 of those, and their mean."""
+    """Bytes of an NF4 matrix: half a byte per number, a byte per block of 64, a float32 per 256 blocks, one offset."""
     numbers = shape[0] * shape[1]
     blocks = -(-numbers // 64)
     return numbers // 2 + blocks + 4 * -(-blocks // 256) + 4
 
 
 def decoded(pipeline: StagedBase, features: Any) -> None:
-    """A prompt and an answer of fixed length."""
+    """Run a prompt and an answer of fixed length."""
     pipeline.decode(pipeline.prefill(features), max_new_tokens=TOKENS, stop_at_eos=False)
 
 
 def own_peak_bytes(pipeline: StagedBase, inputs: Any) -> int:
-    """Peak of stages 3 and 4 with the weights, all else left out that was allocated before."""
+    """The memory peak of stages 3 and 4 and the model's weights, without other memory that was allocated before."""
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     decoded(pipeline, pipeline.encode_vision(inputs))
@@ -148,8 +148,8 @@ def own_peak_bytes(pipeline: StagedBase, inputs: Any) -> int:
 
 
 def pair_peak_bytes(model_set: str, device: str) -> int:
-    """Peak on the device of making both models in NF4 and of one request by the pair."""
-    gc.collect()  # a pipeline refers to itself: those of earlier tests may still be there
+    """The device's memory peak while both models are made in NF4 and the pair answers one request."""
+    gc.collect()  # pipelines of earlier tests are in reference cycles
     if device != "cpu":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -164,7 +164,7 @@ def pair_peak_bytes(model_set: str, device: str) -> int:
 
 
 def objects_named(scenes: int) -> dict[tuple[str, str], Captioning]:
-    """What each model says of held-out scenes, by model and quantisation; on the CPU."""
+    """(model, quantisation) -> captioning of held-out scenes, on the CPU."""
     cases = [(key, quantise) for key in MODELS for quantise in ("none", "nf4")]
     with ProcessPoolExecutor(min(len(cases), os.cpu_count() or 1), mp_context=get_context("spawn")) as pool:
         return dict(zip(cases, pool.map(partial(_captions, scenes), cases), strict=True))

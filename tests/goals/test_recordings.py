@@ -1,7 +1,7 @@
-"""DSEC recordings: a window of a large one, a dataset folder made of one, and users' files that were made to do harm.
+"""DSEC recordings: reading a window of a large one, preparing a dataset from one, and hostile files.
 
-Done in pieces, by ARGS="-k …" too. Hostile files that have been tried stay in results/hostile_files and are not
-tried again; remove the folder to begin anew.
+Can be run in parts, by ARGS="-k …". Results for hostile files stay in results/hostile_files and are not repeated:
+remove the folder to start again.
 """
 
 from __future__ import annotations
@@ -53,21 +53,21 @@ FORMS = {
     "event .npz": (".npz archives", 500),
     "five-stage result": ("five-stage result files", 500),
 }
-"""What they are called, and how many are tried in one test."""
+"""Kind of file -> its name in rows, and the number of trials in one test."""
 LOOPED = 40
 IMAGES, DRAWN = (5, 100), 15
 
 
 @pytest.fixture(scope="module")
 def table() -> Iterator[GoalTable]:
-    """All rows of this topic; those that were not measured now stay."""
+    """The rows of this topic; rows that this run does not measure stay."""
     rows_of_topic = GoalTable("recordings", in_pieces=True)
     yield rows_of_topic
     rows_of_topic.write()
 
 
 def test_a_window_of_a_recording_of_a_thousand_million_events(table: GoalTable, tmp_path: Path) -> None:
-    """Each window once before and once again in turn: the file is in the page cache, and no chunk in HDF5's own."""
+    """Each window is read once before the timed reads: from the page cache, but not from HDF5's chunk cache."""
     path = tmp_path / "events.h5"
     starts = write_sparse_recording(path, WINDOWS)
     plain = PlainReader(path)
@@ -95,7 +95,7 @@ def test_a_window_of_a_recording_of_a_thousand_million_events(table: GoalTable, 
 
 
 def test_a_dataset_of_a_recording(table: GoalTable, tmp_path: Path) -> None:
-    """Start of the processes included; ours checks everything and draws event images, which the others do not."""
+    """Times include process start; only our command checks everything and draws event images."""
     sequence = tmp_path / "sequence"
     write_sequence_of_dsecs_size(sequence, SECONDS)
     made = {"ours": tmp_path / "ours", "plain": tmp_path / "plain"}
@@ -125,7 +125,7 @@ def test_a_dataset_of_a_recording(table: GoalTable, tmp_path: Path) -> None:
 
 
 def test_windows_beside_a_literal_loop(table: GoalTable, tmp_path: Path) -> None:
-    """Times that come several at once and leave milliseconds out, edges at and beside events."""
+    """Windows of events with equal times and empty milliseconds, with edges at and between events."""
     draw = np.random.default_rng(3)
     compared = otherwise = 0
     for number in range(LOOPED):
@@ -142,7 +142,7 @@ def test_windows_beside_a_literal_loop(table: GoalTable, tmp_path: Path) -> None
 
 @pytest.mark.parametrize(("clip_s", "goal"), [(1, "-"), (5, "under 10")])
 def test_drawing_more_images_of_one_clip(clip_s: int, goal: str, table: GoalTable) -> None:
-    """The same events, images of the same size. Filling 95 more of them takes as long however few the events are."""
+    """The same events as 5 and as 100 images of one size; filling 95 more images takes time in any case."""
     count = 1000 * clip_s * PER_MILLISECOND
     draw = np.random.default_rng(5)
     x, y = (draw.normal(side / 2, side / 4, count).clip(0, side - 1).astype(np.uint16) for side in (640, 480))
@@ -161,7 +161,7 @@ def test_drawing_more_images_of_one_clip(clip_s: int, goal: str, table: GoalTabl
     ("kind", "piece"), [(kind, piece) for kind, (_, count) in FORMS.items() for piece in range(HOSTILE // count)]
 )
 def test_hostile_files(kind: str, piece: int, table: GoalTable) -> None:
-    """No crash, no hang, nothing run or touched elsewhere, bounded memory, always an error that names the file."""
+    """No crash, no hang, no code run, no other file touched, bounded memory, and an error that names the file."""
     folder, (files, count) = KEPT / kind.replace(" ", "_"), FORMS[kind]
     kept = folder / f"{piece}.json"
     if not kept.exists():
@@ -178,7 +178,6 @@ def test_hostile_files(kind: str, piece: int, table: GoalTable) -> None:
         row(f"malformed {files}, slowest", max(each.slowest_s for each in pieces), "s", "under 10 s"),
         row(f"malformed {files}, most memory", max(each.peak_bytes for each in pieces) / MIB, "MiB", "under 1024"),
     ]
-    names = {each.what for each in measured}
-    table.rows[:] = [*(each for each in table.rows if each.what not in names), *measured]
+    table.replace(measured)
     violated = msgspec.json.decode(kept.read_bytes(), type=Tried).violations
     assert not violated, "\n".join(dict.fromkeys(violated))

@@ -1,7 +1,7 @@
-"""When does a draft pay? Costs and speed-ups of speculative decoding at the size of 7B, beside what they predict.
+"""Costs and speedups of speculative decoding at 7B shapes, measured against the speedups predicted from the costs.
 
-By the library's own loop and by the engine of captured graphs. `--device cpu` rehearses it with small models: the rows
-are printed, and none is written into docs/measured.
+By the engines `eager` and `graph`. `--device cpu` rehearses the goals with small models: rows are printed, and none
+are written to docs/measured.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ LENGTH = 48
 REQUESTS = 3
 ANSWERS, ANSWERS_OF_A_REQUEST = 500, 10
 TURNS, TURNS_OF_A_DRAFT, MAX_OF_A_DRAFT = 6, 4, 8
-# Acceptance, gamma and share of the target's layers: cheap drafts that are right now and then, dear ones that are right
-# mostly, and on either side of where they pay.
+# Share of the target's layers, acceptance, gamma: from cheap drafts with low acceptance to expensive drafts with high
+# acceptance, on both sides of break-even.
 SCRIPTED = ((1 / 32, 0.6, 4), (1 / 32, 0.8, 8), (1 / 8, 0.6, 4), (1 / 8, 0.8, 4), (1 / 2, 0.9, 4))
 
 
 @pytest.fixture(scope="module")
 def device(session: Session) -> Iterator[str]:
-    """A GPU, unless the CPU was named for a rehearsal."""
+    """The GPU, or the CPU if it was named for a rehearsal."""
     chosen = session.options.device or "cuda"
     reason = missing_gpu(TARGET_GB, 1, chosen) if chosen.startswith("cuda") else None
     if reason:
@@ -67,19 +67,19 @@ def loaded(device: str) -> dict[str, StagedBase]:
 
 @pytest.fixture(scope="module", params=ENGINES)
 def pairs(loaded: dict[str, StagedBase], request: pytest.FixtureRequest) -> ScriptedPairs:
-    """One target; its drafts are its own first layers, so that a card for one model is enough."""
+    """One target, whose own first layers are the drafts, so that the card holds one model only."""
     return ScriptedPairs(loaded[TARGET], request.param, LENGTH)
 
 
 @pytest.fixture(scope="module")
 def target_step_times(pairs: ScriptedPairs, device: str) -> StepTimes:
-    """What a step of the target and a pass over 1 to 32 tokens take."""
+    """The times of a decoding step of the target, and of verifying 1 to 32 tokens."""
     turns = TURNS if device != "cpu" else 1
     return measure_step_times(pairs.context(pairs.request(0), DraftKind(1, 0.5, 1)), turns=turns)
 
 
 def test_verifying_many_tokens(pairs: ScriptedPairs, target_step_times: StepTimes, table: GoalTable) -> None:
-    """v: what the paper takes for 1."""
+    """The cost v of verification in decoding steps, which the paper assumes to be 1."""
     dtype = pairs.loaded.facts().dtype
     step_s = median(target_step_times.step_s)
     steps = len(target_step_times.step_s)
@@ -92,7 +92,7 @@ def test_verifying_many_tokens(pairs: ScriptedPairs, target_step_times: StepTime
 def test_speedups_of_drafts_whose_cost_and_acceptance_are_set(
     pairs: ScriptedPairs, target_step_times: StepTimes, table: GoalTable
 ) -> None:
-    """Measured beside predicted, on whichever side of 1; an answer may part from the target's at a near tie alone."""
+    """Measured and predicted speedups; an answer may diverge from the target's only at a near tie."""
     requests = [pairs.request(seed) for seed in range(REQUESTS)]
     costs: dict[int, Costs] = {}
     outcomes: list[Outcome] = []
@@ -104,7 +104,7 @@ def test_speedups_of_drafts_whose_cost_and_acceptance_are_set(
             )
             del context
             _add_costs(table, pairs, kind, costs[kind.layers])
-        pairs.outcome(requests[0], kind, seed=0)  # the first time through is not counted
+        pairs.outcome(requests[0], kind, seed=0)  # warm-up
         found = [pairs.outcome(features, kind, seed) for seed, features in enumerate(requests)]
         _add_speedups(table, f"{pairs.engine}: {kind.described(pairs.layers)}", costs[kind.layers], found)
         outcomes += found
@@ -117,7 +117,7 @@ def test_speedups_of_drafts_whose_cost_and_acceptance_are_set(
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_answers_of_graph_are_those_of_plain_decoding(dtype: str, device: str, table: GoalTable) -> None:
-    """To the last id, whatever a draft of one layer proposes; several answers to each request."""
+    """Equal ids for any proposal of a one-layer draft; several answers to each request."""
     pairs = ScriptedPairs(_loaded(device, TARGET, dtype), "graph", LENGTH)
     draw, diverged = Random(0), []
     requests = ANSWERS // ANSWERS_OF_A_REQUEST if device != "cpu" else 1
@@ -136,7 +136,7 @@ def test_answers_of_graph_are_those_of_plain_decoding(dtype: str, device: str, t
 
 @pytest.mark.parametrize("by", ENGINES)
 def test_cost_of_the_real_draft(by: str, device: str, loaded: dict[str, StagedBase], table: GoalTable) -> None:
-    """C of EventGPT: both models in memory, each behind its own prompt."""
+    """The cost c of an EventGPT step, with both models in memory after their own prompts."""
     reason = missing_gpu(PAIR_GB, 1, device) if device != "cpu" else None
     if reason:
         pytest.skip(f"two models of 7B at a time: {reason}")
@@ -164,7 +164,7 @@ def _kinds(layers: int) -> list[DraftKind]:
 
 
 def _costs(of_target: StepTimes, of_draft: StepTimes) -> Costs:
-    """V from the target's own measurement, c beside steps of the target that were taken in turn with it."""
+    """The costs of a draft: v by the target's own measurement, c against target steps measured in turn with it."""
     step_s = median(of_target.step_s)
     return Costs(
         step_s=step_s,

@@ -1,10 +1,9 @@
-"""How far gates can be trusted: false alarms where nothing changed, and what is found where real work was added.
+"""How far gates can be trusted: the false alarms without a change, and the detections of added work.
 
-Takes hours on the whole and is done in pieces of less than nine minutes: `make measured TOPIC=trust`, again and again.
-What has been measured stays in results/trust-…, and each piece writes the table from all that is there: remove that
-folder when the program has changed. The options of the set and device go to the sessions:
-ARGS="--model-set full --models egpt". On a machine that others share, keep all of it to one core:
-`taskset -c 1 make measured TOPIC=trust`.
+The whole takes hours, in pieces of less than nine minutes: repeat `make measured TOPIC=trust` until it is complete.
+Sessions stay in results/trust-…, and each piece writes the table from all of them: remove that folder when the program
+has changed. Options of model set and device go to the sessions: ARGS="--model-set full --models egpt". On a shared
+machine use one core: `taskset -c 1 make measured TOPIC=trust`.
 """
 
 from __future__ import annotations
@@ -39,25 +38,25 @@ from tests.harness.gates.simulated_gates import (
 )
 
 PIECE_S = 500.0
-# Of a baseline; a CPU that others use too has more conditions to learn.
+# Sessions of a baseline; a shared CPU needs more, since its conditions vary more.
 SESSIONS_ON_CPU, SESSIONS_ON_GPU = 20, 10
-# Sessions of each kind; on a CPU as many as give so many concluded evaluations, if that is not too many.
+# Judged sessions of each kind; on a CPU as many as give CONCLUDED_ON_CPU concluded evaluations, up to MAX_ON_CPU.
 SAME_ON_GPU, INJECTED = 10, 7
 CONCLUDED_ON_CPU, MAX_ON_CPU = 300, 40
 SHARES = (0.10, 0.05)
-MODEL_STAGES = ("vision", "prefill", "decode")  # on the device; work is injected into all three
+MODEL_STAGES = ("vision", "prefill", "decode")  # the stages on the device; all three get extra work
 SIMULATED = 200_000
-# As the goal says it; "improved" decides too, but of the same program it is wrong.
+# The concluding states by the goal; "improved" concludes too, but is wrong for an unchanged program.
 CONCLUDED = {"pass", "regressed"}
 
 
 class PieceIsOverError(Exception):
-    """This piece is over; the next one goes on."""
+    """The time of this piece is over; the next piece continues."""
 
 
 @dataclass(slots=True)
 class Campaign:
-    """Sessions of one configuration, in one folder, made as far as the time of this piece goes."""
+    """The sessions of one configuration in one folder; new ones are measured until the time of the piece is over."""
 
     folder: Path
     device: str
@@ -67,28 +66,28 @@ class Campaign:
 
     @property
     def baselines(self) -> Path:
-        """Where the baseline of this campaign is."""
+        """The folder of the campaign's baseline."""
         return self.folder / "baselines"
 
     def record_baseline(self) -> None:
-        """Add sessions until the baseline has as many as it takes."""
+        """Add sessions until the baseline is complete."""
         for count in range(1, (SESSIONS_ON_CPU if self.device == "cpu" else SESSIONS_ON_GPU) + 1):
             if len(read_sessions(self.baselines)) < count:
                 command = ["baseline", f"--baselines={self.baselines}", "record", f"--sessions={count}", "--"]
                 self._run([sys.executable, "-m", "harness", *command, *self.arguments])
 
     def gate(self, name: str) -> RunRecord:
-        """Return a session judged by the command that a user types, both of its processes included."""
+        """Return a session judged by the user's command `gate`, which may run a second session."""
         folder = self.folder / name
-        if not self._is_complete(folder):
+        if not is_complete(folder):
             words = [*self.arguments, f"--baselines={self.baselines}", f"--output-dir={folder}"]
             self._run([sys.executable, "-m", "harness", "gate", "--", *words])
         return read_journal(folder / JOURNAL_NAME)
 
     def injected(self, name: str, share: float) -> RunRecord:
-        """Return a session with extra work in it, as if it were none."""
+        """Return a session with extra work in it, without the note that would make it invalid."""
         folder = self.folder / name
-        if not self._is_complete(folder):
+        if not is_complete(folder):
             words = PytestArguments.parse(self.arguments).command(folder, "-p", "tests.goals.injected_work")
             self._run(words, {SHARE: str(share)})
         run = read_journal(folder / JOURNAL_NAME)
@@ -96,19 +95,13 @@ class Campaign:
         return msgspec.structs.replace(run, models=tuple(map(_without_note, run.models)))
 
     def seconds(self) -> list[float]:
-        """How long each command took, of this piece and those before: of a gate that flags, both of its sessions."""
+        """The seconds of each command of all pieces; a gate with a second session counts as one command."""
         lines = self._seconds.read_text(encoding="utf-8").split() if self._seconds.exists() else []
         return [float(line) for line in lines]
 
     @property
     def _seconds(self) -> Path:
         return self.folder / "seconds.txt"
-
-    def _is_complete(self, folder: Path) -> bool:
-        journal = folder / JOURNAL_NAME
-        if journal.exists() and read_journal(journal).end is None:
-            folder.rename(folder.with_name(f"{folder.name}-broken-{time.time_ns()}"))
-        return journal.exists()
 
     def _run(self, command: Sequence[str], more: dict[str, str] | None = None) -> None:
         start = time.monotonic()
@@ -124,7 +117,7 @@ class Campaign:
 
 @pytest.fixture(scope="module")
 def table(selection: Selection, campaign: Campaign) -> Iterator[GoalTable]:
-    """The rows of this configuration; a GPU has a file of its own."""
+    """The rows of this configuration; a GPU has its own file."""
     file = "trust" if selection.device == "cpu" else f"trust_{selection.model_set}"
     rows = GoalTable("trust", selection.device, file=file)
     yield rows
@@ -136,7 +129,7 @@ def table(selection: Selection, campaign: Campaign) -> Iterator[GoalTable]:
 
 @pytest.fixture(scope="module")
 def campaign(selection: Selection) -> Campaign:
-    """Short sessions of the stage tests: few samples, and on a GPU one model by its fastest engine, in fewer rounds."""
+    """Short sessions of the stage tests with few samples; on a GPU one model by its fastest engine, in fewer rounds."""
     size: tuple[str, ...] = (f"--models={','.join(selection.models)}", "--max_samples=2", "--stage-samples=2")
     if selection.device != "cpu":
         one = (f"--models={selection.models[0]}", f"--engine={selection.engines[-1]}", "--stage-samples=1")
@@ -148,7 +141,7 @@ def campaign(selection: Selection) -> Campaign:
 
 
 def test_simulated_gates_are_right(table: GoalTable) -> None:
-    """The judging functions on drawn sessions: false alarms of noise and of a clock with two states, and power."""
+    """Simulated sessions: false alarms by noise, by clocks with two states and by busy machines, and the power."""
     wrong = max(share_that_fails(noise, runs=SIMULATED) for noise in NOISES)
     table.add("simulated, false alarms a gate", 100 * wrong, "%", "at most 0.1 %", SIMULATED)
     clocks = [
@@ -173,9 +166,9 @@ def test_simulated_gates_are_right(table: GoalTable) -> None:
 
 
 def test_the_same_program_raises_no_alarm(campaign: Campaign, table: GoalTable, selection: Selection) -> None:
-    """A/A: the very program that the baseline is of, judged again and again.
+    """A/A: repeated sessions of the baseline's own program.
 
-    Every time and speedup is an evaluation; memory hardly moves and would flatter the table.
+    Every time and speedup is an evaluation; memory hardly varies and would make the share of false alarms look better.
     """
     sessions, wanted = (MAX_ON_CPU, CONCLUDED_ON_CPU) if selection.device == "cpu" else (SAME_ON_GPU, math.inf)
     gates: list[GateRecord] = []
@@ -202,7 +195,7 @@ def test_the_same_program_raises_no_alarm(campaign: Campaign, table: GoalTable, 
 
 @pytest.mark.parametrize("share", SHARES)
 def test_added_work_is_found(share: float, campaign: Campaign, table: GoalTable) -> None:
-    """Extra work in vision, prefill and decode together; each stage of each session is an evaluation."""
+    """Extra work in vision, prefill and decode is found; each stage of each session is an evaluation."""
     if campaign.device == "cpu":
         pytest.skip("a goal of the GPU; what is added on a CPU is found by comparing revisions: TOPIC=trust_ab")
     found = evaluations = 0
@@ -218,6 +211,15 @@ def test_added_work_is_found(share: float, campaign: Campaign, table: GoalTable)
     table.add(f"+{100 * share:.0f} % of work, found", found, "evaluations", goal, evaluations)
 
 
+def is_complete(folder: Path) -> bool:
+    """Whether the session in `folder` came to its end; an incomplete one is renamed out of the way."""
+    journal = folder / JOURNAL_NAME
+    complete = journal.exists() and read_journal(journal).end is not None
+    if folder.exists() and not complete:
+        folder.rename(folder.with_name(f"{folder.name}-broken-{time.time_ns()}"))
+    return complete
+
+
 def _concluding(of_what: str, goal: str, gates: Sequence[GateRecord]) -> Iterator[GoalRow]:
     if gates:
         share = 100 * sum(gate.state in CONCLUDED for gate in gates) / len(gates)
@@ -225,7 +227,7 @@ def _concluding(of_what: str, goal: str, gates: Sequence[GateRecord]) -> Iterato
 
 
 def _verdicts(campaign: Campaign, name: str, share: float) -> list[GateRecord]:
-    """Return the verdicts on the stages that got slower, after a second session where the first one flags any."""
+    """Return the verdicts on the slowed stages, with a second session where the first flags any."""
     first = campaign.injected(name, share)
     baseline = find_baseline(read_sessions(campaign.baselines), first)
     assert baseline is not None, "the baseline of this campaign is of the same conditions"

@@ -1,8 +1,7 @@
-"""How often `python -m harness ab` finds injected work, and how often it finds what is not there, on the CPU.
+"""How often `python -m harness ab` finds injected work, and how often it raises false alarms, on the CPU.
 
-Each comparison is kept in results/trust_ab/ and not measured again: run it in pieces (ARGS="-k …"), and the table has
-all that is there. Remove that folder to begin anew. On a machine that others share, keep all of it to one core:
-`taskset -c 1 make measured TOPIC=trust_ab`.
+Comparisons stay in results/trust_ab/ and are not measured again, so the topic can be run in pieces (ARGS="-k …").
+Remove that folder to start again. On a shared machine use one core: `taskset -c 1 make measured TOPIC=trust_ab`.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ from tests.goals.injected_work import SHARE
 KEPT = ROOT / "results" / "trust_ab"
 COMPARISONS = 7
 STAGES = ("vision", "prefill", "decode")
-PLUGIN = "tests.goals.injected_work"  # only side B is told of it, and it reads how much from the environment
+PLUGIN = "tests.goals.injected_work"  # loaded on side B only; reads the share from the environment
 SESSION = "perf_tests --models egpt --stage-samples 2 --rounds 10 --measurement_time 0.5"
 GOALS = {0.2: "all", 0.1: "at least 17 of 20", 0.0: "none"}
 
 
 @pytest.fixture(scope="module")
 def table() -> Iterator[GoalTable]:
-    """The rows of all comparisons that are there when the last test is through."""
+    """The rows of all finished comparisons, written after the last test."""
     goals = GoalTable("trust_ab")
     yield goals
     for share, goal in GOALS.items():

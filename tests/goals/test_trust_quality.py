@@ -1,6 +1,6 @@
-"""Whether gates see what got faster by doing less, and no loss of quality where nothing changed, on the CPU.
+"""Whether gates notice models that got faster by doing less work, and raise no false alarm of quality, on the CPU.
 
-Each session is kept in results/trust_quality/ and not measured again; remove that folder to begin anew.
+Sessions stay in results/trust_quality/ and are not measured again: remove that folder to start again.
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from itertools import count
-from pathlib import Path
 
 import pytest
 
@@ -21,9 +19,10 @@ from harness.records.lines import GateRecord, RunRecord
 from tests import ROOT
 from tests.goals.faster_and_wrong import MUTATION, MUTATIONS
 from tests.goals.goal_table import GoalTable
+from tests.goals.test_trust import is_complete
 
 KEPT = ROOT / "results" / "trust_quality"
-# Each of three models has eight measures of quality: 312 evaluations, each session judged by all others.
+# Three models with eight measures of quality each, judged by all other sessions: 312 evaluations.
 SESSIONS = 13
 TESTS = "preprocess or vision or prefill or decode or whole_pipeline and not fixed"
 SESSION = ("perf_tests", "-k", TESTS, "--rounds=5", "--measurement_time=0.2", "--no_report")
@@ -38,12 +37,12 @@ FASTER = {
     "stale_cache": "time.prefill.egpt.eager",
     "lower_resolution": "time.preprocess.egpt",
 }
-"""Which time each mutation makes shorter."""
+"""Mutation -> the time that it shortens."""
 
 
 @pytest.fixture(scope="module")
 def table() -> Iterator[GoalTable]:
-    """The rows of all that was measured."""
+    """The rows of this topic."""
     goals = GoalTable("trust_quality", in_pieces=True)
     yield goals
     goals.write()
@@ -51,12 +50,12 @@ def table() -> Iterator[GoalTable]:
 
 @pytest.fixture(scope="module")
 def unchanged() -> list[RunRecord]:
-    """Sessions of one and the same program."""
+    """Sessions of the unchanged program."""
     return [_session(f"unchanged_{number:02}") for number in range(SESSIONS)]
 
 
 def test_unchanged_sessions_raise_no_alarm(unchanged: list[RunRecord], table: GoalTable) -> None:
-    """Each session is judged by all others, in one session: the second one is not needed to be right here."""
+    """Each session is judged by all others, without the second session that would confirm an alarm."""
     gates = [
         gate
         for number, run in enumerate(unchanged)
@@ -70,7 +69,7 @@ def test_unchanged_sessions_raise_no_alarm(unchanged: list[RunRecord], table: Go
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
 def test_faster_and_wrong_is_red(mutation: str, unchanged: list[RunRecord], table: GoalTable) -> None:
-    """A session and its confirmation of a model of which a stage does less."""
+    """A mutated model is red in a session and its confirmation, and its stage did get faster."""
     known = Baseline("unchanged", unchanged)
     first, second = (judge_session(_session(f"{mutation}_{number}", mutation), known) for number in (1, 2))
     gates = [gate for gate in merged(first, second) if ".egpt" in gate.metric]
@@ -91,21 +90,10 @@ def _is_of_quality(gate: GateRecord) -> bool:
 
 def _session(name: str, mutation: str = "") -> RunRecord:
     folder = KEPT / name
-    if not _is_complete(folder):
-        for number in count():  # one that was cut short is kept out of the way
-            aside = folder.with_name(f"{name}-broken-{number}")
-            if not folder.exists() or not aside.exists():
-                break
-        if folder.exists():
-            folder.rename(aside)
+    if not is_complete(folder):
         more = ["-p", PLUGIN, "--models=egpt"] if mutation else []
         command = PytestArguments.parse(SESSION).command(folder, *more)
         environment = os.environ | ({MUTATION: mutation} if mutation else {})
         subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=False)
-    assert _is_complete(folder), f"{folder} has no session that came to its end"
+    assert is_complete(folder), f"{folder} has no complete session"
     return read_journal(folder / JOURNAL_NAME)
-
-
-def _is_complete(folder: Path) -> bool:
-    journal = folder / JOURNAL_NAME
-    return journal.exists() and read_journal(journal).end is not None
