@@ -14,7 +14,7 @@ import msgspec
 from harness.ab.paired import DECIDED, alpha_per_look, looks, paired_interval
 from harness.ab.plan import AbPlan
 from harness.ab.sessions import SessionFigures
-from harness.errors import ResultFileError, SessionError
+from harness.errors import SessionError
 from harness.figures.intervals import ChangeVerdict, Interval, verdict
 from harness.figures.metrics import Metric, target_only_note
 from harness.gates.exit_status import FAILED, NO_FIGURE, NOT_DECIDED, Status
@@ -121,10 +121,8 @@ def with_outcome(comparison: RevisionComparison) -> RevisionComparison:
 def read(folder: Path) -> RevisionComparison:
     """Return the comparison in a folder's `ab.json`; raise ResultFileError where it is missing or cannot be read."""
     path = folder / FILE_NAME
-    found = read_json(path, RevisionComparison, "a comparison", advice="name the folder of a comparison")
-    if found.format_version != FORMAT_VERSION:
-        raise ResultFileError(f"{path}: has format version {found.format_version}, this reader knows {FORMAT_VERSION}")
-    return found
+    advice = "name the folder of a comparison"
+    return read_json(path, RevisionComparison, "a comparison", advice=advice, version=FORMAT_VERSION)
 
 
 def _figure(name: str, pairs: _Pairs, alpha: float) -> PairedFigure:

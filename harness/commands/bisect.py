@@ -16,6 +16,7 @@ from harness.processes import git
 from harness.records.folder import RESULTS, make_folder, read_json, unused_folder, write_json
 
 FILE_NAME = "bisect.json"
+FORMAT_VERSION = 1
 
 
 class BisectPlan(msgspec.Struct, frozen=True):
@@ -33,14 +34,15 @@ def run(revisions: Sequence[str], resume: Path | None, pairs: int, arguments: Se
         raise OptionError("bisect takes a good and a bad revision, or --resume FOLDER and nothing else")
     checkout = checkout_of(Path.cwd())
     if resume:
-        folder, plan = resume.absolute(), read_json(resume / FILE_NAME, BisectPlan, "a bisection")
+        folder, advice = resume.absolute(), "name the folder of a bisection"
+        plan = read_json(folder / FILE_NAME, BisectPlan, "a bisection", advice=advice, version=FORMAT_VERSION)
     else:
         good, bad = (checkout.revision(each).commit for each in revisions)
         # Along first parents, a merge is one step.
         listed = git(checkout.root, "rev-list", "--reverse", "--first-parent", f"{good}..{bad}").split()
         if not listed:
             raise RevisionError(f"no commit lies between {revisions[0]} and {revisions[1]}: the good one comes first")
-        plan = BisectPlan(1, (good, *listed), (*arguments,), pairs)
+        plan = BisectPlan(FORMAT_VERSION, (good, *listed), (*arguments,), pairs)
         folder = unused_folder(checkout.root / RESULTS, "bisect_")
         make_folder(folder)
         write_json(folder / FILE_NAME, plan)

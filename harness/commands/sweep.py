@@ -9,7 +9,7 @@ import msgspec
 
 from harness.ab.command import resumable, say
 from harness.ab.sessions import run_session
-from harness.errors import OptionError, ResultFileError, SessionError
+from harness.errors import OptionError, SessionError
 from harness.gates.exit_status import FAILED, NO_FIGURE, PYTEST_STATUSES
 from harness.options import option_fields, output_flags, with_tests
 from harness.records.folder import RESULTS, make_folder, read_json, unused_folder, write_json
@@ -19,6 +19,7 @@ from harness.report.files import publish
 from harness.report.sweep import Point, report_of_sweep
 
 FILE_NAME = "sweep.json"
+FORMAT_VERSION = 1
 
 
 class SweepPlan(msgspec.Struct, frozen=True):
@@ -36,10 +37,8 @@ def sweep(option: str | None, words: str | None, resume: Path | None, arguments:
     if bool(resume) == bool(words) or (resume and (option or arguments)):
         raise OptionError("sweep takes an option and its values, or --resume FOLDER and nothing else")
     if resume:
-        plan = read_json(resume / FILE_NAME, SweepPlan, "a sweep", advice="name the folder of a sweep")
-        if plan.format_version != 1:
-            problem = f"has format version {plan.format_version}, this reader knows 1"
-            raise ResultFileError(f"{resume / FILE_NAME}: {problem}")
+        advice = "name the folder of a sweep"
+        plan = read_json(resume / FILE_NAME, SweepPlan, "a sweep", advice=advice, version=FORMAT_VERSION)
         make_plan(plan.option, ",".join(plan.values), plan.arguments)  # raises for an edited, impossible plan
         return _measured(resume.absolute(), plan)
     plan = make_plan(option or "", words or "", arguments)
@@ -58,7 +57,7 @@ def make_plan(option: str, words: str, arguments: Sequence[str]) -> SweepPlan:
         flag = word.partition("=")[0]
         if flag in output_flags() or flag.lstrip("-").replace("-", "_") in {name, "resume"}:
             raise OptionError(f"{word} cannot be given: each value of a sweep has a run in a folder of its own")
-    return SweepPlan(1, timestamp(), name, values, with_tests(arguments, Path.cwd()))
+    return SweepPlan(FORMAT_VERSION, timestamp(), name, values, with_tests(arguments, Path.cwd()))
 
 
 def _number(name: str, word: str) -> float:

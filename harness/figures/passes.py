@@ -1,5 +1,6 @@
 """Figures of whole passes: of one model, of a target versus the draft, and of throughput."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from statistics import fmean
@@ -7,6 +8,7 @@ from statistics import fmean
 import msgspec
 
 from harness.figures.agreement import Agreement, positionwise, theoretical_speedup, token_weighted
+from harness.figures.intervals import Interval, ratio_interval
 from harness.figures.stages import Speedup
 from harness.records.lines import PassKind, PassRecord, RunRecord
 from harness.stages import LEGACY_STAGES, STAGES, UNDIVIDED
@@ -126,14 +128,17 @@ def paired(draft: Mapping[str, PassRecord], target: Mapping[str, PassRecord]) ->
     return [(draft[sample], target[sample]) for sample in draft if sample in target]
 
 
-def synchronisation_overhead(run: RunRecord, model: str, engine: str) -> float | None:
-    """Return the relative extra time of synchronised boundaries; None where no sample was run both ways."""
+def synchronisation_overhead(run: RunRecord, model: str, engine: str) -> Interval | None:
+    """Return how much longer synchronised boundaries make passes, as a share; None where no sample went both ways."""
     with_boundaries = passes(run, "whole", model, engine)
     without = passes(run, "unsynchronised", model, engine)
     both = [sample for sample in without if sample in with_boundaries]
     if not both:
         return None
-    return sum(with_boundaries[each].whole_s for each in both) / sum(without[each].whole_s for each in both) - 1
+    longer, shorter = ([way[each].whole_s for each in both] for way in (with_boundaries, without))
+    ratio = sum(longer) / sum(shorter)
+    found = ratio_interval(longer, shorter) or Interval(len(both), ratio, -math.inf, math.inf)
+    return Interval(len(both), ratio - 1, found.low - 1, found.high - 1)
 
 
 def throughput(run: RunRecord, model: str, engine: str) -> float | None:

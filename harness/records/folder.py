@@ -92,16 +92,29 @@ Kind = TypeVar("Kind")
 
 
 def read_json(
-    path: Path, kind: type[Kind], what: str, *, advice: str = "", error: type[HarnessError] = ResultFileError
+    path: Path,
+    kind: type[Kind],
+    what: str,
+    *,
+    advice: str = "",
+    error: type[HarnessError] = ResultFileError,
+    version: int | None = None,
 ) -> Kind:
-    """Return a file's content, checked to be a `kind` (`object`: any JSON); raise `error` where it is not `what`."""
+    """Return a file's content, checked to be a `kind` (`object`: any JSON); raise `error` where it is not `what`.
+
+    `version`: the only `format_version` that the content may have.
+    """
     way_out = f"; {advice}" if advice else ""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        found = msgspec.json.decode(path.read_bytes(), type=kind)
     except OSError as cause:
         raise error(f"{path}: cannot be read ({cause.strerror}){way_out}") from cause
     except JSON_ERRORS as cause:
         raise error(f"{path}: is not {what}: {cause}{way_out}") from cause
+    stored = getattr(found, "format_version", None)
+    if version is not None and stored != version:
+        raise error(f"{path}: has format version {stored}, this reader knows {version}{way_out}")
+    return found
 
 
 def write_json(path: Path, content: object, indent: int = 1) -> None:

@@ -121,9 +121,8 @@ def _breakdown(run: RunRecord, figures: list[PassFigure]) -> Section:
         lambda: charts.bars(bars, "per sample"),
     )
     lines = [_load_by_state(run, each) for each in figures if each.load_is_mixed]
-    lines += synchronised(run)
     table = Table(["model", *stages, "total", "n"], rows, in_summary=True)
-    blocks = filled(chart, table, Sentences(lines, in_summary=True))
+    blocks = filled(chart, table, Sentences(lines, in_summary=True), Sentences(list(synchronised(run))))
     lead = "The whole pass: each of n samples once through all stages, until the answer ends."
     return Section("stages", "Stages, mean ms per sample", blocks, lead, brief=True, folded=False)
 

@@ -10,7 +10,7 @@ from harness.gates import machine_speed
 from harness.gates.gate import injections
 from harness.gates.witnesses import hidden_changes
 from harness.records.lines import RunRecord
-from harness.report.blocks import Text, figure, text
+from harness.report.blocks import Text, ends, figure, text
 from harness.report.formatting import change, percent, whole
 from harness.report.naming import label
 from harness.report.sections.answers import unsound
@@ -60,15 +60,18 @@ def warnings(run: RunRecord) -> Iterator[tuple[Text, str]]:
         yield "The code differed from its commit.", "Commit before you measure what you want to publish."
 
 
-def synchronised(run: RunRecord, least: float = -1.0) -> Iterator[Text]:
-    """Yield a sentence per model on the time that synchronising adds, where that is more than `least`."""
+def synchronised(run: RunRecord, least: float = -math.inf) -> Iterator[Text]:
+    """Yield a sentence per model on the time that synchronising adds, where that is surely more than `least`."""
     # On a CPU nothing is synchronised.
     for each in pass_figures(run) if run.header.on_gpu else ():
         gap = synchronisation_overhead(run, each.model, each.engine)
-        if gap is not None and gap > least:
+        if gap is not None and gap.low >= least:
+            names = "sync_gap", each.model, each.engine
+            bounds = ends(gap, change, *names)
             yield text(
-                "Synchronising between the stages adds {gap} % to a sample of {model}.",
-                gap=figure(change, gap, "sync_gap", each.model, each.engine),
+                "Synchronising between the stages adds {gap} %{bounds} to a sample of {model}.",
+                gap=figure(change, gap.value, *names),
+                bounds=text(" (95 %: {ends})", ends=bounds) if bounds else "",
                 model=label(run, each.model, each.engine),
             )
 

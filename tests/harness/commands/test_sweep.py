@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
+import msgspec
 import pytest
 
 from harness.__main__ import main
@@ -123,6 +124,22 @@ def test_a_plan_that_names_other_folders_is_refused(
     assert main(["sweep", "--resume", str(tmp_path)]) == 2
     assert "takes a whole number from 1 up, not '../4'" in capsys.readouterr().err
     assert not sessions.words
+
+
+@pytest.mark.parametrize(
+    ("command", "rest"),
+    [
+        ("sweep", {"started_at": "", "option": "gamma", "values": ["1"]}),
+        ("bisect", {"commits": ["a", "b"], "pairs": 1}),
+    ],
+)
+def test_a_plan_of_another_format_version_is_refused(
+    command: str, rest: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = {"format_version": 2, "arguments": [], **rest}
+    (tmp_path / f"{command}.json").write_bytes(msgspec.json.encode(plan))
+    assert main([command, "--resume", str(tmp_path)]) == 2
+    assert f"{command}.json: has format version 2, this reader knows 1" in capsys.readouterr().err
 
 
 def test_a_value_that_cannot_be_measured_is_named_and_stops_no_other(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import pytest
 
 from harness.figures.agreement import Agreement
+from harness.figures.intervals import ratio_interval
 from harness.figures.passes import (
     Comparison,
     comparisons,
@@ -198,8 +201,26 @@ def test_synchronisation_gap_is_over_the_samples_that_went_both_ways() -> None:
         whole_pass("egpt", "s1", (), kind="unsynchronised", whole_s=10),
         whole_pass("egpt", "s3", (), kind="unsynchronised", whole_s=1),
     )
-    assert synchronisation_overhead(run, "egpt", "eager") == pytest.approx(0.1)
+    found = synchronisation_overhead(run, "egpt", "eager")
+    assert found is not None
+    assert (found.samples, found.value) == (1, pytest.approx(0.1))
+    assert (found.low, found.high) == (-math.inf, math.inf)
     assert synchronisation_overhead(run, "videollava", "eager") is None
+
+
+def test_synchronisation_gap_has_the_interval_of_its_ratio() -> None:
+    run = run_with(
+        whole_pass("egpt", "s0", whole_s=12),
+        whole_pass("egpt", "s1", whole_s=11),
+        whole_pass("egpt", "s2", whole_s=13),
+        whole_pass("egpt", "s0", (), kind="unsynchronised", whole_s=9),
+        whole_pass("egpt", "s1", (), kind="unsynchronised", whole_s=10),
+        whole_pass("egpt", "s2", (), kind="unsynchronised", whole_s=11),
+    )
+    found, ratio = synchronisation_overhead(run, "egpt", "eager"), ratio_interval((12, 11, 13), (9, 10, 11))
+    assert found is not None
+    assert ratio is not None
+    assert (found.value, found.low, found.high) == pytest.approx((0.2, ratio.low - 1, ratio.high - 1))
 
 
 def test_equal_ratios_leave_no_doubt() -> None:

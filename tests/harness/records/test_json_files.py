@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from harness.errors import BaselineError, ResultFileError
@@ -34,3 +35,13 @@ def test_json_without_end_is_an_error_too(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ResultFileError, match=r"cannot be read \(Is a directory\)$"):
         read_json(tmp_path, object, "JSON")
+
+
+def test_content_of_another_format_version_is_refused(tmp_path: Path) -> None:
+    class Plan(msgspec.Struct):
+        format_version: int
+
+    (tmp_path / "a.json").write_text('{"format_version": 2}')
+    assert read_json(tmp_path / "a.json", Plan, "a plan", version=2) == Plan(2)
+    with pytest.raises(ResultFileError, match=r"a\.json: has format version 2, this reader knows 1; name another"):
+        read_json(tmp_path / "a.json", Plan, "a plan", advice="name another", version=1)

@@ -12,6 +12,7 @@ from statistics import fmean, median, quantiles
 import msgspec
 import pytest
 
+from harness.figures.intervals import ratio_interval
 from harness.records.lines import PassRecord
 from harness.report.blocks import Figure, Section, Table, Text, parts, plain
 from harness.report.content import report_of
@@ -224,16 +225,21 @@ def test_caveats_are_of_intervals_that_hold_1() -> None:
     assert list(map(plain, ON_GPU.caveats)) == expected
 
 
-def gap(model: str, engine: str) -> float:
+def gap(model: str, engine: str) -> tuple[float, float, float]:
     without, within = passes(model, engine, "unsynchronised"), passes(model, engine)
-    return sum(within[each].whole_s for each in without) / sum(each.whole_s for each in without.values()) - 1
+    found = ratio_interval([within[each].whole_s for each in without], [each.whole_s for each in without.values()])
+    assert found is not None
+    return found.value - 1, found.low - 1, found.high - 1
+
+
+def about_synchronisation(model: str, engine: str) -> str:
+    value, low, high = map(change, gap(model, engine))
+    return f"Synchronising between the stages adds {value} % (95 %: {low} to {high}) to a sample of {model} {engine}."
 
 
 def test_sentences_about_synchronisation_and_tokens() -> None:
     found = sentences(section(ON_GPU, "stages"))
-    assert found == [
-        f"Synchronising between the stages adds {change(gap(m, e))} % to a sample of {m} {e}." for m, e in EACH
-    ]
+    assert found == [about_synchronisation(*each) for each in EACH]
     for target, engine in PAIRS:
         draft, theirs = means(target, engine, "3 vision + LLM")
         tokens = [sum(len(each[side].token_ids) for each in both(target, engine)) for side in (0, 1)]
@@ -281,11 +287,7 @@ def test_warnings_name_the_worst_and_how_much() -> None:
         f"{wrong['repeated']} of samples.",
         f"Rounds of {noisy} of {len(spreads)} stage tests are noisy, most of all {worst[1]} of {worst[0]}: "
         f"±{percent(spreads[worst])} %.",
-        *(
-            f"Synchronising between the stages adds {change(gap(m, e))} % to a sample of {m} {e}."
-            for m, e in EACH
-            if gap(m, e) > 0.05
-        ),
+        *(about_synchronisation(*each) for each in EACH if gap(*each)[1] > 0.05),
     ]
 
 

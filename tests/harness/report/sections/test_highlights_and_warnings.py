@@ -69,7 +69,11 @@ def test_a_quiet_run_of_enough_samples_has_no_warnings() -> None:
     assert warned(run_of([1.0] * FEW_SAMPLES, [9.0] * FEW_SAMPLES)) == ""
 
 
-SYNCHRONISED = (whole_pass("egpt"), whole_pass("egpt", kind="unsynchronised", whole_s=4.0))
+SYNCHRONISED = tuple(
+    whole_pass("egpt", sample, kind=kind, whole_s=seconds)
+    for kind, seconds in (("whole", 5.0), ("unsynchronised", 4.0))
+    for sample in ("s1", "s2")
+)
 
 
 def dirty() -> Header:
@@ -105,6 +109,14 @@ def dirty() -> Header:
 )
 def test_each_warning_has_its_cause(run: RunRecord, warning: str) -> None:
     assert warning in warned(run)
+
+
+def test_a_gap_within_the_noise_of_the_passes_is_no_warning() -> None:
+    """One sample takes more than twice as long, the other an eighth less."""
+    passes = (whole_pass("egpt", "s1", whole_s=9.0), whole_pass("egpt", "s2", whole_s=3.5), *SYNCHRONISED[2:])
+    run = RunRecord(header(device="cuda"), passes=passes)
+    assert "Synchronising" not in warned(run)
+    assert "Synchronising between the stages adds +56.2 %" in markdown(report_of(run, "x"))
 
 
 def test_on_a_cpu_nothing_is_waited_for_between_the_stages() -> None:
