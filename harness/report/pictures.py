@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import io
+import re
 import warnings
 from pathlib import Path
 
@@ -33,9 +34,14 @@ def pictures_of(sample: PlannedSample, folder: Path) -> tuple[Picture, ...]:
     with contextlib.suppress(OSError, ValueError):
         place = folder / (sample.frames_folder or "")
         if sample.frames_folder and place.resolve().is_relative_to(folder.resolve()):
-            frames = sorted(place.glob("[!.]*.png"))
+            frames = sorted(place.glob("[!.]*.png"), key=_numbers)
     wanted += [("first frame", each) for each in frames[:1]] + [("last frame", each) for each in frames[1:][-1:]]
     return tuple(thumbnail(caption, path, folder) for caption, path in wanted)
+
+
+def _numbers(path: Path) -> list[tuple[str, int]]:
+    """Files count in the order of the numbers in their names, `2.png` before `10.png`: as models are shown them."""
+    return [(text, int(number or 0)) for text, number in re.findall(r"([^0-9]*)([0-9]*)", path.stem)]
 
 
 def thumbnail(caption: str, path: Path, folder: Path) -> Picture:

@@ -48,13 +48,16 @@ def test_a_picture_is_shrunk_and_keeps_what_it_shows(tmp_path: Path) -> None:
 
 
 def test_of_a_sample_the_middle_event_image_and_the_ends_of_the_video_are_shown(tmp_path: Path) -> None:
-    for number in range(3):
-        picture(tmp_path / "event_image" / f"{number}.png", colour=(number, 0, 0))
-        picture(tmp_path / "video" / "clip" / f"{number:03}.png")
-    events = tuple(f"event_image/{number}.png" for number in range(3))
+    for number in range(8, 12):  # without zeros before them, 10 lies before 8 in the order of letters
+        picture(tmp_path / "event_image" / f"{number}.png", colour=(20 * number, 0, 0))
+        picture(tmp_path / "video" / "clip" / f"{number}.png", colour=(0, 20 * number, 0))
+    events = tuple(f"event_image/{number}.png" for number in range(8, 12))
     found = pictures_of(planned(event_images=events, frames_folder="video/clip"), tmp_path)
-    assert [each.caption for each in found] == ["events", "first frame", "last frame"]
-    assert found[0].url == thumbnail("events", tmp_path / events[1], tmp_path).url
+    shown = {"events": events[2], "first frame": "video/clip/8.png", "last frame": "video/clip/11.png"}
+    assert {each.caption: each.url for each in found} == {
+        caption: thumbnail(caption, tmp_path / name, tmp_path).url for caption, name in shown.items()
+    }
+    assert len({each.url for each in found}) == 3
     assert not [each.problem for each in found if each.problem]
 
 
