@@ -149,7 +149,9 @@ def _pass(model: str, engine: str, sample: str) -> PassRecord:
     ids = tuple(some(7, sample, place) if place % 3 else some(7, *own, place) for place in range(20 + some(30, *own)))
     words = f"{model} by {engine} of {sample}" + (" and Vans, no horse" if number < 3 + named else "")
     stopped_by = "length" if number <= named else "eos"
-    return whole_pass(model, sample, seconds, engine=engine, token_ids=ids, text=words, stopped_by=stopped_by)
+    whole_s = sum(seconds) + 0.1 * distinct(*key, "between the stages")
+    answer: dict[str, Any] = {"token_ids": ids, "text": words, "stopped_by": stopped_by}
+    return whole_pass(model, sample, seconds, engine=engine, whole_s=whole_s, **answer)
 
 
 def _other(kind: str, model: str, engine: str, sample: str) -> PassRecord:

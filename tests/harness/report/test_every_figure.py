@@ -344,6 +344,10 @@ def test_sentences_about_the_device_and_the_answers() -> None:
         "The device reads 1.1 GB/s, copies 1.3 GB/s, and computes 1.7 TFLOP/s in products of float32, 2.9 TFLOP/s in "
         "products of float16."
     ]
+    assert section(ON_GPU, "answers").lead == "The first 4 of 12 samples."
+    planned = (*RUN.header.samples, msgspec.structs.replace(RUN.header.samples[0], id="s12"))
+    longer = msgspec.structs.replace(RUN, header=msgspec.structs.replace(RUN.header, samples=planned))
+    assert section(report_of(longer, "x"), "answers").lead == "The first 4 of 12 samples.", "one was not reached"
     answers = [
         (plain(who), answer)
         for block in section(ON_GPU, "answers").blocks

@@ -62,6 +62,15 @@ def test_recorded_totals_c_and_s_stand_beside_the_sums(tmp_path: Path) -> None:
         assert words in page.words
 
 
+def test_a_total_that_one_record_lacks_has_no_mean(tmp_path: Path) -> None:
+    first, *others = with_totals(0.25)
+    del first["egpt_time"]
+    text, page = pages(tmp_path, [first, *others])
+    assert "| egpt | not recorded | 1851 |" in text
+    assert not {"recorded_total.egpt", "recorded_over_sum.egpt", "recorded_speedup.videollava"} & page.values.keys()
+    assert page.values["recorded_total.videollava"] == pytest.approx(9.463)
+
+
 def test_what_is_not_recorded_says_so(tmp_path: Path) -> None:
     records = [
         {key: value for key, value in record.items() if key not in {"egpt_time", "benchmark_datetime"}}

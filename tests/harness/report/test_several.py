@@ -17,7 +17,7 @@ from harness.records.lines import PassRecord, RunRecord
 from harness.report.blocks import Figure, Table, Text, parts, plain
 from harness.report.several import duration_s, report_of_several
 from harness.stages import STAGES
-from tests.harness.made_runs import full_run, header
+from tests.harness.made_runs import full_run, header, run_with, whole_pass
 from tests.harness.report.distinct_run import distinct_run
 from tests.harness.report.made_reports import old_file, old_records
 from tests.harness.report.reading import Page
@@ -86,6 +86,16 @@ def test_memory_beside_the_times_is_the_highest_of_all_stages() -> None:
         assert figures([row[-1]]) == ([max(peaks)] if peaks else [])
 
 
+def test_the_range_of_speedups_is_that_of_the_factors_whatever_the_names() -> None:
+    runs = {"a": 2.0, "b": 5.0, "c": 1.5, "d": 3.0}
+    results = [
+        (Path(f"{name}.json"), run_with(whole_pass("egpt"), whole_pass("videollava", seconds=(factor,) * 5)))
+        for name, factor in runs.items()
+    ]
+    (line,) = map(plain, report_of_several(results).highlights)
+    assert line == "The total speedup ranges from 1.50x (c.json, videollava) to 5.00x (b.json, videollava)."
+
+
 def figures(row: Sequence[Text]) -> list[float]:
     return [part.value for cell in row for part in parts(cell) if isinstance(part, Figure)]
 
@@ -121,6 +131,12 @@ def test_each_row_is_of_its_own_result_target_and_stage() -> None:
     assert [figures(row) for row in factors] == [pytest.approx(each) for run in runs.values() for each in speedups(run)]
     assert [figures(row)[0] for row in times] == [
         pytest.approx(fmean(pass_s(each) for each in whole(run, model, engine)))
+        for run in runs.values()
+        for model in run.header.models
+        for engine in run.header.engines
+    ]
+    assert [plain(row[3]) for row in times] == [
+        str(len(whole(run, model, engine)))
         for run in runs.values()
         for model in run.header.models
         for engine in run.header.engines

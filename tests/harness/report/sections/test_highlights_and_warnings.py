@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from harness.figures.intervals import FEW_SAMPLES
@@ -41,7 +42,10 @@ def test_a_draft_that_is_slower_is_never_called_faster() -> None:
 
 
 def test_a_clear_difference_of_enough_samples_has_no_caveat() -> None:
-    assert list(caveats(headline_run())) == []
+    run = headline_run()
+    assert list(caveats(run)) == []
+    slower = msgspec.structs.replace(run, header=header(draft="videollava", targets=("egpt",)))
+    assert list(caveats(slower)) == []
 
 
 def test_an_interval_with_1_in_it_supports_no_direction() -> None:
@@ -59,6 +63,11 @@ def test_an_interval_with_1_in_it_supports_no_direction() -> None:
 def test_few_samples_support_nothing_general(samples: int, too_few: bool) -> None:
     words = warned(run_of([1.0] * samples, [9.0] * samples))
     assert (f"Only {samples} samples: 10 or more are needed" in words) is too_few
+
+
+def test_of_several_models_the_one_with_the_fewest_samples_is_told_of() -> None:
+    run = run_of([1.0] * FEW_SAMPLES, [9.0] * FEW_SAMPLES)
+    assert "Only 7 samples: " in warned(msgspec.structs.replace(run, passes=run.passes[:-3]))
 
 
 def warned(run: RunRecord) -> str:
@@ -99,6 +108,16 @@ def dirty() -> Header:
             ),
             "The time of a fixed matrix product changed by +100.0 %",
         ),
+        (
+            RunRecord(
+                header(),
+                reference_work=(
+                    ReferenceWorkRecord("start", (0.1,), (0.2,)),
+                    ReferenceWorkRecord("end", (0.1,), (0.1,)),
+                ),
+            ),
+            "The time of a fixed copy changed by -50.0 %",
+        ),
         (RunRecord(header(), stages=(stage_test("egpt", "load", {"s1": [1.0, 2.0, 3.0, 9.0]}),)), "are noisy"),
         (
             RunRecord(header(device="cuda"), passes=SYNCHRONISED),
@@ -117,6 +136,13 @@ def test_a_gap_within_the_noise_of_the_passes_is_no_warning() -> None:
     run = RunRecord(header(device="cuda"), passes=passes)
     assert "Synchronising" not in warned(run)
     assert "Synchronising between the stages adds +56.2 %" in markdown(report_of(run, "x"))
+
+
+@pytest.mark.parametrize(("without_s", "is_told"), [(5.3, False), (5.0, False), (4.8, False), (4.7, True)])
+def test_a_little_waiting_between_the_stages_is_no_warning(without_s: float, is_told: bool) -> None:
+    without = tuple(msgspec.structs.replace(each, whole_s=without_s) for each in SYNCHRONISED[2:])
+    run = RunRecord(header(device="cuda"), passes=(*SYNCHRONISED[:2], *without))
+    assert ("Synchronising" in warned(run)) is is_told
 
 
 def test_on_a_cpu_nothing_is_waited_for_between_the_stages() -> None:
