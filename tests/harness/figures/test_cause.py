@@ -53,6 +53,11 @@ def test_more_launches_of_a_kernel_are_the_cause_with_their_numbers_per_token() 
     assert parts_of(found) == {"norm_matvec": 0.02, "attend_one": 0.0, "Memcpy DtoH": 0.0, "": 0.001}
 
 
+def test_each_side_is_told_by_its_own_number_of_steps() -> None:
+    found = cause(side(0.21, DECODE | {"attend_one <32,1,1>": (3250, 0.1)}, steps=50))
+    assert found.price == "`attend_one` 32 -> 65 per token, 30.8 us each"
+
+
 def test_a_kernel_that_takes_longer_while_others_do_not_is_the_program() -> None:
     found = cause(side(0.46, DECODE | {"attend_one <32,1,1>": (3200, 0.15)}))
     assert (found.blame, found.changes) == ("program", ())

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from harness.figures.metrics import Metric, gate_estimate, session_metrics
 from harness.records.lines import RunRecord
 from harness.records.quantities import MemoryPeak
-from tests.harness.made_runs import full_run, header, headline_run, stage_test, whole_pass
+from tests.harness.made_runs import agreement, full_run, header, headline_run, stage_test, whole_pass
 
 SECONDS = st.floats(1e-6, 1e3)
 
@@ -74,7 +74,13 @@ def test_a_figure_names_the_tests_that_it_was_measured_by() -> None:
         stage_test("videollava", "load", {"s1": [1]}, test="load[videollava]"),
         stage_test("videollava", "load", {"s1": [1]}, test="legacy[videollava]", variant="legacy reader"),
     )
-    found = session_metrics(RunRecord(header=header(), stages=stages, passes=passes))
+    agreements = tuple(
+        agreement("s1", (True, True), (True, True), target=target, test=f"drafts[{target}]")
+        for target in ("videollava", "llava")
+    )
+    of_three = header(models=("egpt", "videollava", "llava"), targets=("videollava", "llava"))
+    found = session_metrics(RunRecord(header=of_three, stages=stages, passes=passes, agreements=agreements))
+    assert found["acceptance.llava.eager"].tests == ("drafts[llava]",)
     assert found["speedup.total.videollava.eager"].tests == ("whole[egpt]", "whole[videollava]")
     assert found["speedup.stage1.videollava"].tests == ("load[egpt]", "legacy[videollava]")
     assert found["time.load.videollava"].tests == ("load[videollava]",)
@@ -111,3 +117,21 @@ def test_a_gpu_is_expected_to_repeat_itself_more_closely_than_a_cpu() -> None:
     )
     assert on_gpu == pytest.approx(math.log(1.03))
     assert on_cpu > on_gpu
+
+
+@pytest.mark.parametrize(("device", "decode"), [("cpu", 0.05), ("cuda", 0.03)])
+def test_a_speedup_may_vary_as_much_as_what_it_is_made_of(device: str, decode: float) -> None:
+    passes = (whole_pass("egpt"), whole_pass("videollava"))
+    loads = (
+        stage_test("egpt", "load", {"s1": [1]}),
+        stage_test("videollava", "load", {"s1": [1]}, variant="legacy reader"),
+    )
+    found = session_metrics(RunRecord(header(device=device), stages=loads, passes=passes))
+    effects = {name: math.expm1(each.minimum_effect) for name, each in found.items() if each.kind == "speedup"}
+    assert effects == pytest.approx(
+        {
+            "speedup.stage1.videollava": 0.1,
+            "speedup.stage3.videollava.eager": decode,
+            "speedup.total.videollava.eager": 0.1,
+        }
+    )

@@ -59,8 +59,13 @@ def test_one_sentence_says_bytes_speed_agreement_and_why() -> None:
     begun += "0.875 of its tokens"
     assert plain(report_of(run, "run").headlines[-1]) == begun
     # A step of 60 ms, in which the device could move ten times as much.
-    decode = stage_test("egpt", "decode", {"s1": [0.18]}, work={"s1": StageWork(18e6, 1.0, "bfloat16")})
+    work = {"s1": StageWork(18e6, 1.0, "bfloat16")}
+    decode = stage_test("egpt", "decode", {"s1": [0.18]}, work=work)
+    others = (
+        stage_test("egpt", "vision", {"s1": [0.9]}, work=work),
+        stage_test("llava", "decode", {"s1": [1]}, work=work),
+    )
     machine = MachineRecord(1e9, 1e9, {"bfloat16": 1e12})
     why = "; moving bytes is 10.0 % of a step, launches and unpacking the rest"
-    measured = msgspec.structs.replace(run, stages=(decode,), machine=machine)
+    measured = msgspec.structs.replace(run, stages=(decode, *others), machine=machine)
     assert plain(report_of(measured, "run").headlines[-1]) == begun + why

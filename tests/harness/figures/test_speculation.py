@@ -33,6 +33,10 @@ def test_views_of_a_known_log_under_their_own_names() -> None:
     assert found.conditional_at == (2 / 3, 1 / 2, 1.0, 1.0)
 
 
+def test_a_round_that_proposed_no_more_says_nothing_of_the_next_place() -> None:
+    assert acceptance_statistics(log((4, 4), (2, 2), (3, 2))).conditional_at == (1.0, 1.0, 1 / 2, 1.0)
+
+
 @given(st.lists(rounds(), min_size=1, max_size=20))
 def test_views_stay_within_their_bounds(some: list[RoundLog]) -> None:
     found = acceptance_statistics(some)

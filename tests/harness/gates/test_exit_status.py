@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from harness.gates.exit_status import PYTEST_STATUSES, exit_status, why_no_figure
@@ -60,6 +62,19 @@ def test_first_that_holds_gives_the_status(
     status = exit_status(pytests, expects_figures=expects_figures, figures=figures)
     assert status.code == code
     assert reason in status.reason
+
+
+@pytest.mark.parametrize(
+    ("gates", "reason"),
+    [
+        ({"invalid", "unstable", "flagged"}, "the session, or a figure of it, cannot be trusted"),
+        ({"unstable", "flagged", "missing baseline"}, "the baseline is unstable"),
+        ({"flagged", "missing baseline"}, "a figure is worse than its baseline in one session"),
+        ({"regressed", "invalid"}, "a figure is worse than its baseline, in two sessions"),
+    ],
+)
+def test_of_several_states_the_reason_is_that_of_the_first(gates: Any, reason: str) -> None:
+    assert exit_status(0, expects_figures=True, figures=1, gates=gates).reason.startswith(reason)
 
 
 def test_status_is_a_plain_number_that_a_journal_can_hold() -> None:

@@ -230,7 +230,8 @@ def test_a_speedup_depends_on_both_of_its_sides(slow: str) -> None:
 
 @pytest.mark.parametrize("outcome", ["skipped", "deselected", "failed"])
 def test_a_figure_that_is_missing_is_not_run_with_its_reason(outcome: Any) -> None:
-    run = session(stages=(), outcomes=(OutcomeRecord("test_vision", outcome, "for a reason"),))
+    others = OutcomeRecord("test_load", "failed", "for another"), OutcomeRecord("test_vision2", "skipped", "for none")
+    run = session(stages=(), outcomes=(*others, OutcomeRecord("test_vision", outcome, "for a reason")))
     found = verdict(run, baseline())
     assert (found.state, found.sentence) == ("not run", f"not run: test_vision was {outcome} (for a reason)")
 

@@ -74,6 +74,41 @@ def test_what_got_faster_with_worse_answers_regressed_and_names_both() -> None:
     assert both["time.vision.egpt"].state == "pass"
 
 
+def test_of_several_worse_answers_the_worst_is_named() -> None:
+    found = verdict(answered(0.5, text="a van", ids=(1, 2)), KNOWN)
+    assert "but quality.as_before.egpt.eager got worse: 0.5, baseline 1" in found.sentence
+
+
+def test_another_engines_answers_do_not_spoil_a_figure_of_this_one() -> None:
+    def of_both(seconds: float, text: str) -> RunRecord:
+        stages = tuple(
+            stage_test("egpt", "vision", {"s1": [took] * 2}, engine=engine, test="test_vision")
+            for engine, took in (("eager", 1.0), ("graph", seconds))
+        )
+        passes = (whole_pass("egpt", text=text), whole_pass("egpt", text="a van and a bus", engine="graph"))
+        of_two = header(("s1",), engines=("eager", "graph"), **QUESTION)
+        return session(stages=stages, passes=passes, header=of_two)
+
+    known = baseline(*[of_both(1.0, "a van and a bus")] * 10)
+    found = verdict(of_both(0.5, "a van"), known, "time.vision.egpt.graph")
+    assert found.state == "improved"
+    assert "quality: 5 of 5 measures as before" in found.sentence
+
+
+def test_a_speedup_has_the_answers_of_both_of_its_sides_beside_it() -> None:
+    def of_both(draft_s: float, ids: tuple[int, ...]) -> RunRecord:
+        passes = (
+            whole_pass("egpt", seconds=(draft_s,) * 5, token_ids=ids),
+            whole_pass("videollava", seconds=(4.0,) * 5),
+        )
+        return session(header=header(), passes=passes)
+
+    known = baseline(*[of_both(1.0, (1, 2, 3))] * 10)
+    found = verdict(of_both(0.5, (1, 2, 4)), known, "speedup.total.videollava.eager")
+    assert found.state == "flagged"
+    assert "but quality.as_before.egpt.eager got worse" in found.sentence
+
+
 def test_what_got_faster_has_its_quality_beside_it() -> None:
     found = verdict(answered(0.5), KNOWN)
     assert found.state == "improved"

@@ -70,7 +70,11 @@ def test_a_quiet_baseline_leaves_the_minimum_effect_as_the_limit() -> None:
 def test_a_noisy_baseline_widens_the_limit_by_the_published_formula() -> None:
     baseline = np.linspace(-0.03, 0.03, 10)
     expected = 2.150375 * baseline.std(ddof=1) * math.sqrt(1.1)
-    assert predict(baseline, GPU_STAGE).limit == pytest.approx(expected, rel=1e-5)
+    found = predict(baseline, GPU_STAGE)
+    assert found.limit == pytest.approx(expected, rel=1e-5)
+    # To be found in four of five cases, a change shows in each of two sessions with the root of that.
+    power = t_quantile(math.sqrt(0.8), 9) * baseline.std(ddof=1) * math.sqrt(1.1)
+    assert found.minimum_detectable_effect == pytest.approx(expected + power, rel=1e-5)
 
 
 def test_two_sessions_must_both_be_beyond_the_limit() -> None:

@@ -62,6 +62,26 @@ def test_a_small_step_behind_others_is_flagged_since_the_release_and_confirmed(f
     assert confirming.regressions(run(1.03), "test_vision") == []
 
 
+def test_a_figure_of_two_tests_regresses_behind_the_second_of_them(tmp_path: Path) -> None:
+    def loads(draft_s: float) -> RunRecord:
+        seconds = {"egpt": draft_s, "videollava": 3.0}
+        return session(
+            stages=tuple(
+                stage_test(key, "load", {"s1": [each] * 2}, test=f"test_{key}", sources=("png",))
+                for key, each in seconds.items()
+            )
+        )
+
+    slower = loads(1.5)
+    write_baseline(tmp_path / "baselines" / "tiny", *[loads(1.0)] * 10)
+    gates = SessionGate(tmp_path / "baselines").verdicts(slower)
+    of_speedup = tuple(each for each in gates if each.metric == "speedup.stage1.videollava")
+    write_run(tmp_path / "first", msgspec.structs.replace(slower, gates=of_speedup))
+    for order in (("test_egpt", "test_videollava"), ("test_videollava", "test_egpt")):
+        confirming = SessionGate(tmp_path / "baselines", tmp_path / "first")
+        assert [len(confirming.regressions(slower, test)) for test in order] == [0, 1]
+
+
 def test_a_small_step_that_is_not_confirmed_passes(folder: Path) -> None:
     assert [each.state for each in confirmed(folder, run(1.03), run(1.0))] == ["pass", "pass"]
 
@@ -99,6 +119,19 @@ def test_the_cause_since_the_release_is_what_changed_since_the_release(folder: P
     assert "80 -> 96" in found["time.decode.egpt.graph"].cause
 
 
+def test_a_cause_is_what_both_sessions_did_otherwise(tmp_path: Path) -> None:
+    slower = {name: Call(call.count, 1.1 * call.seconds) for name, call in test_witnesses.CALLS.items()}
+    write_baseline(tmp_path / "baselines" / "tiny", *[test_witnesses.session()] * 10)
+    first = test_witnesses.session(1.1, test_witnesses.MORE, counts={"launches": 384})
+    flagged = tuple(SessionGate(tmp_path / "baselines").verdicts(first))
+    first = msgspec.structs.replace(first, gates=flagged)
+    assert "launches" in flagged[0].cause
+    for second, is_told in ((first, True), (test_witnesses.session(1.1, slower), False)):
+        gates = tuple(SessionGate(tmp_path / "baselines").verdicts(second))
+        found = confirmed_verdicts(first, msgspec.structs.replace(second, gates=gates), tmp_path / "baselines")
+        assert (found[0].state, "launches" in found[0].cause) == ("regressed", is_told)
+
+
 @pytest.mark.parametrize(
     ("release", "state"),
     [
@@ -119,6 +152,13 @@ def test_figures_that_are_new_or_gone_since_the_release_are_no_verdicts(folder: 
     gone = stage_test("egpt", "load", {"s1": [1.0] * 2}, test="test_load")
     write_baseline(folder / "v1.2" / "tiny", *[session(header=header(device="cuda"), stages=(gone,))] * 10)
     assert [each.metric for each in gate(folder).verdicts(run(1.03))] == ["time.vision.egpt"]
+
+
+def test_of_two_baselines_of_the_same_conditions_that_of_the_most_sessions_is_taken(folder: Path) -> None:
+    for name in ("another", "younger"):
+        write_baseline(folder / "baselines" / name, *[run(2.0)] * 6)
+    (found,) = SessionGate(folder / "baselines").verdicts(run(1.03))
+    assert (found.state, found.sessions) == ("pass", 10)
 
 
 def test_without_a_release_nothing_creeps(folder: Path) -> None:

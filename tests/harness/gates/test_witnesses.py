@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
 import pytest
 
 from harness.gates.gate import Baseline, judge_session, merged
-from harness.gates.witnesses import causes, headline, with_causes
+from harness.gates.witnesses import causes, headline, hidden_changes, with_causes
 from harness.records.lines import GateRecord, ReferenceWorkRecord, RunRecord
 from harness.records.work import Call, WatchedWork
 from harness.report.blocks import plain
@@ -111,6 +112,18 @@ def test_a_call_is_not_blamed_for_the_time_in_which_other_processes_had_the_core
     assert (found.sentence == "the same work, and waiting for a core adds +5.3 %") == (blame == "machine")
 
 
+def test_what_disturbed_one_of_two_sessions_does_not_excuse_both() -> None:
+    def waiting(waited: float, calls: dict[str, Call]) -> RunRecord:
+        readings = (*QUIET, ReferenceWorkRecord("during", (), (), test=TEST, waited=waited))
+        return session(sum(each.seconds for each in calls.values()), calls, reference_work=readings)
+
+    slower = CALLS | {"attend_one <32,1,1>": Call(96, 0.2)}
+    tests = {"time.decode.egpt.graph": [TEST]}
+    for waited, blame in (((0.06, 0.06), "machine"), ((0.06, 0.01), "program"), ((0.01, 0.06), "program")):
+        (found,) = causes([waiting(each, slower) for each in waited], [waiting(0.01, CALLS)] * 3, tests).values()
+        assert found.blame == blame
+
+
 @pytest.mark.parametrize(("others", "blame"), [(1, "machine"), (0, "program"), (None, "program")])
 def test_a_call_is_not_blamed_where_other_processes_use_the_gpu(others: int | None, blame: str) -> None:
     ends = [msgspec.structs.replace(each, other_processes=others) for each in QUIET]
@@ -131,6 +144,14 @@ def test_the_ledger_alone_is_a_warning_with_its_price() -> None:
     assert f"WARNING          time.decode.egpt.graph: {found.cause}" in gate_lines(run.gates)
 
 
+def test_the_ledger_warns_where_times_are_too_noisy_to_tell() -> None:
+    noisy = Baseline("known", [session(math.exp(0.06 * (-1) ** number)) for number in range(10)])
+    gates = judge_session(session(counts={"copies": 6}), noisy)
+    (time,) = (each for each in gates if each.metric == "time.decode.egpt.graph")
+    assert time.state == "unstable"
+    assert hidden_changes(gates) == {"copies 1 -> 2 per token": ["time.decode.egpt.graph"]}
+
+
 def test_less_work_in_less_time_is_no_warning() -> None:
     fewer = {"norm_matvec <64,1,1>": Call(96, 0.5), "attend_one <32,1,1>": Call(96, 0.1)}
     run = session(0.6, fewer, counts={"launches": 192})
@@ -141,8 +162,12 @@ def test_less_work_in_less_time_is_no_warning() -> None:
 
 def test_work_that_could_not_be_counted_is_told_with_the_reason() -> None:
     run = session(profiler="", reason="the profiler failed: no CUPTI", calls={})
-    (warning,) = [text for text, _ in warnings(run) if "counted" in str(text)]
-    assert plain(warning) == "The work of 1 of 1 stages was not counted: the profiler failed: no CUPTI."
+    torn = session(profiler="", reason="it was torn", calls={})
+    run = msgspec.structs.replace(run, works=(*run.works * 3, *session().works * 2, *torn.works))
+    assert [plain(text) for text, _ in warnings(run) if "counted" in str(text)] == [
+        "The work of 3 of 6 stages was not counted: the profiler failed: no CUPTI.",
+        "The work of 1 of 6 stages was not counted: it was torn.",
+    ]
 
 
 def test_an_unchanged_session_has_neither_cause_nor_warning() -> None:
