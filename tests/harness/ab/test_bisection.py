@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -51,7 +52,9 @@ def test_nobody_is_named_where_nothing_got_worse_or_all_did_a_little() -> None:
     assert faster.culprit is None
     crept = bisect(COMMITS, comparing(draw, lambda commit: 0.2 * commit / 64))
     assert crept.culprit is None
-    assert "no single culprit" in crept.words
+    whole = re.fullmatch(rf"no single culprit: {FIGURES[-1]} \+([0-9.]+) % in several steps", crept.words)
+    assert whole, crept.words
+    assert float(whole[1]) == pytest.approx(100 * math.expm1(0.2), abs=3), "that of all steps, not of the last one"
 
 
 def test_what_cannot_be_built_is_skipped_by_name() -> None:

@@ -66,6 +66,13 @@ def test_a_machine_that_jumps_between_sessions_hides_nothing_where_its_speed_was
     assert "2 of 2 figures as of a machine equally fast for A and B" in told
 
 
+def test_a_pair_is_looked_at_when_both_of_its_sessions_are_there() -> None:
+    made = sessions()
+    assert compare(PLAN, made[:7]).figures == ()
+    assert [each.interval.samples for each in compare(PLAN, made[:8]).figures] == [4, 4]
+    assert compare(PLAN, made[:11]).figures == compare(PLAN, made[:8]).figures
+
+
 def test_figures_of_two_engines_are_paired_under_names_without_them() -> None:
     made = []
     for each in sessions():

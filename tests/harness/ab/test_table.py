@@ -48,6 +48,11 @@ def test_a_row_has_both_figures_the_change_its_interval_what_counts_and_the_verd
     assert lines["acceptance.llava.eager"] == (
         "acceptance.llava.eager 0.75 0.74 -1.0 points -3.0 … +1.0 points -2.0 points 3 undecided"
     )
+    # 5 % of misses are shared by two figures at one look, that of four pairs.
+    assert (
+        "95% confidence that all intervals at all evaluations contain the true change (97.500% for each by itself)"
+        in text
+    )
     assert lines["A"] == "A main (a1)"
     assert lines["B"] == "B a branch (b2) -x"
     assert lines["note:"] == "note: a word beside it"

@@ -8,6 +8,7 @@ from harness.__main__ import main
 from harness.records.work import Call
 from tests.harness.gates.test_witnesses import CALLS, MORE, session
 from tests.harness.made_files import write_baseline, write_run
+from tests.harness.made_runs import ENVIRONMENT, header
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +46,16 @@ def test_a_ledger_alone_is_told_too(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "`Memcpy DtoD` 0 -> 1 per token, 1 us each; copies 1 -> 2 per token" in " ".join(
         capsys.readouterr().out.split()
     )
+
+
+def test_other_conditions_are_told_from_the_baseline_to_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = header(engines=("graph",), environment=ENVIRONMENT | {"cpu": "another", "usable_cores": 64})
+    write_run(tmp_path / "elsewhere", session(header=elsewhere))
+    assert main(["explain", "elsewhere", "before"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("condition: ")]
+    assert lines == ["condition: CPU was a processor, is another", "condition: usable cores was 2, is 64"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ from harness.__main__ import main
 from harness.commands import sweep as command
 from harness.errors import SessionError
 from harness.records.journal import JOURNAL_NAME, Journal
-from harness.records.lines import EndRecord, Failure, MachineRecord, StageWork
+from harness.records.lines import EndRecord, Failure, MachineRecord, RunRecord, StageWork
+from harness.report import charts
+from harness.report.blocks import Chart, Figure, Table, parts
 from harness.report.sweep import Point, report_of_sweep
 from tests.harness.made_runs import STARTED_AT, header, run_with, stage_test, whole_pass
 from tests.harness.report.reading import Page
@@ -190,3 +192,61 @@ def test_other_conditions_of_a_run_are_told_of_and_the_swept_option_is_none() ->
     points = [Point(name, float(name), run) for name, run in zip(("1", "4", "16"), (*runs, other), strict=True)]
     report = report_of_sweep("sweep", "event_images", points, [])
     assert report.warnings == [("event_images 16: model set was tiny, is full", "")]
+
+
+def swept(value: str) -> RunRecord:
+    """Two models by two engines, each of whose stages takes another time at each value."""
+    models, engines = ("egpt", "videollava"), ("eager", "graph")
+    work = {"s1": StageWork(60 * float(value), 1, "float16")}
+    stages = [
+        stage_test(model, "decode", {"s1": [took(value, model, engine)]}, engine=engine, work=work)
+        for model in models
+        for engine in engines
+    ]
+    torn = [Failure(f"s{number}", "load", "MediaError", "torn") for number in (3, 3, 4, 5, 6, 7)]
+    loads = [stage_test("egpt", "load", {"s1": [float(value)]}, failures=tuple(torn))]
+    run = run_with(*loads, *stages, models=models, targets=models[1:], engines=engines)
+    return msgspec.structs.replace(run, machine=MACHINE)
+
+
+def took(value: str, model: str, engine: str) -> float:
+    return float(value) * {"egpt": 3, "videollava": 60}[model] * {"eager": 1, "graph": 5}[engine]
+
+
+def test_each_row_and_curve_is_of_its_own_model_and_engine_in_the_order_of_the_values(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = ("4", "20", "100")
+    points = [Point(value, float(value), swept(value)) for value in ("100", "4", "20")]
+    report = report_of_sweep("sweep", "event_images", points, [])
+    (stages,) = (each for each in report.sections if each.key == "stages")
+    (table,) = (each for each in stages.blocks if isinstance(each, Table))
+    assert [*table.columns] == ["event images", "model", "load ms", "decode ms per token", "% of roofline"]
+    found = [
+        [part.value if isinstance(part, Figure) else part for cell in row for part in parts(cell)] for row in table.rows
+    ]
+    # Four tokens take three steps; a load has no engine.
+    assert found == [
+        [value, f"{model} {engine}", *([float(value)] if model == "egpt" else [""]),
+         pytest.approx(took(value, model, engine) / 3), pytest.approx(0.6 * float(value) / took(value, model, engine))]
+        for value in values
+        for model in ("egpt", "videollava")
+        for engine in ("eager", "graph")
+    ]  # fmt: skip
+    drawn: list[Sequence[charts.Group]] = []
+    monkeypatch.setattr(charts, "curves", lambda lines, *_labels, **_how: drawn.append(lines) or "")
+    for block in stages.blocks:
+        if isinstance(block, Chart):
+            block.draw()
+    places = [(model, engine) for model in ("egpt", "videollava") for engine in ("eager", "graph")]
+    for (model, engine), lines in zip(places, drawn, strict=True):
+        curves = {line.label: (line.x, line.y) for line in lines}
+        x = [4.0, 20.0, 100.0]
+        assert curves["decode per token"] == (
+            x,
+            pytest.approx([1000 * took(value, model, engine) / 3 for value in values]),
+        )
+        assert curves["decode roofline"] == (x, pytest.approx([200 * each for each in x]))
+    assert report.problems[:4] == [
+        *(f"event_images 100: s{number}, load: torn" for number in (3, 4, 5)), "event_images 100: and 2 more",
+    ]  # fmt: skip

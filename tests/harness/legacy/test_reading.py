@@ -179,6 +179,11 @@ def test_a_size_that_cannot_be_true_is_named_and_left_out(value: Any, tmp_path: 
     assert [(each.model, each.memory_bytes) for each in found.models] == [("egpt", 7 * MIB)]
 
 
+def test_of_several_sizes_of_a_model_the_largest_is_taken(tmp_path: Path) -> None:
+    records = [record | {"egpt_memory_model_mb": 5.0 + place % 3} for place, record in enumerate(old_records())]
+    assert [(each.model, each.memory_bytes) for each in read(tmp_path, records).models] == [("egpt", 7 * MIB)]
+
+
 def test_the_recorded_total_is_kept_beside_the_sum_of_the_stages(tmp_path: Path) -> None:
     found = read(tmp_path, [record | {"egpt_time": record["egpt_time"] + 0.005} for record in old_records()])
     for each in found.passes:

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import sys
 import weakref
+from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from harness.errors import HarnessError
-from harness.measuring.model_slot import ModelSlot
+from harness.measuring import model_slot
+from harness.measuring.model_slot import ModelSlot, recorded_loaders
 from harness.measuring.stopping import empty_gpu_cache
+from harness.records.lines import ModelRecord
 
 
 class Model:
@@ -141,3 +145,16 @@ def test_torch_is_told_to_give_memory_back_where_it_is_loaded(monkeypatch: pytes
     monkeypatch.delitem(sys.modules, "torch")
     empty_gpu_cache()
     assert emptied == ["cache"]
+
+
+def test_on_a_gpu_a_model_occupies_what_its_load_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass
+    class Facts:
+        parameter_bytes: int = 700
+
+    allocated, records = iter([100, 900]), list[ModelRecord]()
+    monkeypatch.setattr(model_slot, "_allocated", lambda device: next(allocated) if device == "cuda" else None)
+    pipeline: Any = SimpleNamespace(facts=Facts)
+    for device in ("cuda", "cpu"):
+        recorded_loaders({"a": lambda: pipeline}, records.append, device)["a"]()
+    assert [(each.model, each.memory_bytes) for each in records] == [("a", 800), ("a", 700)]

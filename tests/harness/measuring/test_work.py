@@ -130,6 +130,9 @@ def test_files_and_the_bytes_that_are_read_or_mapped_are_counted(file: Path) -> 
     with file.open("rb") as opened:
         part = partial(mmap.mmap, opened.fileno(), 100, access=mmap.ACCESS_READ)
         assert added(before, watch(both(stage, part), "load", "cpu")) == {"read_bytes": 100}
+        page = mmap.ALLOCATIONGRANULARITY
+        rest = partial(mmap.mmap, opened.fileno(), 0, access=mmap.ACCESS_READ, offset=2 * page)
+        assert added(before, watch(both(stage, rest), "load", "cpu")) == {"read_bytes": 12_345 - 2 * page}
     assert added(before, watch(both(stage, lambda: mmap.mmap(-1, 100).close()), "load", "cpu")) == {}
     assert added(before, watch(both(stage, lambda: file.write_bytes(b"1")), "load", "cpu")) == {}
 
@@ -232,6 +235,16 @@ def test_a_trace_of_a_gpu_has_kernels_by_grid_copies_and_waits() -> None:
         "Memcpy HtoD (Pinned -> Device)": Call(1, pytest.approx(4e-6)),
         "Memset (Device)": Call(1, pytest.approx(1e-6)),
     }
+
+
+def test_of_very_many_kernels_those_that_are_called_most_keep_their_names() -> None:
+    """Which took longest changes from run to run."""
+    numbers = range(1, work.MAX_CALLS + 3)
+    kernels = [TraceEvent(f"k{number}", "kernel", 1e6 / number**3) for number in numbers for _ in range(number)]
+    _, calls = gpu_work(kernels, Counter())
+    assert len(calls) == work.MAX_CALLS + 1
+    assert calls[REST] == Call(1 + 2, pytest.approx(1 + 2 / 8))
+    assert not {"k1 <>", "k2 <>"} & calls.keys()
 
 
 def test_a_trace_without_kernels_is_none() -> None:

@@ -58,6 +58,15 @@ def test_a_library_that_does_the_work_counts(library: str) -> None:
     assert changed(before, after) == [f"{library} was 1.0, is 2.0"]
 
 
+def test_the_library_that_packs_weights_counts_where_it_packs_them() -> None:
+    def packed(version: str, **options: str) -> RunRecord:
+        return run(environment=ENVIRONMENT | {"libraries": {"bitsandbytes": version}}, options={"gamma": 5} | options)
+
+    words = changed(packed("0.50.0", quantize="nf4"), packed("0.50.1", quantize="nf4"))
+    assert words == ["bitsandbytes was 0.50.0, is 0.50.1"]
+    assert changed(packed("0.50.0"), packed("0.50.1")) == []
+
+
 @pytest.mark.parametrize(
     "changes",
     [

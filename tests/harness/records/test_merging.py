@@ -5,7 +5,16 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.records.lines import AttemptRecord, EndRecord, MachineRecord, OutcomeRecord, PassRecord, VerdictRecord
+from harness.records.lines import (
+    AttemptRecord,
+    EndRecord,
+    EngineRecord,
+    GateRecord,
+    MachineRecord,
+    OutcomeRecord,
+    PassRecord,
+    VerdictRecord,
+)
 from harness.records.merging import merged_record, world_size
 from tests.harness.made_runs import STARTED_AT, failed_pass, header, stage_test, whole_pass
 
@@ -71,6 +80,14 @@ def test_of_two_verdicts_on_a_limit_and_two_outcomes_of_a_test_the_later_holds()
     outcomes = [OutcomeRecord("test", outcome, "why") for outcome in ("skipped", "failed")]
     run = merged_record(header(), [verdicts[0], outcomes[0], AGAIN, verdicts[1], outcomes[1]])
     assert (run.verdicts, run.outcomes) == ((verdicts[1],), (outcomes[1],))
+
+
+def test_of_two_verdicts_on_a_figure_and_two_engines_of_a_model_the_later_holds() -> None:
+    gates = [GateRecord("time.load.egpt", state, state) for state in ("flagged", "regressed")]
+    engines = [EngineRecord("egpt", "graph", {"captures": count}) for count in (1, 2)]
+    other = EngineRecord("llava", "graph", {"captures": 3})
+    run = merged_record(header(), [gates[0], engines[0], other, gates[1], engines[1]])
+    assert (run.gates, run.engines) == ((gates[1],), (engines[1], other))
 
 
 def test_a_run_that_goes_on_has_no_end_until_its_last_attempt_has() -> None:

@@ -11,11 +11,12 @@ import pytest
 from harness.figures.passes import pass_s
 from harness.measuring import clock
 from harness.measuring.benchmark import Benchmark
+from harness.measuring.reference_work import IN_TESTS
 from harness.measuring.whole_pass import PassTally
 from harness.options import Options
 from harness.records.lines import JournalLine, PassRecord, Plan
 from harness.session.recorder import Recorder
-from harness.session.session import Session
+from harness.session.session import Instruments, Session
 from harness.stages import STAGES, Length
 from tests.harness.made_runs import planned, whole_pass
 from tests.harness.measuring.test_interleaved import HandBenchmark
@@ -106,6 +107,31 @@ def test_time_in_the_journal_is_time_of_the_next_sample_and_of_the_rate(monkeypa
     recorder.measure_throughput(pipeline, SAMPLES, engine="eager", length=Length(9))
     assert [line.whole_s for line in session.lines] == [4.0, 6.0, 6.0]
     assert recorder.benchmark.extra_info["samples_per_second"] == 3 / 16
+
+
+def test_a_sample_that_fails_in_every_round_is_one_sample_that_failed() -> None:
+    pipeline: Any = StubPipeline("")
+    taken = list[str]()
+
+    def load(sample: Any) -> Any:
+        taken.append(sample.id)
+        if sample.id == "s1" and taken.count("s1") > 1:
+            raise ValueError("torn")
+        return pipeline.preprocess(sample)
+
+    pipeline.load, pipeline.work = load, lambda *_: None
+    clock.use_reader(lambda: pipeline.now)
+    options = Options(warmup_steps=0, rounds=3)
+    session = MadeSession(options, Path("out"), measures=True, terminal=None).prepare("cpu", [])
+    session.instruments = Instruments(workloads=dict.fromkeys(IN_TESTS, lambda _device: lambda: None))
+    recorder = Recorder(session, Benchmark(HandBenchmark()), "test_load", "load")
+    with pytest.raises(pytest.fail.Exception) as failed:
+        recorder.measure_stage(pipeline, SAMPLES, length=Length(9))
+    assert taken.count("s1") == 4
+    assert str(failed.value).splitlines() == [
+        "1 of 3 samples failed: s1",
+        "load of sample 's1' failed: ValueError: torn",
+    ]
 
 
 def test_of_the_answers_nothing_is_kept_in_memory() -> None:

@@ -13,11 +13,11 @@ from harness.errors import RunFolderError
 from harness.gates.exit_status import Status
 from harness.options import Options
 from harness.records.journal import read_journal
-from harness.records.lines import RunRecord
+from harness.records.lines import AttemptRecord, RunRecord
 from harness.session import session as session_module
 from harness.session.derived_files import derive_files
 from harness.session.session import Session
-from tests.harness.made_runs import full_run, header, loaded, stage_test, whole_pass
+from tests.harness.made_runs import STARTED_AT, failed_pass, full_run, header, loaded, stage_test, whole_pass
 
 BeginRun = Callable[..., Session]
 LEGACY_NAME = "EventGPT_Instruction_Subset_results_n{}_20260304_050607.json"
@@ -137,6 +137,27 @@ def test_at_the_end_every_limit_has_one_verdict(tmp_path: Path, run_in: BeginRun
     assert record.end is not None
     assert (record.end.exit_status, record.end.reason) == (0, "it ended")
     assert json.loads((run.folder / "run.json").read_text())["end"]["reason"] == "it ended"
+
+
+def test_answers_that_another_machine_gave_are_asked_for_again(tmp_path: Path, run_in: BeginRun) -> None:
+    """Another processor may decide a near tie otherwise."""
+    first = run_in(tmp_path)
+    first.append(whole_pass("egpt", "s1", token_ids=(1,)))
+    assert first.answers("whole", "egpt", "eager") == {"s1": (1,)}
+    assert first.journal is not None
+    first.journal.close()
+    elsewhere = Session(first.options, first.folder, measures=True, terminal=None)
+    elsewhere.open(first.read().header, AttemptRecord(STARTED_AT, {}, machine="another"))
+    assert elsewhere.journal is not None
+    for line in (
+        whole_pass("egpt", "s2", token_ids=(2,)),
+        whole_pass("egpt", "s3", token_ids=(3,), kind="throughput"),
+        whole_pass("videollava", "s2", token_ids=(4,)),
+        failed_pass("egpt", "s4"),
+    ):
+        elsewhere.append(line)
+    assert elsewhere.answers("whole", "egpt", "eager") == {"s2": (2,)}
+    elsewhere.journal.close()
 
 
 def test_the_end_of_a_test_reads_the_journal_once(
