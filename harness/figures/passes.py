@@ -172,6 +172,12 @@ def pass_s(record: PassRecord) -> float:
     return sum(record.stage_s.values())
 
 
+def largest_stage_share(records: Iterable[PassRecord]) -> float:
+    """Return the largest share of its time that the stages of a pass add up to: 1 where nothing lies between them."""
+    # Work of the pass itself lies between the stages of every sample. Another process that takes the core does not.
+    return max(pass_s(each) / each.whole_s for each in records)
+
+
 def legacy_stage_s(record: PassRecord, stage: int) -> float:
     """Return the seconds of one of the old script's three stages."""
     if stage == 3 and UNDIVIDED in record.stage_s:

@@ -12,6 +12,7 @@ from harness.figures.intervals import ratio_interval
 from harness.figures.passes import (
     Comparison,
     comparisons,
+    largest_stage_share,
     paired,
     pass_figures,
     passes,
@@ -206,6 +207,15 @@ def test_synchronisation_gap_is_over_the_samples_that_went_both_ways() -> None:
     assert (found.samples, found.value) == (1, pytest.approx(0.1))
     assert (found.low, found.high) == (-math.inf, math.inf)
     assert synchronisation_overhead(run, "videollava", "eager") is None
+
+
+def test_work_between_the_stages_is_told_by_the_pass_with_least_of_it() -> None:
+    """Another process may hold up one pass; what the passes do themselves holds up all of them."""
+    seconds = (1.0, 2.0, 3.0, 4.0, 5.0)
+    held_up = [whole_pass("egpt", "s1", seconds, whole_s=15.0), whole_pass("egpt", "s2", seconds, whole_s=20.0)]
+    assert largest_stage_share(held_up) == 1
+    leaking = [whole_pass("egpt", "s1", seconds, whole_s=20.0), whole_pass("egpt", "s2", seconds, whole_s=18.75)]
+    assert largest_stage_share(leaking) == pytest.approx(0.8)
 
 
 def test_synchronisation_gap_has_the_interval_of_its_ratio() -> None:
