@@ -51,7 +51,8 @@ def with_unit(size: float) -> str:
 
 def significant(number: float) -> str:
     """Return a number with three significant digits, or as a whole number from 1000 on."""
-    return f"{number:z.3g}" if abs(number) < 1000 else f"{number:.0f}"
+    # Without the alternative form 30.0 loses its last digit beside 28.4; with it whole numbers end in a point.
+    return f"{number:z#.3g}".removesuffix(".") if abs(number) < 999.5 else f"{number:.0f}"
 
 
 def encodable(text: str, encoding: str) -> str:

@@ -341,8 +341,8 @@ def test_sentences_about_quality() -> None:
 
 def test_sentences_about_the_device_and_the_answers() -> None:
     assert sentences(section(ON_GPU, "floors")) == [
-        "The device reads 1.1 GB/s, copies 1.3 GB/s, and computes 1.7 TFLOP/s in products of float32, 2.9 TFLOP/s in "
-        "products of float16."
+        "The device reads 1.10 GB/s, copies 1.30 GB/s, and computes 1.70 TFLOP/s in products of float32, 2.90 TFLOP/s "
+        "in products of float16."
     ]
     assert section(ON_GPU, "answers").lead == "The first 4 of 12 samples."
     planned = (*RUN.header.samples, msgspec.structs.replace(RUN.header.samples[0], id="s12"))

@@ -39,7 +39,7 @@ def test_every_figure_of_a_pair_is_there() -> None:
         ["another sample's", "0.000", ""],
         ["accepted up to here", "1.000", "1.000", "1.000", "0.500"],
         ["accepted, if all before were", "1.000", "1.000", "1.000", "0.500"],
-        ["v, decoding steps", *["2"] * 7],
+        ["v, decoding steps", *["2.00"] * 7],
     ]
     lines = [plain(line) for block in section.blocks if isinstance(block, Sentences) for line in block.lines]
     assert lines == [
