@@ -111,10 +111,7 @@ def replay(pairs: Sequence[TokenPair], gamma: int) -> Replay:
 
 
 def _shares(agreements: Sequence[Agreement], by_sample: Sequence[float]) -> Shares:
-    interval = None
-    if len(by_sample) > 1:
-        found = student_interval(by_sample, ALPHA)
-        interval = Interval(found.samples, found.value, max(found.low, 0.0), min(found.high, 1.0))
+    interval = student_interval(by_sample, ALPHA).within(0, 1) if len(by_sample) > 1 else None
     return Shares(len(agreements), fmean(by_sample), interval, token_weighted(agreements))
 
 

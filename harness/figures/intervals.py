@@ -50,6 +50,11 @@ class Interval(msgspec.Struct, frozen=True, rename={"samples": "pairs", "value":
         """Whether the interval lies on one side of zero."""
         return self.low > 0 or self.high < 0
 
+    def within(self, least: float, most: float = math.inf) -> "Interval":
+        """The interval without what no such figure can be; of fewer than two samples itself, as nothing is known."""
+        cut = msgspec.structs.replace(self, low=max(self.low, least), high=min(self.high, most))
+        return cut if self.is_bounded else self
+
 
 def student_interval(values: Sequence[float], alpha: float) -> Interval:
     """Return Student's interval for the mean of at least two values, with error rate `alpha`."""

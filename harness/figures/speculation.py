@@ -130,7 +130,7 @@ def _figures(run: RunRecord, target: str, engine: str) -> SpeculationFigures | N
         draft=run.header.draft or "",
         engine=engine,
         gamma=gamma,
-        acceptance={kind: pooled_ratio(each, places) for kind, each in agreeing.items() if sum(places)},
+        acceptance={kind: pooled_ratio(each, places).within(0, 1) for kind, each in agreeing.items() if sum(places)},
         lift=pooled_ratio(lifted, places) if lifted and sum(places) else None,
         statistics=acceptance_statistics(rounds) if rounds else None,
         identical=sum(each.identical for each in requests),
@@ -148,7 +148,7 @@ def _figures(run: RunRecord, target: str, engine: str) -> SpeculationFigures | N
 
 def _over_pair(seconds: Sequence[tuple[float, float]]) -> Interval | None:
     """Return the total seconds of the target alone over those of the pair."""
-    return pooled_ratio([alone for alone, _ in seconds], [pair for _, pair in seconds]) if seconds else None
+    return pooled_ratio([alone for alone, _ in seconds], [pair for _, pair in seconds]).within(0) if seconds else None
 
 
 def _cost_model(

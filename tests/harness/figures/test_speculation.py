@@ -116,6 +116,16 @@ def test_the_first_place_counts_for_nothing_since_no_draft_proposes_it() -> None
     assert (found.acceptance["own"].value, found.acceptance["shuffled"].value) == (1.0, 0.5)
 
 
+def test_no_interval_of_a_share_or_of_a_ratio_of_times_goes_where_neither_can_be() -> None:
+    apart = [agreement(name, (True, seen, seen), (True, False, False)) for name, seen in (("a", True), ("b", False))]
+    (found,) = speculation_figures(run(*apart, speculations=(request("a", pair_s=0.5), request("b", pair_s=9.0))))
+    assert (found.acceptance["own"].low, found.acceptance["own"].high) == (0.0, 1.0)
+    assert found.speedup is not None
+    assert found.speedup.low == 0.0
+    (alone,) = speculation_figures(run(apart[0]))
+    assert not alone.acceptance["own"].is_bounded
+
+
 def test_lift_is_told_apart_from_nothing_by_pairs_of_the_same_sample() -> None:
     always = [
         agreement(str(n), (True, *[True] * n, False), (True, *[True] * (n - 1), False, False)) for n in (8, 9, 10)
