@@ -80,7 +80,7 @@ def machine_name(environment: Mapping[str, Any]) -> str:
     """Return a name for the machine; times under the same name may be averaged."""
     conditions = _machine(environment) | {"ranks": environment.get("world_size", 1)}
     digest = hashlib.sha256(msgspec.json.encode(conditions, order="deterministic")).hexdigest()[:8]
-    ranks = f", {conditions['ranks']} ranks" if conditions["ranks"] > 1 else ""
+    ranks = f", {conditions['ranks']} ranks" if conditions["ranks"] != 1 else ""
     return f"{conditions['GPU name'] or conditions['CPU']}, {conditions['usable cores']} cores{ranks} ({digest})"
 
 

@@ -87,13 +87,15 @@ class Header(Plan, frozen=True, kw_only=True, tag_field="record", tag="header"):
         gamma = self.options.get("gamma")
         if self.draft is not None and not (isinstance(gamma, int) and 0 < gamma <= MAX_DRAFTED):
             raise ValueError(f"options.gamma must be a whole number of 1 to {MAX_DRAFTED}")
-        if not self.engines or "\0" in self.dataset:
-            raise ValueError("engines and dataset must be named")
+        if not (self.engines and self.models) or "\0" in self.dataset:
+            raise ValueError("engines, models and dataset must be named")
         if self.planned_rounds is not None and not (isinstance(self.planned_rounds, int) and self.planned_rounds > 0):
             raise ValueError("options.rounds must be a whole number above 0")
         for part in ("libraries", "gpu", "git"):
             if not isinstance(self.environment.get(part) or {}, dict):
                 raise ValueError(f"environment.{part} must be an object")
+        if not isinstance(self.environment.get("world_size", 1), int):
+            raise ValueError("environment.world_size must be a whole number")
 
     @property
     def on_gpu(self) -> bool:
@@ -114,6 +116,10 @@ class ModelRecord(msgspec.Struct, frozen=True, tag_field="record", tag="model"):
     load_s: Seconds
     memory_bytes: Bytes
     facts: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.facts.get("extra", {}), dict):
+            raise ValueError("facts.extra must be an object")
 
 
 class StageWork(msgspec.Struct, frozen=True):

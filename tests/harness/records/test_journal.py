@@ -347,15 +347,22 @@ CONTRADICTIONS = {
     "a start that is no date": (STARTED_AT, "yesterday", "Invalid isoformat string"),
     "no number of drafted tokens": ('"gamma":5', '"gamma":null', "options.gamma must be a whole number"),
     "no number of rounds": ('"gamma":5', '"gamma":5,"rounds":0', "options.rounds must be a whole number above 0"),
-    "half a path": ("EventGPT_Instruction", "\\u0000", "engines and dataset must be named"),
+    "no models": ('"models":["egpt","videollava"]', '"models":[]', "engines, models and dataset must be named"),
+    "ranks that are no number": (
+        '"environment":{',
+        '"environment":{"world_size":{},',
+        "environment.world_size must be",
+    ),
+    "facts that are no object": ('"facts":{}', '"facts":{"extra":"x"}', "facts.extra must be an object"),
+    "half a path": ("EventGPT_Instruction", "\\u0000", "engines, models and dataset must be named"),
     "endless depth": ('"gamma":5', '"gamma":' + "[" * 100_000, "maximum recursion depth"),
 }
 
 
 @pytest.mark.parametrize("contradiction", CONTRADICTIONS)
 def test_what_no_run_writes_is_refused_by_file_and_line(contradiction: str, tmp_path: Path) -> None:
-    lines = (header(), stage_test("egpt", "load", {"s1": [1.0]}), whole_pass("egpt"), side_by_side((1.0,), (2.0,)))
-    path = write_journal(tmp_path / JOURNAL_NAME, *lines)
+    timed = (stage_test("egpt", "load", {"s1": [1.0]}), whole_pass("egpt"), side_by_side((1.0,), (2.0,)))
+    path = write_journal(tmp_path / JOURNAL_NAME, header(), *timed, ModelRecord("egpt", 1.0, 7, {}))
     assert read_journal(path)
     was, now, words = CONTRADICTIONS[contradiction]
     sound = path.read_text()
