@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import shlex
 import shutil
 import signal
 import sys
@@ -52,7 +53,7 @@ def run(chosen: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
         make_folder(folder)
         write_json(folder / results.FILE_NAME, found)
     say(*found.plan.lines())
-    with resumable(f"finished sessions are in {folder}; python -m harness ab --resume {folder}"):
+    with resumable(f"finished sessions are in {folder}; python -m harness ab --resume {shlex.quote(str(folder))}"):
         found = measured(checkout, folder, found)
     sys.stdout.write(table(found, folder, width=shutil.get_terminal_size().columns, color=sys.stdout.isatty()))
     assert found.outcome is not None, "a finished comparison has an outcome"

@@ -38,7 +38,8 @@ def record(baselines: Path, words: Sequence[str], sessions: int) -> None:
         left = (sessions - have) * sum(took) / len(took) / 60
         say(f"session {have} of {sessions}: {path} ({took[-1]:.0f} s; about {max(left, 0):.0f} min left)")
     if sessions_needed(have):
-        more = shlex.join(["python", "-m", "harness", "baseline", "record", "--sessions", "10", "--", *arguments.words])
+        where = "" if baselines == Path("baselines") else f"--baselines {shlex.quote(str(baselines))} "
+        more = f"python -m harness baseline {where}record --sessions 10 -- {shlex.join(arguments.words)}"
         sys.stdout.write(f"{sessions_needed(have)}; continue with {more}\n")
 
 

@@ -1,5 +1,6 @@
 """`python -m harness merge`: derives a run's files from its journals, and judges a run by several ranks."""
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -35,7 +36,9 @@ def merge_folder(folder: Path, output_json: Path | None = None) -> int:
     planned = f"{len(run.header.samples)} planned samples x {len(run.header.models)} models"
     sys.stdout.write(f"{finished} passes of {planned}\n")
     if not of_ranks and (run.end is None or run.end.exit_status in PYTEST_STATUSES):
-        sys.stdout.write(f"this run has not ended; the same command with --resume={folder} resumes it\n")
+        sys.stdout.write(
+            f"this run has not ended; the same command with {shlex.quote(f'--resume={folder}')} resumes it\n"
+        )
     return run.end.exit_status if of_ranks and run.end else 0
 
 

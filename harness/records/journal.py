@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import re
+import shlex
 from contextlib import suppress
 from hashlib import sha256
 from io import FileIO
@@ -74,8 +75,8 @@ class Journal:
             if not isinstance(error, OSError):
                 raise
             raise RunFolderError(
-                f"{self.path}: cannot be written ({error.strerror}); what it holds is intact. "
-                f"Make room and resume with --resume={self.path.parent}, or choose another --output-dir and run again"
+                f"{self.path}: cannot be written ({error.strerror}); what it holds is intact. Make room, "
+                f"and resume with --resume={shlex.quote(str(self.path.parent))}, or choose another --output-dir"
             ) from error
         self._size += len(content)
         self._chain = chain

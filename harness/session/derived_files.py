@@ -1,6 +1,7 @@
 """The files that are derived from a run's record: `run.json`, the legacy result file, the report."""
 
 import glob
+import shlex
 from pathlib import Path
 
 from harness.legacy.writing import legacy_file_name, legacy_records
@@ -36,5 +37,6 @@ def derive_report(folder: Path, run: RunRecord) -> str | None:
         write_report(report_of(run, folder.name), folder)
     except Exception as error:
         # Any error: a measured run must not be lost because its report failed.
-        return f"no report was made ({type(error).__name__}: {error}); try python -m harness report {folder}"
+        again = shlex.join(["python", "-m", "harness", "report", str(folder)])
+        return f"no report was made ({type(error).__name__}: {error}); try {again}"
     return None

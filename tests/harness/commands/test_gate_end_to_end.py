@@ -324,16 +324,16 @@ def test_a_recorded_session_has_a_readable_name_a_number_and_its_conditions(reco
 
 def test_recording_goes_on_where_it_was_and_then_has_nothing_to_do(recorded, tmp_path):
     suite = GatedSuite(tmp_path)
-    shutil.copytree(recorded.folder / "baselines", tmp_path / "baselines")
+    shutil.copytree(recorded.folder / "baselines", tmp_path / "kept")
     arguments = ["--", *PLUGINS, "suite", "--rounds=2"]
-    more = suite.python("harness", "baseline", "record", "--sessions=2", *arguments)
+    more = suite.python("harness", "baseline", "--baselines=kept", "record", "--sessions=2", *arguments)
     first, lacking = more.stdout.splitlines()
     assert first.startswith("session 2 of 2"), more.stderr
     assert lacking.startswith(
         "2 sessions of a machine like this one, and a gate needs 5, better 10: 3 missing; continue with "
     )
-    assert "baseline record --sessions 10 -- -p pytest_benchmark.plugin suite --rounds=2" in lacking
-    again = suite.python("harness", "baseline", "record", "--sessions=2", *arguments)
+    assert "baseline --baselines kept record --sessions 10 -- -p pytest_benchmark.plugin suite --rounds=2" in lacking
+    again = suite.python("harness", "baseline", "--baselines=kept", "record", "--sessions=2", *arguments)
     assert "has 2 sessions already" in again.stdout
 
 
