@@ -14,7 +14,7 @@ from harness.ab.plan import MAX_PAIRS
 from harness.commands.merge import merge_folder
 from harness.errors import HarnessError
 from harness.gates import exit_status
-from harness.option_values import count
+from harness.option_values import count, require_utf8, small_count
 from harness.options import TESTS
 
 _GATE_STATUSES = (exit_status.__doc__ or "").partition("\n\n")[2]
@@ -35,13 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     merge.set_defaults(work=lambda chosen: merge_folder(chosen.folder, chosen.output_json))
     replayed = commands.add_parser("acceptance", help="agreement of draft and targets, from answers in a result file")
     replayed.add_argument("file", type=Path, help="a result file, of ours or of an older format")
-    replayed.add_argument("--gamma", type=count, default=5, help="tokens of a first block (default: %(default)s)")
+    replayed.add_argument("--gamma", type=small_count, default=5, help="tokens of a first block (default: %(default)s)")
     replayed.set_defaults(work=lambda chosen: replay_file(chosen.file, chosen.gamma))
     reporting = commands.add_parser("report", help="make report.html and report.md of results, several side by side")
     reporting.add_argument("files", type=Path, nargs="+", metavar="FILE", help="a run's folder or a result file")
     reporting.add_argument("--output-dir", "--output_dir", type=Path, help="folder (default: beside the first file)")
     reporting.add_argument(
-        "--gamma", type=count, default=5, help="draft tokens per round, for old files (default: %(default)s)"
+        "--gamma", type=small_count, default=5, help="draft tokens per round, for old files (default: %(default)s)"
     )
     reporting.set_defaults(work=lambda chosen: report(chosen.files, chosen.output_dir, chosen.gamma))
     judging = _measuring_command(commands, "gate", "measure, compare with the baseline, confirm", _GATE_STATUSES)
@@ -72,11 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}; {SEPARATOR_HINT}")
     try:
-        status: int | None = chosen.work(chosen)
+        require_utf8(words)
+        return int(chosen.work(chosen) or 0)
     except HarnessError as error:
         sys.stderr.write(f"python -m harness: {error}\n")
         return 2
-    return status or 0
 
 
 def _measuring_command(commands: Any, name: str, text: str, statuses: str) -> argparse.ArgumentParser:

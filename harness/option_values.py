@@ -1,8 +1,11 @@
 """Parsers of option values from text; each raises ValueError naming the values that it takes."""
 
+import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+
+from harness.errors import OptionError
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off"})
@@ -10,6 +13,17 @@ UNITS = {"B": 1, "MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30, "TiB": 2*
 SIZE_FORM = re.compile(rf"([0-9]{{1,12}}(?:\.[0-9]+)?) ?({'|'.join(UNITS)})")
 DURATION_FORM = re.compile(r"([0-9]{1,7}(?:\.[0-9]+)?)(ms|s)")
 EMBEDDED_FORM = re.compile(r"\d+(:\d+x\d+(:\d+(\.\d+)?)?)?")
+
+
+class NumberError(ValueError, argparse.ArgumentTypeError):
+    """Not a number that is taken: argparse repeats the words of its own errors alone."""
+
+
+def require_utf8(words: Iterable[str]) -> None:
+    """Raise OptionError where a word holds bytes that no file in UTF-8, as all of ours are, can repeat."""
+    for word in words:
+        if any("\ud800" <= sign <= "\udfff" for sign in word):
+            raise OptionError(f"{word!r} is not in UTF-8: write it so, or name the file by a link")
 
 
 def text(raw: str) -> str:
@@ -55,9 +69,9 @@ def _whole(at_least: int, at_most: int | None = None) -> Callable[[str], int]:
         except ValueError:
             value = at_least - 1
         if value < at_least:
-            raise ValueError(f"takes a whole number from {at_least} up")
+            raise NumberError(f"takes a whole number from {at_least} up")
         if at_most is not None and value > at_most:
-            raise ValueError(f"takes a whole number of {at_least} to {at_most}")
+            raise NumberError(f"takes a whole number of {at_least} to {at_most}")
         return value
 
     return read
@@ -78,7 +92,7 @@ def _number(what: str, low: float, high: float, *, above: bool = False) -> Calla
     return read
 
 
-whole_number, count, image_count = _whole(0), _whole(1), _whole(1, 1000)
+whole_number, count, small_count = _whole(0), _whole(1), _whole(1, 1000)
 seconds = _number("seconds, above 0 and up to a day", 0, 86400, above=True)
 temperature = _number("a number from 0 (greedy) to 100", 0, 100)
 share = _number("a number above 0 and up to 1", 0, 1, above=True)

@@ -47,7 +47,7 @@ _GROUPS = {
 _METAVARS: dict[Callable[[str], object], str] = {
     values.path: "PATH",
     values.count: "N",
-    values.image_count: "N",
+    values.small_count: "N",
     values.whole_number: "N",
     values.seconds: "SECONDS",
     values.duration: "TIME",
@@ -107,7 +107,7 @@ class Options:
         True,
         off_switch="no_event_image",
     )
-    event_images: int | None = _figure(values.image_count, "number of event images per clip for EventGPT (default: 5)")
+    event_images: int | None = _figure(values.small_count, "number of event images per clip for EventGPT (default: 5)")
     event_window: float | None = _figure(
         values.duration,
         "with --no_event_image, draw only this first part of each clip, as 50ms or 2s (default: all)",
@@ -161,7 +161,7 @@ class Options:
     fixed_tokens: int | None = _figure(
         values.count, "tokens in runs of fixed length (default: 48 for the set tiny; else 45 for egpt, 102 for targets)"
     )
-    gamma: int = _option(values.count, "draft tokens per round of speculative decoding", 5)
+    gamma: int = _option(values.small_count, "draft tokens per round of speculative decoding", 5)
     legacy_generation: bool = _figure(
         values.switch,
         "as the old script: repetition penalty 1.1 for LLaVA-1.5, sampling at 0.6 for EventGPT; top_k 50",

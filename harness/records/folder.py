@@ -22,8 +22,18 @@ def planned_folder(root: Path, output_dir: Path | None) -> Path:
     """Return `output_dir`, or one under `root`/results named by the time; raise RunFolderError if it is in use."""
     if output_dir is not None:
         _require_unused(output_dir)
+        require_room_for(output_dir, "--output-dir")
         return output_dir.absolute()
     return unused_folder(root / RESULTS)
+
+
+def require_room_for(path: Path, option: str, *, is_file: bool = False) -> None:
+    """Raise RunFolderError where what `option` names cannot be made, before anything is measured for it."""
+    if is_file and os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
+        raise RunFolderError(f"{path}: is a folder; {option} names a file")
+    above = next(each for each in path.absolute().parents if os.path.lexists(each))
+    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+        raise RunFolderError(f"{path}: cannot be made: {above} is no folder that takes files; choose another {option}")
 
 
 def unused_folder(parent: Path, prefix: str = "") -> Path:
@@ -67,7 +77,7 @@ def write_whole(path: Path, content: bytes) -> None:
         # Not mkstemp, whose files only their owner may read: here the umask decides.
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        raise RunFolderError(f"{path}: cannot be written ({error.strerror})") from error
+        raise RunFolderError(f"{path}: cannot be written ({error.strerror}); name another place") from error
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

@@ -1,6 +1,7 @@
 """The pytest plugin: hooks of a few lines each, in the order in which they fire; the work happens elsewhere."""
 
 import gc
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -21,7 +22,8 @@ from harness.measuring.benchmark import Benchmark, is_switched_off, read_timer, 
 from harness.measuring.environment import machine_info
 from harness.measuring.progress import open_terminal
 from harness.measuring.stopping import orderly_stop, stop_if_asked
-from harness.records.folder import BENCHMARK_FILE_NAME, planned_folder
+from harness.option_values import require_utf8
+from harness.records.folder import BENCHMARK_FILE_NAME, planned_folder, require_room_for
 from harness.records.lines import OutcomeRecord, Plan
 from harness.session.ranks import MEASURED_BY_RANKS, Rank, rank_of, use_share_of_cores
 from harness.session.recorder import Recorder
@@ -59,7 +61,10 @@ def pytest_configure(config: pytest.Config) -> None:
                 "--benchmark-histogram needs pygal, which is not installed: pip install pygal pygaljs, "
                 "or leave it out; report.html has charts"
             )
+        require_utf8(map(str, config.invocation_params.args))
         chosen, rank = options.read(config), rank_of()
+        if chosen.output_json is not None:
+            require_room_for(chosen.output_json, "--output_json", is_file=True)
         folder, is_resumed = _folder(config, chosen, rank)
         terminal = open_terminal() if rank is None or rank.is_first else None
         is_spread_out = config.getoption("dist", "no") != "no" or hasattr(config, "workerinput")
@@ -248,7 +253,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"advice: {advice}")
     if ours.rank is not None and ours.journal is not None:
         if ours.rank.is_first:
-            terminalreporter.write_line(f"verdict, files and figures: python -m harness merge {ours.folder}")
+            folder = shlex.quote(str(ours.folder))
+            terminalreporter.write_line(f"verdict, files and figures: python -m harness merge {folder}")
         return
     if ours.record is None or ours.journal is None:
         if ours.status is not None and ours.expects_figures:

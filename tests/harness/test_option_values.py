@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import option_values as values
+from harness.errors import OptionError
 
 Parser = Callable[[str], object]
 
@@ -67,8 +68,8 @@ def test_right_words_have_their_value(parse: Parser, raw: str, value: object) ->
         (values.path, "~nobody-of-that-name/set", "a path; there is no home directory of that name"),
         *((values.switch, raw, "true or false") for raw in ("", "maybe", "2", "tru")),
         *((values.whole_number, raw, "a whole number from 0 up") for raw in ("-1", "1.0", "", "one", "0x1", "1e3")),
-        *((values.image_count, raw, "a whole number of 1 to 1000") for raw in ("1001", "9999")),
-        *((values.image_count, raw, "a whole number from 1 up") for raw in ("0", "-1", "many")),
+        *((values.small_count, raw, "a whole number of 1 to 1000") for raw in ("1001", "9999")),
+        *((values.small_count, raw, "a whole number from 1 up") for raw in ("0", "-1", "many")),
         *((values.count, raw, "a whole number from 1 up") for raw in ("0", "-1", "1.5", "9" * 5000)),
         *(
             (values.duration, raw, "a time above 0 with its unit (ms or s), as in 50ms")
@@ -104,3 +105,9 @@ def test_wrong_words_are_refused_with_what_is_taken(parse: Parser, raw: str, tak
     with pytest.raises(ValueError, match=r"^takes ") as caught:
         parse(raw)
     assert str(caught.value) == f"takes {takes}"
+
+
+def test_bytes_that_are_not_utf8_are_refused_by_word() -> None:
+    values.require_utf8(["perf_tests", "--query=Was fährt?"])
+    with pytest.raises(OptionError, match=r"'--output_dir=/tmp/\\udcff' is not in UTF-8: write it so"):
+        values.require_utf8(["perf_tests", "--output_dir=/tmp/\udcff"])

@@ -167,6 +167,27 @@ def test_a_command_that_is_not_there_is_a_usage_error(arguments: list[str], caps
     assert "usage: python -m harness" in capsys.readouterr().err
 
 
+def test_a_number_out_of_place_is_refused_in_the_words_of_the_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["acceptance", "--gamma", "1001", "results.json"])
+    assert "argument --gamma: takes a whole number of 1 to 1000\n" in capsys.readouterr().err
+
+
+def test_a_name_that_no_file_of_ours_can_repeat_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "/tmp/M\udcfcller"]) == 2
+    assert r"'/tmp/M\udcfcller' is not in UTF-8: write it so" in capsys.readouterr().err
+
+
+def test_advice_on_a_folder_with_a_blank_can_be_pasted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    there = folder.rename(folder.with_name("a run"))
+    journal = there / "journal.jsonl"
+    journal.write_bytes(
+        b"".join(line for line in journal.read_bytes().splitlines(True) if b'"record":"end"' not in line)
+    )
+    assert main(["merge", str(there)]) == 0
+    assert f"the same command with '--resume={there}' resumes it" in capsys.readouterr().out
+
+
 def test_pytest_arguments_without_their_dashes_are_refused_with_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["gate", "perf_tests", "-k", "load"])

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from harness.errors import RunFolderError
-from harness.records.folder import LATEST, RESULTS, make_folder, planned_folder, point_latest_to, write_whole
+from harness.records.folder import (
+    LATEST,
+    RESULTS,
+    make_folder,
+    planned_folder,
+    point_latest_to,
+    require_room_for,
+    write_whole,
+)
 from harness.records.journal import JOURNAL_NAME, Journal
 
 
@@ -129,6 +137,32 @@ def test_a_folder_that_cannot_be_made_is_an_error_with_a_way_out(tmp_path: Path)
     (tmp_path / "file").write_text("")
     with pytest.raises(RunFolderError, match=r"cannot be made \(.*\); choose another --output-dir"):
         make_folder(tmp_path / "file" / "run")
+
+
+@pytest.mark.parametrize("place", ["file/run", "file/a/run"])
+def test_a_place_below_a_file_is_refused_before_anything_is_measured(place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    problem = re.escape(
+        f"{tmp_path / place}: cannot be made: {tmp_path / 'file'} is no folder that takes files; choose"
+    )
+    with pytest.raises(RunFolderError, match=problem):
+        planned_folder(tmp_path, tmp_path / place)
+    with pytest.raises(RunFolderError, match=problem):
+        require_room_for(tmp_path / place, "--output_json", is_file=True)
+
+
+def test_a_folder_is_no_file_to_write_and_a_new_place_is(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="is a folder; --output_json names a file"):
+        require_room_for(tmp_path, "--output_json", is_file=True)
+    require_room_for(tmp_path / "new" / "results.json", "--output_json", is_file=True)
+
+
+def test_a_folder_that_takes_no_files_is_refused_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # whoever is root may write anywhere
+    with pytest.raises(RunFolderError, match=re.escape(f"{tmp_path} is no folder that takes files; choose")):
+        planned_folder(tmp_path, tmp_path / "run")
 
 
 def test_latest_names_the_newest_run(tmp_path: Path) -> None:

@@ -365,8 +365,24 @@ def test_a_parameter_called_stage_makes_no_test_a_recording_one(suite):
 
 
 def test_a_file_that_cannot_be_written_at_the_end_is_named_and_fails_the_run(suite):
-    result = suite.run("-k", "load and egpt", "--output_json", "suite/test_stub.py/result.json")
+    result = suite.run("-k", "load and egpt", "--output_json", "n" * 300)
     assert result.returncode == 1
     assert "INTERNALERROR" not in result.stdout + result.stderr
-    assert "result.json: cannot be written" in result.stdout
+    assert "nnn: cannot be written" in result.stdout
     assert len(suite.record().stages) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "problem"),
+    [
+        ("--output_json=suite/test_stub.py/result.json", "test_stub.py is no folder that takes files; choose another"),
+        ("--output_json=suite", "suite: is a folder; --output_json names a file"),
+        ("--query=\udcff", r"'--query=\udcff' is not in UTF-8: write it so"),
+        ("--gamma=1001", "--gamma takes a whole number of 1 to 1000, not '1001'"),
+    ],
+)
+def test_what_no_run_could_write_down_is_a_usage_error(suite, option, problem):
+    result = suite.run("-k", "load and egpt", option)
+    assert result.returncode == pytest.ExitCode.USAGE_ERROR
+    assert problem in result.stderr
+    assert not (suite.folder / "out").exists()
