@@ -31,8 +31,7 @@ MANY_ROUNDS, MIN_OF_MANY, LONG_IN_ALL_S = 16, 2, 0.5
 # the planned number.
 GATED_S, MAX_TIMES = 1.0, 10
 DEFAULT_QUERY = "What are the key elements in this scene?"
-
-
+WITHOUT_EFFECT_ALONE = {"release": "gate", "confirm": "gate", "prefetch": "throughput", "loader_workers": "throughput"}
 # Groups of `pytest --help`, by the first option of each.
 _GROUPS = {
     "dataset_dir": "data",
@@ -109,8 +108,7 @@ class Options:
     )
     event_images: int | None = _figure(values.small_count, "number of event images per clip for EventGPT (default: 5)")
     event_window: float | None = _figure(
-        values.duration,
-        "with --no_event_image, draw only this first part of each clip, as 50ms or 2s (default: all)",
+        values.duration, "with --no_event_image, draw only this first part of each clip, as 50ms or 2s (default: all)"
     )
     video_reader: str = _figure(values.text, "how MP4 files are read: fast, legacy or torchcodec", "fast")
     frame_cache: str = _figure(
@@ -321,6 +319,10 @@ def read(config: "pytest.Config") -> Options:
             given[each.name] = _parsed(each, flag, f"--{each.name}")
         elif ini:
             given[each.name] = _parsed(each, ini, f"{ini_key(each)} in {config.inipath}")
+    for name, needed in WITHOUT_EFFECT_ALONE.items():
+        # In pytest.ini an option may wait for the one that it belongs to.
+        if config.getoption(name) is not None and not given.get(needed):
+            raise OptionError(f"--{name} has no effect without --{needed}: give both, or leave --{name} out")
     if given.get("gate") and not {"rounds", "measurement_time"} & given.keys():
         given |= {"rounds": GATED_ROUNDS, "measurement_time": GATED_S}
     if given.get("legacy_generation"):

@@ -237,12 +237,7 @@ def _acceptances(run: RunRecord) -> Iterator[Metric]:
             place = (found.target, found.engine)
             tests = dict.fromkeys(each.test for each in run.agreements if (each.target, each.engine) == place)
             yield Metric.of(
-                "acceptance",
-                *place,
-                value=own.value,
-                rounds=own.samples,
-                minimum_effect=ACCEPTANCE,
-                tests=tuple(tests),
+                "acceptance", *place, value=own.value, rounds=own.samples, minimum_effect=ACCEPTANCE, tests=tuple(tests)
             )
 
 

@@ -89,10 +89,7 @@ def watch(call: Callable[[], object], stage: str, device: str) -> Watched:
 
 
 def watch_stages(
-    calls: Mapping[str, Callable[[Any], Any]],
-    sample: Sample,
-    device: str,
-    amounts: Callable[[Any], Mapping[str, int]],
+    calls: Mapping[str, Callable[[Any], Any]], sample: Sample, device: str, amounts: Callable[[Any], Mapping[str, int]]
 ) -> Iterator[tuple[str, Watched]]:
     """Take a sample through all stages several times, the last ones watched; yield the work of each stage.
 

@@ -327,6 +327,16 @@ def test_legacy_generation_draws_from_the_50_likeliest_unless_a_number_is_given(
     assert options.read(FakeConfig(flags={"legacy_generation": "true"}, ini=ini)).top_k == top_k
 
 
+@pytest.mark.parametrize(("name", "needed"), options.WITHOUT_EFFECT_ALONE.items())
+def test_a_flag_that_would_have_no_effect_is_a_mistake_and_in_the_ini_file_it_may_wait(name: str, needed: str) -> None:
+    raw, value = OTHER_VALUES[name]
+    with pytest.raises(OptionError, match=f"--{name} has no effect without --{needed}: give both, or leave"):
+        options.read(FakeConfig(flags={name: raw}, ini={}))
+    both: Any = FakeConfig(flags={name: raw}, ini={needed: "true"})
+    assert str(getattr(options.read(both), name)) == str(value)
+    assert not getattr(options.read(FakeConfig(flags={}, ini={name: raw})), needed)
+
+
 def test_a_wrong_ini_value_is_not_looked_at_where_a_flag_is_given() -> None:
     config: Any = FakeConfig(flags={"rounds": "3"}, ini={"rounds": "many"})
     assert options.read(config).rounds == 3

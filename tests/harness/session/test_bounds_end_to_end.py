@@ -146,6 +146,6 @@ def test_as_many_samples_are_loaded_ahead_as_were_asked_for(suite):
         "def test_throughput(pipeline, engine, samples, recorder):\n"
         "    recorder.measure_throughput(pipeline, samples, engine=engine, length=Length(100))\n"
     )
-    assert suite.run("-k", "egpt", "--prefetch=7").returncode == 0
+    assert suite.run("-k", "egpt", "--throughput", "--prefetch=7").returncode == 0
     (entry,) = suite.json("benchmark.json")["benchmarks"]
     assert (entry["extra_info"]["prefetch"], entry["extra_info"]["loader_workers"]) == (7, 2)
