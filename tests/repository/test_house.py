@@ -8,7 +8,7 @@ from tests import ROOT
 from tests.repository import house
 from tests.repository.house import House
 
-MAX_PRODUCT_LINES, MAX_GOAL_LINES = 27_000, 2_900  # of goals, 330 are the topic recordings
+MAX_PRODUCT_LINES = 27_000
 MAX_MODULES, MAX_P90_LINES = 16, 25
 MAX_DOCUMENT_WORDS, MAX_NOTE_WORDS, MAX_README_LINES = 14_000, 8_000, 110
 
