@@ -25,7 +25,7 @@ from fixtures.selection import Selection
 from harness.figures.cause import Cause
 from harness.figures.metrics import minimum_effect_of_time, percent_change
 from harness.gates.gate import Baseline, flagged, judge_session, merged
-from harness.gates.witnesses import causes, first_line
+from harness.gates.witnesses import causes, first_line, verdict_text
 from harness.measuring import clock
 from harness.records.lines import GateRecord, RunRecord
 from tests.goals import injected_work
@@ -160,7 +160,10 @@ def test_small_slowdowns_are_found(bench: Bench, table: GoalTable, monkeypatch: 
         slowed = injected_work.SlowedPipeline(bench.pipeline, share)
         pairs = [merged(*(times(session(pipeline=slowed)) for _ in range(2))) for _ in range(PER_SHARE)]
         for name in map(bench.name, ON_GPU):
-            found = sum(each.metric == name and each.state == "regressed" for pair in pairs for each in pair)
+            judged = [each for pair in pairs for each in pair if each.metric == name]
+            for each in judged:
+                _tell(*(["not found:", name, verdict_text(each)] if each.state != "regressed" else []))
+            found = sum(each.state == "regressed" for each in judged)
             what = f"{bench.where}, one process: +{100 * share:.0f} % found in {name}"
             table.add(what, found, "evaluations", goal, PER_SHARE)
     alarms = evaluations = 0
