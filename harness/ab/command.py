@@ -53,7 +53,7 @@ def run(chosen: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
         make_folder(folder)
         write_json(folder / results.FILE_NAME, found)
     say(*found.plan.lines())
-    with resumable(f"finished sessions are in {folder}; python -m harness ab --resume {shlex.quote(str(folder))}"):
+    with resumable("ab", folder):
         found = measured(checkout, folder, found)
     sys.stdout.write(table(found, folder, width=shutil.get_terminal_size().columns, color=sys.stdout.isatty()))
     assert found.outcome is not None, "a finished comparison has an outcome"
@@ -102,8 +102,8 @@ def _whole_pairs(folder: Path, sessions: Sequence[SessionFigures]) -> list[Sessi
 
 
 @contextlib.contextmanager
-def resumable(words: str) -> Iterator[None]:
-    """Print the resuming command `words` where the block is interrupted or fails."""
+def resumable(command: str, folder: Path) -> Iterator[None]:
+    """Print how `python -m harness COMMAND` resumes in a folder, where the block is interrupted or fails."""
 
     def end(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)
@@ -115,7 +115,8 @@ def resumable(words: str) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        sys.stderr.write(f"{words} resumes it\n")
+        again = f"python -m harness {command} --resume {shlex.quote(str(folder))}"
+        sys.stderr.write(f"finished sessions are in {folder}; {again} resumes it\n")
         if isinstance(error, KeyboardInterrupt):
             raise SystemExit(INTERRUPTED) from None
         raise

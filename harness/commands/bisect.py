@@ -1,6 +1,5 @@
 """`python -m harness bisect GOOD BAD -- …`: which commit made a figure worse, by `ab` over commits."""
 
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,7 +56,7 @@ def run(revisions: Sequence[str], resume: Path | None, pairs: int, arguments: Se
         place.mkdir(exist_ok=True)
         return found if found.outcome else measured(checkout, place, found)
 
-    with resumable(f"python -m harness bisect --resume {shlex.quote(str(folder))}"):
+    with resumable("bisect", folder):
         found = bisect(plan.commits, compare, say)
     sys.stdout.write("".join(f"skipped, since it cannot be measured: {plan.commits[each]}\n" for each in found.skipped))
     if found.culprit:

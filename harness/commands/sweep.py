@@ -1,6 +1,5 @@
 """`python -m harness sweep`: one run for each of several values of an option, with a report of tables and curves."""
 
-import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -76,7 +75,7 @@ def _number(name: str, word: str) -> float:
 
 def _measured(folder: Path, plan: SweepPlan) -> int:
     problems: list[str] = []
-    with resumable(f"python -m harness sweep --resume {shlex.quote(str(folder))}"):
+    with resumable("sweep", folder):
         for value in plan.values:
             problems += _run_of(folder, plan, value)
     runs = {value: _finished(folder / value) for value in plan.values}

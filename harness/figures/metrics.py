@@ -26,7 +26,7 @@ from harness.figures.speculation import speculation_figures
 from harness.figures.stages import Speedup, comparable_rounds, decoding_steps, stage1_speedup, stage1_variant
 from harness.figures.summary import mean_of_faster_half
 from harness.records.lines import Header, RunRecord, StageRecord
-from harness.records.quantities import MIB, MemoryPeak
+from harness.records.quantities import MIB, MemoryPeak, in_digits
 
 MetricKind = Literal["time", "memory", "acceptance", "speedup", "quality"]
 # By the first part of a name: kind, unit of the figure itself, and whether less is better.
@@ -114,8 +114,9 @@ class Metric(msgspec.Struct, frozen=True):
     def format(self, value: float) -> str:
         """Return a value on this metric's scale as text with its unit."""
         figure = math.exp(min(value, MAX_LOG)) if self.is_log else value
-        forms = {"s": f"{1000 * figure:.4g} ms", "ms": f"{figure:.4g} ms", "bytes": f"{figure / MIB:.0f} MiB"}
-        return forms.get(self.unit, f"{figure:.3g}{'x' if self.unit == 'times' else ''}")
+        factor = {"s": 1000, "bytes": 1 / MIB}.get(self.unit, 1)
+        forms = {"s": "{:.4g} ms", "ms": "{:.4g} ms", "bytes": "{:.0f} MiB", "times": "{:.3g}x"}
+        return in_digits(forms.get(self.unit, "{:.3g}"), factor * figure)
 
     def format_change(self, change: float) -> str:
         """Return a difference of two values as text: percent of the figure, or percentage points of a fraction."""

@@ -24,7 +24,7 @@ from harness.figures.speculation import speculation_figures
 from harness.figures.stages import LEGACY_READER, peak_bytes, stage1_speedup, stage1_variant, stage_figures
 from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord, VerdictRecord, VerdictState
-from harness.records.quantities import MIB
+from harness.records.quantities import MIB, in_digits
 from harness.stages import STAGES
 
 LOWER_BOUNDS = ("speedup", "acceptance", "vision_lift", "quality")
@@ -140,7 +140,7 @@ def _verdict(name: str, bound: float, figure: Measured | None, test: str | None)
         return VerdictRecord(limit=name, state="not run", sentence=_why_not_run(name), bound=bound)
     is_lower_bound = name.split(".")[1] in LOWER_BOUNDS
     kept = figure.value >= bound if is_lower_bound else figure.value <= bound
-    value, limit = figure.form.format(figure.value), figure.form.format(bound)
+    value, limit = in_digits(figure.form, figure.value), in_digits(figure.form, bound)
     if value == limit and not kept:
         # With every digit, since the rounded figures are equal.
         unit = figure.form.partition("}")[2]

@@ -1,5 +1,6 @@
 """The numbers that records hold, with the bounds that they are checked against when a file is read."""
 
+import re
 from collections.abc import Iterable
 from typing import Annotated, Self
 
@@ -36,6 +37,12 @@ class MemoryPeak(msgspec.Struct, frozen=True):
 def is_gpu(device: str) -> bool:
     """Return whether a device by PyTorch's name ("cuda", "cuda:1", "cpu") is a GPU."""
     return device.startswith("cuda")
+
+
+def in_digits(form: str, value: float) -> str:
+    """Return `form.format(value)`; a large value as a whole number, where `g` would write an exponent."""
+    shown = form.format(value)
+    return re.sub(r"\.\dg", ".0f", form).format(value) if "e+" in shown else shown
 
 
 MIB = 1024 * 1024
