@@ -16,11 +16,11 @@ EMBEDDED_FORM = re.compile(r"\d+(:\d+x\d+(:\d+(\.\d+)?)?)?")
 
 
 class NumberError(ValueError, argparse.ArgumentTypeError):
-    """Not a number that is taken: argparse repeats the words of its own errors alone."""
+    """A number that is refused; argparse shows the message of an ArgumentTypeError only."""
 
 
 def require_utf8(words: Iterable[str]) -> None:
-    """Raise OptionError where a word holds bytes that no file in UTF-8, as all of ours are, can repeat."""
+    """Raise OptionError for a word with bytes that are not UTF-8, which a run's files cannot hold."""
     for word in words:
         if any("\ud800" <= sign <= "\udfff" for sign in word):
             raise OptionError(f"{word!r} is not in UTF-8: write it so, or name the file by a link")

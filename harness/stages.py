@@ -38,7 +38,7 @@ class Pipeline(Protocol):
     key: str
 
     def load(self, sample: Any) -> Any:
-        """Stage 1: file to pixels; the result's `source` names the file and its reader."""
+        """Stage 1: file to pixels; the result's `source` names the kind of file and the reader."""
 
     def preprocess(self, clip: Any) -> Any:
         """Stage 2: pixels and prompt to tensors."""
@@ -81,7 +81,7 @@ def state_of(output: Any) -> str:
 
 
 def source_of(output: Any) -> str:
-    """Return file, reader and state of stage 1's input, comma-separated; empty for every other stage."""
+    """Return kind of file, reader and state of stage 1's input, comma-separated; empty for every other stage."""
     return ", ".join(filter(None, (getattr(output, "source", ""), state_of(output))))
 
 

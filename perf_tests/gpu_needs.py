@@ -65,7 +65,7 @@ def reason_to_skip(item: pytest.Item, selection: Selection) -> str | None:
 
 
 def needed_gb(selection: Selection) -> int:
-    """Return the GPU memory in GB for one model of the selection."""
+    """Return the GiB of GPU memory that one model of the selection needs."""
     usual = SET_NEEDS_GB[selection.model_set]
     return min(usual, QUANTISED_NEED_GB.get(selection.settings.quantise, usual))
 

@@ -161,7 +161,7 @@ def test_an_input_asked_twice_costs_twice(audited: Audited) -> None:
 
 
 def test_output_lengths_are_kept(audited: Audited) -> None:
-    """Answers of fixed length have every token; natural ones are their beginning and end with an end token."""
+    """Answers of fixed length have every token; natural ones are their beginning, at most up to an end token."""
     fixed = audited.answer(audited.clip)
     for asked, ids in [(audited.tokens, fixed.token_ids), *((audited.fixed, ids) for ids in audited.timed)]:
         if len(ids) != asked:

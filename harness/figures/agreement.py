@@ -1,7 +1,7 @@
 """Agreement of answers that were written independently: the old script's figure, its forecast, and chance level.
 
-It is *not* the acceptance rate of speculative decoding, where the draft continues the target's own text. Old results
-have no other figure.
+It is *not* the acceptance rate of speculative decoding, where the draft continues the target's own text. Old
+results have this figure, so it is kept.
 """
 
 from collections import defaultdict

@@ -54,7 +54,7 @@ class Side(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A count of the ledger, or the number of a call, that differs between all sessions of the two sides."""
+    """A count of the ledger, or number of a call, whose ranges over the sessions of both sides do not overlap."""
 
     what: str
     was: float
@@ -333,7 +333,7 @@ def _incomparable(known: Side, now: Side) -> str:
 
 
 def _launched_singly(side: Side) -> float:
-    """Return about the fraction of kernels that the host launched one by one: a replayed graph is one call for many."""
+    """Return roughly the fraction of kernels that the host launched singly: a replayed graph is one call for many."""
     counts = side.works[-1].counts
     return (counts.get("library_calls", 0) - counts.get("synchronisations", 0)) / (counts.get("launches", 0) or 1)
 

@@ -51,7 +51,7 @@ class Interval(msgspec.Struct, frozen=True, rename={"samples": "pairs", "value":
         return self.low > 0 or self.high < 0
 
     def within(self, least: float, most: float = math.inf) -> "Interval":
-        """The interval without what no such figure can be; of fewer than two samples itself, as nothing is known."""
+        """Return the interval with its bounds cut to [least, most]; itself where it has no bounds."""
         cut = msgspec.structs.replace(self, low=max(self.low, least), high=min(self.high, most))
         return cut if self.is_bounded else self
 

@@ -30,7 +30,7 @@ class AcceptanceStatistics(
     acceptance_rate: float | None  # accepted / drafted
     conditional: float | None  # accepted / (accepted + rejections): of proposals that the target examines
     mean_acceptance_length: float  # emitted / rounds, including the target's own token
-    survival: tuple[float, ...]  # [k]: fraction of rounds in which more than k proposals were accepted
+    survival: tuple[float, ...]  # [k]: fraction of proposing rounds that accepted more than k proposals
     conditional_at: tuple[float | None, ...]  # [k]: acceptance of proposal k + 1 in rounds that accepted the k before
 
 

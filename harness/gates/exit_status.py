@@ -51,7 +51,7 @@ def why_no_figure(outcomes: Iterable[OutcomeRecord]) -> str:
     reasons = [
         f"{counts[each]} test{'s' if counts[each] > 1 else ''} {each[0]}: {each[1]}" for each in ordered[:MAX_REASONS]
     ]
-    return "; ".join([*reasons, *(["…"] if len(ordered) > MAX_REASONS else [])]) or "no test of the run measures"
+    return "; ".join([*reasons, *(["…"] if len(ordered) > MAX_REASONS else [])]) or "no test measured anything"
 
 
 def exit_status(

@@ -72,7 +72,7 @@ class Speeds:
 
     @classmethod
     def during(cls, run: RunRecord, metric: Metric, known: Sequence[Mapping[str, float]]) -> Self:
-        """Return the readings during a figure's tests; none where some lack, or where sessions are too few for them."""
+        """Return the readings during a figure's tests; empty where some are missing, or sessions are too few."""
         if not metric.depends_on_speed:
             return cls()
         here = machine_speed.speeds_during(machine_speed.speeds_in_tests(run), metric.tests)
@@ -177,7 +177,7 @@ def _judge(run: RunRecord, name: str, metric: Metric | None, baseline: Baseline,
         return _with_figures(metric, "invalid", "; ".join(invalid), prediction)
     unstable = in_baseline or _instability(metric, prediction, effect)
     if unstable:
-        advice = "find the difference between its sessions, and retire those at the other speed or record it anew"
+        advice = "find the difference between its sessions, and retire deviating ones or record it anew"
         return _with_figures(metric, "unstable", f"{'; '.join(unstable)}: {advice}", prediction)
     verdict = _compare(metric, known, prediction)
     at = "; the baseline is adjusted to the machine's present speed" if speeds.here else ""

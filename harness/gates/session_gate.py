@@ -28,7 +28,7 @@ class SessionGate:
         self._finished_tests: set[str] = set()
 
     def wants(self, test: str) -> bool:
-        """Whether a test runs: in a confirming session, only tests of flagged figures; raises ResultFileError."""
+        """Whether a test runs: to confirm, only tests of flagged figures and of their work; raises ResultFileError."""
         return self._confirms is None or test in self._work_tests or any(test in each.tests for each in self._flagged)
 
     def regressions(self, run: RunRecord, test: str) -> list[str]:

@@ -23,7 +23,7 @@ from harness.records.work import WatchedWork
 # In the name of a verdict against a release, before the release's name.
 SINCE = " since "
 _OF_DECODING = "time.decode."
-# Effects of other processes, from their number or from waiting times: not timed, and so without a limit.
+# Effects of other processes, from their number or from waiting times: no reference work, and so no limit.
 _WAITING, _SHARING = "waiting for a core adds", "sharing the GPU adds up to"
 
 
@@ -119,7 +119,7 @@ def hidden_changes(gates: Iterable[GateRecord]) -> dict[str, list[str]]:
 
 
 def headline(gates: Iterable[GateRecord]) -> str:
-    """Return the first line of a red verdict: the figure farthest beyond its limit, and the cause; else empty."""
+    """Return the first line of a red verdict: the worst figure, those with a known cause first; else empty."""
     red = [gate for gate in without_repeats(gates) if gate.state == "regressed"]
     if not red:
         return ""

@@ -32,8 +32,8 @@ MIN_REFERENCE, FULL_REFERENCE, STRICT_LEVEL, PRESUMED_CORRELATION = 12, 28, 1e-4
 MIN_AT_LEVEL = 12
 MIN_SESSIONS = MIN_REFERENCE + min(WINDOWS)
 """With fewer sessions, no change of a figure can be reported."""
-# A longer reference finds as much with least means that are larger by this factor. It is renewed after growing by
-# about GROWTH.
+# A longer reference finds as much with least means that are larger by up to this fraction. It is renewed after growing
+# by about GROWTH.
 GAIN_OF_REFERENCE, GROWTH = 0.3, 1 / 8
 # Standard deviation of a slope around the presumed one, before the reference tells more.
 PRESUMED_SLOPE_DEVIATION = 0.36

@@ -14,7 +14,7 @@ from harness.history.sessions import Session
 
 # A joint change of so many times, and of this fraction of all times, is reported as the machine's.
 MIN_TOGETHER, SHARE_TOGETHER = 3, 0.6
-# Sessions by which one change may be apart from figure to figure.
+# Most sessions between the places of one change in different figures.
 NEAR = 2
 # Latest sessions that are compared with a release.
 LATEST = 3

@@ -130,7 +130,7 @@ def _counts(run: RunRecord) -> dict[str, Metric]:
 
 
 def _order(found: Sessions, since: str | None, repository: Path) -> None:
-    """Order sessions by commit where git knows all of them, else by time; leave out those not after `since`."""
+    """Order sessions by commit where git knows all of them, else by time; keep `since` and later commits."""
     first = [git(repository, "rev-parse", "--verify", f"{since}^{{commit}}")] if since else []
     behind = [f"^{each}" for each in first]
     given = ["--topo-order", "--reverse", "--ignore-missing", *behind, *(each.commit for each in found.ordered)]

@@ -11,7 +11,7 @@ from harness.legacy.formats import DRAFT, OldFile, find, old_file, read_any_json
 
 BEGIN = 1  # the id that begins every text of the Llama family
 MAX_REPEAT = 32  # equal ids in a row; an expanded placeholder of visual tokens is hundreds of equal ids
-DEGENERATE_KINDS = 3  # most distinct ids in all answers of a side that are taken for a broken model
+DEGENERATE_KINDS = 3  # a side with no more distinct ids in all its answers is refused as degenerate
 
 
 def read_answers(path: Path) -> tuple[dict[str, list[TokenPair]], list[str]]:

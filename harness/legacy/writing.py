@@ -43,7 +43,7 @@ def legacy_records(run: RunRecord) -> list[Record]:
 def legacy_file_name(run: RunRecord, count: int) -> str:
     """Return the name that the old script would have chosen: dataset, number of samples, time of the start."""
     started = datetime.fromisoformat(run.header.started_at).strftime("%Y%m%d_%H%M%S")
-    # The part before the number has the same length for any number: by it a run finds its own files.
+    # The part before the number is the same for any number: by it a run finds its own files.
     return f"{shortened(Path(run.header.dataset).stem, 48)}_results_n{count}_{started}.json"
 
 

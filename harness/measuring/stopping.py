@@ -33,7 +33,7 @@ class SampleTimeoutError(Exception):
 
 
 class _StopHandler:
-    """Signal handler of a block: the first signal requests a stop, a later one gets the handler from before."""
+    """Signal handler of a block: the first signal requests a stop, a later one goes to the handler from before."""
 
     def __init__(self, announce: Callable[[str], None]) -> None:
         self.asked_by: str | None = None

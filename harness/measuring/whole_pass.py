@@ -187,7 +187,7 @@ class WholePass:
 
 
 class PassTally:
-    """Passes of a run so far, without answers, and failures by sample; unsynchronised passes count as failures only."""
+    """Passes of a run so far, without answers, and failures by sample; of unsynchronised passes only failures."""
 
     def __init__(self, known: Iterable[PassRecord]) -> None:
         self.succeeded: dict[str, PassRecord] = {}

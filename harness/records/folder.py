@@ -28,7 +28,7 @@ def planned_folder(root: Path, output_dir: Path | None) -> Path:
 
 
 def require_room_for(path: Path, option: str, *, is_file: bool = False) -> None:
-    """Raise RunFolderError where what `option` names cannot be made, before anything is measured for it."""
+    """Raise RunFolderError where the folder or file that `option` names cannot be made."""
     if is_file and os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
         raise RunFolderError(f"{path}: is a folder; {option} names a file")
     above = next(each for each in path.absolute().parents if os.path.lexists(each))

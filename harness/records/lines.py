@@ -152,10 +152,10 @@ class StageRecord(msgspec.Struct, frozen=True, tag_field="record", tag="stage"):
     `round_s[i]` belongs to sample `round_samples[i]`. `cold_s`: each sample's first time through the stage.
     `variant` tells two measurements of one stage apart ("legacy reader"). `tokens`: for decoding only.
     `round_states[i]`: where stage 1 found the file in that round ("cold", "warm page cache", "cache hit");
-    `cold_states` likewise by sample. Both are empty for other stages. `sources`: every file source of both kinds of
-    rounds. `work`, `visual_tokens`: by sample, where the pipeline states them. `probes`: by sample, some features or
-    logits of the first finite output. `not_finite`: samples with a non-finite output. `not_repeated`: samples whose
-    timed answers differ from the answer of their cold round.
+    `cold_states` likewise by sample. Both are empty for other stages. `sources`: every `source`, as in `PassRecord`, of
+    cold and timed rounds. `work`, `visual_tokens`: by sample, where the pipeline states them. `probes`: by sample, some
+    features or logits of the first finite output. `not_finite`: samples with a non-finite output. `not_repeated`:
+    samples whose timed answers differ from the answer of their cold round.
     """
 
     test: str
@@ -192,9 +192,9 @@ class PassRecord(msgspec.Struct, frozen=True, tag_field="record", tag="pass"):
     kind "whole": synchronised at the stages' boundaries; "fixed": the same with an exact number of new tokens;
     "unsynchronised": clock read at both ends only, so `stage_s` is empty; "throughput": files loaded ahead of the
     model. `whole_s` is measured around all stages; for "throughput" it runs from the end of the previous sample,
-    failed or not. Where `failure` is set, `stage_s` has the stages before the failure. `source`: the file that stage 1
-    read, the reader, and the file's state; `state`: the state alone. `machine` as in an `AttemptRecord`. `test` is
-    empty in older files.
+    failed or not. Where `failure` is set, `stage_s` has the stages before the failure. `source`: the kind of file in
+    stage 1, its reader and its state; `state`: the state alone. `machine` as in an `AttemptRecord`. `test` is empty in
+    older files.
     """
 
     sample: str

@@ -8,7 +8,7 @@ from harness.records.quantities import Count, MemoryPeak, Seconds, SecondsOrNone
 class RoundLog(msgspec.Struct, frozen=True):
     """One speculative round: `drafted` ids, of which the target `accepted` some, and `emitted` ids.
 
-    `emitted` counts the accepted ids and the target's own next id, cut at the end token. Times are in seconds.
+    `emitted` counts the accepted ids and the target's own next id, up to the end of the answer. Times are in seconds.
     """
 
     drafted: Count

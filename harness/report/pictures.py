@@ -40,7 +40,7 @@ def pictures_of(sample: PlannedSample, folder: Path) -> tuple[Picture, ...]:
 
 
 def _numbers(path: Path) -> list[tuple[str, int]]:
-    """Files count in the order of the numbers in their names, `2.png` before `10.png`: as models are shown them."""
+    """Return a sort key by the numbers in a file's name, `2.png` before `10.png`: the models' order of frames."""
     return [(text, int(number or 0)) for text, number in re.findall(r"([^0-9]*)([0-9]*)", path.stem)]
 
 

@@ -141,7 +141,7 @@ class Recorder:
     ) -> None:
         """Time a way and its reference in turn, on the first sample on which both succeed.
 
-        `pairs` defaults to four per round of --rounds. Fails the test, after all is written, where an earlier sample
+        `pairs` defaults to four times --rounds, or 12. Fails the test, after all is written, where an earlier sample
         failed or `prepare` gave a complaint.
         """
         sample, comparison, failures = first_that_works(samples, prepare, self.stage)

@@ -35,7 +35,7 @@ def headlines(run: RunRecord) -> Iterator[Text]:
 
 
 def highlights(run: RunRecord) -> Iterator[Text]:
-    """Yield one sentence for each target: speedups by stage, and the target's largest stage."""
+    """Yield a sentence per target, with speedups by stage and its largest stage, and a caution for the set tiny."""
     for found in comparisons(run):
         target = label(run, found.target, found.engine)
         by_stage = (

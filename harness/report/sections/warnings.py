@@ -32,7 +32,7 @@ def warnings(run: RunRecord) -> Iterator[tuple[Text, str]]:
     for moved_work, names in hidden_changes(run.gates).items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         yield (
-            f"The program's work changed, but not its time: {names[0]}{more}: {moved_work}.",
+            f"The program's work changed, which its time does not show: {names[0]}{more}: {moved_work}.",
             "If that is intended, record the baseline anew.",
         )
     unseen = [work for work in run.works if not work.profiler]

@@ -140,7 +140,8 @@ def test_the_ledger_alone_is_a_warning_with_its_price() -> None:
     assert found.cause == "`Memcpy DtoD` 0 -> 1 per token, 1 us each; copies 1 -> 2 per token"
     run = msgspec.structs.replace(run, gates=tuple(judge_session(run, KNOWN)))
     (warning,) = [text for text, _ in warnings(run) if "The program's work" in str(text)]
-    assert warning == f"The program's work changed, but not its time: time.decode.egpt.graph: {found.cause}."
+    unseen = "The program's work changed, which its time does not show"
+    assert warning == f"{unseen}: time.decode.egpt.graph: {found.cause}."
     assert f"WARNING          time.decode.egpt.graph: {found.cause}" in gate_lines(run.gates)
 
 
