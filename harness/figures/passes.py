@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from statistics import fmean
+from statistics import fmean, median
 
 import msgspec
 
@@ -172,10 +172,10 @@ def pass_s(record: PassRecord) -> float:
     return sum(record.stage_s.values())
 
 
-def largest_stage_share(records: Iterable[PassRecord]) -> float:
-    """Return the largest share of its time that the stages of a pass add up to: 1 where nothing lies between them."""
-    # Work of the pass itself lies between the stages of every sample. Another process that takes the core does not.
-    return max(pass_s(each) / each.whole_s for each in records)
+def median_stage_share(records: Iterable[PassRecord]) -> float:
+    """Return the share of its time that the stages of a pass add up to, in the median: 1 where no work lies between."""
+    # A pass's own work between its stages is in every pass. Another process that takes the core is in few of them.
+    return median(pass_s(each) / each.whole_s for each in records)
 
 
 def legacy_stage_s(record: PassRecord, stage: int) -> float:

@@ -33,7 +33,7 @@ def require_room_for(path: Path, option: str, *, is_file: bool = False) -> None:
         raise RunFolderError(f"{path}: is a folder; {option} names a file")
     above = next(each for each in path.absolute().parents if os.path.lexists(each))
     if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
-        raise RunFolderError(f"{path}: cannot be made: {above} is no folder that takes files; choose another {option}")
+        raise RunFolderError(f"{path}: cannot be made: {above} is not a writable folder; choose another {option}")
 
 
 def unused_folder(parent: Path, prefix: str = "") -> Path:

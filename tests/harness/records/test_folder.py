@@ -142,9 +142,7 @@ def test_a_folder_that_cannot_be_made_is_an_error_with_a_way_out(tmp_path: Path)
 @pytest.mark.parametrize("place", ["file/run", "file/a/run"])
 def test_a_place_below_a_file_is_refused_before_anything_is_measured(place: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    problem = re.escape(
-        f"{tmp_path / place}: cannot be made: {tmp_path / 'file'} is no folder that takes files; choose"
-    )
+    problem = re.escape(f"{tmp_path / place}: cannot be made: {tmp_path / 'file'} is not a writable folder; choose")
     with pytest.raises(RunFolderError, match=problem):
         planned_folder(tmp_path, tmp_path / place)
     with pytest.raises(RunFolderError, match=problem):
@@ -161,7 +159,7 @@ def test_a_folder_that_takes_no_files_is_refused_before_anything_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # whoever is root may write anywhere
-    with pytest.raises(RunFolderError, match=re.escape(f"{tmp_path} is no folder that takes files; choose")):
+    with pytest.raises(RunFolderError, match=re.escape(f"{tmp_path} is not a writable folder; choose")):
         planned_folder(tmp_path, tmp_path / "run")
 
 

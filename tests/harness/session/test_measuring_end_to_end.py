@@ -375,7 +375,7 @@ def test_a_file_that_cannot_be_written_at_the_end_is_named_and_fails_the_run(sui
 @pytest.mark.parametrize(
     ("option", "problem"),
     [
-        ("--output_json=suite/test_stub.py/result.json", "test_stub.py is no folder that takes files; choose another"),
+        ("--output_json=suite/test_stub.py/result.json", "test_stub.py is not a writable folder; choose another"),
         ("--output_json=suite", "suite: is a folder; --output_json names a file"),
         ("--query=\udcff", r"'--query=\udcff' is not in UTF-8: write it so"),
         ("--gamma=1001", "--gamma takes a whole number of 1 to 1000, not '1001'"),
