@@ -48,6 +48,7 @@ def test_a_stage_that_takes_so_many_times_as_long_moves_by_that_logarithm(rounds
 def test_a_decoding_step_is_counted_from_the_second_token_on() -> None:
     decode = metrics_of(stage_test("egpt", "decode", {"s1": [3.0]}))["ms_per_token.egpt.eager"]
     assert decode.format(decode.value) == "1000 ms"  # four tokens, three steps
+    assert decode.format(decode.value + math.log(12.5)) == "12500 ms"
 
 
 def test_what_made_no_tokens_has_no_pace() -> None:
