@@ -44,7 +44,8 @@ class GoalTable:
     """The rows of one topic; `write` replaces the topic's file.
 
     `file`: a file name other than the topic, for topics with several machines. `unfinished`: more rows will follow.
-    `in_pieces`: keep the file's rows that this run did not measure, with their conditions if those differ.
+    `in_pieces`: keep the file's rows that this run did not measure. Where their conditions differ, a row's
+    `conditions` is an index into the file's `earlier_conditions`.
     `folder`: another folder, for a rehearsal.
     """
 
@@ -79,10 +80,12 @@ class GoalTable:
         """Write conditions, command and rows, and print the rows."""
         path = self.folder / f"{self.file or self.topic}.json"
         conditions = stable_environment(self.device)
+        earlier, kept = self._kept(path, conditions)
         content = {
             "conditions": conditions,
+            **({"earlier_conditions": earlier} if earlier else {}),
             "command": f"make measured TOPIC={self.topic}",
-            "rows": [*self._rows_that_stay(path, conditions), *(row.as_json() for row in self.rows)],
+            "rows": [*kept, *(row.as_json() for row in self.rows)],
         }
         if self.unfinished:
             content["unfinished"] = "the same command goes on where this table ends"
@@ -92,9 +95,19 @@ class GoalTable:
             sys.stdout.write(f"{row.what}: {row.value:.4g} {row.unit}{ratio} (goal: {row.goal}; n = {row.n})\n")
         return path
 
-    def _rows_that_stay(self, path: Path, conditions: dict[str, Any]) -> list[dict[str, Any]]:
+    def _kept(self, path: Path, conditions: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Return earlier conditions, each once, and the file's rows that this run did not measure."""
+        earlier: list[dict[str, Any]] = []
+        kept: list[dict[str, Any]] = []
         if not self.in_pieces or not path.exists():
-            return []
+            return earlier, kept
         measured, known = {row.what for row in self.rows}, msgspec.json.decode(path.read_bytes())
-        others = {} if known["conditions"] == conditions else {"conditions": known["conditions"]}
-        return [others | row for row in known["rows"] if row["what"] not in measured]
+        for row in known["rows"]:
+            if row["what"] in measured:
+                continue
+            index = row.pop("conditions", None)
+            of_row = known["conditions"] if index is None else known["earlier_conditions"][index]
+            if of_row not in [conditions, *earlier]:
+                earlier.append(of_row)
+            kept.append(row if of_row == conditions else {"conditions": earlier.index(of_row), **row})
+        return earlier, kept

@@ -32,13 +32,28 @@ def test_rows_of_another_piece_stay_and_those_measured_again_do_not(tmp_path: Pa
 
 
 def test_a_row_of_another_machine_keeps_its_own_conditions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    machines = iter(["first", "second", "third"])
+    machines = iter(["first", "second", "third", "third"])
+    monkeypatch.setattr(goal_table, "stable_environment", lambda _device: {"cpu": next(machines)})
+    write(tmp_path, row("one", 1.0), row("beside it", 1.0))
+    write(tmp_path, row("two", 2.0))
+    found = write(tmp_path, row("three", 3.0))
+    assert found["conditions"] == {"cpu": "third"}
+    assert found["earlier_conditions"] == [{"cpu": "first"}, {"cpu": "second"}]
+    assert [each.get("conditions") for each in found["rows"]] == [0, 0, 1, None]
+    all_again = write(tmp_path, *(row(name, 4.0) for name in ("one", "beside it", "two", "three")))
+    assert "earlier_conditions" not in all_again
+
+
+def test_rows_whose_machine_measures_again_take_the_conditions_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machines = iter(["first", "second", "first"])
     monkeypatch.setattr(goal_table, "stable_environment", lambda _device: {"cpu": next(machines)})
     write(tmp_path, row("one", 1.0))
     write(tmp_path, row("two", 2.0))
     found = write(tmp_path, row("three", 3.0))
-    assert found["conditions"] == {"cpu": "third"}
-    assert [each.get("conditions") for each in found["rows"]] == [{"cpu": "first"}, {"cpu": "second"}, None]
+    assert (found["conditions"], found["earlier_conditions"]) == ({"cpu": "first"}, [{"cpu": "second"}])
+    assert [each.get("conditions") for each in found["rows"]] == [None, 0, None]
 
 
 def test_a_ratio_is_that_of_value_and_reference_where_no_other_is_given(tmp_path: Path) -> None:
