@@ -56,7 +56,6 @@ class Replay(msgspec.Struct, frozen=True):
     shuffled: Shares | None  # chance level: with answers to the same question about other samples; None without any
     matched: int  # positions that agree: the old script's figure
     compared: int
-    prefixes: tuple[int, ...]  # tokens that agree from the start, by sample
     survival: tuple[float, ...]  # [k]: fraction of the samples whose first k + 1 tokens all agree
 
 
@@ -97,7 +96,7 @@ def theoretical_speedup(acceptance: float, gamma: int, cost_ratio: float) -> flo
 def replay(pairs: Sequence[TokenPair], gamma: int) -> Replay:
     """Return the agreement over at least one pair; `survival` has `gamma` entries."""
     own = [positionwise(pair.draft, pair.target) for pair in pairs]
-    prefixes = tuple(common_prefix(pair.draft, pair.target) for pair in pairs)
+    prefixes = [common_prefix(pair.draft, pair.target) for pair in pairs]
     places = _shuffled(pairs)
     shuffled = [positionwise(pairs[mine].draft, pairs[theirs].target) for mine, theirs in places]
     return Replay(
@@ -105,7 +104,6 @@ def replay(pairs: Sequence[TokenPair], gamma: int) -> Replay:
         shuffled=_shares(shuffled, _by_sample(places, [each.rate for each in shuffled])) if shuffled else None,
         matched=sum(each.matched for each in own),
         compared=sum(each.compared for each in own),
-        prefixes=prefixes,
         survival=tuple(fmean(length > place for length in prefixes) for place in range(gamma)),
     )
 

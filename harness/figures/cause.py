@@ -121,9 +121,8 @@ def explain(known: Side, now: Side, machine: Mapping[str, tuple[float, float]]) 
     if why_not:
         return Cause("", f"the cause is not known: {why_not}", both.whole, both.change)
     blame, sentence = both.by_ledger() if both.changes else both.by_times(machine)
-    return Cause(
-        blame, sentence, both.whole, both.change, tuple(both.changes), tuple(both.parts), both.price(), now.steps
-    )
+    changes, parts = tuple(both.changes), tuple(both.parts)
+    return Cause(blame, sentence, both.whole, both.change, changes, parts, both.price(), now.steps)
 
 
 def session_limit(values: Sequence[float]) -> float:
@@ -140,9 +139,8 @@ def short_name(name: str) -> str:
         return name
     full = bare = _GRID.sub("", name)
     numbers = next((each for each, of in _NUMBERS.items() if re.search(of, full, re.IGNORECASE)), "")
-    functor = re.search(
-        r"\w*Functor\w*|direct_copy\w*|\w+_kernel_cuda|cutlass_\d\w+", full
-    )  # tells PyTorch's generic kernels apart
+    # Tells PyTorch's generic kernels apart.
+    functor = re.search(r"\w*Functor\w*|direct_copy\w*|\w+_kernel_cuda|cutlass_\d\w+", full)
     while (shorter := re.sub(r"<[^<>]*>|\([^()]*\)", "", bare)) != bare:
         bare = shorter
     bare = re.split("[<(]", bare.removeprefix("void "))[0]  # a long name is cut, and has brackets that do not close
@@ -170,9 +168,8 @@ class _Comparison:
         # A count that varies between the baseline's sessions has changed only if it lies beyond all of them.
         counts: list[Change] = []
         for name in COUNTS:
-            known, now = (
-                [work.counts[name] for work in of.works if name in work.counts] for of in (self.known, self.now)
-            )
+            known = [work.counts[name] for work in self.known.works if name in work.counts]
+            now = [work.counts[name] for work in self.now.works if name in work.counts]
             if known and now and _are_apart(known, now):
                 counts.append(Change(name, mode(known), mode(now)))
         calls: list[Change] = []
@@ -188,7 +185,8 @@ class _Comparison:
     def parts(self) -> list[Part]:
         """The difference divided among calls and time outside of them, largest first; a new call includes the old."""
         # Profiling slows calls on a CPU down, so their parts are scaled from the profiled difference to the timed one.
-        now, known = (median_low(each.seconds for each in side.works) for side in (self.now, self.known))
+        known = median_low(each.seconds for each in self.known.works)
+        now = median_low(each.seconds for each in self.now.works)
         ratio = self.whole / (now - known) if now != known and not self.on_gpu else 1.0
         factor = ratio if 0 < ratio < 2 else 1.0
         gone = {name: self._replacement(name) for name in self.calls_before if name not in self.calls_now}
@@ -284,7 +282,8 @@ class _Comparison:
         for what in self.waits:
             if what in changes:
                 return f"{outside}: {self._change_text(changes[what])}"
-        files, size = (self.now.works[-1].counts.get(name, 0) for name in ("files", "read_bytes"))
+        counts = self.now.works[-1].counts
+        files, size = counts.get("files", 0), counts.get("read_bytes", 0)
         same = f"the same {_count(files)} files" if files else f"the same {_size(size)}"
         why = "the program waits" if self.on_gpu else "Python works, or waits"
         return f"{outside}: {f'reading {same} took longer' if files or size else why}"

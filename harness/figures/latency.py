@@ -38,18 +38,12 @@ def latencies(run: RunRecord) -> list[Latency]:
     found = []
     for each in pass_figures(run):
         divided = [record for record in each.records if "decode" in record.stage_s]
-        lengths = {record.sample: len(record.token_ids) for record in each.records}
-        by_measure = {
+        with_steps = [record for record in divided if len(record.token_ids) > 1]
+        measures = {
             "ttft": [pass_s(record) - record.stage_s["decode"] for record in divided],
-            "tpot": [
-                record.stage_s["decode"] / (lengths[record.sample] - 1)
-                for record in divided
-                if lengths[record.sample] > 1
-            ],
+            "tpot": [record.stage_s["decode"] / (len(record.token_ids) - 1) for record in with_steps],
             "end_to_end": list(each.total_s.values()),
-            "tokens_per_s": [length / each.total_s[sample] for sample, length in lengths.items() if length],
+            "tokens_per_s": [len(record.token_ids) / pass_s(record) for record in each.records if record.token_ids],
         }
-        found += [
-            Latency(each.model, each.engine, name, tuple(values)) for name, values in by_measure.items() if values
-        ]
+        found += [Latency(each.model, each.engine, name, tuple(values)) for name, values in measures.items() if values]
     return found

@@ -192,10 +192,8 @@ def _of_stage(place: tuple[str, ...], records: Sequence[StageRecord], header: He
     size = MemoryPeak.highest(peaks).on(header.device)
     if size:
         effect = math.log1p(DEVICE_MEMORY if header.on_gpu else HOST_MEMORY)
-        rounds_of_memory = len(peaks) if header.on_gpu else 1  # a process has one peak, whatever the number of rounds
-        yield Metric.of(
-            "memory", *place, value=math.log(size), rounds=rounds_of_memory, minimum_effect=effect, tests=tests
-        )
+        count = len(peaks) if header.on_gpu else 1  # a process has one peak, whatever the number of rounds
+        yield Metric.of("memory", *place, value=math.log(size), rounds=count, minimum_effect=effect, tests=tests)
 
 
 def _stage_1_speedups(run: RunRecord) -> Iterator[Metric]:

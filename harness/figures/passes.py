@@ -135,7 +135,7 @@ def synchronisation_overhead(run: RunRecord, model: str, engine: str) -> Interva
     both = [sample for sample in without if sample in with_boundaries]
     if not both:
         return None
-    longer, shorter = ([way[each].whole_s for each in both] for way in (with_boundaries, without))
+    longer, shorter = [with_boundaries[each].whole_s for each in both], [without[each].whole_s for each in both]
     ratio = sum(longer) / sum(shorter)
     found = ratio_interval(longer, shorter) or Interval(len(both), ratio, -math.inf, math.inf)
     return Interval(len(both), ratio - 1, found.low - 1, found.high - 1)

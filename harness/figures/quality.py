@@ -7,7 +7,6 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 from statistics import fmean, median
 from textwrap import shorten
 
@@ -78,23 +77,24 @@ def quality(run: RunRecord, baseline: BaselineOutputs = NO_OUTPUTS) -> list[Qual
 
 def baseline_outputs(sessions: Sequence[RunRecord]) -> BaselineOutputs:
     """Return the outputs of a baseline: the most frequent answers, and the medians of features."""
+    answers: dict[tuple[str, str, str], list[PassRecord]] = defaultdict(list)
     probes: dict[tuple[str, str, str, str], list[tuple[float, ...]]] = defaultdict(list)
-    for record in chain.from_iterable(session.stages for session in sessions):
-        for sample, some in record.probes.items():
-            probes[record.model, record.engine or "", record.stage, sample].append(some)
-    found: dict[tuple[str, str, str], list[PassRecord]] = defaultdict(list)
     for session in sessions:
         for each in session.passes:
             if each.kind == "whole" and each.failure is None:
-                found[each.model, each.engine, each.sample].append(each)
-    counted = {place: Counter(each.token_ids for each in answers) for place, answers in found.items()}
-    answers = {
-        place: next(each for each in those if each.token_ids == counted[place].most_common(1)[0][0])
-        for place, those in found.items()
-    }
+                answers[each.model, each.engine, each.sample].append(each)
+        for record in session.stages:
+            for sample, some in record.probes.items():
+                probes[record.model, record.engine or "", record.stage, sample].append(some)
     return BaselineOutputs(
-        answers, {place: tuple(map(median, zip(*each, strict=False))) for place, each in probes.items()}
+        answers={place: _most_frequent(those) for place, those in answers.items()},
+        probes={place: tuple(map(median, zip(*some, strict=False))) for place, some in probes.items()},
     )
+
+
+def _most_frequent(answers: Sequence[PassRecord]) -> PassRecord:
+    ((ids, _),) = Counter(each.token_ids for each in answers).most_common(1)
+    return next(each for each in answers if each.token_ids == ids)
 
 
 def changed_answer(run: RunRecord, known: BaselineOutputs, model: str, engine: str) -> str:

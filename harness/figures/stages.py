@@ -94,11 +94,12 @@ def decoding_steps(record: StageRecord, sample: str) -> int:
 
 def stage1_speedup(run: RunRecord, target: str, of_sample: Pooling = median) -> Speedup | None:
     """Return stage 1's speedup from `of_sample` of each sample's rounds; None without comparable rounds of both."""
-    draft = run.header.draft or ""
     variant = stage1_variant(run, target)
-    sides = (draft, "load", ""), (target, "load", variant or "")
+    if variant is None:
+        return None
+    sides = (run.header.draft or "", "load", ""), (target, "load", variant)
     draft_s, target_s = (seconds_by_sample(run, *side, of_sample=of_sample) for side in sides)
-    both = [sample for sample in draft_s if sample in target_s and variant is not None]
+    both = [sample for sample in draft_s if sample in target_s]
     # The most frequent states of each model's files.
     states = [
         {most_common_state(_states(record)) for record in run.stages if _place(record) == side and record.round_s}
