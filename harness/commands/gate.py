@@ -13,7 +13,7 @@ from harness.gates.witnesses import headline
 from harness.measuring.environment import stable_environment
 from harness.processes import run_to_end
 from harness.records.journal import JOURNAL_NAME, Journal, read_finished_run, read_journal
-from harness.records.lines import EndRecord, GateRecord, timestamp
+from harness.records.lines import EndRecord, GateRecord, VerdictRecord, timestamp
 from harness.report.terminal import gate_lines
 from harness.session.derived_files import derive_files, derive_report
 
@@ -35,9 +35,10 @@ def gate(words: Sequence[str]) -> int:
     quiet = () if "no:terminal" in words else ("-q", "--tb=no", "-rN")
     code = run_to_end(arguments.command(folder, "--gate", *quiet[:1]))
     run = read_finished_run(folder)
-    if run is None or code in PYTEST_STATUSES:
+    # A session that could not write down its end exits with another status than its journal has.
+    if run is None or run.end is None or code in PYTEST_STATUSES or code != run.end.exit_status:
         return _say(_without_verdict(code, folder)).code
-    gates = list(run.gates)
+    gates, broken = list(run.gates), list[VerdictRecord]()
     if flagged(gates):
         second = arguments.without_other_outputs().command(folder / CONFIRM, "--gate", f"--confirm={folder}", *quiet)
         code = run_to_end(second)
@@ -45,11 +46,11 @@ def gate(words: Sequence[str]) -> int:
             return _say(_without_verdict(code, folder / CONFIRM)).code
         confirming = read_finished_run(folder / CONFIRM)
         gates = confirmed_verdicts(run, confirming, arguments.baselines)
-    assert run.end is not None, "a finished run has an end"
-    failed = FAILED if run.end.exit_status == FAILED else 0
+        broken += [each for each in confirming.verdicts if each.state == "broken"] if confirming else []
+    failed = FAILED if broken or run.end.exit_status == FAILED else 0
     status = exit_status(failed, expects_figures=True, figures=len(gates), gates={gate.state for gate in gates})
     status = Status(status.code, headline(gates) or status.reason) if status.code == FAILED else status
-    _write_down(folder, gates, status)
+    _write_down(folder, [*broken, *gates], status)
     sys.stdout.write(gate_lines(gates))
     return _say(status).code
 
@@ -64,12 +65,12 @@ def _without_verdict(code: int, folder: Path) -> Status:
     return Status(NO_FIGURE, "no figure was recorded; the session's output gives the reason")
 
 
-def _write_down(folder: Path, gates: Iterable[GateRecord], status: Status) -> None:
+def _write_down(folder: Path, decided: Iterable[GateRecord | VerdictRecord], status: Status) -> None:
     """Add the decided verdicts to the journal, where they replace earlier ones, and derive all files again."""
     before = read_journal(folder / JOURNAL_NAME)
     journal = Journal(folder / JOURNAL_NAME, reopen=True)
-    for record in gates:
-        if record not in before.gates:
+    for record in decided:
+        if record not in (*before.gates, *before.verdicts):
             journal.append(record)
     advice = before.end.advice if before.end else ()
     journal.append(EndRecord(timestamp(), status.code, status.reason, advice))

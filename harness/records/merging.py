@@ -29,6 +29,7 @@ def merged_record(header: records.Header, own: Lines, of_other_ranks: Sequence[L
         lines = _without_replaced(journals)
     by_kind: dict[str, Any] = {name: _of(kind, lines) for name, kind in _KINDS.items()}
     by_kind |= {
+        "verdicts": tuple({line.limit: line for line in _of(records.VerdictRecord, lines)}.values()),
         "gates": tuple({line.metric: line for line in _of(records.GateRecord, lines)}.values()),
         "engines": tuple({(line.model, line.engine): line for line in _of(records.EngineRecord, lines)}.values()),
     }
@@ -78,8 +79,6 @@ def _without_replaced(journals: Sequence[Lines]) -> list[records.JournalLine]:
             match line:
                 case records.PassRecord():
                     subject = (records.PassRecord, line.kind, line.model, line.engine, line.sample)
-                case records.VerdictRecord():
-                    subject = (records.VerdictRecord, line.limit)
                 case records.OutcomeRecord():
                     subject = (records.OutcomeRecord, line.test)
             before = counted.get(subject)

@@ -228,7 +228,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[N
         )
         if ours.rank is not None and status.code not in PYTEST_STATUSES:
             status = Status(0, f"rank {ours.rank.number} has recorded its part")  # else torchrun would start it again
-        if ours.journal is not None and status.code in PYTEST_STATUSES:
+        if ours.journal and not ours.session_gate and status.code in PYTEST_STATUSES:  # a gate refuses --resume
             ours.advice.append(f"to resume: {resuming_command(session.config.invocation_params.args, ours.folder)}")
         session.exitstatus = status.code
         ours.finish(status)

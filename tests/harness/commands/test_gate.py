@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,42 @@ from harness.__main__ import main
 from harness.commands import gate as command
 from harness.gates.session_gate import SessionGate
 from harness.records.journal import JOURNAL_NAME, read_journal
-from harness.records.lines import EndRecord, RunRecord
+from harness.records.lines import EndRecord, RunRecord, VerdictRecord
 from tests.harness.gates.test_gate import session
 from tests.harness.made_files import write_baseline, write_run
 from tests.harness.made_runs import STARTED_AT, header
 
+BROKEN, KEPT = (VerdictRecord("eager.median_ms.egpt.vision", state, state) for state in ("broken", "pass"))
 
-def made(seconds: float, status: int) -> RunRecord:
+
+def made(seconds: float, status: int, *verdicts: VerdictRecord) -> RunRecord:
     of_run = header(options={"gamma": 5, "report": False})
-    return session(seconds, header=of_run, end=EndRecord(STARTED_AT, status, "made by hand"))
+    return session(seconds, header=of_run, end=EndRecord(STARTED_AT, status, "made by hand"), verdicts=verdicts)
+
+
+@pytest.fixture
+def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Run the command on sessions made by hand, which exit with their own status or `exits`; return its status."""
+    monkeypatch.chdir(tmp_path)
+    write_baseline(tmp_path / "baselines" / "tiny", *[made(1.0, 0)] * 10)
+
+    def gate(*sessions: RunRecord, exits: int | None = None) -> int:
+        left = list(sessions)
+
+        def run(words: Sequence[str], **_how: Any) -> int:
+            (folder,) = (Path(word.partition("=")[2]) for word in words if word.startswith("--output-dir="))
+            measured = left.pop(0)
+            gates = tuple(SessionGate(tmp_path / "baselines").verdicts(measured))
+            write_run(folder, msgspec.structs.replace(measured, gates=gates))
+            assert measured.end is not None
+            return measured.end.exit_status if exits is None else exits
+
+        monkeypatch.setattr(command, "run_to_end", run)
+        status = main(["gate", "--", "--output-dir=out"])
+        assert not left
+        return status
+
+    return gate
 
 
 @pytest.mark.parametrize(
@@ -35,28 +62,34 @@ def made(seconds: float, status: int) -> RunRecord:
     ],
 )
 def test_what_failed_in_the_first_session_stays_failed_whatever_the_second_confirms(
+    gate: Callable[..., int],
     sessions: list[tuple[float, int]],
     ended: tuple[int, str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_baseline(tmp_path / "baselines" / "tiny", *[made(1.0, 0)] * 10)
-    left, (status, reason) = list(sessions), ended
-
-    def run(words: Sequence[str], **_how: Any) -> int:
-        (folder,) = (Path(word.partition("=")[2]) for word in words if word.startswith("--output-dir="))
-        measured = made(*left.pop(0))
-        gates = tuple(SessionGate(tmp_path / "baselines").verdicts(measured))
-        write_run(folder, msgspec.structs.replace(measured, gates=gates))
-        assert measured.end is not None
-        return measured.end.exit_status
-
-    monkeypatch.setattr(command, "run_to_end", run)
-    assert main(["gate", "--", "--output-dir=out"]) == status
-    assert not left
-    end = read_journal(tmp_path / "out" / JOURNAL_NAME).end
+    status, reason = ended
+    assert gate(*(made(*each) for each in sessions)) == status
+    end = read_journal(Path("out") / JOURNAL_NAME).end
     assert end is not None
     assert (end.exit_status, end.reason[: len(reason)]) == (status, reason)
     assert f"gate: exit status {status}: {reason}" in capsys.readouterr().out
+
+
+def test_a_limit_that_only_the_second_session_breaks_is_red_and_in_the_report(
+    gate: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gate(made(1.2, 0, KEPT), made(1.0, 1, BROKEN)) == 1
+    assert "gate: exit status 1: a test failed or a limit was broken" in capsys.readouterr().out
+    assert read_journal(Path("out") / JOURNAL_NAME).verdicts == (BROKEN,)
+
+
+@pytest.mark.parametrize("status", [0, 2])
+def test_a_session_that_could_not_write_down_its_end_is_red_and_not_judged(
+    gate: Callable[..., int], status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a full disk, pytest exits with 1 behind an end that says otherwise; the folder may be resumed."""
+    assert gate(made(1.0, status), exits=1) == 1
+    assert "gate: exit status 1: the session was cut short (status 1)" in capsys.readouterr().out
+    end = read_journal(Path("out") / JOURNAL_NAME).end
+    assert end is not None
+    assert end.exit_status == status

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import signal
 
 import pytest
 
@@ -280,6 +281,14 @@ def test_a_session_that_is_killed_is_red(gated):
     result = gated.gate(STUB_KILL="videollava:decode:s1:1")
     assert result.returncode == 1
     assert "was cut short" in result.stdout
+
+
+def test_a_session_that_is_stopped_is_not_judged_and_advises_no_resumption_that_a_gate_refuses(gated):
+    result = gated.gate(STUB_SIGNAL=f"videollava:decode:s1:1:{signal.SIGTERM.value}")
+    assert result.returncode == 2, result.stdout
+    assert "gate: exit status 2: pytest ended the session, nothing was judged" in result.stdout
+    assert result.record.end.exit_status == 2
+    assert not [each for each in result.record.end.advice if "--resume" in each]
 
 
 def test_tests_spread_over_processes_do_not_pass(gated):

@@ -82,6 +82,11 @@ def test_of_two_verdicts_on_a_limit_and_two_outcomes_of_a_test_the_later_holds()
     assert (run.verdicts, run.outcomes) == ((verdicts[1],), (outcomes[1],))
 
 
+def test_within_an_attempt_too_the_later_verdict_on_a_limit_holds() -> None:
+    verdicts = [VerdictRecord("limit", state, state) for state in ("pass", "broken")]
+    assert merged_record(header(), verdicts).verdicts == (verdicts[1],)
+
+
 def test_of_two_verdicts_on_a_figure_and_two_engines_of_a_model_the_later_holds() -> None:
     gates = [GateRecord("time.load.egpt", state, state) for state in ("flagged", "regressed")]
     engines = [EngineRecord("egpt", "graph", {"captures": count}) for count in (1, 2)]
