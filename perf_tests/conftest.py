@@ -145,8 +145,8 @@ def plan(
     """Set the run's plan before anything is measured."""
     use_threads_for(selection.model_set, selection.device)  # before the machine's own speed is measured
     is_embedded = session.options.dataset_dir is None
-    known_as = request.config.stash[EMBEDDED].folder_name if is_embedded else None
-    identity = dataset_identity(dataset, known_as)
+    # The embedded dataset is identified by its recipe: libx264 encodes its clips slightly differently elsewhere.
+    identity = request.config.stash[EMBEDDED].folder_name if is_embedded else dataset_identity(dataset)
     dtypes = model_dtypes(selection.settings, selection.models)
     limits = request.config.stash[LIMITS]
     set_plan(
