@@ -42,5 +42,7 @@ def overdue(baselines: Path, folders: Sequence[Path], days: int, now: datetime |
 
 def _benchmarks(run: RunRecord) -> Iterator[Benchmark]:
     tests = [each.test for each in run.stages if each.round_s] + [each.test for each in run.passes if not each.failure]
+    tests += [each.test for each in (*run.agreements, *run.speculations, *run.speculation_costs)]
+    tests += [each.test for each in run.side_by_side]
     for test in filter(None, dict.fromkeys(tests)):
         yield run.header.model_set, run.header.device.partition(":")[0], test

@@ -257,6 +257,8 @@ def test_a_comparison_without_an_answer_is_a_warning_and_no_failure(tmp_path: Pa
 
 FIGURES = '{"stages": [{"round_s": [0.1]}], "passes": []}'
 NO_FIGURES = '{"stages": [{"round_s": []}], "passes": []}'
+A_PASS = '{"stages": [], "passes": [{"whole_s": 1.5, "failure": null}]}'
+FAILED_PASSES = A_PASS.replace("null", '{"type": "ValueError"}')
 
 
 @pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed, as it is where the workflow runs")
@@ -267,6 +269,7 @@ NO_FIGURES = '{"stages": [{"round_s": []}], "passes": []}'
         ("", {"tiny": FIGURES, "full": FIGURES}, " tiny full"),    # the night's run never started
         ("7", {"tiny": FIGURES}, " full"),                         # it left nothing
         ("7", {"tiny": NO_FIGURES, "full": FIGURES}, " tiny"),     # it left files that say that nothing was measured
+        ("7", {"tiny": A_PASS, "full": FAILED_PASSES}, " full"),   # each of its samples failed
         ("7", {"tiny": "", "full": ""}, " tiny full"),             # artifacts, but no run in them
     ],
 )  # fmt: skip

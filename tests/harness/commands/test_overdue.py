@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from harness.__main__ import main
 from harness.commands.overdue import overdue
 from tests.harness.gates.test_witnesses import session
 from tests.harness.made_files import write_baseline, write_run
-from tests.harness.made_runs import header
+from tests.harness.made_runs import agreement, cost, header, request, side_by_side
 
 DAY = "2026-03-{:02}T05:06:07+00:00"
 NOW = datetime(2026, 3, 20, 9, tzinfo=UTC)
@@ -39,6 +41,26 @@ def test_a_benchmark_that_no_run_has_is_overdue(tmp_path: Path, capsys: pytest.C
     write_run(tmp_path / "night", run_on(19))
     assert overdue(tmp_path / "baselines", [tmp_path / "night"], 7, NOW) == 1
     assert "test_decode[egpt-graph] of tiny on cuda, not once in these runs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"side_by_side": (side_by_side((1.0,), (2.0,)),)},
+        {"agreements": (agreement("s1", (True,), (False,)),)},
+        {"speculations": (request("s1"),)},
+        {"speculation_costs": (cost(),)},
+    ],
+)
+def test_a_benchmark_without_stages_and_passes_is_looked_for_too(
+    kind: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_on(19)
+    write_run(tmp_path / "night", run)
+    write_baseline(tmp_path / "baselines" / "tiny", msgspec.structs.replace(run, **kind))
+    assert overdue(tmp_path / "baselines", [tmp_path / "night"], 7, NOW) == 1
+    ((record,),) = kind.values()
+    assert f"has not run for 7 days: {record.test} of tiny on cpu, not once" in capsys.readouterr().out
 
 
 def test_without_a_baseline_the_runs_themselves_say_what_there_is(tmp_path: Path) -> None:
