@@ -31,14 +31,13 @@ def explain(run: str, baseline: str, baselines: Path) -> None:
     if len(lines) > MAX_LINES:
         lines[MAX_LINES:] = [f"… and {len(lines) - MAX_LINES} more"]
     if len(moved) < len(found):
-        lines.append(f"{len(found) - len(moved)} of {len(found)} times are as before, by the same work.")
-    other = differences(fingerprint(known[-1]), fingerprint(now[-1]))[:MAX_LINES]
+        by = ", by the same work" if all(each.parts for each in found.values()) else ""  # without ledgers, unknown
+        lines.append(f"{len(found) - len(moved)} of {len(found)} times are as before{by}.")
+    other = [f"condition: {each}" for each in differences(fingerprint(known[-1]), fingerprint(now[-1]))[:MAX_LINES]]
     sections = [
         Section("changes", "What changed", [Sentences(lines, in_summary=True)]),
         *([Section("parts", "In parts", [_parts(moved[0], found[moved[0]])])] if moved else []),
-        Section(
-            "conditions", "Conditions", filled(Sentences([f"condition: {each}" for each in other], in_summary=True))
-        ),
+        Section("conditions", "Conditions", filled(Sentences(other, in_summary=True))),
     ]
     sessions = f"{len(known)} session{'s' * (len(known) > 1)}"
     sys.stdout.write(rendered(Report(f"{run} vs. {baseline}", run, [sessions], sections)))

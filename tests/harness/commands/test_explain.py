@@ -40,6 +40,12 @@ def test_an_unchanged_run_has_nothing_to_explain(capsys: pytest.CaptureFixture[s
     assert "`" not in printed
 
 
+def test_without_a_ledger_nothing_is_said_of_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path / "bare", session(works=()))
+    assert main(["explain", "bare", "tiny"]) == 0
+    assert "1 of 1 times are as before.\n" in capsys.readouterr().out
+
+
 def test_a_ledger_alone_is_told_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path / "one", session(1.0, CALLS | {"Memcpy DtoD": Call(3, 3e-6)}, counts={"copies": 6}))
     assert main(["explain", "one", "before"]) == 0
