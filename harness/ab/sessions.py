@@ -85,8 +85,8 @@ def located(arguments: Sequence[str], here: Path, tree: Path) -> list[str]:
     for before, word in zip(["", *arguments], arguments, strict=False):
         option, equals, value = word.partition("=") if word.startswith("--") else (before, "", word)
         names_tests = "::" in value or value.endswith(".py")
-        is_only_here = value and not names_tests and (here / value).exists() and not (tree / value).exists()
-        if option.startswith("--") and "=" not in option and is_only_here:
+        takes_value = option.startswith("--") and "=" not in option and value and not names_tests
+        if takes_value and (here / value).exists() and not (tree / value).exists():
             found.append(f"{option}{equals}{here / value}" if equals else str(here / value))
         else:
             found.append(word)

@@ -6,7 +6,7 @@ Acceptance is judged as measured, since greedy answers to the same samples repea
 vision lift is judged too, by the lower end of its 95 % interval, where there are enough samples.
 """
 
-import math
+import sys
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -205,6 +205,6 @@ def _flatten(path: Path, where: str, table: Any, known: Vocabulary) -> Iterator[
 
 
 def _number(path: Path, where: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
         raise LimitsError(f"{path}: {where} must be a number from 0 up, not {value!r}")
     return float(value)

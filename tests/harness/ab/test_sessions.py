@@ -44,6 +44,7 @@ def places(tmp_path: Path) -> tuple[Path, Path]:
         (["--limits", "limits.toml"], ["--limits", "limits.toml"]),         # the revision has its own
         (["--video-reader", "legacy"], ["--video-reader", "legacy"]),       # no file at all
         (["-k", "data"], ["-k", "data"]),
+        (["-k", "load or " * 99], ["-k", "load or " * 99]),                 # no file has such a long name
         (["perf_tests"], ["perf_tests"]),
         (["--benchmark-only", "perf_tests/test_new.py"], ["--benchmark-only", "perf_tests/test_new.py"]),
     ],

@@ -107,7 +107,7 @@ def test_unknown_key_is_named_with_the_right_ones_in_whichever_set_it_stands(
         limits_of(tmp_path, content, model_set)
 
 
-@pytest.mark.parametrize("value", ["-0.001", "nan", "inf", "-inf", "true", '"8.1"', "[1]", "{ stage1 = 1 }"])
+@pytest.mark.parametrize("value", ["-0.001", "nan", "inf", "-inf", "true", '"8.1"', "[1]", "{ stage1 = 1 }", "9" * 310])
 def test_a_limit_is_a_finite_number_from_0_up(value: str, tmp_path: Path) -> None:
     with pytest.raises(LimitsError, match=r"limits\.toml: tiny\.eager\.median_ms\.egpt\.load must be a number"):
         limits_of(tmp_path, f"[tiny.eager]\nmedian_ms.egpt.load = {value}")
