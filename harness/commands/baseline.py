@@ -10,8 +10,15 @@ from statistics import stdev
 
 from harness.ab.command import say
 from harness.commands.child_session import PytestArguments
-from harness.errors import BaselineError
-from harness.gates.baselines import read_sessions, session_file, sessions_by_folder, sessions_needed, store
+from harness.errors import BaselineError, OptionError
+from harness.gates.baselines import (
+    DEFAULT_FOLDER,
+    read_sessions,
+    session_file,
+    sessions_by_folder,
+    sessions_needed,
+    store,
+)
 from harness.gates.gate import Baseline
 from harness.gates.prediction import MIN_SESSIONS, predict
 from harness.measuring.environment import stable_environment
@@ -24,19 +31,23 @@ _WORTH_A_LINE = 0.001  # smallest printed change of centre or limit
 def record(baselines: Path, words: Sequence[str], sessions: int) -> None:
     """Measure in fresh processes until a baseline has `sessions` of `words`; raise BaselineError if a session fails."""
     arguments = PytestArguments.parse(words)
+    if arguments.baselines != Path(DEFAULT_FOLDER).absolute():  # named behind the `--`, as for a gate
+        baselines = arguments.baselines
     by_folder = sessions_by_folder(baselines, stable_environment("cpu"))
     known = [each for group in by_folder.values() for each in group if each.record.arguments == arguments.words]
     if len(known) >= sessions:
         sys.stdout.write(f"{known[0].path.parent} has {len(known)} sessions already; ask for more by --sessions\n")
         return
-    have, took = len(known), []
+    have = len(known)
+    if arguments.output_dir and sessions - have > 1:
+        raise OptionError(f"{sessions - have} sessions need a folder each: leave --output-dir out")
     while have < sessions:  # each session is stored at once, so that an interrupted recording can be continued
         start = time.monotonic()
         path = _one_session(baselines, arguments)
-        took.append(time.monotonic() - start)
+        took = time.monotonic() - start
         have = sum(each.path.parent == path.parent for each in read_sessions(baselines))
-        left = (sessions - have) * sum(took) / len(took) / 60
-        say(f"session {have} of {sessions}: {path} ({took[-1]:.0f} s; about {max(left, 0):.0f} min left)")
+        left = max(sessions - have, 0) * took / 60
+        say(f"session {have} of {sessions}: {path} ({took:.0f} s; about {left:.0f} min left)")
     if sessions_needed(have):
         where = "" if baselines == Path("baselines") else f"--baselines {shlex.quote(str(baselines))} "
         more = f"python -m harness baseline {where}record --sessions 10 -- {shlex.join(arguments.words)}"
@@ -62,7 +73,7 @@ def retire(baselines: Path, names: Sequence[str]) -> None:
         path.unlink()
         return path
 
-    for path in [session_file(baselines, name) for name in names]:
+    for path in dict.fromkeys(session_file(baselines, name) for name in names):
         _change(baselines, "retired", partial(remove, path))
 
 

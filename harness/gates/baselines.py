@@ -13,6 +13,7 @@ import msgspec
 
 from harness.errors import BaselineError
 from harness.gates import machine_speed
+from harness.gates.exit_status import PYTEST_STATUSES
 from harness.gates.gate import Baseline, whole_session_problems
 from harness.gates.prediction import MIN_SESSIONS
 from harness.records.fingerprint import Fingerprint, differences, fingerprint, host_conditions, readable_name
@@ -112,7 +113,7 @@ def load_run(folder: Path) -> tuple[RunRecord, dict[str, Any]]:
     reasons = [f"{each.test} {each.outcome}: {each.reason}" for each in run.outcomes if each.outcome == "failed"]
     reasons += [note.rstrip(".") for note in run.notes]
     reasons += whole_session_problems(run)
-    if run.end is None:
+    if run.end is None or run.end.exit_status in PYTEST_STATUSES:
         reasons.append("it has not ended")
     if not machine_speed.speeds_at_ends(run):
         reasons.append("it has no reference work")
@@ -143,7 +144,7 @@ def store(baselines: Path, run_folder: Path, arguments: Sequence[str] = (), *, a
 def session_file(baselines: Path, name: str) -> Path:
     """Return the file of `<readable name>/NNNN`; raise BaselineError where there is none."""
     folder, _, number = name.rpartition("/")
-    found = [path for path in sorted((baselines / folder).glob(f"{number}*.json")) if is_session(path)]
+    found = [path for path in sorted((baselines / folder).glob(f"{number}_*.json")) if is_session(path)]
     if len(found) != 1 or not folder:
         raise BaselineError(f"{baselines}: has no session {name!r}; `python -m harness baseline list` names them")
     return found[0]

@@ -342,8 +342,17 @@ def test_recording_goes_on_where_it_was_and_then_has_nothing_to_do(recorded, tmp
         "2 sessions of a machine like this one, and a gate needs 5, better 10: 3 missing; continue with "
     )
     assert "baseline --baselines kept record --sessions 10 -- -p pytest_benchmark.plugin suite --rounds=2" in lacking
-    again = suite.python("harness", "baseline", "--baselines=kept", "record", "--sessions=2", *arguments)
-    assert "has 2 sessions already" in again.stdout
+    for words in (["--baselines=kept", "record", "--sessions=2", *arguments],
+                  ["record", "--sessions=2", *arguments, "--baselines=kept"]):  # fmt: skip
+        again = suite.python("harness", "baseline", *words)
+        assert "has 2 sessions already" in again.stdout
+    assert not (tmp_path / "baselines").exists()
+
+
+def test_sessions_that_would_share_a_folder_are_refused_before_the_first_one(recorded, capsys, monkeypatch):
+    monkeypatch.chdir(recorded.folder)
+    assert main(["baseline", "record", "--sessions=2", "--", "suite", "--output-dir=shared"]) == 2
+    assert "2 sessions need a folder each: leave --output-dir out" in capsys.readouterr().err
 
 
 def test_a_session_that_fails_is_no_part_of_a_baseline(own):
@@ -368,7 +377,7 @@ def test_sessions_are_added_replaced_and_retired_and_what_changes_is_said(own, c
     assert "time.load.egpt: 500 ms -> 508" in added.out
     _, replaced = baseline("replace", f"{name}/0001", "slow")
     assert "11 -> 11 sessions" in replaced.out, replaced.err
-    _, retired = baseline("retire", f"{name}/0001", f"{name}/0011")
+    _, retired = baseline("retire", f"{name}/0001", f"{name}/0011", f"{name}/0001")
     assert "10 -> 9 sessions" in retired.out, retired.err
     _, listed = baseline("list")
     assert f"{name} (9 sessions)" in listed.out

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.errors import BaselineError
-from harness.gates.baselines import load_run, read_sessions, sessions_needed, store, why_no_baseline
+from harness.gates.baselines import load_run, read_sessions, session_file, sessions_needed, store, why_no_baseline
 from harness.records.folder import BENCHMARK_FILE_NAME
 from harness.records.journal import JOURNAL_NAME
 from harness.records.lines import EndRecord, OutcomeRecord, RunRecord
@@ -39,6 +39,7 @@ def test_a_session_that_is_added_behind_a_retired_one_replaces_no_other(tmp_path
     ("changes", "why"),
     [
         ({"end": None}, "it has not ended"),
+        ({"end": EndRecord(STARTED_AT, 2, "you stopped the run")}, "it has not ended"),
         ({"reference_work": ()}, "it has no reference work"),
         ({"outcomes": (OutcomeRecord("test_x", "failed", "call: too slow"),)}, "test_x failed: call: too slow"),
     ],
@@ -55,6 +56,14 @@ def test_nor_may_a_run_whose_journal_was_changed_afterwards(tmp_path: Path) -> N
     journal.write_bytes(journal.read_bytes().replace(b'"round_s":[1.0', b'"round_s":[0.9'))
     with pytest.raises(BaselineError, match="line 2: from here on lines were changed, moved or taken out"):
         load_run(folder)
+
+
+@pytest.mark.parametrize("name", ["tiny/", "tiny/0", "tiny/000", "tiny/0001_", "0001", ""])
+def test_a_session_is_named_by_all_of_its_number(name: str, tmp_path: Path) -> None:
+    write_baseline(tmp_path / "tiny", session())
+    assert session_file(tmp_path, "tiny/0001").exists()
+    with pytest.raises(BaselineError, match=f"has no session '{name}'"):
+        session_file(tmp_path, name)
 
 
 def test_of_baselines_of_other_conditions_the_nearest_is_named(tmp_path: Path) -> None:
