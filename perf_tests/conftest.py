@@ -53,10 +53,10 @@ def pytest_configure(config: pytest.Config) -> None:
         selection = on_device_of(config.stash[SESSION].rank, select(request_of(options, cache)))
         config.stash[SELECTION] = selection
         config.stash[SESSION].device = selection.device
+        config.stash[LOADERS] = pipeline_loaders(selection.settings, selection.models)
         reason = None if config.option.collectonly else reason_not_to_begin(selection)
         if reason:
             raise ChoiceError(f"--model-set {selection.model_set} {reason}; choose another --model-set or --device")
-        config.stash[LOADERS] = pipeline_loaders(selection.settings, selection.models)
         config.stash[EMBEDDED] = EmbeddedSpec.parse(options.embedded or selection.embedded)
         if options.dataset_dir is not None:
             config.stash[DATASET] = open_dataset(options.dataset_dir, options)
