@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reporting.add_argument("files", type=Path, nargs="+", metavar="FILE", help="a run's folder or a result file")
     reporting.add_argument("--output-dir", "--output_dir", type=Path, help="folder (default: beside the first file)")
     reporting.add_argument(
-        "--gamma", type=small_count, default=5, help="draft tokens per round, for old files (default: %(default)s)"
+        "--gamma", type=small_count, default=5, help="draft tokens per round of old files (default: 5)"
     )
     reporting.set_defaults(work=lambda chosen: report(chosen.files, chosen.output_dir, chosen.gamma))
     judging = _measuring_command(commands, "gate", "measure, compare with the baseline, confirm", _GATE_STATUSES)
@@ -100,9 +100,7 @@ def _add_baseline_commands(parser: argparse.ArgumentParser, pytests: list[str]) 
     _add_baselines(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     record = _measuring_command(commands, "baseline record", "measure in fresh processes", _RECORD_STATUSES)
-    record.add_argument(
-        "--sessions", type=count, default=10, help="sessions that the baseline is to have (default: %(default)s)"
-    )
+    record.add_argument("--sessions", type=count, default=10, help="sessions in the end (default: %(default)s)")
     record.set_defaults(work=lambda on: _command("baseline").record(on.baselines, pytests, on.sessions))
     add = commands.add_parser("add", help="add runs that are there already")
     add.add_argument("folders", type=Path, nargs="+", help="folders of runs, as results/latest")
@@ -123,9 +121,7 @@ def _add_baseline_commands(parser: argparse.ArgumentParser, pytests: list[str]) 
 
 
 def _add_history_command(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "paths", type=Path, nargs="+", metavar="PATH", help="baselines, folders with runs, result files"
-    )
+    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="baselines, folders of runs, result files")
     parser.add_argument("--since", metavar="REVISION", help="only sessions of this revision and of later commits")
     parser.add_argument("--release", type=Path, metavar="FOLDER", help="a release's baselines, to compare with")
     parser.add_argument("--output-dir", "--output_dir", type=Path, help="folder (default: results/history)")

@@ -23,6 +23,7 @@ from harness.gates.gate import Baseline
 from harness.gates.prediction import MIN_SESSIONS, predict
 from harness.measuring.environment import stable_environment
 from harness.processes import run_to_end
+from harness.records.quantities import counted
 
 LOG_NAME = "session.log"
 _WORTH_A_LINE = 0.001  # smallest printed change of centre or limit
@@ -84,7 +85,7 @@ def list_all(baselines: Path) -> None:
         sys.stdout.write(f"no baseline in {baselines}\n")
     for folder, sessions in by_folder.items():
         few = f", {MIN_SESSIONS} are needed" if len(sessions) < MIN_SESSIONS else ""
-        sys.stdout.write(f"{folder.name} ({len(sessions)} sessions{few})\n")
+        sys.stdout.write(f"{folder.name} ({counted(len(sessions), 'session')}{few})\n")
         for each in sessions:
             run = each.record.run
             commit = ((run.header.environment.get("git") or {}).get("commit") or "no commit")[:10]
@@ -110,7 +111,7 @@ def _change(baselines: Path, verb: str, work: Callable[[], Path]) -> None:
         Baseline(path.parent.name, [each.record.run for each in stored if each.path.parent == path.parent])
         for stored in (before, read_sessions(baselines))
     )
-    sys.stdout.write(f"{verb} {path}\n  {len(was.sessions)} -> {len(now.sessions)} sessions\n")
+    sys.stdout.write(f"{verb} {path}\n  {len(was.sessions)} -> {counted(len(now.sessions), 'session')}\n")
     for name, metrics in now.metrics.items():
         values = [[each.value for each in found] for found in (was.metrics.get(name, []), metrics)]
         if min(map(len, values)) < 2:

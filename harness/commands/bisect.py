@@ -62,5 +62,5 @@ def run(revisions: Sequence[str], resume: Path | None, pairs: int, arguments: Se
     if found.culprit:
         named = git(checkout.root, "show", "-s", "--format=%h %an, %s", plan.commits[found.culprit])
         sys.stdout.write(f"culprit: {named}\n")
-    sys.stdout.write(f"{found.words}; {found.comparisons} comparisons, {found.sessions} sessions in {folder}\n")
+    sys.stdout.write(f"{found.words}; comparisons: {found.comparisons}, sessions: {found.sessions}, in {folder}\n")
     return found.exit_status

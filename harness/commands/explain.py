@@ -36,7 +36,7 @@ def explain(run: str, baseline: str, baselines: Path) -> None:
     other = [f"condition: {each}" for each in differences(fingerprint(known[-1]), fingerprint(now[-1]))[:MAX_LINES]]
     sections = [
         Section("changes", "What changed", [Sentences(lines, in_summary=True)]),
-        *([Section("parts", "In parts", [_parts(moved[0], found[moved[0]])])] if moved else []),
+        *(Section("parts", "In parts", filled(_parts(name, found[name]))) for name in moved[:1]),
         Section("conditions", "Conditions", filled(Sentences(other, in_summary=True))),
     ]
     sessions = f"{len(known)} session{'s' * (len(known) > 1)}"

@@ -33,8 +33,7 @@ def merge_folder(folder: Path, output_json: Path | None = None) -> int:
     sys.stdout.write(f"{folder / RUN_FILE_NAME}\n")
     sys.stdout.write(f"{legacy}\n" if legacy else "no legacy result file: no sample is finished\n")
     sys.stdout.write(f"advice: {problem}\n" if problem else f"{folder / PAGE}\n{folder / TEXT}\n")
-    planned = f"{len(run.header.samples)} planned samples x {len(run.header.models)} models"
-    sys.stdout.write(f"{finished} passes of {planned}\n")
+    sys.stdout.write(f"{finished} of {len(run.header.samples) * len(run.header.models)} planned passes are finished\n")
     if not of_ranks and (run.end is None or run.end.exit_status in PYTEST_STATUSES):
         sys.stdout.write(
             f"this run has not ended; the same command with {shlex.quote(f'--resume={folder}')} resumes it\n"

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable
 import msgspec
 
 from harness.records.lines import GateState, Outcome, OutcomeRecord
+from harness.records.quantities import counted
 
 FAILED = 1  # pytest.ExitCode.TESTS_FAILED, without importing pytest
 NO_FIGURE = 10
@@ -48,9 +49,7 @@ def why_no_figure(outcomes: Iterable[OutcomeRecord]) -> str:
     counts = Counter((each.outcome, each.reason) for each in outcomes)
     order: tuple[Outcome, ...] = ("failed", "skipped", "deselected")
     ordered = sorted(counts, key=lambda each: (order.index(each[0]), -counts[each]))
-    reasons = [
-        f"{counts[each]} test{'s' if counts[each] > 1 else ''} {each[0]}: {each[1]}" for each in ordered[:MAX_REASONS]
-    ]
+    reasons = [f"{counted(counts[each], 'test')} {each[0]}: {each[1]}" for each in ordered[:MAX_REASONS]]
     return "; ".join([*reasons, *(["…"] if len(ordered) > MAX_REASONS else [])]) or "no test measured anything"
 
 

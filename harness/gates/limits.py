@@ -24,7 +24,7 @@ from harness.figures.speculation import speculation_figures
 from harness.figures.stages import LEGACY_READER, peak_bytes, stage1_speedup, stage1_variant, stage_figures
 from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord, VerdictRecord, VerdictState
-from harness.records.quantities import MIB, in_digits
+from harness.records.quantities import MIB, counted, in_digits
 from harness.stages import STAGES
 
 LOWER_BOUNDS = ("speedup", "acceptance", "vision_lift", "quality")
@@ -90,7 +90,7 @@ def measured(run: RunRecord) -> dict[str, Measured]:
         f"{engine}.{name}": figure for engine in run.header.engines for name, figure in _of_stage_tests(run, engine)
     }
     for comparison in comparisons(run):
-        place, basis = f"{comparison.engine}.speedup.{comparison.target}", f"{comparison.total.samples} samples"
+        place, basis = f"{comparison.engine}.speedup.{comparison.target}", counted(comparison.total.samples, "sample")
         versus = f"speedup of {run.header.draft} over {comparison.target}"
         for what, words, speedup in (("stage3", "stage-3", comparison.stages[3]), ("total", "total", comparison.total)):
             found[f"{place}.{what}"] = Measured(f"{words} {versus}", speedup.factor, "{:.3g}x", basis)
@@ -102,13 +102,13 @@ def measured(run: RunRecord) -> dict[str, Measured]:
             found[f"{each.engine}.{kind}.{each.model}"] = figure
     for of in quality(run):
         subject = f"{of.measure.replace('_', ' ')} of {of.model}"
-        figure = Measured(subject, of.value, "{:.4g}", f"{of.samples} values")
+        figure = Measured(subject, of.value, "{:.4g}", counted(of.samples, "value"))
         found[f"{of.engine}.quality.{of.model}.{of.measure}"] = figure
     for pair in speculation_figures(run):
         versus, own, lift = f"{pair.draft} drafting for {pair.target}", pair.acceptance.get("own"), pair.lift
         if own is not None:
             blind = f"; blind {pair.acceptance['blind'].value:.3g}" if "blind" in pair.acceptance else ""
-            figure = Measured(f"acceptance of {versus}", own.value, "{:.3g}", f"{own.samples} samples{blind}")
+            figure = Measured(f"acceptance of {versus}", own.value, "{:.3g}", counted(own.samples, "sample") + blind)
             found[f"{pair.engine}.acceptance.{pair.target}"] = figure
         if lift is not None and lift.samples >= MIN_LIFT_SAMPLES:
             subject = f"vision lift of {versus}, lower end of its interval,"
@@ -131,8 +131,8 @@ def _of_stage_tests(run: RunRecord, engine: str) -> Iterator[tuple[str, Measured
         speedup = stage1_speedup(run, target)
         if speedup:
             how = " by the legacy reader" if stage1_variant(run, target) == LEGACY_READER else ""
-            subject = f"stage-1 speedup of {run.header.draft} over {target}{how}"
-            yield f"speedup.{target}.stage1", Measured(subject, speedup.factor, "{:.3g}x", f"{speedup.samples} samples")
+            subject, basis = f"stage-1 speedup of {run.header.draft} over {target}", counted(speedup.samples, "sample")
+            yield f"speedup.{target}.stage1", Measured(subject + how, speedup.factor, "{:.3g}x", basis)
 
 
 def _verdict(name: str, bound: float, figure: Measured | None, test: str | None) -> VerdictRecord:

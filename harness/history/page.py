@@ -10,7 +10,7 @@ from harness.gates.baselines import is_session
 from harness.history.change_points import MIN_SESSIONS
 from harness.history.series import Change, Series, times_changed_jointly
 from harness.history.sessions import Sessions
-from harness.records.quantities import MIB
+from harness.records.quantities import MIB, counted
 from harness.report import charts
 from harness.report.blocks import Chart, Figure, Report, Section, Table, Text, Verdict
 
@@ -34,7 +34,7 @@ def report_of_history(
     ]
     gains, ordered = [words for _, words in changes if words not in losses], sessions.ordered
     counts = f"{len(losses)} for the worse, {len(gains)} for the better; at most 0.05 false alarms per 100 sessions"
-    changed = f"{len(events)} change{'s' * (len(events) != 1)}" if events else "no change"
+    changed = counted(len(events), "change") if events else "no change"
     names = {each.name for each in found}
     # With few sessions under new conditions, no change could be reported, whatever happened.
     young = names - {each.name for each in found if len(each.values) >= MIN_SESSIONS}
@@ -48,10 +48,11 @@ def report_of_history(
         [str(place), each.words, str(each.conditions + 1), str(len(each.metrics)), str(each.path)]
         for place, each in enumerate(ordered, start=1)
     ]
+    period = " to ".join(dict.fromkeys([ordered[0].words, ordered[-1].words]))
     return Report(
         title="History",
         source=title,
-        conditions=[f"{len(ordered)} sessions", f"{len(names)} figures", f"{ordered[0].words} to {ordered[-1].words}"],
+        conditions=[counted(len(ordered), "session"), counted(len(names), "figure"), period],
         verdict=verdict,
         problems=losses,
         highlights=gains,

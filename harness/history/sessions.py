@@ -82,8 +82,8 @@ def read_history(paths: Sequence[Path], since: str | None = None, repository: Pa
             found.notes.append(f"{path} has not ended: its finished measurements count")
     _order(found, since, repository or Path.cwd())
     if not any(each.metrics for each in found.ordered):
-        why = found.notes or ["there is no run's folder, session of a baseline or result file"]
-        raise ResultFileError(f"{', '.join(map(str, paths))}: no session to draw: {'; '.join(why)}")
+        reasons = "\n".join(found.notes or ["there is no run's folder, session of a baseline or result file"])
+        raise ResultFileError(f"{', '.join(map(str, paths))}: no session to draw\n{reasons}")
     order = [each.conditions for each in found.ordered]
     for before, at in pairwise(dict.fromkeys(order)):
         place, apart = order.index(at), differences(found.conditions[before], found.conditions[at])[:MAX_DIFFERENCES]
@@ -140,7 +140,7 @@ def _order(found: Sessions, since: str | None, repository: Path) -> None:
         places = {name: place for place, name in enumerate([*first, *listed])}
     others = [each for each in found.ordered if since and each.commit not in places]
     if others:
-        found.notes.append(f"{len(others)} sessions are not of {since} or a later commit")
+        found.notes.append(f"sessions that are not of {since} or a later commit: {len(others)}")
     by_time = sorted((each for each in found.ordered if each not in others), key=lambda each: each.started_at)
     known = all(each.commit in places for each in by_time)
     found.ordered = sorted(by_time, key=lambda each: places[each.commit]) if known else by_time

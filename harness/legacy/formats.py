@@ -14,6 +14,7 @@ import msgspec
 
 from harness.errors import JSON_ERRORS, ResultFileError
 from harness.records.folder import read_json
+from harness.records.quantities import counted
 from harness.stages import UNDIVIDED
 
 DRAFT = "egpt"
@@ -102,7 +103,7 @@ def old_file(path: Path, content: Any) -> OldFile:
     names = [key for key in unknown if not key.startswith(derived)]
     if names:
         count = max(unknown[name] for name in names)
-        notes.append(f"Not understood and left out: {some(sorted(names))} ({count} records).")
+        notes.append(f"Not understood and left out: {some(sorted(names))} ({counted(count, 'record')}).")
     if isinstance(about.get("config"), dict) and about["config"]:
         notes.append(f"The file's settings: {some([f'{key} {value}' for key, value in about['config'].items()])}.")
     if alone := _totals_alone(records, models):
@@ -130,7 +131,7 @@ def _totals_alone(records: list[Record], models: Sequence[str]) -> str:
     for model in models:
         found = [find(record, model, "total") for record in records]
         known = [each.value for each in found if each and type(each.value) in {int, float} and 0 <= each.value <= 1e9]
-        means += [f"{model} {fmean(known):.4g} s of {len(known)} samples"] if known else []
+        means += [f"{model} {fmean(known):.4g} s of {counted(len(known), 'sample')}"] if known else []
     return ", ".join(means)
 
 
@@ -151,9 +152,7 @@ def _why_empty(content: Any, errors: list[Record]) -> str:
         return "'results' is empty, and there are no 'errors': it holds no sample"
     name = str(next((errors[0][key] for key in _IDS if key in errors[0]), 0))
     why = next((each for key, each in errors[0].items() if key.endswith("error") and each), "without a reason")
-    return (
-        f"'results' is empty: all {len(errors)} samples are under 'errors', the first, {name!r:.80}, with {why!r:.200}"
-    )
+    return f"'results' is empty: 'errors' has all samples ({len(errors)}), the first, {name!r:.80}, with {why!r:.200}"
 
 
 def _flat(record: Record, before: str = "", depth: int = 3) -> Record:

@@ -45,4 +45,9 @@ def in_digits(form: str, value: float) -> str:
     return re.sub(r"\.\dg", ".0f", form).format(value) if "e+" in shown else shown
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun, in the plural unless it is 1."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 MIB = 1024 * 1024

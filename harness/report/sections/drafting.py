@@ -6,6 +6,7 @@ from functools import partial
 from harness.figures.intervals import Interval
 from harness.figures.speculation import SpeculationFigures
 from harness.records.lines import RunRecord
+from harness.records.quantities import counted
 from harness.report.blocks import Section, Sentences, Table, Text, ends, figure, filled, joined, name, text, with_ends
 from harness.report.formatting import change, duration, fraction, hundredths, percent, significant, times, with_unit
 from harness.report.naming import label
@@ -76,7 +77,7 @@ def section(run: RunRecord, found: SpeculationFigures) -> Section:
         Sentences([*_payoff(found, place), *_lines(found, place)]),
     )
     lead = (
-        f"Speculative decoding: {found.engine}, gamma {found.gamma}, {found.requests} requests. "
+        f"Speculative decoding: {found.engine}, gamma {found.gamma}, {counted(found.requests, 'request')}. "
         "The controls show how much of the acceptance comes from the pictures."
     )
     draft, target = label(run, found.draft), label(run, found.target, found.engine)

@@ -130,7 +130,7 @@ def _breakdown(run: RunRecord, figures: list[PassFigure]) -> Section:
 def _load_by_state(run: RunRecord, found: PassFigure) -> Text:
     names = (found.model, found.engine)
     states = (
-        (figure(duration, fmean(seconds), "pass", "load", *names, state), f" {state} ({len(seconds)} samples)")
+        (figure(duration, fmean(seconds), "pass", "load", *names, state), f" {state} (n = {len(seconds)})")
         for state, seconds in load_s_by_state(found.records).items()
     )
     model = label(run, *names)
@@ -168,7 +168,7 @@ def _comparison(run: RunRecord, found: Comparison) -> Section:
     title = f"Why {draft_name} is faster than {target_name}"
     if found.total.factor <= 1:
         title = f"{draft_name} vs. {target_name}"
-    lead = f"{found.total.samples} samples, mean over mean."
+    lead = f"Mean over mean, n = {found.total.samples}."
     return Section(f"beside.{target}.{engine}", title, blocks, lead, brief=True, folded=folded)
 
 

@@ -10,6 +10,7 @@ from harness.gates.exit_status import FAILED, MISSING_BASELINE, NO_FIGURE, NOT_D
 from harness.gates.witnesses import verdict_text
 from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord
+from harness.records.quantities import counted
 from harness.report.blocks import Figure, Text, Tile, Tone, Verdict, ends, figure, text
 from harness.report.formatting import duration, fraction, percent, times, with_unit
 from harness.report.naming import label, name_of_speedup
@@ -84,7 +85,7 @@ def tiles(run: RunRecord) -> Iterator[Tile]:
                 (label(run, each.model, each.engine), figure(duration, each.seconds.median, "time", *each.names))
                 for each in tests
             ]
-            yield _tile(stage, f", median of {tests[0].seconds.n} rounds", medians)
+            yield _tile(stage, f", median of {counted(tests[0].seconds.n, 'round')}", medians)
     yield from _drafting(run)
     peaks = peak_bytes(run) if run.header.device != "cpu" else {}
     if peaks:

@@ -137,7 +137,7 @@ def test_a_bisection_as_a_user_types_it_is_resumed_where_it_was(tmp_path: Path) 
     assert "A Person, A check of the file" in done.stdout
     (folder,) = (project.folder / "results").glob("bisect_*")
     kept = {path: path.stat().st_mtime_ns for path in folder.rglob("run.json")}
-    assert f"2 comparisons, {len(kept)} sessions" in done.stdout
+    assert f"comparisons: 2, sessions: {len(kept)}, in" in done.stdout
     again = typed(project, "--resume", str(folder))
     assert again.returncode == 1
     assert "A check of the file" in again.stdout

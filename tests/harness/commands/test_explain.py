@@ -46,6 +46,15 @@ def test_without_a_ledger_nothing_is_said_of_the_work(tmp_path: Path, capsys: py
     assert "1 of 1 times are as before.\n" in capsys.readouterr().out
 
 
+def test_a_change_of_unknown_cause_has_no_table_of_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, seconds in (("slow", 1.1), ("fast", 1.0)):
+        write_run(tmp_path / name, session(seconds, works=()))
+    assert main(["explain", "slow", "fast"]) == 0
+    printed = capsys.readouterr().out
+    assert "the cause is not known" in printed
+    assert "In parts" not in printed
+
+
 def test_a_ledger_alone_is_told_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path / "one", session(1.0, CALLS | {"Memcpy DtoD": Call(3, 3e-6)}, counts={"copies": 6}))
     assert main(["explain", "one", "before"]) == 0

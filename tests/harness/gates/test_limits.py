@@ -214,17 +214,17 @@ def test_a_median_is_judged_in_the_state_of_most_rounds() -> None:
         (
             "speedup.videollava.total",
             8.1,
-            "total speedup of egpt over videollava must be at least 8.1x but was 5x (1 samples)",
+            "total speedup of egpt over videollava must be at least 8.1x but was 5x (1 sample)",
         ),
         (
             "speedup.videollava.stage3",
             2.6,
-            "stage-3 speedup of egpt over videollava must be at least 2.6x and was 4x (1 samples)",
+            "stage-3 speedup of egpt over videollava must be at least 2.6x and was 4x (1 sample)",
         ),
         (
             "speedup.videollava.stage1",
             8.1,
-            "stage-1 speedup of egpt over videollava by the legacy reader must be at least 8.1x but was 8x (1 samples)",
+            "stage-1 speedup of egpt over videollava by the legacy reader must be at least 8.1x but was 8x (1 sample)",
         ),
         (
             "acceptance.videollava",

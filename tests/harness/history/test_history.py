@@ -129,7 +129,7 @@ def test_a_page_that_would_be_empty_is_an_error(made: str, tmp_path: Path, capsy
     if made == "no_times":
         write_run(tmp_path / "run", session(1, {}))
     assert main(["history", str(tmp_path), "--output-dir", str(tmp_path / "out")]) == 2
-    assert "no session to draw" in capsys.readouterr().err
+    assert f"{tmp_path}: no session to draw\n" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -155,7 +155,7 @@ def test_sessions_stand_in_the_order_of_their_commits(tmp_path: Path) -> None:
     assert any("order of their commits" in note for note in found.notes)
     later = read_history([tmp_path / "results"], commits[1], tmp_path)
     assert [each.commit for each in later.ordered] == commits[1:]
-    assert any(f"1 sessions are not of {commits[1]}" in note for note in later.notes)
+    assert any(f"sessions that are not of {commits[1]} or a later commit: 1" in note for note in later.notes)
 
 
 def test_since_begins_with_that_revision_be_it_the_newest_or_merged_into(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_since_begins_with_that_revision_be_it_the_newest_or_merged_into(tmp_pat
     write_runs_of([fork, side, revision, merge], tmp_path / "merged")
     merged = read_history([tmp_path / "merged"], revision, tmp_path)
     assert [each.commit for each in merged.ordered] == [revision, side, merge]
-    assert merged.notes[0].startswith("1 sessions are not of ")
+    assert merged.notes[0].startswith("sessions that are not of ")
 
 
 def test_a_session_that_confirms_another_is_left_out_with_the_reason(folder: Path) -> None:

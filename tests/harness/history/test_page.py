@@ -60,6 +60,11 @@ def test_a_loss_is_more_of_a_time_and_less_of_a_speedup(name: tuple[str, ...], c
     assert report.verdict.tone == ("bad" if is_loss else "good")
 
 
+def test_a_history_of_one_session_says_so() -> None:
+    one = Sessions(sessions().ordered[:1])
+    assert report_of_history("x", one, [], [], []).conditions == ["1 session", "0 figures", "2026-01-01 02:00"]
+
+
 def test_a_change_has_its_sessions_by_their_places_in_the_history_and_both_levels() -> None:
     report = page(series(*TIME, change=math.log(1.25), places=range(8, SESSIONS)))
     (changes,) = (each for each in report.sections if each.key == "changes")

@@ -71,7 +71,7 @@ def test_the_models_long_name_is_read_in_all_its_keys(spelled: str, tmp_path: Pa
 
 def test_keys_that_are_not_known_are_named(tmp_path: Path) -> None:
     found = read(tmp_path, changed(3, from_the_future={"a": [1]}, note=None))
-    assert "Not understood and left out: from_the_future.a, note (1 records)." in found.notes
+    assert "Not understood and left out: from_the_future.a, note (1 record)." in found.notes
     assert read(tmp_path, old_records()).notes == ()
 
 
@@ -270,7 +270,7 @@ def test_a_five_stage_file_of_errors_alone_says_so(tmp_path: Path) -> None:
     with pytest.raises(ResultFileError) as caught:
         run_of_old_file(old_file(tmp_path, five_stages("2s") | {"results": [], "errors": errors}))
     assert str(caught.value) == (
-        f"{tmp_path / 'old.json'}: 'results' is empty: all 3 samples are under 'errors', the first, '0', with "
+        f"{tmp_path / 'old.json'}: 'results' is empty: 'errors' has all samples (3), the first, '0', with "
         "'is ambiguous'"
     )
 

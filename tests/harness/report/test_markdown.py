@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,8 @@ from markdown_it import MarkdownIt
 from harness.report.blocks import Report, Section, Sentences, Table
 from harness.report.content import report_of
 from harness.report.markdown import MAX_ROWS, markdown
+from harness.stages import STAGES
+from tests.harness.made_runs import cost, request, run_with, stage_test, whole_pass
 from tests.harness.report.made_reports import everything_run
 from tests.harness.report.reading import Page
 from tests.harness.report.test_page import HOSTILE, hostile_run
@@ -58,6 +61,16 @@ def test_the_verdict_the_problems_and_the_main_figures_stand_on_top() -> None:
     assert "- total speedup was 1x" in top
     for label in ("total speedup", "time per sample", "time to first token", "speculative decoding"):
         assert f"| {label} |" in top
+
+
+def test_one_of_a_thing_is_in_the_singular() -> None:
+    passes = [whole_pass(model, "s1", (0.1,) * 5) for model in ("egpt", "videollava")]
+    tests = [stage_test("egpt", stage, {"s1": [0.1]}) for stage in STAGES]
+    run = run_with(*passes, *tests, samples=("s1",))
+    run = msgspec.structs.replace(run, speculations=(request("s1"),), speculation_costs=(cost(),))
+    found = markdown(report_of(run, "x"))
+    assert "Speculative decoding: eager, gamma 5, 1 request." in found
+    assert not re.findall(r"\b1 (?:sample|round|request)s\b", found)
 
 
 def test_it_is_a_page_and_not_a_book() -> None:

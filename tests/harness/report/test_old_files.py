@@ -119,7 +119,7 @@ def test_a_model_whose_times_are_all_zero_leaves_the_other_one(tmp_path: Path) -
 def test_equal_ids_all_count(tmp_path: Path) -> None:
     text, _ = pages(tmp_path, [record | {"id": "clip"} for record in old_records()])
     assert "Equal ids, told apart by a number behind them: 'clip' (10 records)." in text
-    assert "10 samples, mean over mean" in text
+    assert "Mean over mean, n = 10." in text
 
 
 def refused_files() -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -198,7 +198,7 @@ def test_a_file_of_errors_alone_is_one_sentence(tmp_path: Path, capsys: pytest.C
     path.write_text(json.dumps(five_stages("2s") | {"results": [], "errors": errors}))
     for command in ("report", "acceptance"):
         assert main([command, str(path)]) == 2
-        assert "all 3 samples are under 'errors', the first, '0', with 'is ambiguous'" in capsys.readouterr().err
+        assert "'errors' has all samples (3), the first, '0', with 'is ambiguous'" in capsys.readouterr().err
 
 
 def test_a_file_whose_name_has_the_most_bytes_has_a_report(tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def test_a_whole_pass_says_in_which_state_each_file_was(suite):
         ("s2", "nothing (stub), cold", "cold"),
     ]
     assert (
-        "load of egpt by state of the file, which the totals mix: 500.0 ms hit (1 samples), 500.0 ms cold (2 samples)."
+        "load of egpt by state of the file, which the totals mix: 500.0 ms hit (n = 1), 500.0 ms cold (n = 2)."
         in " ".join(result.stdout.split())
     )
 

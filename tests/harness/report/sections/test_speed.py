@@ -25,7 +25,7 @@ def test_files_in_several_states_have_a_mean_and_a_number_for_each() -> None:
     loads = {"s0": (1.0, "cold"), "s1": (4.0, "cold"), "s2": (1.0, "cold"), "s3": (0.25, "cache hit")}
     passes = [whole_pass("egpt", sample, (load, 1, 1, 1, 1), state=state) for sample, (load, state) in loads.items()]
     (line,) = sentences(section(report_of(run_with(*passes, samples=SAMPLES[:4]), "x"), "stages"))
-    states = "2000 ms cold (3 samples), 250.0 ms cache hit (1 samples)"
+    states = "2000 ms cold (n = 3), 250.0 ms cache hit (n = 1)"
     assert line == f"load of egpt by state of the file, which the totals mix: {states}."
 
 

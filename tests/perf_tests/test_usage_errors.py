@@ -1,0 +1,22 @@
+"""Wrong options end a run before anything is measured, with the way out."""
+
+import pytest
+
+USAGE_ERRORS = {
+    "--models=egpt,vicuna": "there is no model 'vicuna': choose among egpt, videollava, llava",
+    "--dataset_dir=nowhere --model-set=tiny": "nowhere: is not a folder",
+    "--limits=nowhere.toml": "nowhere.toml: cannot be read",
+    "--dataset_json=nowhere.json": "nowhere.json: does not exist",
+    "--device=cpu --eventgpt_model_path=/nowhere/EventGPT": "/nowhere/EventGPT: does not exist",
+    "--dtype=float8": "there is no dtype 'float8': choose among float32, float16, bfloat16",
+    "--quantize=int4": "there is no quantisation 'int4': choose among none, nf4, int8",
+    "--frame-cache=maybe": "there is no frame cache 'maybe': choose among off, frames, pixels",
+    "--frame-cache=frames --cache-dir=/dev/null/x": "/dev/null/x: cannot be used as a cache folder (Not a directory)",
+}
+
+
+@pytest.mark.parametrize("arguments", USAGE_ERRORS)
+def test_a_wrong_wish_is_a_usage_error_that_names_the_way_out(suite, arguments):
+    result = suite.run(*arguments.split())
+    assert result.returncode == 4, result.stdout
+    assert USAGE_ERRORS[arguments] in result.stderr
