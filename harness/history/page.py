@@ -34,7 +34,7 @@ def report_of_history(
     ]
     gains, ordered = [words for _, words in changes if words not in losses], sessions.ordered
     counts = f"{len(losses)} for the worse, {len(gains)} for the better; at most 0.05 false alarms per 100 sessions"
-    changed = counted(len(events), "change") if events else "no change"
+    changed = counted(len(changes), "change") if changes else "no change"
     names = {each.name for each in found}
     # With few sessions under new conditions, no change could be reported, whatever happened.
     young = names - {each.name for each in found if len(each.values) >= MIN_SESSIONS}

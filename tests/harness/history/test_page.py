@@ -74,6 +74,16 @@ def test_a_change_has_its_sessions_by_their_places_in_the_history_and_both_level
     assert dict(zip(columns, map(plain, table.rows[0]), strict=True)) == dict(zip(columns, row, strict=True))
 
 
+@pytest.mark.parametrize(("events", "label"), [([], "1 change"), ([TIME], "2 changes")])
+def test_a_change_against_a_release_is_counted_in_the_verdict(events: list[tuple[str, ...]], label: str) -> None:
+    found = [series(*name, change=0.2) for name in (TIME, *events)]
+    changes = [(each, each.changes[0].change, each.places[16]) for each in found]
+    report = report_of_history("x", sessions(), found, [[each] for each in changes[1:]], changes[:1])
+    assert report.verdict is not None
+    assert (report.verdict.label, report.verdict.tone) == (label, "bad")
+    assert report.verdict.reason.startswith(f"{len(found)} for the worse")
+
+
 def test_only_sessions_since_the_last_change_are_held_against_a_release() -> None:
     release = series(*TIME, change=0.0)
     back_again, still_off = series(*TIME, change=-0.2, at=SESSIONS - 2), series(*TIME, change=0.2, at=SESSIONS - 2)
