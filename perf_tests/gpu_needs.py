@@ -39,9 +39,8 @@ def weight_bytes(selection: Selection, key: str) -> float:
         width, inner, layers, words = (
             entry.full.decoder[name] for name in ("hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size")
         )
-        return size * (
-            layers * width * (4 * width + 3 * inner) + 2 * words * width
-        )  # without the vision tower, a twentieth
+        # Without the vision tower, a twentieth.
+        return size * (layers * width * (4 * width + 3 * inner) + 2 * words * width)
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         stored = ITEM_BYTES[config.get("dtype") or config["torch_dtype"]]

@@ -157,10 +157,10 @@ def _judge(run: RunRecord, name: str, metric: Metric | None, baseline: Baseline,
             f"{each.test} was {each.outcome} ({each.reason})" for each in run.outcomes if each.test in known[0].tests
         ]
         gone = f"{' and '.join(known[0].tests) or 'its test'} was not reached, or no longer exists"
-        return _without_figure(known[0], "not run", f"not run: {'; '.join(ended) or gone}")
+        return GateRecord(name, "not run", f"not run: {'; '.join(ended) or gone}", known[0].tests)
     if len(known) < MIN_SESSIONS:
         has = f"the baseline has {len(known)} sessions of it" if known else "the baseline lacks this figure"
-        return _without_figure(metric, "missing baseline", f"{has}, {MIN_SESSIONS} or more are needed (better 10)")
+        return GateRecord(name, "missing baseline", f"{has}, {MIN_SESSIONS} are needed (better 10)", metric.tests)
     speeds = Speeds.during(run, metric, baseline.speeds[name])
     expect = partial(
         predict,
@@ -276,10 +276,6 @@ def _fewer_rounds(run: RunRecord, metric: Metric, known: Sequence[Metric]) -> li
         why = f"; {other_states} more found the file in another state" if other_states else ""
         return [f"measured in {metric.rounds} rounds, the baseline in {planned}{why}"]
     return [f"{len(record.failures)} rounds of {record.test} failed" for record in records if record.failures]
-
-
-def _without_figure(metric: Metric, state: GateState, sentence: str) -> GateRecord:
-    return GateRecord(metric=metric.name, state=state, sentence=sentence, tests=metric.tests)
 
 
 def _with_figures(metric: Metric, state: GateState, sentence: str, prediction: Prediction) -> GateRecord:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from harness.errors import BaselineError
 from harness.gates.baselines import find_baseline, read_sessions, why_no_baseline
 from harness.gates.gate import Baseline, flagged, judge_metric, judge_session, merged
 from harness.gates.witnesses import SINCE, time_explaining, time_of, with_causes
@@ -19,12 +20,14 @@ class SessionGate:
     """
 
     def __init__(self, baselines: Path, confirms: Path | None = None, release: Path | None = None) -> None:
-        """Read the baselines before anything is measured; raise BaselineError naming a file that is not a session."""
+        """Read the baselines before anything is measured; raise BaselineError naming what is not one."""
         self._folder = baselines
         self._stored = read_sessions(baselines)
         self._baseline: Baseline | None = None
         self._confirms = confirms
         self._release, self._of_release = release, read_sessions(release) if release else []
+        if release and not self._of_release:
+            raise BaselineError(f"{release}: holds no baseline; --release names a copy of a release's baselines/")
         self._finished_tests: set[str] = set()
 
     def wants(self, test: str) -> bool:

@@ -32,9 +32,7 @@ class Rank:
     per_node: int
     restart: int
     store: Any  # torch.distributed.TCPStore
-    start: int = field(
-        default=0, init=False
-    )  # counts joint starts of all ranks; `publish` and `wait_for_folder` set it
+    start: int = field(default=0, init=False)  # joint starts of all ranks; `publish` and `wait_for_folder` set it
 
     @property
     def is_first(self) -> bool:

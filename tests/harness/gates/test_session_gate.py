@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from harness.errors import BaselineError
 from harness.gates.session_gate import SessionGate, confirmed_verdicts
 from harness.gates.witnesses import headline
 from harness.records.lines import GateRecord, RunRecord
@@ -148,6 +149,12 @@ def test_a_release_that_cannot_tell_says_so(folder: Path, release: list[RunRecor
     ]  # fmt: skip
 
 
+def test_a_release_without_any_baseline_is_refused_before_anything_is_measured(folder: Path) -> None:
+    shutil.rmtree(folder / "v1.2")
+    with pytest.raises(BaselineError, match=r"v1\.2: holds no baseline; --release names a copy"):
+        gate(folder)
+
+
 def test_figures_that_are_new_or_gone_since_the_release_are_no_verdicts(folder: Path) -> None:
     gone = stage_test("egpt", "load", {"s1": [1.0] * 2}, test="test_load")
     write_baseline(folder / "v1.2" / "tiny", *[session(header=header(device="cuda"), stages=(gone,))] * 10)
@@ -167,6 +174,7 @@ def test_without_a_release_nothing_creeps(folder: Path) -> None:
 
 
 def test_a_release_of_other_conditions_is_a_missing_baseline(folder: Path) -> None:
-    (folder / "v1.2").rename(folder / "elsewhere")
+    shutil.rmtree(folder / "v1.2")
+    write_baseline(folder / "v1.2" / "tiny", *[session(1.0)] * 10)
     found = gate(folder).verdicts(run(1.03))
     assert [(each.metric, each.state) for each in found][-1] == ("everything since v1.2", "missing baseline")
