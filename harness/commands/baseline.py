@@ -35,9 +35,11 @@ def record(baselines: Path, words: Sequence[str], sessions: int) -> None:
     if arguments.baselines != Path(DEFAULT_FOLDER).absolute():  # named behind the `--`, as for a gate
         baselines = arguments.baselines
     by_folder = sessions_by_folder(baselines, stable_environment("cpu"))
-    known = [each for group in by_folder.values() for each in group if each.record.arguments == arguments.words]
+    alike = [[each for each in group if each.record.arguments == arguments.words] for group in by_folder.values()]
+    known = max(alike, key=len, default=[])  # a folder holds one set of conditions
     if len(known) >= sessions:
-        sys.stdout.write(f"{known[0].path.parent} has {len(known)} sessions already; ask for more by --sessions\n")
+        more = "a larger --sessions measures more, which begin a new baseline if models or data have changed"
+        sys.stdout.write(f"{known[0].path.parent} has {len(known)} sessions already; {more}\n")
         return
     have = len(known)
     if arguments.output_dir and sessions - have > 1:

@@ -10,7 +10,7 @@ import msgspec
 
 from harness.gates.baselines import DEFAULT_FOLDER
 from harness.options import GATED_ROUNDS, GATED_S, output_flags, with_tests, without_flags
-from harness.records.folder import planned_folder
+from harness.records.folder import planned_folder, require_room_for
 
 _ROUNDS_FLAGS = {"--rounds", "--measurement_time", "--measurement-time"}
 
@@ -34,8 +34,10 @@ class PytestArguments(msgspec.Struct, frozen=True):
         return cls(with_tests(others, Path.cwd()), ours.output_dir, ours.baselines.absolute(), sets_rounds)
 
     def new_folder(self) -> Path:
-        """Return the folder of the next run; raise RunFolderError where --output-dir is in use."""
-        return planned_folder(Path.cwd(), self.output_dir)
+        """Return the folder of the next run; raise RunFolderError where it is in use, or cannot be made."""
+        folder = planned_folder(Path.cwd(), self.output_dir)
+        require_room_for(folder, "--output-dir")
+        return folder
 
     def command(self, folder: Path, *more: str) -> list[str]:
         """Return the command of a session that writes into `folder`, with the rounds of a gate unless given."""

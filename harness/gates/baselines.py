@@ -132,13 +132,11 @@ def store(baselines: Path, run_folder: Path, arguments: Sequence[str] = (), *, a
         alike = (each for each in read_sessions(baselines) if not differences(each.record.fingerprint, now))
         folder = next((each.path.parent for each in alike), baselines / readable_name(now))
         numbers = [int(path.name[:4]) for path in folder.glob("*.json") if is_session(path)]
-        path = folder / f"{max(numbers, default=0) + 1:04}_{re.sub(r'[^0-9]', '', run.header.started_at[:10])}.json"
+        at = folder / f"{max(numbers, default=0) + 1:04}_{re.sub(r'[^0-9]', '', run.header.started_at[:10])}.json"
     elif differ := differences(_read(at).fingerprint, now):
         raise BaselineError(f"{run_folder}: cannot replace {at}: {'; '.join(differ)}")
-    else:
-        path = at
-    write_json(path, content | {EXTRA_KEY: SessionRecord(now, run, tuple(arguments))})
-    return path
+    write_json(at, content | {EXTRA_KEY: SessionRecord(now, run, tuple(arguments))})
+    return at
 
 
 def session_file(baselines: Path, name: str) -> Path:

@@ -50,6 +50,15 @@ def test_the_folder_that_was_named_is_used(words: list[str], tmp_path: Path, mon
         arguments.new_folder()
 
 
+def test_a_place_that_takes_no_folder_is_told_before_a_session_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").touch()
+    with pytest.raises(RunFolderError, match="results is not a writable folder"):
+        PytestArguments.parse([]).new_folder()
+
+
 @pytest.mark.parametrize(
     "words", [["--rounds=3"], ["--rounds", "3"], ["--measurement_time=2"], ["--measurement-time", "2"]]
 )

@@ -349,6 +349,18 @@ def test_recording_goes_on_where_it_was_and_then_has_nothing_to_do(recorded, tmp
     assert not (tmp_path / "baselines").exists()
 
 
+def test_sessions_of_other_conditions_do_not_count_for_a_baseline(recorded, tmp_path):
+    suite = GatedSuite(tmp_path)
+    shutil.copytree(recorded.folder / "baselines", tmp_path / "baselines")
+    (one,) = tmp_path.glob("baselines/*/0001_*.json")
+    other = tmp_path / "baselines" / "a-model-of-other-weights" / one.name
+    other.parent.mkdir()
+    other.write_text(one.read_text().replace('"model egpt: weights": null', '"model egpt: weights": "others"'))
+    arguments = ["--sessions=2", "--", *PLUGINS, "suite", "--rounds=2"]
+    assert suite.python("harness", "baseline", "record", *arguments).stdout.startswith("session 2 of 2")
+    assert [len([*each.iterdir()]) for each in sorted((tmp_path / "baselines").iterdir())] == [1, 2]
+
+
 def test_sessions_that_would_share_a_folder_are_refused_before_the_first_one(recorded, capsys, monkeypatch):
     monkeypatch.chdir(recorded.folder)
     assert main(["baseline", "record", "--sessions=2", "--", "suite", "--output-dir=shared"]) == 2
