@@ -1,7 +1,7 @@
 """All options, each defined once and read once, from the command line or pytest.ini, into one frozen `Options`."""
 
 import argparse
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from functools import partial
 from itertools import chain
@@ -244,14 +244,9 @@ class Options:
         return plain
 
 
-def option_fields() -> Iterator[Field[Any]]:
-    """Yield every option, in the order of the definition."""
-    return iter(fields(Options))
-
-
 def output_flags() -> frozenset[str]:
     """Return every flag that names a place for files, pytest's and pytest-benchmark's own too."""
-    ours = (_spellings(each.name) for each in option_fields() if each.metadata["names_output"])
+    ours = (_spellings(each.name) for each in fields(Options) if each.metadata["names_output"])
     return frozenset(chain(PYTEST_OUTPUTS, *ours))
 
 
@@ -281,13 +276,13 @@ def with_tests(words: Sequence[str], root: Path) -> tuple[str, ...]:
 
 def figure_changing_names() -> tuple[str, ...]:
     """Names of the options that must agree between two runs whose figures are compared."""
-    return tuple(each.name for each in option_fields() if each.metadata["changes_figures"])
+    return tuple(each.name for each in fields(Options) if each.metadata["changes_figures"])
 
 
 def register(parser: "pytest.Parser") -> None:
     """Register every option with pytest: as a flag, spelled with `_` and with `-`, and as a key of pytest.ini."""
     group = parser.getgroup("event-vlm-perf")
-    for each in option_fields():
+    for each in fields(Options):
         if each.name in _GROUPS:
             title = f"event-vlm-perf: {_GROUPS[each.name]}"
             group = parser.getgroup(title)
@@ -313,7 +308,7 @@ def _add_flag(group: "pytest.OptionGroup", name: str, text: str, **form: Any) ->
 def read(config: "pytest.Config") -> Options:
     """Return the options of this run; raise OptionError naming flag or ini key, the value and the values it takes."""
     given: dict[str, Any] = {}
-    for each in option_fields():
+    for each in fields(Options):
         flag, ini = config.getoption(each.name), config.getini(ini_key(each))
         if flag is not None:
             given[each.name] = _parsed(each, flag, f"--{each.name}")
@@ -334,8 +329,7 @@ def read(config: "pytest.Config") -> Options:
 
 def ini_key(each: Field[Any]) -> str:
     """Return the option's key of pytest.ini."""
-    key: str = each.metadata["ini_key"] or each.name
-    return key
+    return str(each.metadata["ini_key"] or each.name)
 
 
 def _parsed(each: Field[Any], raw: str | list[str], origin: str) -> object:

@@ -76,8 +76,7 @@ class Pipeline(Protocol):
 
 def state_of(output: Any) -> str:
     """Return where stage 1 found its file ("cold", "cache hit"); empty for every other stage."""
-    state: str = getattr(output, "state", "")
-    return state
+    return str(getattr(output, "state", ""))
 
 
 def source_of(output: Any) -> str:

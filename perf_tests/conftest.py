@@ -147,12 +147,9 @@ def plan(
     is_embedded = session.options.dataset_dir is None
     # The embedded dataset is identified by its recipe: libx264 encodes its clips slightly differently elsewhere.
     identity = request.config.stash[EMBEDDED].folder_name if is_embedded else dataset_identity(dataset)
-    dtypes = model_dtypes(selection.settings, selection.models)
-    limits = request.config.stash[LIMITS]
-    set_plan(
-        plan_of(selection, dataset, limits=limits, identity=identity, objects=tuple(KINDS) if is_embedded else ()),
-        dtypes,
-    )
+    objects, limits = tuple(KINDS) if is_embedded else (), request.config.stash[LIMITS]
+    new_plan = plan_of(selection, dataset, limits=limits, identity=identity, objects=objects)
+    set_plan(new_plan, model_dtypes(selection.settings, selection.models))
 
 
 @pytest.fixture(scope="session")

@@ -91,9 +91,8 @@ class Audited:
         if language is None or settings is None:
             return None
         prefilled = self.pipeline.prefill(self.features(clip))
-        seen = torch.tensor(
-            [[*(prefilled.prompt_ids.flatten().tolist() if prefilled.prompt_ids is not None else []), *written]]
-        )
+        prompt = [] if prefilled.prompt_ids is None else prefilled.prompt_ids.flatten().tolist()
+        seen = torch.tensor([[*prompt, *written]])
         logits = plain_logits(language, prefilled, written)
         scores = settings.sampling.processors()(seen.to(logits.device), logits[None].float())
         decisive: Tensor = scores[0].to(logits.dtype)

@@ -45,9 +45,8 @@ def test_speculative(
         )
     except FixtureError as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
-    requests = recorder.measure_speculation(
-        pair, stage_samples, target=target, engine=engine, requests=len(few_samples)
-    )
+    few = len(few_samples)
+    requests = recorder.measure_speculation(pair, stage_samples, target=target, engine=engine, requests=few)
     exact = verifier.facts().dtype == "float32"
     wrong = [each for each in requests if each.divergence and (exact or not each.divergence.is_near_tie)]
     where = (

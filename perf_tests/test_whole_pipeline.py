@@ -53,9 +53,8 @@ def test_whole_pipeline_fixed(
     """Answer with an exact number of tokens, so that two models or two versions do the same amount of work."""
     if selection.model_set == "full":
         pytest.skip("in the set full, the whole pass already has a fixed length")
-    passes = recorder.measure_whole_pass(
-        pipeline, few_samples, engine=engine, kind="fixed", length=fixed_length(pipeline.key)
-    )
+    length = fixed_length(pipeline.key)
+    passes = recorder.measure_whole_pass(pipeline, few_samples, engine=engine, kind="fixed", length=length)
     assert_parts_add_up(passes)
 
 

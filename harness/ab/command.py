@@ -42,9 +42,8 @@ def run(chosen: argparse.Namespace, pytest_arguments: Sequence[str]) -> int:
     checkout, own = checkout_of(Path.cwd()), (chosen.a_args, chosen.b_args)
     if chosen.resume:
         if chosen.revisions or pytest_arguments or (*own, chosen.pairs) != (None, None, None):
-            raise OptionError(
-                f"--resume {chosen.resume} continues that comparison unchanged: leave all other arguments out"
-            )
+            unchanged = f"--resume {chosen.resume} continues that comparison unchanged"
+            raise OptionError(f"{unchanged}: leave all other arguments out")
         folder, found = chosen.resume.absolute(), results.read(chosen.resume)
     else:
         pairs = MAX_PAIRS if chosen.pairs is None else chosen.pairs

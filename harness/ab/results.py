@@ -98,15 +98,11 @@ def common_names(sessions: Sequence[SessionFigures]) -> set[str]:
 
 def with_outcome(comparison: RevisionComparison) -> RevisionComparison:
     """Return a finished comparison with its exit status and reason, the first that applies."""
-    failed = {
-        side: [each for each in comparison.sessions if (each.side, each.exit_status) == (side, FAILED)] for side in "ab"
-    }
-    regressed, undecided = (
-        ", ".join(figure.name for figure in comparison.figures if figure.verdict == verdict)
-        for verdict in ("regressed", "undecided")
-    )
-    if failed["b"] and not failed["a"]:
-        outcome = Status(FAILED, f"tests fail in B and not in A: see {failed['b'][0].folder}.txt")
+    failed = [each for each in comparison.sessions if each.exit_status == FAILED]
+    regressed = ", ".join(figure.name for figure in comparison.figures if figure.verdict == "regressed")
+    undecided = ", ".join(figure.name for figure in comparison.figures if figure.verdict == "undecided")
+    if {each.side for each in failed} == {"b"}:
+        outcome = Status(FAILED, f"tests fail in B and not in A: see {failed[0].folder}.txt")
     elif regressed:
         outcome = Status(FAILED, f"B is worse beyond the minimum effect in {regressed}")
     elif not comparison.figures:
@@ -127,10 +123,8 @@ def read(folder: Path) -> RevisionComparison:
 
 def _figure(name: str, pairs: _Pairs, alpha: float) -> PairedFigure:
     metric, values = pairs[0][0].metric, [(a.metric.value, b.metric.value) for a, b in pairs]
-    speeds = _differences_of_speed(pairs)
-    interval = paired_interval(
-        [b - a for a, b in values], alpha, speeds, tracks_machine_speed=metric.tracks_machine_speed
-    )
+    changes, speeds = [b - a for a, b in values], _differences_of_speed(pairs)
+    interval = paired_interval(changes, alpha, speeds, tracks_machine_speed=metric.tracks_machine_speed)
     found = verdict(interval, metric.minimum_effect, lower_is_better=metric.lower_is_better)
     moved = _target_only_note(pairs, alpha) if found not in {"same", "improved"} else ""
     middle, half = fmean(value for pair in values for value in pair), interval.value / 2
@@ -173,22 +167,18 @@ def _measured(
     """Return a side's figures by name; names leave out the engine where each side has one of its own."""
     engines = {each.engines for each in among or sessions if each.engines}
     compared = set().union(*engines) if len(engines) == 2 and all(len(each) == 1 for each in engines) else set()
-    return {
-        ".".join(part for part in metric.parts if part not in compared) or name: _Measured(
-            metric, session.speeds.get(name, ())
-        )
-        for session in sessions
-        if session.side == side
-        for name, metric in session.metrics.items()
-    }
+    found = {}
+    for session in (each for each in sessions if each.side == side):
+        for name, metric in session.metrics.items():
+            common_name = ".".join(part for part in metric.parts if part not in compared) or name
+            found[common_name] = _Measured(metric, session.speeds.get(name, ()))
+    return found
 
 
 def _notes(sessions: Sequence[SessionFigures], compared: Mapping[str, Sequence[object]], look: int) -> Iterator[str]:
-    of_a, of_b = (
-        next((each.conditions for each in sessions if each.side == side and each.conditions), None) for side in "ab"
-    )
-    if of_a and of_b:
-        yield from (f"from A to B, {difference}" for difference in differences(of_a, of_b))
+    first = {each.side: each.conditions for each in reversed(sessions) if each.conditions}
+    if first.keys() == {"a", "b"}:
+        yield from (f"from A to B, {difference}" for difference in differences(first["a"], first["b"]))
     a, b = (_measured(sessions, name, among=sessions) for name in "ab")
     for side, names in (("A", a.keys() - b.keys()), ("B", b.keys() - a.keys())):
         if names:

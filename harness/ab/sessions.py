@@ -10,8 +10,8 @@ import msgspec
 from harness.ab.plan import Side
 from harness.errors import SessionError
 from harness.figures.metrics import Metric, session_metrics
-from harness.gates import machine_speed
 from harness.gates.exit_status import PYTEST_STATUSES
+from harness.gates.machine_speed import speeds_of_figures
 from harness.processes import run_to_end
 from harness.records.fingerprint import Fingerprint, fingerprint
 from harness.records.journal import JOURNAL_NAME, read_journal
@@ -65,16 +65,12 @@ def read_session(pair: int, name: str, side: Side, folder: Path, status: int) ->
             f"session {folder.name} measured commit {measured}, not {side.commit}: another copy of the suite is "
             "imported first; check PYTHONPATH and installed packages"
         )
-    metrics, readings = session_metrics(run), machine_speed.speeds_in_tests(run)
+    metrics = session_metrics(run)
     return SessionFigures(
         *(pair, name, folder.name, status, run.end.reason if run.end else ""),
         engines=run.header.engines,
         metrics=metrics,
-        speeds={
-            name: tuple(machine_speed.speeds_during(readings, metric.tests).values())
-            for name, metric in metrics.items()
-            if metric.depends_on_speed
-        },
+        speeds=speeds_of_figures(run, metrics),
         conditions=fingerprint(run),
     )
 

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ from harness.ab.command import resumable, say
 from harness.ab.sessions import run_session
 from harness.errors import OptionError, SessionError
 from harness.gates.exit_status import FAILED, NO_FIGURE, PYTEST_STATUSES
-from harness.options import option_fields, output_flags, with_tests
+from harness.options import Options, output_flags, with_tests
 from harness.records.folder import RESULTS, make_folder, read_json, unused_folder, write_json
 from harness.records.journal import JOURNAL_NAME, read_finished_run
 from harness.records.lines import RunRecord, timestamp
@@ -62,7 +63,7 @@ def make_plan(option: str, words: str, arguments: Sequence[str]) -> SweepPlan:
 
 def _number(name: str, word: str) -> float:
     """Return an option's value as a number, parsed by the option itself; raise OptionError."""
-    for each in option_fields():
+    for each in fields(Options):
         if each.name == name and each.metadata["changes_figures"]:
             try:
                 value = each.metadata["parse"](word)

@@ -4,7 +4,6 @@ It is *not* the acceptance rate of speculative decoding, where the draft continu
 results have this figure, so it is kept.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from itertools import takewhile
 from random import Random
@@ -13,6 +12,7 @@ from statistics import fmean
 import msgspec
 
 from harness.figures.intervals import ALPHA, Interval, student_interval
+from harness.grouping import grouped
 
 MAX_PAIRINGS = 100_000
 """The control takes all pairs of different samples, or at most this many, drawn by SEED."""
@@ -115,9 +115,7 @@ def _shares(agreements: Sequence[Agreement], by_sample: Sequence[float]) -> Shar
 
 def _shuffled(pairs: Sequence[TokenPair]) -> list[tuple[int, int]]:
     """Return index pairs of a draft's answer and a target's answer to another sample, all or a random selection."""
-    by_question = defaultdict(list)
-    for place, pair in enumerate(pairs):
-        by_question[pair.question].append(place)
+    by_question = grouped((pair.question, place) for place, pair in enumerate(pairs))
     random = Random(SEED)  # noqa: S311, nothing secret
     max_per_sample = max(1, MAX_PAIRINGS // len(pairs))
     found = []
@@ -133,11 +131,8 @@ def _by_sample(places: Sequence[tuple[int, int]], rates: Sequence[float]) -> lis
     """Return one value per sample, such that their mean and spread give the mean rate of pairings and its interval."""
     # Each sample takes part in several pairings. The first-order projection of such a mean (Hoeffding 1948,
     # U-statistics) is the sum of the sample's mean rates as draft and as target.
-    drafts: dict[int, list[float]] = defaultdict(list)
-    targets: dict[int, list[float]] = defaultdict(list)
-    for (mine, theirs), rate in zip(places, rates, strict=True):
-        drafts[mine].append(rate)
-        targets[theirs].append(rate)
+    drafts = grouped((mine, rate) for (mine, _), rate in zip(places, rates, strict=True))
+    targets = grouped((theirs, rate) for (_, theirs), rate in zip(places, rates, strict=True))
     as_target = [fmean(targets.get(place, rates)) for place in drafts]
     centre = fmean(as_target)
     return [fmean(of_draft) + mean - centre for of_draft, mean in zip(drafts.values(), as_target, strict=True)]

@@ -25,6 +25,7 @@ from harness.figures.quality import COUNTS, NO_OUTPUTS, BaselineOutputs, quality
 from harness.figures.speculation import speculation_figures
 from harness.figures.stages import Speedup, comparable_rounds, decoding_steps, stage1_speedup, stage1_variant
 from harness.figures.summary import mean_of_faster_half
+from harness.grouping import grouped
 from harness.records.lines import Header, RunRecord, StageRecord
 from harness.records.quantities import MIB, MemoryPeak, in_digits
 
@@ -150,9 +151,7 @@ def session_metrics(run: RunRecord, baseline: BaselineOutputs = NO_OUTPUTS) -> d
 
     `baseline`: a baseline's outputs, with which the session's outputs are compared.
     """
-    groups: dict[tuple[str, ...], list[StageRecord]] = defaultdict(list)
-    for record in run.stages:
-        groups[record.stage, record.model, record.engine or "", record.variant].append(record)
+    groups = grouped(((each.stage, each.model, each.engine or "", each.variant), each) for each in run.stages)
     found = [metric for place, records in groups.items() for metric in _of_stage(place, records, run.header)]
     found += [*_stage_1_speedups(run), *_whole_pass_speedups(run), *_acceptances(run), *_qualities(run, baseline)]
     return {metric.name: metric for metric in found}

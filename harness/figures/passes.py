@@ -1,7 +1,6 @@
 """Figures of whole passes: of one model, of a target versus the draft, and of throughput."""
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from statistics import fmean, median
 
@@ -10,6 +9,7 @@ import msgspec
 from harness.figures.agreement import Agreement, positionwise, theoretical_speedup, token_weighted
 from harness.figures.intervals import Interval, ratio_interval
 from harness.figures.stages import Speedup
+from harness.grouping import grouped
 from harness.records.lines import PassKind, PassRecord, RunRecord
 from harness.stages import LEGACY_STAGES, STAGES, UNDIVIDED
 
@@ -143,11 +143,9 @@ def synchronisation_overhead(run: RunRecord, model: str, engine: str) -> Interva
 
 def throughput(run: RunRecord, model: str, engine: str) -> float | None:
     """Return the samples per second with files loaded ahead; None where not measured."""
+    wanted = ("throughput", model, engine)
+    by_rank = grouped((each.rank, each) for each in run.passes if (each.kind, each.model, each.engine) == wanted)
     # Ranks work at the same time, so their rates add up.
-    by_rank: dict[int, list[PassRecord]] = defaultdict(list)
-    for record in run.passes:
-        if (record.kind, record.model, record.engine) == ("throughput", model, engine):
-            by_rank[record.rank].append(record)
     rates = [rate for rate in map(samples_per_second, by_rank.values()) if rate is not None]
     return sum(rates) if rates else None
 
@@ -161,10 +159,7 @@ def samples_per_second(records: Iterable[PassRecord]) -> float | None:
 
 def load_s_by_state(records: Iterable[PassRecord]) -> dict[str, list[float]]:
     """Return the seconds of stage 1 by the state of its file, since times of different states do not mix."""
-    found: dict[str, list[float]] = defaultdict(list)
-    for record in records:
-        found[record.state].append(record.stage_s["load"])
-    return found
+    return grouped((record.state, record.stage_s["load"]) for record in records)
 
 
 def pass_s(record: PassRecord) -> float:

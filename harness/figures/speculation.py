@@ -86,12 +86,13 @@ def acceptance_statistics(rounds: Sequence[RoundLog]) -> AcceptanceStatistics:
         conditional=accepted / (accepted + rejections) if drafted else None,
         mean_acceptance_length=sum(each.emitted for each in rounds) / len(rounds),
         survival=tuple(fmean(each.accepted > k for each in proposing) for k in range(deepest)),
-        conditional_at=tuple(
-            fmean(each.accepted > k for each in reached) if reached else None
-            for k in range(deepest)
-            for reached in [[each for each in proposing if each.accepted >= k and each.drafted > k]]
-        ),
+        conditional_at=tuple(_conditional_at(k, proposing) for k in range(deepest)),
     )
+
+
+def _conditional_at(k: int, proposing: Sequence[RoundLog]) -> float | None:
+    reached = [each for each in proposing if each.accepted >= k and each.drafted > k]
+    return fmean(each.accepted > k for each in reached) if reached else None
 
 
 def speculation_figures(run: RunRecord) -> list[SpeculationFigures]:

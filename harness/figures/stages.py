@@ -1,6 +1,5 @@
 """Figures of stage tests: times and memory by model and stage, and stage 1's speedup."""
 
-from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from statistics import fmean, median
 from typing import Self
@@ -9,6 +8,7 @@ import msgspec
 
 from harness.figures.intervals import Interval, ratio_interval
 from harness.figures.summary import Summary, summarize
+from harness.grouping import grouped
 from harness.records.lines import RunRecord, StageRecord
 from harness.records.quantities import MemoryPeak
 from harness.stages import most_common_state
@@ -124,11 +124,9 @@ def seconds_by_sample(
     run: RunRecord, model: str, stage: str, variant: str = "", *, engine: str | None = None, of_sample: Pooling = median
 ) -> dict[str, float]:
     """Return `of_sample` of each sample's comparable timed rounds, by `engine` where the stage has several."""
-    rounds: dict[str, list[float]] = defaultdict(list)
-    for record in run.stages:
-        if _place(record) == (model, stage, variant) and record.engine in {None, engine}:
-            for sample, seconds in comparable_rounds(record):
-                rounds[sample].append(seconds)
+    place, engines = (model, stage, variant), {None, engine}
+    records = [record for record in run.stages if _place(record) == place and record.engine in engines]
+    rounds = grouped(each for record in records for each in comparable_rounds(record))
     return {sample: of_sample(values) for sample, values in rounds.items()}
 
 

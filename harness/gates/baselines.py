@@ -16,6 +16,7 @@ from harness.gates import machine_speed
 from harness.gates.exit_status import PYTEST_STATUSES
 from harness.gates.gate import Baseline, whole_session_problems
 from harness.gates.prediction import MIN_SESSIONS
+from harness.grouping import grouped
 from harness.records.fingerprint import Fingerprint, differences, fingerprint, host_conditions, readable_name
 from harness.records.folder import BENCHMARK_FILE_NAME, read_json, write_json
 from harness.records.journal import JOURNAL_NAME, read_journal
@@ -65,12 +66,9 @@ def is_session(path: Path) -> bool:
 
 def sessions_by_folder(baselines: Path, here: Mapping[str, Any] | None = None) -> dict[Path, list[StoredSession]]:
     """Return all sessions by folder, or those of machines and libraries as in the environment `here`."""
-    found: dict[Path, list[StoredSession]] = {}
     conditions = host_conditions(here) if here else {}
-    for session in read_sessions(baselines):
-        if conditions.items() <= session.record.fingerprint.items():
-            found.setdefault(session.path.parent, []).append(session)
-    return found
+    found = [each for each in read_sessions(baselines) if conditions.items() <= each.record.fingerprint.items()]
+    return grouped((each.path.parent, each) for each in found)
 
 
 def sessions_needed(have: int) -> str:
@@ -84,10 +82,8 @@ def sessions_needed(have: int) -> str:
 def find_baseline(stored: Iterable[StoredSession], run: RunRecord) -> Baseline | None:
     """Return the baseline with the run's fingerprint, the largest of several; None without any."""
     now = fingerprint(run)
-    by_name: dict[str, list[RunRecord]] = {}
-    for session in stored:
-        if not differences(session.record.fingerprint, now):
-            by_name.setdefault(session.path.parent.name, []).append(session.record.run)
+    alike = [each for each in stored if not differences(each.record.fingerprint, now)]
+    by_name = grouped((each.path.parent.name, each.record.run) for each in alike)
     if not by_name:
         return None
     name = max(by_name, key=lambda each: len(by_name[each]))
@@ -102,9 +98,8 @@ def why_no_baseline(stored: Sequence[StoredSession], run: RunRecord, folder: Pat
     now = fingerprint(run)
     nearest = min(stored, key=lambda each: len(differences(each.record.fingerprint, now)))
     differ = "; ".join(differences(nearest.record.fingerprint, now))
-    return (
-        f"no baseline in {folder} was recorded under these conditions. The nearest, {nearest.name}: {differ}; {way_out}"
-    )
+    why = f"no baseline in {folder} was recorded under these conditions"
+    return f"{why}. The nearest, {nearest.name}: {differ}; {way_out}"
 
 
 def load_run(folder: Path) -> tuple[RunRecord, dict[str, Any]]:

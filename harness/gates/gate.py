@@ -9,7 +9,7 @@ from functools import partial
 from statistics import fmean
 from typing import Self
 
-import msgspec
+from msgspec.structs import replace
 
 from harness.figures.metrics import Metric, percent_change, session_metrics, target_only_note
 from harness.figures.quality import BaselineOutputs, baseline_outputs, changed_answer
@@ -181,7 +181,7 @@ def _judge(run: RunRecord, name: str, metric: Metric | None, baseline: Baseline,
         return _with_figures(metric, "unstable", f"{'; '.join(unstable)}: {advice}", prediction)
     verdict = _compare(metric, known, prediction)
     at = "; the baseline is adjusted to the machine's present speed" if speeds.here else ""
-    return msgspec.structs.replace(verdict, sentence=f"{verdict.sentence}{at}")
+    return replace(verdict, sentence=f"{verdict.sentence}{at}")
 
 
 def _compare(metric: Metric, known: Sequence[Metric], prediction: Prediction) -> GateRecord:
@@ -203,7 +203,7 @@ def _compare(metric: Metric, known: Sequence[Metric], prediction: Prediction) ->
         sentence = f"{sentence}; {moved}"
     elif is_beyond(prediction, -loss) and metric.kind != "quality":
         state, sentence = "improved", f"{sentence}; replace the baseline to hold this level"
-    return msgspec.structs.replace(
+    return replace(
         _with_figures(metric, state, sentence, prediction),
         limit=limit,
         limit_of_mean=float(prediction.limit_of_mean),
@@ -226,7 +226,7 @@ def _with_quality(
     def judged(gate: GateRecord) -> GateRecord:
         if gate.state == "flagged" and gate in qualities:
             changed = changed_answer(run, known, *metrics[gate.metric].parts[2:])
-            return msgspec.structs.replace(gate, sentence="; ".join(filter(None, (gate.sentence, changed))))
+            return replace(gate, sentence="; ".join(filter(None, (gate.sentence, changed))))
         if gate.state != "improved":
             return gate
         beside = [each for each in qualities if concerns(each, metrics[gate.metric])]
@@ -236,13 +236,11 @@ def _with_quality(
         if worse is None:
             as_before = sum(each.state == "pass" for each in beside)
             sentence = f"{gate.sentence}; quality: {as_before} of {len(beside)} measures as before"
-            return msgspec.structs.replace(gate, sentence=sentence)
+            return replace(gate, sentence=sentence)
         sentence = f"{gate.sentence}; but {worse.metric} got worse: {worse.sentence}"
         # A second session decides by loss and limit of the quality.
         limits = {"loss": worse.loss, "limit_of_mean": worse.limit_of_mean}
-        return msgspec.structs.replace(
-            gate, state="flagged", sentence=sentence, tests=(*gate.tests, *worse.tests), **limits
-        )
+        return replace(gate, state="flagged", sentence=sentence, tests=(*gate.tests, *worse.tests), **limits)
 
     return [judged(gate) for gate in gates]
 
@@ -288,14 +286,14 @@ def _with_figures(metric: Metric, state: GateState, sentence: str, prediction: P
 def _decide(first: GateRecord, second: GateRecord | None) -> GateRecord:
     if second is None or second.state in {"not run", "missing baseline", "unstable"}:
         why = second.sentence if second else "it was not measured again"
-        return msgspec.structs.replace(first, sentence=f"{first.sentence}; not decided: {why}")
+        return replace(first, sentence=f"{first.sentence}; not decided: {why}")
     if second.state == "invalid":
         sentence = f"{first.sentence}; the second session is invalid: {second.sentence}"
-        return msgspec.structs.replace(first, state="invalid", sentence=sentence)
+        return replace(first, state="invalid", sentence=sentence)
     assert first.loss is not None, "a flagged figure has a loss"
     has_figures = second.loss is not None and second.limit_of_mean is not None
     flagged_again = second.state == "flagged"
     both = f"{first.sentence}; again: {second.sentence}"
     if has_figures and is_regression(flagged_again, second.limit_of_mean, first.loss, second.loss):
-        return msgspec.structs.replace(first, state="regressed", sentence=both)
-    return msgspec.structs.replace(first, state="pass", sentence=both, blame="", cause="")
+        return replace(first, state="regressed", sentence=both)
+    return replace(first, state="pass", sentence=both, blame="", cause="")

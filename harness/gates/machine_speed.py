@@ -4,9 +4,10 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 
-from harness.figures.metrics import percent_change
+from harness.figures.metrics import Metric, percent_change
 from harness.figures.summary import mean_of_faster_half
 from harness.gates.prediction import is_beyond, is_bimodal, predict
+from harness.grouping import grouped
 from harness.records.lines import ReferenceWorkRecord, RunRecord
 
 # At the ends of a run: a smaller change of the clock leaves every figure within its minimum effect.
@@ -92,6 +93,13 @@ def speeds_during(readings: Mapping[tuple[str, str], float], tests: Sequence[str
     return {f"the reference work during {test}": fmean(values.values()) for test, values in by_test.items()}
 
 
+def speeds_of_figures(run: RunRecord, metrics: Mapping[str, Metric]) -> dict[str, tuple[float, ...]]:
+    """Return the machine's speed during the tests of each figure that depends on it, by the figure's name."""
+    readings = speeds_in_tests(run)
+    tests = {name: metric.tests for name, metric in metrics.items() if metric.depends_on_speed}
+    return {name: tuple(speeds_during(readings, each).values()) for name, each in tests.items()}
+
+
 def _logarithms(record: ReferenceWorkRecord) -> Iterator[tuple[str, list[float]]]:
     for work, seconds in record.seconds_by_work.items():
         logarithms = [math.log(value) for value in seconds if value > 0]
@@ -100,11 +108,7 @@ def _logarithms(record: ReferenceWorkRecord) -> Iterator[tuple[str, list[float]]
 
 
 def _by_name(sessions: Iterable[Mapping[str, float]]) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
-    for session in sessions:
-        for name, value in session.items():
-            found.setdefault(name, []).append(value)
-    return found
+    return grouped(each for session in sessions for each in session.items())
 
 
 def _minimum_effect(run: RunRecord) -> float:

@@ -17,6 +17,7 @@ from harness.figures.metrics import Metric
 from harness.figures.stages import comparable_rounds, decoding_steps
 from harness.figures.summary import mean_of_faster_half
 from harness.gates import machine_speed
+from harness.grouping import grouped
 from harness.records.lines import GateRecord, RunRecord, StageRecord
 from harness.records.work import WatchedWork
 
@@ -111,11 +112,7 @@ def verdict_text(gate: GateRecord) -> str:
 
 def hidden_changes(gates: Iterable[GateRecord]) -> dict[str, list[str]]:
     """Return changed work that no time shows, as text, with the names of the times."""
-    found: dict[str, list[str]] = {}
-    for gate in gates:
-        if gate.cause and gate.state in {"pass", "unstable"}:
-            found.setdefault(gate.cause, []).append(gate.metric)
-    return found
+    return grouped((gate.cause, gate.metric) for gate in gates if gate.cause and gate.state in {"pass", "unstable"})
 
 
 def headline(gates: Iterable[GateRecord]) -> str:

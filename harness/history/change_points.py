@@ -107,7 +107,8 @@ class FigureOverSessions:
                 level = residuals[..., since:].mean(axis=-1)
                 before = residuals[..., :since] - residuals[..., :since].mean(axis=-1, keepdims=True)
                 residuals = np.concatenate([before, residuals[..., since:] - level[..., None]], axis=-1)
-            spread = self._spread(np.sqrt((residuals**2).sum(axis=-1) / expected.degrees_of_freedom))
+            measured = np.sqrt((residuals**2).sum(axis=-1) / expected.degrees_of_freedom)
+            spread = np.maximum(measured, FLOOR * self.minimum_effect)
             away = self.values[..., reference:end] - expected.centre[..., : end - reference] - level
             away, begins = np.clip(away / spread, -CUT_OFF, CUT_OFF), end - reference
             for window, places in last.items():
@@ -133,7 +134,8 @@ class FigureOverSessions:
         first = max(since + MIN_AT_LEVEL if since else MIN_REFERENCE, seen + 1 - max(WINDOWS))
         expected = self._expected(first, seen + 1, {})
         behind = self.values[first : seen + 1] - expected.centre
-        away = np.concatenate([expected.residuals[0], behind]) / self._spread(expected.spread)
+        spread = np.maximum(expected.spread, FLOOR * self.minimum_effect)
+        away = np.concatenate([expected.residuals[0], behind]) / spread
         away = np.clip(away, -CUT_OFF, CUT_OFF)[since:]
 
         def gain(split: int) -> float:
@@ -141,10 +143,6 @@ class FigureOverSessions:
             return abs(float(behind.mean() - before.mean())) * math.sqrt(len(before) * len(behind))
 
         return max(range(first, seen), key=gain)
-
-    def _spread(self, found: Array) -> Array:
-        spread: Array = np.maximum(found, FLOOR * self.minimum_effect)
-        return spread
 
 
 def _limit(window: int, residuals: Array, spread: Array, of_speed: Any, at_level: int) -> Array:

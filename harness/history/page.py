@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import groupby, pairwise
+from itertools import pairwise
 from statistics import fmean
 
 from harness.figures.metrics import MAX_LOG, Metric
 from harness.gates.baselines import is_session
+from harness.grouping import grouped
 from harness.history.change_points import MIN_SESSIONS
 from harness.history.series import Change, Series, times_changed_jointly
 from harness.history.sessions import Sessions
@@ -106,13 +107,16 @@ def _changes(events: Sequence[list[Change]], sessions: Sessions) -> Iterator[Sec
 
 
 def _lines(found: Sequence[Series], sessions: Sessions) -> Iterator[Section]:
-    changed, groups = {each.name for each in found if each.changes}, dict[str, list[Series]]()
-    for each in sorted(found, key=lambda each: each.name not in changed):
-        family = f"Unchanged: {each.name.partition('.')[0].replace('_', ' ')}"
-        groups.setdefault("Figures that changed" if each.name in changed else family, []).append(each)
-    for number, (heading, group) in enumerate(groups.items()):
-        by_name = groupby(sorted(group, key=lambda each: each.name), key=lambda each: each.name)
-        blocks = [_line(name, [*several], sessions) for name, several in by_name]
+    changed = {each.name for each in found if each.changes}
+
+    def heading_of(series: Series) -> str:
+        family = series.name.partition(".")[0].replace("_", " ")
+        return "Figures that changed" if series.name in changed else f"Unchanged: {family}"
+
+    ordered = sorted(found, key=lambda each: each.name not in changed)
+    for number, (heading, group) in enumerate(grouped((heading_of(each), each) for each in ordered).items()):
+        by_name = grouped((each.name, each) for each in sorted(group, key=lambda each: each.name))
+        blocks = [_line(name, several, sessions) for name, several in by_name.items()]
         lead = "Over sessions. Thick: levels; dotted: other conditions; dashed: limit (red), baseline's mean (grey)."
         folded = not group[0].changes
         yield Section(f"lines{number}", f"{heading} ({len(blocks)})", blocks, lead, folded=folded)
@@ -121,10 +125,8 @@ def _lines(found: Sequence[Series], sessions: Sessions) -> Iterator[Section]:
 def _latest(found: Sequence[Series]) -> Section:
     """Return the table of every figure's first and latest value, which Markdown has in place of charts."""
     rows: list[list[Text]] = []
-    for name, several in groupby(
-        sorted(found, key=lambda each: (each.name, each.places[-1])), key=lambda each: each.name
-    ):
-        of = [*several]
+    by_name = grouped((each.name, each) for each in sorted(found, key=lambda each: (each.name, each.places[-1])))
+    for name, of in by_name.items():
         ends = {"first": of[0].values[0], "latest": of[-1].values[-1]}
         shown = [Figure(f"{name}.{what}", each, of[-1].metric.format(each)) for what, each in ends.items()]
         rows.append([name, str(sum(len(each.values) for each in of)), *shown])

@@ -13,7 +13,7 @@ from harness.errors import HarnessError, ResultFileError, RevisionError
 from harness.figures.metrics import Metric, session_metrics
 from harness.gates.baselines import is_session
 from harness.gates.gate import whole_session_problems
-from harness.gates.machine_speed import speeds_during, speeds_in_tests
+from harness.gates.machine_speed import speeds_of_figures
 from harness.legacy.reading import NO_TIME
 from harness.processes import git
 from harness.records.fingerprint import Fingerprint, differences, fingerprint
@@ -104,16 +104,15 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def _session(path: Path, run: RunRecord, conditions: list[Fingerprint]) -> Session:
-    metrics, readings, state = session_metrics(run), speeds_in_tests(run), run.header.environment.get("git") or {}
-    timed = [each for each in metrics.values() if each.depends_on_speed]
-    speeds = {each.name: tuple(speeds_during(readings, each.tests).values()) for each in timed}
+    metrics, state = session_metrics(run), run.header.environment.get("git") or {}
     # The mean of the faster half depends on the number of rounds.
     now = fingerprint(run) | {"rounds of a sample": run.header.planned_rounds}
     place = next((at for at, known in enumerate(conditions) if not differences(known, now)), len(conditions))
     # Models that only this session has loaded must be the same in the next one.
     conditions[place : place + 1] = [now | dict(*conditions[place : place + 1])]
     commit = str(state.get("commit") or "")
-    return Session(path, run.header.started_at, commit, metrics | _counts(run), speeds, run.header.limits, place)
+    speeds, limits = speeds_of_figures(run, metrics), run.header.limits
+    return Session(path, run.header.started_at, commit, metrics | _counts(run), speeds, limits, place)
 
 
 def _counts(run: RunRecord) -> dict[str, Metric]:
@@ -122,11 +121,11 @@ def _counts(run: RunRecord) -> dict[str, Metric]:
     for work in run.works:
         for what, count in work.counts.items():
             sums[tuple(filter(None, ("work", what, work.stage, work.model, work.engine, work.variant)))] += count
-    named = {".".join(parts): (parts, math.log(max(count, 1e-9))) for parts, count in sums.items()}  # as lengths are
-    return {
-        name: Metric(name, "memory", value, "count", True, 1, EXACT, parts=parts)
-        for name, (parts, value) in named.items()
-    }
+    found = {}
+    for parts, count in sums.items():
+        name, value = ".".join(parts), math.log(max(count, 1e-9))  # as lengths are
+        found[name] = Metric(name, "memory", value, "count", True, 1, EXACT, parts=parts)
+    return found
 
 
 def _order(found: Sessions, since: str | None, repository: Path) -> None:

@@ -51,10 +51,10 @@ def run_of_old_file(path: Path, gamma: int = 5, content: Any = None) -> lines.Ru
     if timed:
         whose = ", ".join(dict.fromkeys(each.model for each in timed))
         notes.append(f"Vision is not timed by itself, prefill includes it: {whose}.")
-    notes += [
-        f"No agreement with {target} is shown, its token ids are not used: {why}." for target, why in refused.items()
-    ]
-    notes += [f"Left out: {some(broken)}."] if broken else []
+    for target, why in refused.items():
+        notes.append(f"No agreement with {target} is shown, its token ids are not used: {why}.")
+    if broken:
+        notes.append(f"Left out: {some(broken)}.")
     header = lines.Header(
         format_version=lines.FORMAT_VERSION,
         started_at=file.date or NO_TIME,

@@ -47,9 +47,10 @@ def pairs_of(file: OldFile) -> tuple[dict[str, list[TokenPair]], list[str]]:
                 broken[f"sample {record['id']!r}: {found.key}: {what}"] = None
             elif found and found.value:
                 sides[model] = tuple(found.value)
-        for target in sides if DRAFT in sides else ():
-            if target != DRAFT:
-                pair = TokenPair(record["id"], sides[DRAFT], sides[target], str(record.get("query") or ""))
+        if DRAFT in sides:
+            draft = sides.pop(DRAFT)
+            for target, ids in sides.items():
+                pair = TokenPair(record["id"], draft, ids, str(record.get("query") or ""))
                 pairs.setdefault(target, []).append(pair)
     return pairs, list(broken)
 
@@ -74,9 +75,8 @@ def why_refused(target: str, pairs: Sequence[TokenPair]) -> str:
         if kinds <= DEGENERATE_KINDS < count:
             return f"{whose} answers, {count} ids, are of only {kinds} kinds: they are degenerate, the model is broken"
         if len(set(answers)) == 1 < len(answers):
-            return (
-                f"{whose} answers to all {len(answers)} samples are one and the same: degenerate, the model is broken"
-            )
+            same = f"to all {len(answers)} samples are one and the same"
+            return f"{whose} answers {same}: degenerate, the model is broken"
     if all(pair.draft[0] == pair.target[0] == BEGIN for pair in pairs):
         return (
             f"every answer of both models begins with the id {BEGIN}, the begin-of-text id: it would count as a match "

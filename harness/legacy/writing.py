@@ -30,8 +30,10 @@ def legacy_records(run: RunRecord) -> list[Record]:
             record |= {f"{model}{suffix}": value for suffix, value in keys.items()}
         if known or sample.id in of_pairs:
             records.append(record | of_pairs.get(sample.id, {}))
-    peaks = peak_bytes(run) if records else {}
-    for loaded in run.models if records else ():
+    if not records:
+        return []
+    peaks = peak_bytes(run)
+    for loaded in run.models:
         records[0][f"{loaded.model}_memory_model_mb"] = loaded.memory_bytes / MIB
         by_stage = {stage: peak for (key, stage), peak in peaks.items() if key == loaded.model}
         records[0] |= {f"{loaded.model}_{stage}_memory_mb": peak / MIB for stage, peak in by_stage.items()}
@@ -93,8 +95,8 @@ def _pair_keys(run: RunRecord) -> dict[str, Record]:
     """Return by sample the keys of agreement and speculative decoding, for the first engine."""
     engine = run.header.engines[0]
     found: dict[str, Record] = defaultdict(dict)
-    for comparison in comparisons(run):
-        for sample, agreement in comparison.agreements.items() if comparison.engine == engine else ():
+    for comparison in (each for each in comparisons(run) if each.engine == engine):
+        for sample, agreement in comparison.agreements.items():
             found[sample] |= _acceptance(comparison.target, agreement)
     for record in (each for each in run.agreements if each.engine == engine):
         own = record.agrees["own"][1:]  # the first place is the target's own and never proposed

@@ -151,7 +151,6 @@ def _waited_s() -> float:
 def _seconds_of(work: Workload, device: str) -> tuple[float, ...]:
     for _ in range(WARM_UP):
         work()
-    on_gpu = is_gpu(device)
-    return tuple(
-        clock.seconds_on_gpu(work, device, TIMES_ON_GPU) if on_gpu else clock.seconds_of(work) for _ in range(ROUNDS)
-    )
+    if is_gpu(device):
+        return tuple(clock.seconds_on_gpu(work, device, TIMES_ON_GPU) for _ in range(ROUNDS))
+    return tuple(clock.seconds_of(work) for _ in range(ROUNDS))

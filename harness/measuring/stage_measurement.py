@@ -139,9 +139,9 @@ class StageRun:
         else:
             self.benchmark.discard()
         inputs.release()
-        peak_of = lambda given: self.meter(partial(self.calls[self.stage], given))  # noqa: E731
+        call = self.calls[self.stage]
         for sample in ready[: self.memory_samples]:
-            memory = self._untimed_round(inputs, sample, peak_of)
+            memory = self._untimed_round(inputs, sample, lambda given: self.meter(partial(call, given)))
             inputs.release()
             if memory.failure is None:
                 self.result.memory[sample.id] = memory.output

@@ -76,10 +76,15 @@ class Answers(msgspec.Struct, frozen=True):
 Block = Sentences | Table | Chart | Answers
 
 
-def filled(*blocks: Block | None) -> list[Block]:
-    """Return the blocks that are neither None nor empty."""
-    empty = {Sentences: "lines", Table: "rows"}
-    return [each for each in blocks if each and getattr(each, empty.get(type(each), ""), True)]
+def filled(*blocks: Block) -> list[Block]:
+    """Return the blocks without empty sentences and tables."""
+
+    def is_filled(block: Block) -> bool:
+        if isinstance(block, Sentences):
+            return bool(block.lines)
+        return not isinstance(block, Table) or bool(block.rows)
+
+    return list(filter(is_filled, blocks))
 
 
 class Section(msgspec.Struct, frozen=True):
@@ -144,13 +149,17 @@ def cell(digits: Callable[[float], str], value: float | None, *names: str | None
 
 def ends(interval: Interval | None, digits: Callable[[float], str], *names: str | None) -> Text:
     """Return the bounds of an interval as text, without infinite ones; empty for None."""
-    if interval is not None and 0 < MAX_SPAN * interval.low < interval.high < math.inf:
+    if interval is None:
+        return ""
+    if 0 < MAX_SPAN * interval.low < interval.high < math.inf:
         return "too wide to tell"
-    known = [] if interval is None else [("low", interval.low), ("high", interval.high)]
-    found = {which: figure(digits, end, *names, which) for which, end in known if math.isfinite(end)}
-    if len(found) == 2:
-        return found["low"], " to ", found["high"]
-    return next(((end, " or more" if which == "low" else " or less") for which, end in found.items()), "")
+    low = figure(digits, interval.low, *names, "low") if math.isfinite(interval.low) else None
+    high = figure(digits, interval.high, *names, "high") if math.isfinite(interval.high) else None
+    if low and high:
+        return low, " to ", high
+    if low:
+        return low, " or more"
+    return (high, " or less") if high else ""
 
 
 def with_ends(interval: Interval, digits: Callable[[float], str], *names: str | None) -> Text:

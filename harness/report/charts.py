@@ -99,7 +99,7 @@ def strips(groups: Sequence[Group], x_label: str) -> str:
             values = [group.x[each] for each in shown]
             axes.plot(values, heights, "o", color=colour, markersize=3, alpha=0.55, markeredgewidth=0)
             if len(group.x) > 3:
-                middle, box = ({"color": colour, "linewidth": width} for width in (2, 1))
+                middle, box = {"color": colour, "linewidth": 2}, {"color": colour, "linewidth": 1}
                 axes.boxplot([list(group.x)], positions=[place], medianprops=middle, boxprops=box, **BOX)
             for index, label in group.named.items():
                 at, style = (group.x[index], place), {"ha": "center", "fontsize": 7.5, "color": COLOURS["muted"]}

@@ -21,10 +21,12 @@ def report_of(run: RunRecord, source: str) -> Report:
     """Return the report of one run, with sections for everything that it has measured."""
     header, drafted = run.header, speculation_figures(run)
     typed = header.environment.get("command")  # sys.argv, which begins with the path of pytest
-    names = [label(run, model) for model in header.models]
-    draft, *targets = [label(run, model) for model in (header.draft, *header.targets) if model] or [""]
+    title = ", ".join(label(run, model) for model in header.models)
+    if header.draft and header.targets:
+        targets = [label(run, target) for target in header.targets]
+        title = f"{label(run, header.draft)} vs. {' and '.join(targets)}"
     return Report(
-        title=f"{draft} vs. {' and '.join(targets)}" if header.draft and targets else ", ".join(names),
+        title=title,
         source=source,
         conditions=_conditions(run),
         verdict=verdict(run),
@@ -42,7 +44,9 @@ def report_of(run: RunRecord, source: str) -> Report:
         command=shlex.join(["python", "-m", "pytest", *map(str, typed[1:])]) if isinstance(typed, list) else "",
         sections=[
             *baseline(run),
-            *sections_of_each(run, speed.sections, stage_tests.sections, roofline.sections, memory.sections),
+            *sections_of_each(
+                run, speed.sections, stage_tests.sections, stage_tests.throughputs, roofline.sections, memory.sections
+            ),
             *recorded.sections(run),
             *stage_tests.ways(run),
             *(drafting.section(run, each) for each in drafted),

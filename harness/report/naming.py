@@ -11,12 +11,8 @@ STAGE_COLOURS = {stage: f"s{number}" for number, stage in enumerate((*STAGES, UN
 
 def label(run: RunRecord, model: str, engine: str | None = None, *more: str | None) -> str:
     """Return a model's display name, with its engine where the run has several, and `more` words."""
-    named = [
-        run.header.names.get(model, model),
-        *([engine] if engine and len(run.header.engines) > 1 else []),
-        *filter(None, more),
-    ]
-    return " ".join(named)
+    shown_engine = engine if len(run.header.engines) > 1 else None
+    return " ".join(filter(None, (run.header.names.get(model, model), shown_engine, *more)))
 
 
 def colour(run: RunRecord, model: str) -> str:

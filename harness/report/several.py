@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from harness.errors import ResultFileError
 from harness.figures.intervals import mean_interval
-from harness.figures.passes import comparisons, pass_figures
+from harness.figures.passes import PassFigure, comparisons, pass_figures
 from harness.figures.stages import peak_bytes
+from harness.grouping import grouped
 from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord
 from harness.report import charts
@@ -121,20 +122,7 @@ def _times(results: Sequence[Result]) -> Iterator[Section]:
     known = [(each, found) for each in results for found in pass_figures(each.run)]
     if not known:
         return
-    rows = [
-        [
-            each.title,
-            label(each.run, found.model, found.engine),
-            each.clips,
-            str(len(found.records)),
-            figure(milliseconds, found.mean_total_s, str(place), "total", found.model),
-            ends(mean_interval(found.total_s.values()), milliseconds, str(place), "total", found.model),
-            cell(tenths, found.mean_tokens, str(place), "tokens", found.model),
-            cell(mebibytes, max(peaks, default=None), str(place), "peak", found.model),
-        ]
-        for place, (each, found) in enumerate(known)
-        for peaks in [[size for (key, _), size in peak_bytes(each.run).items() if key == found.model]]
-    ]
+    rows = [_row_of_times(str(place), each, found) for place, (each, found) in enumerate(known)]
     points = [(found.model, each, 1000 * found.mean_total_s) for each, found in known]
     chart = _by_length("Time of a sample", "model", "ms per sample", points)
     columns = ("result", "model", "clips", "samples", "ms per sample", "95 % interval", "mean tokens", "peak MiB")
@@ -142,14 +130,26 @@ def _times(results: Sequence[Result]) -> Iterator[Section]:
     yield Section("times", "Times", [*chart, Table(columns, rows, text_columns=2)], lead, brief=True, folded=False)
 
 
+def _row_of_times(place: str, each: Result, found: PassFigure) -> list[Text]:
+    peaks = [size for (model, _), size in peak_bytes(each.run).items() if model == found.model]
+    return [
+        each.title,
+        label(each.run, found.model, found.engine),
+        each.clips,
+        str(len(found.records)),
+        figure(milliseconds, found.mean_total_s, place, "total", found.model),
+        ends(mean_interval(found.total_s.values()), milliseconds, place, "total", found.model),
+        cell(tenths, found.mean_tokens, place, "tokens", found.model),
+        cell(mebibytes, max(peaks, default=None), place, "peak", found.model),
+    ]
+
+
 def _by_length(title: str, whose: str, y_label: str, points: Sequence[tuple[str, Result, float]]) -> list[Block]:
     """Return a chart with a line per model over the clips' lengths; none for fewer than two lengths."""
     lengths = {each.clip_s for _, each, _ in points}
     if None in lengths or len(lengths) < 2:
         return []
-    of_model: dict[str, list[tuple[Result, float]]] = {}
-    for model, each, value in points:
-        of_model.setdefault(model, []).append((each, value))
+    of_model = grouped((model, (each, value)) for model, each, value in points)
     lines = [
         charts.Group(
             label(found[0][0].run, model),

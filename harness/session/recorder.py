@@ -260,9 +260,8 @@ def watch_work(
     for stage, watched in watch_stages(calls, sample, device, amounts):
         if stage in stages or not watched.counts:
             of = engine if stage in ON_DEVICE else None
-            session.append(
-                watched.record(test=test, model=pipeline.key, engine=of, stage=stage, versions=versions(device))
-            )
+            names = {"test": test, "model": pipeline.key, "engine": of, "stage": stage}
+            session.append(watched.record(**names, versions=versions(device)))
 
 
 def _engine_records(pipeline: Pipeline, engine: str | None) -> list[records.EngineRecord]:

@@ -80,13 +80,13 @@ OTHER_VALUES: dict[str, tuple[str, object]] = {
     "confirm": ("some/run", "some/run"),
 }
 NAMES = [each.name for each in dataclasses.fields(Options)]
-INI_KEYS = {each.name: options.ini_key(each) for each in options.option_fields()}
+INI_KEYS = {each.name: options.ini_key(each) for each in dataclasses.fields(Options)}
 # A run that is gone on with has a folder, and is no gate: these are asked for by themselves.
 OF_RESUMED_RUNS = ("resume", "retry_failed")
 OF_NEW_RUNS = [name for name in OTHER_VALUES if name not in OF_RESUMED_RUNS]
 EXPECTED = {name: value for name, (_, value) in OTHER_VALUES.items()}
-OFF_SWITCHES = {each.name: each.metadata["off_switch"] for each in options.option_fields()}
-SWITCHES = {each.name for each in options.option_fields() if each.metadata["parse"] is values.switch}
+OFF_SWITCHES = {each.name: each.metadata["off_switch"] for each in dataclasses.fields(Options)}
+SWITCHES = {each.name for each in dataclasses.fields(Options) if each.metadata["parse"] is values.switch}
 CONFTEST = """
 import json, pathlib
 from harness.session.plugin import SESSION
@@ -310,7 +310,7 @@ WRONG = {values.text: " ", values.text_but_none: " ", values.path: " ", values.s
 
 
 @pytest.mark.parametrize("entrance", ["flags", "ini"])
-@pytest.mark.parametrize("each", list(options.option_fields()), ids=lambda each: each.name)
+@pytest.mark.parametrize("each", list(dataclasses.fields(Options)), ids=lambda each: each.name)
 def test_error_names_entrance_value_and_what_is_taken(each: Any, entrance: str) -> None:
     wrong = WRONG.get(each.metadata["parse"], ",,")
     config: Any = FakeConfig(flags={}, ini={})

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from typing import get_args
 
 import pytest
@@ -12,7 +13,7 @@ from fixtures.__main__ import main as make_fixtures
 from harness.figures.intervals import ChangeVerdict
 from harness.gates import exit_status
 from harness.gates.limits import LOWER_BOUNDS, UPPER_BOUNDS
-from harness.options import Options, ini_key, option_fields
+from harness.options import Options, ini_key
 from harness.records.lines import GateState, JournalLine, Outcome, PassKind, RunRecord, VerdictState
 from tests import ROOT
 from tests.repository.house import PRODUCT
@@ -40,9 +41,9 @@ def rows(document):
 def test_every_option_has_a_row_with_its_default_where_those_that_change_figures_stand_or_the_others():
     changing = (DOCS / "options.md").read_text(encoding="utf-8").partition("## Other options")[0]
     documented = {cells[0].split("`")[1]: cells for cells in rows(DOCS / "options.md") if "`--" in cells[0]}
-    assert set(documented) == {f"--{each.name}" for each in option_fields()}
+    assert set(documented) == {f"--{each.name}" for each in fields(Options)}
     plain = Options().as_json()
-    for each in option_fields():
+    for each in fields(Options):
         _, default, text = documented[f"--{each.name}"]
         value = plain[each.name]
         written = (
@@ -74,7 +75,7 @@ def test_every_key_of_the_legacy_file_is_explained(key):
 
 def test_an_ini_key_that_is_not_the_options_name_is_told():
     text = (DOCS / "options.md").read_text(encoding="utf-8")
-    renamed = [(each.name, ini_key(each)) for each in option_fields() if ini_key(each) != each.name]
+    renamed = [(each.name, ini_key(each)) for each in fields(Options) if ini_key(each) != each.name]
     assert renamed == [("cache_dir", "frame_cache_dir")]
     assert all(f"as a key, `--{name}` is called `{key}`" in " ".join(text.lower().split()) for name, key in renamed)
 
@@ -146,7 +147,7 @@ def constants():
 
 def test_every_option_that_a_document_names_exists():
     named = {option for each in DOCUMENTS for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", each.read_text("utf-8"))}
-    switches = {each.metadata["off_switch"] for each in option_fields()} | {each.name for each in option_fields()}
+    switches = {each.metadata["off_switch"] for each in fields(Options)} | {each.name for each in fields(Options)}
     suites = {f"--{name}".replace("_", "-") for name in switches if name}
     ours = {each for each in constants() if re.fullmatch(r"--[a-z][\w-]*", each)} | {"--help"}
     assert {"--cache-root", "--sessions"} <= ours

@@ -42,18 +42,21 @@ def sections(run: RunRecord) -> Iterator[Section]:
 
 def _agreement(run: RunRecord) -> Iterator[Section]:
     header, engine = run.header, run.header.engines[0]
-    draft = passes(run, "whole", header.draft or "", engine)
+    if not header.draft or header.model_set == "full":
+        return
+    draft = passes(run, "whole", header.draft, engine)
     questions = {each.id: each.query for each in header.samples}
-    found_pairs: dict[str, list[TokenPair]] = {}
-    for target in header.targets if header.draft and header.model_set != "full" else ():
+    found: dict[str, list[TokenPair]] = {}
+    for target in header.targets:
         pairs = [
             TokenPair(mine.sample, mine.token_ids, theirs.token_ids, questions.get(mine.sample, ""))
             for mine, theirs in paired(draft, passes(run, "whole", target, engine))
             if mine.token_ids and theirs.token_ids
         ]
-        found_pairs |= {label(run, target): pairs} if pairs else {}
-    if found_pairs:
-        yield agreement(found_pairs, int(header.options.get("gamma", 5)))
+        if pairs:
+            found[label(run, target)] = pairs
+    if found:
+        yield agreement(found, int(header.options.get("gamma", 5)))
 
 
 def _answers(run: RunRecord, sample: PlannedSample, written: dict[str, dict[str, PassRecord]]) -> Answers:
@@ -157,16 +160,16 @@ def _summary(run: RunRecord) -> Iterator[Text]:
 def _differences(run: RunRecord) -> Iterator[Text]:
     """Yield, for each other engine, the first difference of its answers from the reference engine's."""
     for model in run.header.models:
-        theirs = passes(run, "whole", model, REFERENCE_ENGINE)
+        reference = passes(run, "whole", model, REFERENCE_ENGINE)
         for engine in run.header.engines:
-            for sample, each in passes(run, "whole", model, engine).items() if engine != REFERENCE_ENGINE else ():
-                if sample in theirs and theirs[sample].token_ids != each.token_ids:
-                    token = 1 + common_prefix(theirs[sample].token_ids, each.token_ids)
-                    yield text(
-                        "{who} differs from {reference} from token {token} of sample {sample} on.",
-                        who=label(run, model, engine),
-                        reference=REFERENCE_ENGINE,
-                        token=figure(whole, token, "first_difference", model, engine),
-                        sample=sample,
-                    )
-                    break
+            both = paired(passes(run, "whole", model, engine), reference)
+            different = [(mine, theirs) for mine, theirs in both if mine.token_ids != theirs.token_ids]
+            for mine, theirs in different[:1]:
+                token = 1 + common_prefix(theirs.token_ids, mine.token_ids)
+                yield text(
+                    "{who} differs from {reference} from token {token} of sample {sample} on.",
+                    who=label(run, model, engine),
+                    reference=REFERENCE_ENGINE,
+                    token=figure(whole, token, "first_difference", model, engine),
+                    sample=mine.sample,
+                )

@@ -30,7 +30,8 @@ def pair_line(run: RunRecord, found: SpeculationFigures) -> Text:
     ]
     if found.lift is not None:
         shares.append(text("lift {lift}", lift=figure(fraction, found.lift.value, "lift", place)))
-    outcome += [joined(shares, ", ")] if shares else []
+    if shares:
+        outcome.append(joined(shares, ", "))
     return text(
         "{draft} drafting for {target}: {outcome}",
         draft=label(run, found.draft),
@@ -43,7 +44,9 @@ def pays(speedup: Interval) -> str:
     """Return words on whether a pair is faster than the target alone, by the speedup's interval."""
     if not speedup.is_bounded:
         return "too few requests to say whether it pays"
-    return "pays" if speedup.low > 1 else "does not pay" if speedup.high < 1 else "no clear gain or loss"
+    if speedup.low > 1:
+        return "pays"
+    return "does not pay" if speedup.high < 1 else "no clear gain or loss"
 
 
 def section(run: RunRecord, found: SpeculationFigures) -> Section:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from harness.figures.metrics import change_as_share
 from harness.gates.witnesses import verdict_text, without_repeats
+from harness.grouping import grouped
 from harness.records.lines import Failure, GateRecord, GateState, RunRecord
 from harness.report.blocks import Section, Sentences, Table, Text, figure, filled
 from harness.report.formatting import change
@@ -17,10 +18,8 @@ def gate_groups(gates: Iterable[GateRecord]) -> Iterator[tuple[GateState, list[G
     """Yield the verdicts by state and reason, the worst last, in each group the nearest to its limit first."""
     known = without_repeats(gates)
     for state in BEST_FIRST:
-        groups: dict[str, list[GateRecord]] = {}
-        for gate in known:
-            if gate.state == state:  # passed figures are one group
-                groups.setdefault("" if state == "pass" else gate.sentence, []).append(gate)
+        # Passed figures are one group.
+        groups = grouped(("" if state == "pass" else gate.sentence, gate) for gate in known if gate.state == state)
         yield from ((state, sorted(group, key=_nearness, reverse=True)) for group in groups.values())
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
-from harness.figures.passes import Comparison, comparisons, paired, pass_figures, passes
+from harness.figures.passes import Comparison, PassFigure, comparisons, paired, pass_figures, passes
 from harness.legacy.reading import NOT_RECORDED
 from harness.records.lines import PassRecord, RunRecord
 from harness.report.blocks import Section, Sentences, Table, Text, cell, figure, filled
@@ -16,19 +16,11 @@ def sections(run: RunRecord) -> Iterator[Section]:
     if not figures:
         return
     weights = {each.model: each.memory_bytes for each in run.models}
-    rows: list[list[Text]] = [
-        [
-            each.model,
-            cell(milliseconds, total or None, "recorded_total", each.model, unknown=NOT_RECORDED),
-            figure(milliseconds, each.mean_total_s, "sum_of_stages", each.model),
-            figure(change, total / each.mean_total_s - 1, "recorded_over_sum", each.model) if total else "",
-            cell(mebibytes, size, "recorded_weights", each.model, unknown=NOT_RECORDED),
-        ]
-        for each in figures
-        for total, size in [(_mean_total(each.records), weights.get(each.model))]
-    ]
     blocks = filled(
-        Table(("model", "recorded total ms", "sum of stages ms", "total over sum %", "model memory MiB"), rows),
+        Table(
+            ("model", "recorded total ms", "sum of stages ms", "total over sum %", "model memory MiB"),
+            [_totals(each, weights.get(each.model)) for each in figures],
+        ),
         Table(
             ("target", "speedup, recorded totals", "speedup, sums", "c (cost ratio)", "S (theoretical speedup)"),
             [_speedups(run, each) for each in comparisons(run)],
@@ -45,6 +37,17 @@ def sections(run: RunRecord) -> Iterator[Section]:
 def notes(lines: Sequence[str]) -> list[Section]:
     """Return the section with notes on oddities of the files, if any."""
     return [Section("notes", "Notes on the files", [Sentences(lines)], brief=True)] if lines else []
+
+
+def _totals(found: PassFigure, weights: int | None) -> list[Text]:
+    total = _mean_total(found.records)
+    return [
+        found.model,
+        cell(milliseconds, total or None, "recorded_total", found.model, unknown=NOT_RECORDED),
+        figure(milliseconds, found.mean_total_s, "sum_of_stages", found.model),
+        figure(change, total / found.mean_total_s - 1, "recorded_over_sum", found.model) if total else "",
+        cell(mebibytes, weights, "recorded_weights", found.model, unknown=NOT_RECORDED),
+    ]
 
 
 def _speedups(run: RunRecord, found: Comparison) -> list[Text]:

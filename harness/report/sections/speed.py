@@ -82,7 +82,8 @@ def _outlier_line(run: RunRecord, found: PassFigure) -> Iterator[Text]:
         for sample in list(far)[:MAX_NAMED]
     ]
     if shown:
-        shown += [f"{len(far) - MAX_NAMED} more"] if len(far) > MAX_NAMED else []
+        if len(far) > MAX_NAMED:
+            shown.append(f"{len(far) - MAX_NAMED} more")
         template = "Outliers of {model}, which all means include: {samples}."
         yield text(template, model=label(run, *names), samples=joined(shown, ", "))
 

@@ -1,6 +1,7 @@
 """Stage tests: timed rounds, cold rounds, loading of models, A/B comparisons, and throughput."""
 
 from collections.abc import Iterator
+from itertools import product
 from statistics import median
 
 from harness.figures.passes import pass_figures, passes, samples_per_second, throughput
@@ -12,7 +13,7 @@ from harness.report.naming import label
 
 
 def sections(run: RunRecord) -> Iterator[Section]:
-    """Yield the sections on stage tests, and on throughput with files loaded ahead."""
+    """Yield the section on stage tests, where there are any."""
     figures, alone = stage_figures(run), not pass_figures(run)
     if figures:
         columns = ("stage", "model", "median ms", "± %", "first ms", "rounds", "ms per token")
@@ -30,17 +31,17 @@ def sections(run: RunRecord) -> Iterator[Section]:
         lead = "Each stage by itself, its input made before the clock starts."
         title = "Stages by themselves, and cold start"
         yield Section("stage-tests", title, blocks, lead, brief=True, folded=not alone)
-    rows: list[list[Text]] = [
-        [
-            label(run, model, engine),
-            figure(hundredths, ahead, "throughput", model, engine),
-            cell(hundredths, in_turn or None, "alone", model, engine),
-        ]
-        for model in run.header.models
-        for engine in run.header.engines
-        if (ahead := throughput(run, model, engine)) is not None
-        for in_turn in [samples_per_second(passes(run, "whole", model, engine).values())]
-    ]
+
+
+def throughputs(run: RunRecord) -> Iterator[Section]:
+    """Yield the section on throughput with files loaded ahead, where it was measured."""
+    rows: list[list[Text]] = []
+    for model, engine in product(run.header.models, run.header.engines):
+        ahead = throughput(run, model, engine)
+        if ahead is not None:
+            in_turn = samples_per_second(passes(run, "whole", model, engine).values())
+            ahead_cell = figure(hundredths, ahead, "throughput", model, engine)
+            rows.append([label(run, model, engine), ahead_cell, cell(hundredths, in_turn, "alone", model, engine)])
     if rows:
         ranks = len({each.rank for each in run.passes if each.kind == "throughput"})
         threads = run.header.options.get("loader_workers")

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from harness.figures.latency import latencies
 from harness.figures.passes import comparisons
 from harness.figures.speculation import speculation_figures
-from harness.figures.stages import StageFigure, peak_bytes, stage_figures
+from harness.figures.stages import peak_bytes, stage_figures
 from harness.gates.exit_status import FAILED, MISSING_BASELINE, NO_FIGURE, NOT_DECIDED
 from harness.gates.witnesses import verdict_text
+from harness.grouping import grouped
 from harness.records.fingerprint import by_machine
 from harness.records.lines import RunRecord
 from harness.records.quantities import counted
@@ -45,11 +46,10 @@ def problems(run: RunRecord) -> Iterator[Text]:
         if state not in {"pass", "improved"}:
             more = f" and {len(group) - 1} more" if len(group) > 1 else ""
             yield f"{state}: {group[0].metric}{more}: {verdict_text(group[0])}"
-    tests: dict[str, list[str]] = {}
-    for outcome in run.outcomes:
-        if outcome.outcome == "failed" and outcome.reason.removeprefix("call: ") not in " ".join(broken):
-            tests.setdefault(outcome.reason, []).append(outcome.test)
+    tests = grouped((each.reason, each.test) for each in run.outcomes if each.outcome == "failed")
     for reason, names in tests.items():
+        if reason.removeprefix("call: ") in " ".join(broken):
+            continue
         yield f"{names[0] if len(names) == 1 else f'{len(names)} tests'} failed: {reason}"
     failed = list(dict.fromkeys(f"{model}: {each.sentence()}" for model, each in failed_samples(run)))
     yield from failed[:MAX_FAILURES]
@@ -60,32 +60,7 @@ def problems(run: RunRecord) -> Iterator[Text]:
 def tiles(run: RunRecord) -> Iterator[Tile]:
     """Yield tiles for the main measured figures; without times where the run is of several machines."""
     if len(by_machine(run)) == 1:
-        speedups = [
-            (f"over {label(run, each.target, each.engine)}", figure(times, each.total.factor, name_of_speedup(each)))
-            for each in comparisons(run)
-        ]
-        for first in comparisons(run)[:1]:
-            interval = ends(first.total.interval, times, name_of_speedup(first))
-            yield _tile("total speedup", "", speedups, *([text("95 %: {ends}", ends=interval)] if interval else []))
-        whole = latencies(run)
-        for title, measure in (("time per sample", "end_to_end"), ("time to first token", "ttft")):
-            means = [
-                (label(run, *key), figure(duration, each.mean.value, "latency", measure, "mean", *key))
-                for each in whole
-                for key in [(each.model, each.engine)]
-                if each.measure == measure
-            ]
-            yield from [_tile(title, ", mean", means)] if means else []
-        stages: dict[str, list[StageFigure]] = {}
-        for test in stage_figures(run) if not whole else ():
-            if test.is_most_common and not test.variant:
-                stages.setdefault(test.stage, []).append(test)
-        for stage, tests in list(stages.items())[:MAX_TILES]:
-            medians = [
-                (label(run, each.model, each.engine), figure(duration, each.seconds.median, "time", *each.names))
-                for each in tests
-            ]
-            yield _tile(stage, f", median of {counted(tests[0].seconds.n, 'round')}", medians)
+        yield from _times(run)
     yield from _drafting(run)
     peaks = peak_bytes(run) if run.header.device != "cpu" else {}
     if peaks:
@@ -96,6 +71,35 @@ def tiles(run: RunRecord) -> Iterator[Tile]:
             of_card = figure(percent, highest / card, "memory.peak_of_card")
             details.append(text("{share} % of {card}", share=of_card, card=with_unit(card)))
         yield Tile("peak memory", figure(with_unit, highest, "memory.peak"), details)
+
+
+def _times(run: RunRecord) -> Iterator[Tile]:
+    """Yield tiles on speedups and times of the whole passes, or else on the stage tests."""
+    speedups = [
+        (f"over {label(run, each.target, each.engine)}", figure(times, each.total.factor, name_of_speedup(each)))
+        for each in comparisons(run)
+    ]
+    for first in comparisons(run)[:1]:
+        interval = ends(first.total.interval, times, name_of_speedup(first))
+        yield _tile("total speedup", "", speedups, *([text("95 %: {ends}", ends=interval)] if interval else []))
+    whole = latencies(run)
+    for title, measure in (("time per sample", "end_to_end"), ("time to first token", "ttft")):
+        means = []
+        for each in whole:
+            if each.measure == measure:
+                mean = figure(duration, each.mean.value, "latency", measure, "mean", each.model, each.engine)
+                means.append((label(run, each.model, each.engine), mean))
+        if means:
+            yield _tile(title, ", mean", means)
+    if whole:
+        return
+    stages = grouped((each.stage, each) for each in stage_figures(run) if each.is_most_common and not each.variant)
+    for stage, tests in list(stages.items())[:MAX_TILES]:
+        medians = [
+            (label(run, each.model, each.engine), figure(duration, each.seconds.median, "time", *each.names))
+            for each in tests
+        ]
+        yield _tile(stage, f", median of {counted(tests[0].seconds.n, 'round')}", medians)
 
 
 def _tile(title: str, what: str, shown: list[tuple[str, Figure]], *more: Text) -> Tile:

@@ -62,8 +62,9 @@ def warnings(run: RunRecord) -> Iterator[tuple[Text, str]]:
 
 def synchronised(run: RunRecord, least: float = -math.inf) -> Iterator[Text]:
     """Yield a sentence per model on the time that synchronising adds, where that is surely more than `least`."""
-    # On a CPU nothing is synchronised.
-    for each in pass_figures(run) if run.header.on_gpu else ():
+    if not run.header.on_gpu:  # on a CPU nothing is synchronised
+        return
+    for each in pass_figures(run):
         gap = synchronisation_overhead(run, each.model, each.engine)
         if gap is not None and gap.low >= least:
             names = "sync_gap", each.model, each.engine
