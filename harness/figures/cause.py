@@ -209,7 +209,8 @@ class _Comparison:
             return "program", f"{self._change_text(self.changes[0])}; {shown}"
         calls = [each for each in self.changes if each.what == "library_calls"]
         if self.on_gpu and calls and _launched_singly(self.known) < 0.3 and _launched_singly(self.now) > 0.7:
-            return "program", f"a captured graph is not replayed, {self._change_text(calls[0])}; {shown}"
+            change = self._change_text(calls[0])
+            return "program", f"a captured graph is not replayed{'' if change in shown else f', {change}'}; {shown}"
         replaced = next((part.words for part in self.parts if IN_PLACE in part.words and part not in named), "")
         if replaced:
             return "program", f"{replaced.removeprefix('in ')}; {shown}"
