@@ -67,7 +67,7 @@ class OldFile(NamedTuple):
     notes: list[str]  # sentences on oddities
 
 
-def read_any_json(path: Path, advice: str = "") -> Any:
+def read_any_json(path: Path, advice: str = "name a result file") -> Any:
     """Return any JSON file's content, with NaN and infinities as texts; raise ResultFileError naming the file."""
     try:
         return read_json(path, object, "JSON", advice=advice)

@@ -61,16 +61,13 @@ def report_files(paths: Sequence[Path], output_dir: Path | None, gamma: int) -> 
     return page_file, text_file
 
 
-WAY_OUT = "name a run's folder or a result file"
-
-
 def read_result(path: Path, gamma: int = 5) -> RunRecord | None:
     """Return the run in a result of any kind; None for answers without times. Raises ResultFileError."""
     if path.is_dir():
         return read_journal(path / JOURNAL_NAME)
     if path.suffix == ".jsonl":
         return read_journal(path)
-    content = read_any_json(path, WAY_OUT)
+    content = read_any_json(path, "name a run's folder or a result file")
     if isinstance(content, dict) and "header" in content:
         return read_json(path, RunRecord, "what a run writes")
     if isinstance(content, dict) and EXTRA_KEY in content:

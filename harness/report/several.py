@@ -47,7 +47,7 @@ def report_of_several(found: Sequence[tuple[Path, RunRecord | None]]) -> Report:
         results.sort(key=lambda each: each.clip_s or 0.0)
     known = [(each.title, found) for each in results for found in comparisons(each.run)]
     ranges: list[Text] = []
-    if known:
+    if len(known) > 1:
         (slowest, low), (fastest, high) = (pick(known, key=lambda item: item[1].total.factor) for pick in (min, max))
         ranges.append(
             text(
@@ -63,6 +63,7 @@ def report_of_several(found: Sequence[tuple[Path, RunRecord | None]]) -> Report:
         source=", ".join(each.title for each in results),
         conditions=["as each file has them: machines and options may differ"],
         highlights=ranges,
+        warnings=[(f"{each.title}: no whole pass, so no row.", "") for each in results if not pass_figures(each.run)],
         caveats=[joined([each.title, line], ": ") for each in results for line in caveats(each.run)],
         sections=[
             *_speedups(results),

@@ -108,6 +108,11 @@ def test_merge_says_what_is_wrong_and_ends_with_2_where_there_is_no_journal(tmp_
     assert "Traceback" not in done.stderr
 
 
+def test_acceptance_of_a_folder_asks_for_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["acceptance", str(folder)]) == 2
+    assert "cannot be read (Is a directory); name a result file" in capsys.readouterr().err
+
+
 def test_merge_imports_neither_torch_nor_pytest(folder: Path) -> None:
     code = (
         f"import sys; from harness.__main__ import main; main(['merge', {str(folder)!r}]); "

@@ -17,10 +17,13 @@ from harness.records.lines import PassRecord, RunRecord
 from harness.report.blocks import Figure, Table, Text, parts, plain
 from harness.report.several import duration_s, report_of_several
 from harness.stages import STAGES
+from tests.harness.made_files import write_run
 from tests.harness.made_runs import full_run, header, run_with, whole_pass
 from tests.harness.report.distinct_run import distinct_run
 from tests.harness.report.made_reports import old_file, old_records
 from tests.harness.report.reading import Page
+
+PASSES = [whole_pass(model, "s1", (factor,) * 5) for model, factor in (("egpt", 1.0), ("videollava", 2.0))]
 
 
 def slower(factor: float) -> list[dict[str, object]]:
@@ -40,6 +43,19 @@ def test_lengths_are_in_order_and_each_has_its_row_and_its_point(tmp_path: Path)
     speedups = [page.values[f"{place}.speedup.stage1"] for place in (0, 1)]
     assert speedups == pytest.approx([0.5 * 6.858 / 0.851, 2 * 6.858 / 0.851])
     assert (tmp_path / "out" / "side_by_side_report.md").exists()
+
+
+def test_a_result_without_a_whole_pass_is_named(tmp_path: Path) -> None:
+    files = [write_run(tmp_path / name, run) for name, run in (("passes", full_run()), ("stages", full_run(passes=())))]
+    assert main(["report", *map(str, files), "--output-dir", str(tmp_path)]) == 0
+    found = (tmp_path / "side_by_side_report.md").read_text(encoding="utf-8")
+    assert "- stages: no whole pass, so no row." in found
+    assert "passes: no whole" not in found
+
+
+def test_one_speedup_has_no_range() -> None:
+    pair = [(Path("a.json"), full_run(passes=())), (Path("b.json"), run_with(*PASSES))]
+    assert not report_of_several(pair).highlights
 
 
 def test_without_lengths_there_is_a_table_and_no_curve(tmp_path: Path) -> None:
