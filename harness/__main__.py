@@ -16,12 +16,14 @@ from harness.errors import HarnessError
 from harness.gates import exit_status
 from harness.option_values import count, require_utf8, small_count
 from harness.options import TESTS
+from harness.processes import unwinding
 
 _GATE_STATUSES = (exit_status.__doc__ or "").partition("\n\n")[2]
 _RECORD_STATUSES = "0   the baseline has its sessions\n2   a session failed or is unusable; those before it are kept"
 SEPARATOR_HINT = "pytest's arguments stand behind a --, as in: python -m harness gate -- perf_tests -k load"
 
 
+@unwinding()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command; return its exit status, 2 for a HarnessError."""
     words = list(sys.argv[1:] if arguments is None else arguments)

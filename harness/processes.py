@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import RevisionError
@@ -40,6 +40,21 @@ def git(
 def environment_without_git_ties() -> dict[str, str]:
     """Return this process's environment without the variables that tie git to one checkout."""
     return {name: value for name, value in os.environ.items() if name not in GIT_TIES}
+
+
+@contextlib.contextmanager
+def unwinding() -> Iterator[None]:
+    """End the block with a shell's status at Ctrl-C, SIGTERM (sent by CI) or SIGHUP: no session stays behind."""
+    # Under nohup SIGHUP is ignored, and stays so.
+    handled = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {each: signal.signal(each, lambda number, _: sys.exit(128 + number)) for each in handled}
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise SystemExit(128 + signal.SIGINT) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def run_to_end(command: Sequence[str], *, log: Path | None = None, folder: Path | None = None) -> int:

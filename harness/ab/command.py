@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import shlex
 import shutil
-import signal
 import sys
 import time
 from collections import Counter
@@ -23,7 +22,6 @@ from harness.records.folder import RESULTS, make_folder, unused_folder, write_js
 
 HELP = "compare two revisions, or two sets of options, by pairs of fresh processes in turn"
 USAGE = "python -m harness ab [options] [REVISION [REVISION]] [-- pytest arguments]"
-INTERRUPTED = 130  # a shell's status for a command that Ctrl-C ended
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,25 +101,12 @@ def _whole_pairs(folder: Path, sessions: Sequence[SessionFigures]) -> list[Sessi
 @contextlib.contextmanager
 def resumable(command: str, folder: Path) -> Iterator[None]:
     """Print how `python -m harness COMMAND` resumes in a folder, where the block is interrupted or fails."""
-
-    def end(number: int, _frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    # SIGTERM, which CI sends, and SIGHUP unwind like Ctrl-C, so that everything is cleaned up. Under nohup SIGHUP is
-    # ignored, and stays so.
-    handled = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, end) for number in handled}
     try:
         yield
-    except BaseException as error:
+    except BaseException:
         again = f"python -m harness {command} --resume {shlex.quote(str(folder))}"
         sys.stderr.write(f"finished sessions are in {folder}; {again} resumes it\n")
-        if isinstance(error, KeyboardInterrupt):
-            raise SystemExit(INTERRUPTED) from None
         raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def say(*lines: str) -> None:

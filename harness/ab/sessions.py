@@ -79,11 +79,9 @@ def located(arguments: Sequence[str], here: Path, tree: Path) -> list[str]:
     """Return the arguments, with absolute paths for option values that name files in `here` but not in `tree`."""
     found = []
     for before, word in zip(["", *arguments], arguments, strict=False):
-        option, equals, value = word.partition("=") if word.startswith("--") else (before, "", word)
+        option, _, value = word.partition("=") if word.startswith("--") else (before, "", word)
         names_tests = "::" in value or value.endswith(".py")
         takes_value = option.startswith("--") and "=" not in option and value and not names_tests
-        if takes_value and (here / value).exists() and not (tree / value).exists():
-            found.append(f"{option}{equals}{here / value}" if equals else str(here / value))
-        else:
-            found.append(word)
+        is_only_here = takes_value and (here / value).exists() and not (tree / value).exists()
+        found.append(f"{word.removesuffix(value)}{here / value}" if is_only_here else word)
     return found

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.__main__ import main
+from harness.commands.child_session import PytestArguments
 from harness.errors import RevisionError
 from harness.measuring.environment import git_state
 from harness.processes import git, run_to_end
@@ -57,6 +59,30 @@ def test_a_session_runs_in_the_folder_that_is_named_without_ties_to_a_checkout(
     code = "import os; print(os.getcwd(), os.getenv('GIT_DIR'))"
     run_to_end([sys.executable, "-c", code], log=tmp_path / "log", folder=tmp_path)
     assert (tmp_path / "log").read_text().split() == [str(tmp_path), "None"]
+
+
+@pytest.mark.parametrize("words", [["gate"], ["baseline", "record"]])
+def test_a_command_that_is_ended_leaves_no_session_behind(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = tmp_path / "started"
+    code = f"import os, time; open({str(started)!r}, 'w').write(f'{{os.getpid()}} '); time.sleep(60)"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(PytestArguments, "command", lambda *_words: [sys.executable, "-c", code])
+
+    def end() -> None:
+        while not (started.exists() and started.read_text()):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=end, daemon=True).start()
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with pytest.raises(SystemExit, match=str(128 + signal.SIGTERM)):
+            main(words)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not Path(f"/proc/{int(started.read_text())}").exists()
 
 
 def test_where_we_are_interrupted_the_session_and_what_it_started_are_killed(tmp_path: Path) -> None:
