@@ -29,8 +29,10 @@ def in_order_of_measurement(items: Sequence[pytest.Item], selection: Selection) 
         elif model in models:
             place = models.index(model)
             waits = item.get_closest_marker("compares_with_draft") and draft in models
-            place += len(models) if waits and place < models.index(draft or "") else 0
-            place += 3 * len(models) if on_gpu and item.get_closest_marker("watches") else 0
+            if waits and place < models.index(draft or ""):
+                place += len(models)
+            if on_gpu and item.get_closest_marker("watches"):
+                place += 3 * len(models)
         number = selection.engines.index(engine) if engine in selection.engines else -1
         return place, number, item.get_closest_marker("stage") is None
 

@@ -4,8 +4,6 @@ Counts decide first: where one has changed, the program does other work. Else ti
 takes longer, the program is to blame; if all calls take longer alike, the machine.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence

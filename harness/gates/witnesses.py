@@ -4,8 +4,6 @@ If both changed, the program is to blame, and the ledger names the cause. If onl
 unless one call takes most of the difference. If only the ledger changed, there is a warning.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
@@ -20,6 +18,8 @@ from harness.gates import machine_speed
 from harness.grouping import grouped
 from harness.records.lines import GateRecord, RunRecord, StageRecord
 from harness.records.work import WatchedWork
+
+Runs = Sequence[RunRecord]
 
 # In the name of a verdict against a release, before the release's name.
 SINCE = " since "
@@ -62,9 +62,7 @@ def sides(runs: Iterable[RunRecord]) -> dict[str, Side]:
     return found
 
 
-def causes(
-    now: Sequence[RunRecord], known: Sequence[RunRecord], tests: Mapping[str, Sequence[str]]
-) -> dict[str, Cause]:
+def causes(now: Runs, known: Runs, tests: Mapping[str, Sequence[str]]) -> dict[str, Cause]:
     """Return the cause of each time's change; `tests`: for each time, the tests with readings of the machine."""
     of_now, of_known = sides(now), sides(known)
     return {
@@ -74,9 +72,7 @@ def causes(
     }
 
 
-def with_causes(
-    gates: Sequence[GateRecord], runs: Sequence[RunRecord], known: Sequence[RunRecord], since: str = ""
-) -> list[GateRecord]:
+def with_causes(gates: Sequence[GateRecord], runs: Runs, known: Runs, since: str = "") -> list[GateRecord]:
     """Return verdicts with the cause of each worse time, and with changed work that times do not show.
 
     `runs`: the judged session and its confirming session, if any. `since`: suffix of the names of verdicts against
@@ -137,9 +133,7 @@ def first_line(metric: str, change: str, why: GateRecord | Cause) -> str:
     return f"{what} of {', '.join(of)} {change}{since}{release}: {reason}"
 
 
-def _machine(
-    now: Sequence[RunRecord], known: Sequence[RunRecord], tests: Sequence[str]
-) -> dict[str, tuple[float, float]]:
+def _machine(now: Runs, known: Runs, tests: Sequence[str]) -> dict[str, tuple[float, float]]:
     """Return change and limit of the machine's readings during `tests`, by the reading's name; logarithms."""
 
     def readings(run: RunRecord) -> dict[str, float]:

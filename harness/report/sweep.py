@@ -94,7 +94,9 @@ def _values(run: RunRecord, model: str, engine: str) -> dict[str, float]:
             per_token = each.median_ms_per_token
             found[each.stage] = each.seconds.median if per_token is None else per_token / 1000
     before = [seconds_by_sample(run, model, stage, engine=engine) for stage in STAGES[:-1]]
-    if first_s := [sum(each[name] for each in before) for name in before[0] if all(name in each for each in before)]:
+    complete = [sample for sample in before[0] if all(sample in each for each in before)]
+    if complete:
+        first_s = [sum(each[sample] for each in before) for sample in complete]
         interval = mean_interval(first_s)
         found[FIRST] = fmean(first_s)
         if interval and interval.is_bounded:

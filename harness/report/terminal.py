@@ -70,7 +70,8 @@ def gate_lines(gates: Iterable[GateRecord]) -> str:
             lines += [f"{state.upper():17}{group[0].sentence}", *rows]
             continue
         lines.append(f"{state.upper():17}{group[0].metric}: {verdict_text(group[0])}")
-        lines += [f"{'':17}… and {len(group) - 1} more"] if len(group) > 1 else []
+        if len(group) > 1:
+            lines.append(f"{'':17}… and {len(group) - 1} more")
     return strip_control_characters("\n".join(lines) + "\n")
 
 
