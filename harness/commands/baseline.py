@@ -11,28 +11,20 @@ from statistics import stdev
 from harness.ab.command import say
 from harness.commands.child_session import PytestArguments
 from harness.errors import BaselineError, OptionError
-from harness.gates.baselines import (
-    DEFAULT_FOLDER,
-    read_sessions,
-    session_file,
-    sessions_by_folder,
-    sessions_needed,
-    store,
-)
+from harness.gates.baselines import read_sessions, session_file, sessions_by_folder, sessions_needed, store
 from harness.gates.gate import Baseline
 from harness.gates.prediction import MIN_SESSIONS, predict
 from harness.measuring.environment import stable_environment
 from harness.processes import run_to_end
 from harness.records.quantities import counted
 
-LOG_NAME = "session.log"
 _WORTH_A_LINE = 0.001  # smallest printed change of centre or limit
 
 
 def record(baselines: Path, words: Sequence[str], sessions: int) -> None:
     """Measure in fresh processes until a baseline has `sessions` of `words`; raise BaselineError if a session fails."""
     arguments = PytestArguments.parse(words)
-    if arguments.baselines != Path(DEFAULT_FOLDER).absolute():  # named behind the `--`, as for a gate
+    if arguments.baselines != Path("baselines").absolute():  # named behind the `--`, as for a gate
         baselines = arguments.baselines
     by_folder = sessions_by_folder(baselines, stable_environment("cpu"))
     alike = [[each for each in group if each.record.arguments == arguments.words] for group in by_folder.values()]
@@ -102,7 +94,7 @@ def _one_session(baselines: Path, arguments: PytestArguments) -> Path:
     if status != 0:
         raise BaselineError(f"a session ended with status {status} and was not added to a baseline: see {log}")
     path = store(baselines, folder, arguments.words)
-    log.rename(folder / LOG_NAME)
+    log.rename(folder / "session.log")
     return path
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.gates.exit_status import FAILED, PYTEST_STATUSES, exit_status
+from harness.gates.exit_status import FAILED, PYTEST_STATUSES, Status, exit_status
 from harness.gates.limits import judge
 from harness.records.journal import JOURNAL_NAME, read_journal
 from harness.records.lines import EndRecord, RunRecord, timestamp
@@ -30,8 +30,7 @@ def merge_folder(folder: Path, output_json: Path | None = None) -> int:
 
         sys.stdout.write(encodable(summary(run, folder, [], width=120, color=False), sys.stdout.encoding or "utf-8"))
     finished = sum(record.kind == "whole" and record.failure is None for record in run.passes)
-    sys.stdout.write(f"{folder / RUN_FILE_NAME}\n")
-    sys.stdout.write(f"{legacy}\n" if legacy else "no legacy result file: no sample is finished\n")
+    sys.stdout.write(f"{folder / RUN_FILE_NAME}\n{legacy or 'no legacy result file: no sample is finished'}\n")
     sys.stdout.write(f"advice: {problem}\n" if problem else f"{folder / PAGE}\n{folder / TEXT}\n")
     sys.stdout.write(f"{finished} of {len(run.header.samples) * len(run.header.models)} planned passes are finished\n")
     if not of_ranks and (run.end is None or run.end.exit_status in PYTEST_STATUSES):
@@ -46,9 +45,7 @@ def judged(run: RunRecord) -> RunRecord:
     verdicts = tuple(judge(run.header.limits, run))
     broken = any(verdict.state == "broken" for verdict in verdicts)
     failed = any(each.failure for each in run.passes) or any(each.outcome == "failed" for each in run.outcomes)
-    if run.end is None or run.end.exit_status in PYTEST_STATUSES:
-        code, reason = FAILED, "not every rank has ended: wait for torchrun, or continue with --resume"
-    else:
+    status = Status(FAILED, "not every rank has ended: wait for torchrun, or continue with --resume")
+    if run.end is not None and run.end.exit_status not in PYTEST_STATUSES:
         status = exit_status(FAILED * (broken or failed), expects_figures=True, figures=len(run.passes))
-        code, reason = status.code, status.reason
-    return msgspec.structs.replace(run, verdicts=verdicts, end=EndRecord(timestamp(), code, reason))
+    return msgspec.structs.replace(run, verdicts=verdicts, end=EndRecord(timestamp(), status.code, status.reason))

@@ -39,9 +39,8 @@ UPPER_BOUNDS = (*(kind for kind, _ in LATENCIES.values()), *BY_STAGE)
 MIN_LIFT_SAMPLES = 8
 """With fewer samples, the lift's interval is too wide to judge."""
 MAX_CHARACTERS, MAX_LINE = 100_000, 400
-SPEEDUPS = ("stage1", "stage3", "total")
 # Last parts of limits' names, behind the model's key, by kind; other kinds have none.
-_LAST_KEYS = {"speedup": SPEEDUPS, "quality": LIMITED, **dict.fromkeys(BY_STAGE, STAGES)}
+_LAST_KEYS = {"speedup": ("stage1", "stage3", "total"), "quality": LIMITED, **dict.fromkeys(BY_STAGE, STAGES)}
 
 
 @dataclass(frozen=True, slots=True)

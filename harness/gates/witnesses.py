@@ -23,7 +23,6 @@ Runs = Sequence[RunRecord]
 
 # In the name of a verdict against a release, before the release's name.
 SINCE = " since "
-_OF_DECODING = "time.decode."
 # Effects of other processes, from their number or from waiting times: no reference work, and so no limit.
 _WAITING, _SHARING = "waiting for a core adds", "sharing the GPU adds up to"
 
@@ -35,7 +34,7 @@ def time_of(of: StageRecord | WatchedWork) -> str:
 
 def time_explaining(metric: str) -> str:
     """Return the time metric that explains `metric`: for milliseconds per token, the time of decoding."""
-    return metric.partition(SINCE)[0].replace("ms_per_token.", _OF_DECODING, 1)
+    return metric.partition(SINCE)[0].replace("ms_per_token.", "time.decode.", 1)
 
 
 def sides(runs: Iterable[RunRecord]) -> dict[str, Side]:

@@ -58,6 +58,13 @@ def test_nor_may_a_run_whose_journal_was_changed_afterwards(tmp_path: Path) -> N
         load_run(folder)
 
 
+def test_one_run_is_no_two_sessions(tmp_path: Path) -> None:
+    run = measured(tmp_path / "run", session(end=ENDED))
+    path = store(tmp_path / "baselines", run)
+    with pytest.raises(BaselineError, match=rf"run: is session {path.parent.name}/0001 already"):
+        store(tmp_path / "baselines", run)
+
+
 @pytest.mark.parametrize("name", ["tiny/", "tiny/0", "tiny/000", "tiny/0001_", "0001", ""])
 def test_a_session_is_named_by_all_of_its_number(name: str, tmp_path: Path) -> None:
     write_baseline(tmp_path / "tiny", session())
