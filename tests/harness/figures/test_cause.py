@@ -128,7 +128,7 @@ def test_kernels_that_are_launched_one_by_one_again_are_a_graph_that_is_not_repl
     )
     slower = sides(0.41 + 1, calls=DECODE | {"attend_one <32,1,1>": (3200, 1.1)}, counts=now.works[0].counts)
     assert cause(slower, known).sentence.startswith(
-        "a captured graph is not replayed, library calls 3 -> 99 per token; +10 ms of +9.97 ms per token in `attend_one`"
+        "a captured graph is not replayed, library calls 3 -> 99 per token; +10 ms of +9.97 ms per token in `attend"
     )
 
 
