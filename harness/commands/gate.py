@@ -1,5 +1,6 @@
 """`python -m harness gate -- <pytest arguments>`: one session flags figures, a second one confirms them."""
 
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -27,9 +28,10 @@ def gate(words: Sequence[str]) -> int:
     by_folder = sessions_by_folder(arguments.baselines, stable_environment("cpu"))
     missing = sessions_needed(max(map(len, by_folder.values()), default=0))
     if missing:
+        add = ["python", "-m", "harness", "baseline", f"--baselines={arguments.baselines}", "add", str(folder)]
         sys.stdout.write(
             f"gate: {arguments.baselines} has {missing}.\nThe run starts all the same: limits are judged, and it can "
-            f"become a session: python -m harness baseline add {folder}\n"
+            f"become a session: {shlex.join(add)}\n"
         )
     # The sessions are quiet: verdicts are printed once, below both, and report.md has the figures.
     quiet = () if "no:terminal" in words else ("-q", "--tb=no", "-rN")

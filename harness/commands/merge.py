@@ -34,9 +34,8 @@ def merge_folder(folder: Path, output_json: Path | None = None) -> int:
     sys.stdout.write(f"advice: {problem}\n" if problem else f"{folder / PAGE}\n{folder / TEXT}\n")
     sys.stdout.write(f"{finished} of {len(run.header.samples) * len(run.header.models)} planned passes are finished\n")
     if not of_ranks and (run.end is None or run.end.exit_status in PYTEST_STATUSES):
-        sys.stdout.write(
-            f"this run has not ended; the same command with {shlex.quote(f'--resume={folder}')} resumes it\n"
-        )
+        added = shlex.quote(f"--resume={folder}")
+        sys.stdout.write(f"this run has not ended; the same command with {added} resumes it\n")
     return run.end.exit_status if of_ranks and run.end else 0
 
 

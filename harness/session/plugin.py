@@ -161,9 +161,7 @@ def recorder(request: pytest.FixtureRequest, session: Session, benchmark: Any) -
     """Return the test's recorder for the stage that its marker names."""
     marker = request.node.get_closest_marker("stage")
     if marker is None or len(marker.args) != 1:
-        raise pytest.UsageError(
-            f"{request.node.nodeid}: the fixture `recorder` needs one mark such as @pytest.mark.stage('load')"
-        )
+        raise pytest.UsageError(f"{request.node.nodeid}: `recorder` needs one mark such as @pytest.mark.stage('load')")
     benchmark.group = marker.args[0]
     return Recorder(session, Benchmark(benchmark), request.node.nodeid, marker.args[0])
 

@@ -1,6 +1,7 @@
 """Gates as a user meets them: baselines recorded and sessions judged by processes of their own, on the stub suite."""
 
 import re
+import shlex
 import shutil
 import signal
 
@@ -102,6 +103,9 @@ def test_a_baseline_of_too_few_sessions_is_told_before_anything_is_measured(reco
     assert result.stdout.splitlines()[0].endswith(
         "baselines has 1 session of a machine like this one, and a gate needs 5, better 10: 4 missing."
     )
+    way_out = shlex.split(result.stdout.splitlines()[1].partition(" become a session: ")[2])
+    baselines, output = recorded.folder / "baselines", recorded.folder / result.output
+    assert way_out[3:] == ["baseline", f"--baselines={baselines}", "add", str(output)]
     assert "gate needs" not in gated.gate("--co").stdout
 
 
