@@ -284,8 +284,7 @@ def register(parser: "pytest.Parser") -> None:
     group = parser.getgroup("event-vlm-perf")
     for each in fields(Options):
         if each.name in _GROUPS:
-            title = f"event-vlm-perf: {_GROUPS[each.name]}"
-            group = parser.getgroup(title)
+            group = parser.getgroup(f"event-vlm-perf: {_GROUPS[each.name]}")
         names_default = isinstance(each.default, bool | None) or "default" in each.metadata["help"]
         text = each.metadata["help"] + ("" if names_default else f" (default: {each.default})")
         _add_flag(group, each.name, text, dest=each.name, **_flag_form(each))

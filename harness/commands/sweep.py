@@ -85,8 +85,9 @@ def _measured(folder: Path, plan: SweepPlan) -> int:
         raise SessionError(f"no run of {folder} has ended")
     report = report_of_sweep(folder.name, plan.option, points, problems)
     publish(report, folder)
-    failed = any(run is None or (run.end and run.end.exit_status == FAILED) for run in runs.values())
-    return FAILED if failed else 0 if report.sections else NO_FIGURE
+    if any(run is None or (run.end and run.end.exit_status == FAILED) for run in runs.values()):
+        return FAILED
+    return 0 if report.sections else NO_FIGURE
 
 
 def _run_of(folder: Path, plan: SweepPlan, value: str) -> Iterator[str]:

@@ -185,8 +185,7 @@ def _of_stage(place: tuple[str, ...], records: Sequence[StageRecord], header: He
             # Rounds beyond the planned number fill the measurement time, and their number varies from run to run.
             counted = sum(min(len(each), header.planned_rounds or len(each)) for each in values.values())
             effect = minimum_effect_of_time(place[0], on_gpu=header.on_gpu)
-            value = gate_estimate(values)
-            yield Metric.of(*name, value=value, rounds=counted, minimum_effect=effect, tests=tests)
+            yield Metric.of(*name, value=gate_estimate(values), rounds=counted, minimum_effect=effect, tests=tests)
     peaks = [peak for record in records for peak in record.memory.values()]
     size = MemoryPeak.highest(peaks).on(header.device)
     if size:

@@ -28,11 +28,7 @@ def report_of_history(
     """Return the report of a history's figures, their changes, and those that crept away from a release."""
     changes = [([each], f"against the release: {each[0].name} {_interval(each)}") for each in crept]
     changes += [(each, _sentence(each, sessions, found)) for each in reversed(events)]
-    losses = [
-        words
-        for event, words in changes
-        if sum((change.value > 0) == each.metric.lower_is_better for each, change, _ in event) * 2 > len(event)
-    ]
+    losses = [words for event, words in changes if _is_loss(event)]
     gains, ordered = [words for _, words in changes if words not in losses], sessions.ordered
     counts = f"{len(losses)} for the worse, {len(gains)} for the better; at most 0.05 false alarms per 100 sessions"
     changed = counted(len(changes), "change") if changes else "no change"
@@ -70,6 +66,12 @@ def report_of_history(
 def in_unit(metric: Metric, value: float) -> float:
     """Return a value on a metric's scale in the unit of UNITS, without logarithm."""
     return UNITS.get(metric.unit, (1.0, ""))[0] * (math.exp(min(value, MAX_LOG)) if metric.is_log else value)
+
+
+def _is_loss(event: Sequence[Change]) -> bool:
+    """Return whether most changes of an event are for the worse."""
+    worse = [each for each, change, _ in event if (change.value > 0) == each.metric.lower_is_better]
+    return len(worse) > len(event) / 2
 
 
 def _interval(change: Change) -> str:
@@ -118,8 +120,7 @@ def _lines(found: Sequence[Series], sessions: Sessions) -> Iterator[Section]:
         by_name = grouped((each.name, each) for each in sorted(group, key=lambda each: each.name))
         blocks = [_line(name, several, sessions) for name, several in by_name.items()]
         lead = "Over sessions. Thick: levels; dotted: other conditions; dashed: limit (red), baseline's mean (grey)."
-        folded = not group[0].changes
-        yield Section(f"lines{number}", f"{heading} ({len(blocks)})", blocks, lead, folded=folded)
+        yield Section(f"lines{number}", f"{heading} ({len(blocks)})", blocks, lead, folded=not group[0].changes)
 
 
 def _latest(found: Sequence[Series]) -> Section:

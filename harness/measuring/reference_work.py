@@ -122,9 +122,10 @@ class Probe:
         interval_s, every = min(INTERVAL_S, lasting_s / READINGS), 1
         self._start, self._waited_s = clock.now(), _waited_s()
         for number, sample in enumerate(samples):
-            for name, work in works.items() if number % every == 0 else ():
-                work()  # untimed: refills the caches, so that the reading does not depend on the round before
-                self._seconds[name].append(clock.seconds_of(work))
+            if number % every == 0:
+                for name, work in works.items():
+                    work()  # untimed: refills the caches, so that the reading does not depend on the round before
+                    self._seconds[name].append(clock.seconds_of(work))
             start = clock.now()
             yield sample
             if number == 0:

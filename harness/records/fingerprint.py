@@ -117,8 +117,10 @@ def _software(environment: Mapping[str, Any], libraries: Iterable[str]) -> Finge
 
 
 def _written(value: Any) -> str:
+    if value is None:
+        return "not there"
     text = str(value)
-    return "not there" if value is None else text if len(text) <= 40 else f"{text[:37]}…"
+    return text if len(text) <= 40 else f"{text[:37]}…"
 
 
 def by_machine(run: RunRecord) -> dict[str, RunRecord]:

@@ -7,7 +7,7 @@ _CONTROL_CHARACTERS = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)
 
 
 # Numbers without a unit, with 0 to 3 decimal places; `fraction` is for shares between 0 and 1.
-whole, tenths, hundredths, fraction = (f"{{:z.{digits}f}}".format for digits in range(4))
+whole, tenths, hundredths, fraction = "{:z.0f}".format, "{:z.1f}".format, "{:z.2f}".format, "{:z.3f}".format
 
 
 def milliseconds(seconds: float) -> str:

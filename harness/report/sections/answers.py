@@ -27,8 +27,7 @@ SUMMARIES = {
 def sections(run: RunRecord) -> Iterator[Section]:
     """Yield agreement, quality and the first answers; of the set full, with random weights, the quality only."""
     yield from _agreement(run)
-    engine = run.header.engines[0]
-    written = {model: passes(run, "whole", model, engine) for model in run.header.models}
+    written = {model: passes(run, "whole", model, run.header.engines[0]) for model in run.header.models}
     known = [each for each in run.header.samples if any(each.id in records for records in written.values())]
     shown = known[:SAMPLES] if run.header.model_set != "full" else []
     blocks = [
@@ -164,7 +163,8 @@ def _differences(run: RunRecord) -> Iterator[Text]:
         for engine in run.header.engines:
             both = paired(passes(run, "whole", model, engine), reference)
             different = [(mine, theirs) for mine, theirs in both if mine.token_ids != theirs.token_ids]
-            for mine, theirs in different[:1]:
+            if different:
+                mine, theirs = different[0]
                 token = 1 + common_prefix(theirs.token_ids, mine.token_ids)
                 yield text(
                     "{who} differs from {reference} from token {token} of sample {sample} on.",

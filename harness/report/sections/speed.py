@@ -93,15 +93,7 @@ def _breakdown(run: RunRecord, figures: list[PassFigure]) -> Section:
     rows: list[list[Text]] = [
         [
             label(run, each.model, each.engine),
-            *(
-                ""
-                if stage not in each.stages
-                # Times of files in different states do not mix.
-                else "see below"
-                if stage == "load" and each.load_is_mixed
-                else figure(milliseconds, each.mean_s(stage), "pass", stage, each.model, each.engine)
-                for stage in stages
-            ),
+            *(_stage_cell(each, stage) for stage in stages),
             figure(milliseconds, each.mean_total_s, "pass", "total", each.model, each.engine),
             str(len(each.records)),
         ]
@@ -126,6 +118,14 @@ def _breakdown(run: RunRecord, figures: list[PassFigure]) -> Section:
     blocks = filled(chart, table, Sentences(lines, in_summary=True), Sentences(list(synchronised(run))))
     lead = "The whole pass: each of n samples once through all stages, until the answer ends."
     return Section("stages", "Stages, mean ms per sample", blocks, lead, brief=True, folded=False)
+
+
+def _stage_cell(found: PassFigure, stage: str) -> Text:
+    if stage not in found.stages:
+        return ""
+    if stage == "load" and found.load_is_mixed:  # times of files in different states do not mix
+        return "see below"
+    return figure(milliseconds, found.mean_s(stage), "pass", stage, found.model, found.engine)
 
 
 def _load_by_state(run: RunRecord, found: PassFigure) -> Text:

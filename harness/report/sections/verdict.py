@@ -75,12 +75,13 @@ def tiles(run: RunRecord) -> Iterator[Tile]:
 
 def _times(run: RunRecord) -> Iterator[Tile]:
     """Yield tiles on speedups and times of the whole passes, or else on the stage tests."""
-    speedups = [
-        (f"over {label(run, each.target, each.engine)}", figure(times, each.total.factor, name_of_speedup(each)))
-        for each in comparisons(run)
-    ]
-    for first in comparisons(run)[:1]:
-        interval = ends(first.total.interval, times, name_of_speedup(first))
+    compared = comparisons(run)
+    if compared:
+        speedups = [
+            (f"over {label(run, each.target, each.engine)}", figure(times, each.total.factor, name_of_speedup(each)))
+            for each in compared
+        ]
+        interval = ends(compared[0].total.interval, times, name_of_speedup(compared[0]))
         yield _tile("total speedup", "", speedups, *([text("95 %: {ends}", ends=interval)] if interval else []))
     whole = latencies(run)
     for title, measure in (("time per sample", "end_to_end"), ("time to first token", "ttft")):
