@@ -49,9 +49,9 @@ def change(metric: Metric, difference: float) -> str:
 
 
 def _rows(found: RevisionComparison) -> Table:
-    rows = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("figure", "A", "B", "B against A", "interval", "counts beyond", "pairs", "verdict"):
-        rows.add_column(column, justify="left" if column in {"figure", "verdict"} else "right", no_wrap=True)
+    rows = Table("figure", box=None, padding=(0, 2, 0, 0))  # a long name wraps, so that no verdict is cut
+    for column in ("A", "B", "B against A", "interval", "counts beyond", "pairs", "verdict"):
+        rows.add_column(column, justify="left" if column == "verdict" else "right", no_wrap=True)
     for figure in found.figures:
         metric, interval = figure.metric, figure.interval
         low, high = change(metric, interval.low), change(metric, interval.high)

@@ -57,7 +57,7 @@ def make_plan(option: str, words: str, arguments: Sequence[str]) -> SweepPlan:
     for word in arguments:
         flag = word.partition("=")[0]
         if flag in output_flags() or flag.lstrip("-").replace("-", "_") in {name, "resume"}:
-            raise OptionError(f"{word} cannot be given: each value of a sweep has a run in a folder of its own")
+            raise OptionError(f"{word} cannot be given: the sweep sets it for the run of each value")
     return SweepPlan(FORMAT_VERSION, timestamp(), name, values, with_tests(arguments, Path.cwd()))
 
 

@@ -9,6 +9,7 @@ from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 
+from harness.ab.revisions import Checkout
 from harness.errors import HarnessError, ResultFileError, RevisionError
 from harness.figures.metrics import Metric, session_metrics
 from harness.gates.baselines import is_session
@@ -130,7 +131,7 @@ def _counts(run: RunRecord) -> dict[str, Metric]:
 
 def _order(found: Sessions, since: str | None, repository: Path) -> None:
     """Order sessions by commit where git knows all of them, else by time; keep `since` and later commits."""
-    first = [git(repository, "rev-parse", "--verify", f"{since}^{{commit}}")] if since else []
+    first = [Checkout(repository).revision(since).commit] if since else []
     behind = [f"^{each}" for each in first]
     given = ["--topo-order", "--reverse", "--ignore-missing", *behind, *(each.commit for each in found.ordered)]
     places = dict.fromkeys(first, 0)

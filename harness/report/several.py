@@ -160,6 +160,5 @@ def _by_length(title: str, whose: str, y_label: str, points: Sequence[tuple[str,
         )
         for model, found in of_model.items()
     ]
-    x_label = "seconds of a clip, logarithmic"
-    what = f"one line per {whose}"
-    return [Chart(f"{title} by length of the clips", what, lambda: charts.curves(lines, x_label, y_label))]
+    title, x_label = f"{title} by length of the clips", "seconds of a clip, logarithmic"
+    return [Chart(title, f"one line per {whose}", lambda: charts.curves(lines, x_label, y_label))]

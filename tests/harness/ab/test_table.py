@@ -31,6 +31,12 @@ def test_a_change_is_written_in_percent_of_a_or_in_points(metric: Metric, differ
     assert change(metric, difference) == expected
 
 
+def test_a_verdict_is_whole_beside_a_long_name_and_a_wide_interval() -> None:
+    wide = Interval(2, -0.88, math.log(0.017), math.log(2e14))
+    row = PairedFigure("memory.load.videollava_unquantised.legacy reader", TIME, -2.28, -3.17, wide, "undecided")
+    assert "undecided" in table(RevisionComparison(1, PLAN, (), (row,), ()), Path("x"))
+
+
 def test_a_row_has_both_figures_the_change_its_interval_what_counts_and_the_verdict() -> None:
     times = PairedFigure(
         TIME.name,

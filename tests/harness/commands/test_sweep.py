@@ -172,7 +172,10 @@ def test_a_sweep_without_a_figure_has_status_10(sessions: Sessions) -> None:
         (["sweep", "gamma", "1,2"], "'gamma' is no option of numbers that change figures"),
         (["sweep", "event_images", "1,x"], "--event_images takes a whole number from 1 up, not 'x'"),
         (["sweep", "event_window", "1s,1000ms"], "event_window has a value twice"),
-        (["sweep", "event_images", "1,2", "--", "--event-images=3"], "--event-images=3 cannot be given"),
+        (
+            ["sweep", "event_images", "1,2", "--", "--event-images=3"],
+            "--event-images=3 cannot be given: the sweep",
+        ),
         (["sweep", "event_images", "1,2", "--", "--output-dir", "x"], "--output-dir cannot be given"),
         (["sweep", "event_images", "1,2", "--", "--resume"], "--resume cannot be given"),
     ],

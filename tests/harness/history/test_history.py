@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from harness.__main__ import main
+from harness.errors import RevisionError
 from harness.history.sessions import read_history
 from harness.records.journal import JOURNAL_NAME
 from harness.records.lines import RunRecord
@@ -156,6 +157,13 @@ def test_sessions_stand_in_the_order_of_their_commits(tmp_path: Path) -> None:
     later = read_history([tmp_path / "results"], commits[1], tmp_path)
     assert [each.commit for each in later.ordered] == commits[1:]
     assert any(f"sessions that are not of {commits[1]} or a later commit: 1" in note for note in later.notes)
+
+
+def test_an_unknown_revision_is_named(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    write_runs_of([commit(tmp_path, "one")], tmp_path / "results")
+    with pytest.raises(RevisionError, match="'v9' is no revision"):
+        read_history([tmp_path / "results"], "v9", tmp_path)
 
 
 def test_since_begins_with_that_revision_be_it_the_newest_or_merged_into(tmp_path: Path) -> None:
