@@ -104,8 +104,7 @@ def test_a_baseline_of_too_few_sessions_is_told_before_anything_is_measured(reco
         "baselines has 1 session of a machine like this one, and a gate needs 5, better 10: 4 missing."
     )
     way_out = shlex.split(result.stdout.splitlines()[1].partition(" become a session: ")[2])
-    baselines, output = recorded.folder / "baselines", recorded.folder / result.output
-    assert way_out[3:] == ["baseline", f"--baselines={baselines}", "add", str(output)]
+    assert way_out[4:] == [f"--baselines={recorded.folder}/baselines", "add", f"{recorded.folder}/{result.output}"]
     assert "gate needs" not in gated.gate("--co").stdout
 
 
@@ -346,9 +345,8 @@ def test_recording_goes_on_where_it_was_and_then_has_nothing_to_do(recorded, tmp
         "2 sessions of a machine like this one, and a gate needs 5, better 10: 3 missing; continue with "
     )
     assert "baseline --baselines kept record --sessions 10 -- -p pytest_benchmark.plugin suite --rounds=2" in lacking
-    for words in (["--baselines=kept", "record", "--sessions=2", *arguments],
-                  ["record", "--sessions=2", *arguments, "--baselines=kept"]):  # fmt: skip
-        again = suite.python("harness", "baseline", *words)
+    for before, behind in (["--baselines=kept"], []), ([], ["--baselines=kept"]):
+        again = suite.python("harness", "baseline", *before, "record", "--sessions=2", *arguments, *behind)
         assert "has 2 sessions already" in again.stdout
     assert not (tmp_path / "baselines").exists()
 
