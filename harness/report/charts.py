@@ -144,7 +144,8 @@ def line(
             axes.plot(group.x, group.y, color=COLOURS[group.colour], linewidth=0.9, marker=marker, markersize=2)
         for level in levels:
             axes.plot(level.x, level.y, color=COLOURS[level.colour], linewidth=2)
-        lowest, highest = (pick(each for group in groups for each in group.y) for pick in (min, max))
+        values = [each for group in groups for each in group.y]
+        lowest, highest = min(values), max(values)
         room = 0.08 * (highest - lowest or abs(highest) or 1.0)
         axes.set_ylim(lowest - room, highest + room)
         for place in breaks:

@@ -48,7 +48,8 @@ def report_of_several(found: Sequence[tuple[Path, RunRecord | None]]) -> Report:
     known = [(each.title, found) for each in results for found in comparisons(each.run)]
     ranges: list[Text] = []
     if len(known) > 1:
-        (slowest, low), (fastest, high) = (pick(known, key=lambda item: item[1].total.factor) for pick in (min, max))
+        slowest, low = min(known, key=lambda item: item[1].total.factor)
+        fastest, high = max(known, key=lambda item: item[1].total.factor)
         ranges.append(
             text(
                 "The total speedup ranges from {low} ({low_of}) to {high} ({high_of}).",

@@ -51,9 +51,9 @@ def _totals(found: PassFigure, weights: int | None) -> list[Text]:
 
 
 def _speedups(run: RunRecord, found: Comparison) -> list[Text]:
-    draft, target = (passes(run, "whole", model, found.engine) for model in (run.header.draft or "", found.target))
-    both = paired(draft, target)
-    mine, theirs = (_mean_total([each[side] for each in both]) for side in (0, 1))
+    draft = passes(run, "whole", run.header.draft or "", found.engine)
+    both = paired(draft, passes(run, "whole", found.target, found.engine))
+    mine, theirs = _mean_total([mine for mine, _ in both]), _mean_total([theirs for _, theirs in both])
     agreed = any(each.compared for each in found.agreements.values())
     return [
         found.target,
