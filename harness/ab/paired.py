@@ -31,9 +31,8 @@ def order(pair: int) -> tuple[str, str]:
 
 def looks(max_pairs: int) -> tuple[int, ...]:
     """Return the numbers of pairs after which the intervals are evaluated: 4, 6, 8, 12, 16, 24, … and the last."""
-    steps = sorted(
-        each << doubled for each in (FIRST_LOOK, FIRST_LOOK * 3 // 2) for doubled in range(max_pairs.bit_length())
-    )
+    first = FIRST_LOOK, FIRST_LOOK * 3 // 2
+    steps = sorted(each << doubled for each in first for doubled in range(max_pairs.bit_length()))
     return (*(each for each in steps if each < max_pairs), max_pairs)
 
 

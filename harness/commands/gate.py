@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from harness.commands.child_session import PytestArguments
 from harness.gates.baselines import sessions_by_folder, sessions_needed
 from harness.gates.exit_status import FAILED, NO_FIGURE, PYTEST_STATUSES, Status, exit_status
@@ -15,6 +17,8 @@ from harness.measuring.environment import stable_environment
 from harness.processes import run_to_end
 from harness.records.journal import JOURNAL_NAME, Journal, read_finished_run, read_journal
 from harness.records.lines import EndRecord, GateRecord, VerdictRecord, timestamp
+from harness.report.blocks import plain
+from harness.report.sections.verdict import problems
 from harness.report.terminal import gate_lines
 from harness.session.derived_files import derive_files, derive_report
 
@@ -51,7 +55,9 @@ def gate(words: Sequence[str]) -> int:
         broken += [each for each in confirming.verdicts if each.state == "broken"] if confirming else []
     failed = FAILED if broken or run.end.exit_status == FAILED else 0
     status = exit_status(failed, expects_figures=True, figures=len(gates), gates={gate.state for gate in gates})
-    status = Status(status.code, headline(gates) or status.reason) if status.code == FAILED else status
+    if status.code == FAILED:
+        others = problems(msgspec.structs.replace(run, gates=(), verdicts=(*run.verdicts, *broken)))
+        status = Status(FAILED, headline(gates) or plain(next(others, status.reason)))
     _write_down(folder, [*broken, *gates], status)
     sys.stdout.write(gate_lines(gates))
     return _say(status).code

@@ -53,9 +53,7 @@ class Rank:
         """
         begun, folder = f"{PREFIX}/begun", f"{PREFIX}/folder"
         if self.restart and not self.store.check([begun]):
-            raise ResumeError(
-                "torchrun has lost its store, which names the run's folder; start it again with --resume=FOLDER"
-            )
+            raise ResumeError("torchrun has lost its store, which names the folder; start it with --resume=FOLDER")
         self.store.add(begun, 1)
         return Path(self.store.get(folder).decode()) if self.store.check([folder]) else None
 

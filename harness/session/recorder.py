@@ -184,9 +184,8 @@ class Recorder:
             failures = run.measure(samples, on_record, requests, self.session.answers("whole", target, engine))
         rounds = [each for request in answered for each in request.rounds]
         if rounds:
-            self.benchmark.extra_info.update(
-                target=target, engine=engine, gamma=pair.gamma, **msgspec.to_builtins(acceptance_statistics(rounds))
-            )
+            statistics = msgspec.to_builtins(acceptance_statistics(rounds))
+            self.benchmark.extra_info.update(target=target, engine=engine, gamma=pair.gamma, **statistics)
         self._finish_test([], failures, taken=len(samples), figures=bool(answered))
         return answered
 

@@ -13,12 +13,12 @@ from harness.__main__ import main
 from harness.commands import gate as command
 from harness.gates.session_gate import SessionGate
 from harness.records.journal import JOURNAL_NAME, read_journal
-from harness.records.lines import EndRecord, RunRecord, VerdictRecord
+from harness.records.lines import EndRecord, OutcomeRecord, RunRecord, VerdictRecord
 from tests.harness.gates.test_gate import session
 from tests.harness.made_files import write_baseline, write_run
 from tests.harness.made_runs import STARTED_AT, header
 
-BROKEN, KEPT = (VerdictRecord("eager.median_ms.egpt.vision", state, state) for state in ("broken", "pass"))
+BROKEN, KEPT = (VerdictRecord("eager.median_ms.egpt.vision", state, f"it was {state}") for state in ("broken", "pass"))
 
 
 def made(seconds: float, status: int, *verdicts: VerdictRecord) -> RunRecord:
@@ -79,8 +79,14 @@ def test_a_limit_that_only_the_second_session_breaks_is_red_and_in_the_report(
     gate: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert gate(made(1.2, 0, KEPT), made(1.0, 1, BROKEN)) == 1
-    assert "gate: exit status 1: a test failed or a limit was broken" in capsys.readouterr().out
+    assert f"gate: exit status 1: {BROKEN.sentence}\n" in capsys.readouterr().out
     assert read_journal(Path("out") / JOURNAL_NAME).verdicts == (BROKEN,)
+
+
+def test_the_last_line_names_the_test_that_failed(gate: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    failed = OutcomeRecord("test_vision", "failed", "call: too slow")
+    assert gate(msgspec.structs.replace(made(1.0, 1), outcomes=(failed,))) == 1
+    assert "gate: exit status 1: test_vision failed: call: too slow\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("status", [0, 2])
