@@ -40,9 +40,9 @@ def record(baselines: Path, words: Sequence[str], sessions: int) -> None:
         start = time.monotonic()
         path = _one_session(baselines, arguments)
         took = time.monotonic() - start
-        have = sum(each.path.parent == path.parent for each in read_sessions(baselines))
-        left = max(sessions - have, 0) * took / 60
-        say(f"session {have} of {sessions}: {path} ({took:.0f} s; about {left:.0f} min left)")
+        ours = [each for each in read_sessions(baselines) if each.record.arguments == arguments.words]
+        have = sum(each.path.parent == path.parent for each in ours)
+        say(f"session {have} of {sessions}: {path} ({took:.0f} s; about {(sessions - have) * took / 60:.0f} min left)")
     if sessions_needed(have):
         where = "" if baselines == Path("baselines") else f"--baselines {shlex.quote(str(baselines))} "
         more = f"python -m harness baseline {where}record --sessions 10 -- {shlex.join(arguments.words)}"
