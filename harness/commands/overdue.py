@@ -36,8 +36,7 @@ def overdue(baselines: Path, folders: Sequence[Path], days: int, now: datetime |
         last = f"last on {ran:%Y-%m-%d}" if ran else "not once in these runs"
         sys.stdout.write(f"has not run for {days} days: {test} of {model_set} on {device}, {last}\n")
     if not wanted:
-        where = ", ".join(map(str, folders))
-        sys.stdout.write(f"nothing to look for: no baseline in {baselines}, and nothing was measured below {where}\n")
+        sys.stdout.write(f"nothing to look for: no figure in {', '.join(map(str, [baselines, *folders]))}\n")
     return FAILED if late or not wanted else 0
 
 

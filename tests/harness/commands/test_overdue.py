@@ -72,7 +72,7 @@ def test_without_a_baseline_the_runs_themselves_say_what_there_is(tmp_path: Path
 def test_nothing_at_all_is_red(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nights = [str(tmp_path / "night"), str(write_run(tmp_path / "failed", session(stages=(), works=())))]
     assert main(["baseline", f"--baselines={tmp_path / 'baselines'}", "overdue", "--days=3", *nights]) == 1
-    assert f"and nothing was measured below {', '.join(nights)}\n" in capsys.readouterr().out
+    assert f"no figure in {', '.join([str(tmp_path / 'baselines'), *nights])}\n" in capsys.readouterr().out
 
 
 def test_a_damaged_journal_counts_as_no_run_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
