@@ -55,14 +55,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[READS_CLOCK] = read_timer(config, TIMER)
     try:
         if config.getoption("benchmark_histogram", None) and find_spec("pygal") is None:
-            raise OptionError(
-                "--benchmark-histogram needs pygal, which is not installed: pip install pygal pygaljs, "
-                "or leave it out; report.html has charts"
-            )
+            raise OptionError("--benchmark-histogram needs pygal: pip install pygal pygaljs, or leave it out")
         require_utf8(map(str, config.invocation_params.args))
         chosen, rank = options.read(config), rank_of()
-        if chosen.output_json is not None:
-            require_room_for(chosen.output_json, "--output_json", is_file=True)
+        outputs = {"--output_json": chosen.output_json, "--benchmark-json": config.getoption("benchmark_json", None)}
+        for option, file in outputs.items():
+            if isinstance(file, Path):  # an older pytest-benchmark has opened it already
+                require_room_for(file, option, is_file=True)
+                file.parent.mkdir(parents=True, exist_ok=True)  # pytest-benchmark makes none
         folder, is_resumed = _folder(config, chosen, rank)
         terminal = open_terminal() if rank is None or rank.is_first else None
         is_spread_out = config.getoption("dist", "no") != "no" or hasattr(config, "workerinput")
@@ -78,7 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
             baselines = chosen.baselines or config.rootpath / DEFAULT_FOLDER
             ours.session_gate = SessionGate(baselines, chosen.confirm, chosen.release)
             ours.expects_figures = True
-    except HarnessError as error:
+    except (HarnessError, OSError) as error:
         raise pytest.UsageError(str(error)) from error
     given = {word.partition("=")[0] for word in config.invocation_params.args}
     ours.advice.extend(

@@ -277,7 +277,7 @@ def test_names_of_benchmarks_stay(ids):
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here"),
         ),
         (["-p", "xdist.plugin", "-n", "2"], "-n (pytest-xdist) runs tests in parallel"),
-        (["--benchmark-histogram"], "--benchmark-histogram needs pygal, which is not installed"),
+        (["--benchmark-histogram"], "--benchmark-histogram needs pygal: pip install pygal pygaljs"),
     ],
 )
 def test_what_could_measure_nothing_is_refused_at_the_start_in_one_line(suite, arguments, problem):

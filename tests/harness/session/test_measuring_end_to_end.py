@@ -98,10 +98,10 @@ def test_pytest_benchmarks_file_has_what_other_tools_read(whole):
 
 
 def test_a_named_benchmark_json_goes_there_and_a_later_run_is_compared_with_it(suite):
-    assert suite.run("-k", "load", "--benchmark-json=mine.json").returncode == 0
-    assert (suite.folder / "mine.json").exists()
+    assert suite.run("-k", "load", "--benchmark-json=new/mine.json").returncode == 0
+    assert (suite.folder / "new" / "mine.json").exists()
     assert not (suite.folder / "out" / "benchmark.json").exists()
-    again = suite.run("-k", "load", "--benchmark-compare=mine.json", output="again")
+    again = suite.run("-k", "load", "--benchmark-compare=new/mine.json", output="again")
     assert again.returncode == 0
     assert "Comparing against benchmarks from" in again.stdout + again.stderr
     assert "machine_info is different" not in again.stdout + again.stderr
@@ -377,6 +377,8 @@ def test_a_file_that_cannot_be_written_at_the_end_is_named_and_fails_the_run(sui
     [
         ("--output_json=suite/test_stub.py/result.json", "test_stub.py is not a writable folder; choose another"),
         ("--output_json=suite", "suite: is a folder; --output_json names a file"),
+        (f"--benchmark-json={'n' * 300}/a.json", "File name too long"),
+        ("--benchmark-json=suite", "suite: is a folder; --benchmark-json names a file"),
         ("--query=\udcff", r"'--query=\udcff' is not in UTF-8: write it so"),
         ("--gamma=1001", "--gamma takes a whole number of 1 to 1000, not '1001'"),
     ],
