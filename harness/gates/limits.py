@@ -179,7 +179,7 @@ def _parse(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise LimitsError(f"{path}: cannot be read ({error.strerror}); --limits names a limits file") from error
     except (ValueError, RecursionError) as error:  # wrong TOML or UTF-8, or numbers with thousands of digits
-        raise LimitsError(f"{path}: is not TOML: {error}") from error
+        raise LimitsError(f"{path}: is not TOML: {error}; correct it, or name another by --limits") from error
 
 
 def _tables(path: Path, where: str, table: Any, right: Sequence[str]) -> Iterator[tuple[str, Any]]:

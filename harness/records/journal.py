@@ -190,7 +190,7 @@ def _records(path: Path, lines: list[bytes]) -> list[JournalLine]:
         try:
             records.append(_decode(line))
         except JSON_ERRORS as error:
-            raise ResultFileError(
-                f"{path}, line {number}: {error}. Remove that line to use the others; its measurement is lost"
-            ) from error
+            others = "Remove that line to use the others; its measurement is lost"
+            way_out = others if number > 1 else "The others need this line: restore the file"
+            raise ResultFileError(f"{path}, line {number}: {error}. {way_out}") from error
     return records

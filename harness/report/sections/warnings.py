@@ -25,7 +25,7 @@ REPEAT = "Repeat on a quiet machine."
 def warnings(run: RunRecord) -> Iterator[tuple[Text, str]]:
     """Yield each warning with advice, which may be empty."""
     if run.end is None and run.header.environment:
-        yield "The run has not ended.", "Its finished measurements count; measure the rest in another run."
+        yield "The run has not ended.", "Its finished measurements count; --resume measures the rest."
     yield from ((note, "") for note in run.notes)
     yield from ((f"{each}.", REPEAT) for each in machine_speed.disturbances(run))
     yield from ((f"{each}.", "Not a measurement of the program: do not compare it.") for each in injections(run))

@@ -57,9 +57,10 @@ def test_what_was_appended_is_read_back_equal_and_in_order(
         (PassRecord, run.passes),
         (SpeculationRecord, run.speculations),
         (SpeculationCostRecord, run.speculation_costs),
-        (VerdictRecord, run.verdicts),
     ):
         assert list(found) == [line for line in lines if isinstance(line, kind)]
+    of_limits = {line.limit: line for line in lines if isinstance(line, VerdictRecord)}
+    assert list(run.verdicts) == list(of_limits.values()), "of two verdicts on one limit the later one"
 
 
 @given(JOURNAL_LINES)
@@ -94,12 +95,15 @@ def test_journal_cut_inside_its_header_says_that_nothing_was_measured(cut: int, 
 @pytest.mark.parametrize(
     "damage", [b'{"record":"pass"', b"", b"\xff\xfe", b'{"record":"elephant"}', b'{"record":"model"}']
 )
-def test_damage_before_the_last_line_is_named_by_file_and_line(damage: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "way_out"), [(1, "The others need this line"), (2, "Remove that line")])
+def test_damage_before_the_last_line_is_named_by_file_and_line(
+    damage: bytes, number: int, way_out: str, tmp_path: Path
+) -> None:
     path = write_journal(tmp_path / JOURNAL_NAME, header(), loaded("egpt"), END)
     lines = path.read_bytes().split(b"\n")
-    lines[1] = damage
+    lines[number - 1] = damage
     path.write_bytes(b"\n".join(lines))
-    with pytest.raises(ResultFileError, match=r"journal\.jsonl, line 2: .*Remove that line"):
+    with pytest.raises(ResultFileError, match=rf"journal\.jsonl, line {number}: .*{way_out}"):
         read_journal(path)
 
 

@@ -79,6 +79,12 @@ def test_a_quiet_run_of_enough_samples_has_no_warnings() -> None:
     assert warned(run_of([1.0] * FEW_SAMPLES, [9.0] * FEW_SAMPLES)) == ""
 
 
+def test_an_unfinished_run_is_to_be_resumed() -> None:
+    run = msgspec.structs.replace(run_of([1.0] * FEW_SAMPLES, [9.0] * FEW_SAMPLES), end=None)
+    (warning,) = warnings(run)
+    assert warning == ("The run has not ended.", "Its finished measurements count; --resume measures the rest.")
+
+
 SYNCHRONISED = tuple(
     whole_pass("egpt", sample, kind=kind, whole_s=seconds)
     for kind, seconds in (("whole", 5.0), ("unsynchronised", 4.0))
