@@ -10,6 +10,7 @@ from harness.figures.roofline import rooflines
 from harness.figures.stages import seconds_by_sample, stage_figures
 from harness.records.fingerprint import differences, fingerprint, machine_name
 from harness.records.lines import RunRecord
+from harness.records.quantities import counted
 from harness.report import charts
 from harness.report.blocks import Block, Chart, Report, Section, Table, Text, figure
 from harness.report.formatting import milliseconds, percent, significant
@@ -66,14 +67,15 @@ def report_of_sweep(title: str, option: str, points: Sequence[Point], problems: 
         for engine in header.engines
         if (values := _values(point.run, model, engine))
     ]
+    models = ", ".join(label(first, model) for model in header.models)
     failures = [f"{option} {each.value}: {line}" for each in points for line in _failures(each.run)]
     return Report(
-        title=f"{', '.join(label(first, model) for model in header.models)} over {len(points)} values of {axis}",
+        title=f"{models} over {counted(len(points), 'value')} of {axis}",
         source=title,
         conditions=[
             f"model set {header.model_set} on {header.device}",
             machine_name(header.environment),
-            f"{len(header.samples)} sample{'s' * (len(header.samples) > 1)}",
+            counted(len(header.samples), "sample"),
         ],
         problems=[*problems, *failures],
         warnings=[
@@ -82,7 +84,11 @@ def report_of_sweep(title: str, option: str, points: Sequence[Point], problems: 
             for line in differences(fingerprint(first), fingerprint(each.run))
             if not line.startswith(f"option {option} ")
         ],
-        sections=[_answers(axis, rows), _stages(axis, rows)] if rows else [],
+        sections=[
+            section(axis, rows)
+            for section, columns in ((_answers, FIRST_COLUMNS), (_stages, STAGE_COLUMNS))
+            if any(columns.keys() & row.values.keys() for row in rows)
+        ],
     )
 
 

@@ -197,6 +197,13 @@ def test_other_conditions_of_a_run_are_told_of_and_the_swept_option_is_none() ->
     assert report.warnings == [("event_images 16: model set was tiny, is full", "")]
 
 
+def test_a_sweep_of_one_stage_has_no_table_of_first_tokens() -> None:
+    run = RunRecord(header(("s1",), models=("egpt",)), stages=(stage_test("egpt", "load", {"s1": [0.1]}),))
+    report = report_of_sweep("sweep", "event_images", [Point("1", 1.0, run)], [])
+    assert [each.key for each in report.sections] == ["stages"]
+    assert report.title.endswith(" over 1 value of event images")
+
+
 def swept(value: str) -> RunRecord:
     """Two models by two engines, each of whose stages takes another time at each value."""
     models, engines = ("egpt", "videollava"), ("eager", "graph")
