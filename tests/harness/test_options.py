@@ -20,7 +20,8 @@ from harness.gates.exit_status import NO_FIGURE
 from harness.options import Options
 from harness.records.journal import JOURNAL_NAME
 from tests import ROOT
-from tests.harness.made_runs import header
+from tests.harness.made_files import write_baseline
+from tests.harness.made_runs import full_run, header
 
 # A value other than the default for every option: its words, and what becomes of them.
 OTHER_VALUES: dict[str, tuple[str, object]] = {
@@ -131,6 +132,7 @@ def run_pytest(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
 
     def run(*flags: str, ini: Mapping[str, str] | None = None) -> pytest.RunResult:
         pytester.makeconftest(CONFTEST)
+        write_baseline(pytester.path / OTHER_VALUES["release"][0] / "conditions", full_run())
         lines = ["[pytest]", f"pythonpath = {ROOT}", *(f"{key} = {value}" for key, value in (ini or {}).items())]
         (pytester.path / "pytest.ini").write_text("\n".join(lines) + "\n")
         return pytester.runpytest_inprocess("--strict-config", "-p", "no:cacheprovider", *flags)
