@@ -23,7 +23,7 @@ def headlines(run: RunRecord) -> Iterator[Text]:
         seconds = found.total.draft_mean_s, found.total.target_mean_s
         digits = milliseconds if max(seconds) < 10 else duration
         yield text(
-            template + "{stage} is {share} % of it",
+            template + "{stage} is {share} % of its time",
             draft=label(run, of_draft.model, found.engine),
             target=label(run, found.target, found.engine),
             factor=figure(times, found.total.factor, name_of_speedup(found)),

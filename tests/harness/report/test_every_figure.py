@@ -164,7 +164,7 @@ def headlines() -> list[str]:
             digits = milliseconds if max(draft, theirs) < 10 else duration
             lines.append(
                 f"egpt {engine} is {times(theirs / draft)} faster than {target} {engine}: {digits(draft)} vs. "
-                f"{duration(theirs)} per sample; {stage} is {percent(share)} % of it"
+                f"{duration(theirs)} per sample; {stage} is {percent(share)} % of its time"
             )
     return lines
 
