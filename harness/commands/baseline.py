@@ -65,7 +65,10 @@ def retire(baselines: Path, names: Sequence[str]) -> None:
     """Remove sessions, and print changed predictions; version control keeps removed files."""
 
     def remove(path: Path) -> Path:
-        path.unlink()
+        try:
+            path.unlink()
+        except OSError as error:
+            raise BaselineError(f"{path}: cannot be removed ({error.strerror})") from error
         return path
 
     for path in dict.fromkeys(session_file(baselines, name) for name in names):

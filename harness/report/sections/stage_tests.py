@@ -57,7 +57,7 @@ def _row(run: RunRecord, each: StageFigure) -> list[Text]:
         label(run, each.stage, each.engine, f"({how})" if how else ""),
         label(run, each.model),
         figure(milliseconds, each.seconds.median, "time", *each.names),
-        figure(percent, each.seconds.relative_spread, "spread", *each.names),
+        cell(percent, each.seconds.relative_spread if each.seconds.n > 1 else None, "spread", *each.names),
         figure(milliseconds, each.cold_s, "first", *each.names),
         figure(whole, each.seconds.n, "rounds", *each.names),
         cell(hundredths, each.median_ms_per_token or None, "ms_per_token", *each.names),
