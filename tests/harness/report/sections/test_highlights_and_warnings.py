@@ -28,8 +28,8 @@ def run_of(draft: list[float], target: list[float]) -> RunRecord:
 
 def test_what_dominates_and_what_would_help_follow_from_the_times() -> None:
     run = run_of([1.0] * 12, [9.0] * 12)
-    (headline,) = map(plain, headlines(run))
-    assert headline == "egpt is 5.00x faster than videollava: 2000 ms vs. 10.00 s per sample; load is 50.0 % of its time"
+    (told,) = map(plain, headlines(run))
+    assert told == "egpt is 5.00x faster than videollava: 2000 ms vs. 10.00 s per sample; load is 50.0 % of its time"
     lines = list(map(plain, highlights(run)))
     by_stage = "load 9.00x, preprocess 1.00x, vision + LLM 1.00x"
     share = "load is 90.0 % of videollava's time and 100.0 % of the time saved."
