@@ -23,6 +23,7 @@ from harness.records.folder import read_json
 
 FORMAT_VERSION = 1
 FILE_NAME = "ab.json"
+MAX_FAILED = 3  # failed tests that an outcome names
 
 
 class PairedFigure(msgspec.Struct, frozen=True):
@@ -98,11 +99,16 @@ def common_names(sessions: Sequence[SessionFigures]) -> set[str]:
 
 def with_outcome(comparison: RevisionComparison) -> RevisionComparison:
     """Return a finished comparison with its exit status and reason, the first that applies."""
-    failed = [each for each in comparison.sessions if each.exit_status == FAILED]
+    # Sessions of earlier versions, and failures of tests without figures, have no names: they count as one test.
+    failed = [(each, {*each.failed} or {""}) for each in comparison.sessions if each.exit_status == FAILED]
+    fails_in_a = set().union(*(names for session, names in failed if session.side == "a"))
+    only_in_b = [(session, names - fails_in_a) for session, names in failed if names - fails_in_a]
     regressed = ", ".join(figure.name for figure in comparison.figures if figure.verdict == "regressed")
     undecided = ", ".join(figure.name for figure in comparison.figures if figure.verdict == "undecided")
-    if {each.side for each in failed} == {"b"}:
-        outcome = Status(FAILED, f"tests fail in B and not in A: see {failed[0].folder}.txt")
+    if only_in_b:
+        session, names = only_in_b[0]
+        said = [*sorted(filter(None, names))[:MAX_FAILED], f"see {session.folder}.txt"]
+        outcome = Status(FAILED, f"tests fail in B and not in A: {', '.join(said)}")
     elif regressed:
         outcome = Status(FAILED, f"B is worse beyond the minimum effect in {regressed}")
     elif not comparison.figures:

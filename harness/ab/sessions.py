@@ -20,7 +20,10 @@ LAST_LINES = 15
 
 
 class SessionFigures(msgspec.Struct, frozen=True):
-    """The figures of one session; `speeds`: logarithms of reference work's seconds; `conditions`: its fingerprint."""
+    """The figures of one session, and its failed tests.
+
+    `speeds`: logarithms of reference work's seconds; `conditions`: its fingerprint.
+    """
 
     pair: int
     side: str
@@ -31,6 +34,7 @@ class SessionFigures(msgspec.Struct, frozen=True):
     metrics: dict[str, Metric] = {}
     speeds: dict[str, tuple[float, ...]] = {}
     conditions: Fingerprint = {}
+    failed: tuple[str, ...] = ()
 
 
 def measure(side: Side, arguments: Sequence[str], tree: Path, folder: Path) -> int:
@@ -72,6 +76,7 @@ def read_session(pair: int, name: str, side: Side, folder: Path, status: int) ->
         metrics=metrics,
         speeds=speeds_of_figures(run, metrics),
         conditions=fingerprint(run),
+        failed=tuple(each.test for each in run.outcomes if each.outcome == "failed"),
     )
 
 

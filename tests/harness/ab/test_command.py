@@ -18,7 +18,7 @@ from harness.__main__ import main
 from harness.ab import command
 from harness.ab.plan import Side
 from harness.records.journal import JOURNAL_NAME, Journal
-from harness.records.lines import EndRecord, StageRecord
+from harness.records.lines import EndRecord, OutcomeRecord, StageRecord
 from tests.harness.made_runs import ENVIRONMENT, STARTED_AT, header, stage_test, whole_pass
 from tests.harness.suite_in_git import new_repository
 
@@ -33,6 +33,7 @@ class Sessions:
     noise: float = 0.0001
     stages: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"a": STAGES, "b": STAGES})
     status: dict[str, int] = field(default_factory=lambda: {"a": 0, "b": 0})
+    failed: dict[str, tuple[str, ...]] = field(default_factory=dict)  # tests, by folder
     changes: Callable[[str], dict[str, Any]] = lambda _folder: {}
     engine: dict[str, str] = field(default_factory=lambda: {"a": "eager", "b": "eager"})
     passes: dict[str, tuple[float, float]] | None = None
@@ -50,7 +51,7 @@ class Sessions:
         if self.stages[name]:
             folder.mkdir()
             self._write(name, side, folder)
-        return self.status[name]
+        return self.status[name] or int(folder.name in self.failed)
 
     def _write(self, name: str, side: Side, folder: Path) -> None:
         environment = {
@@ -65,6 +66,8 @@ class Sessions:
             journal.append(self._stage(name, stage))
         for model, seconds in zip(("egpt", "videollava"), self.passes[name] if self.passes else (), strict=False):
             journal.append(whole_pass(model, seconds=tuple(self._noisy(seconds) for _ in range(5))))
+        for test in self.failed.get(folder.name, ()):
+            journal.append(OutcomeRecord(test, "failed", "too slow"))
         journal.append(EndRecord(STARTED_AT, self.status[name], "it said so"))
         journal.close()
 
@@ -171,6 +174,24 @@ def test_tests_that_fail_in_b_alone_are_exit_status_1(folder: Path, sessions: Se
     sessions.status["b"] = 1
     assert main(["ab", "HEAD", *QUICKLY]) == 1
     assert "tests fail in B and not in A: see 02_b.txt" in written(folder)["outcome"]["reason"]
+
+
+def test_another_test_that_failed_once_in_a_hides_none_that_fails_in_b(folder: Path, sessions: Sessions) -> None:
+    sessions.failed = {"01_a": ("test_load[egpt]",), "02_b": ("test_load[egpt]",), "03_b": ("test_load[llava]",)}
+    assert main(["ab", "HEAD", *QUICKLY]) == 1
+    found = written(folder)
+    assert found["outcome"]["reason"] == "tests fail in B and not in A: test_load[llava], see 03_b.txt"
+    assert [each["failed"] for each in found["sessions"]] == [
+        ["test_load[egpt]"],
+        ["test_load[egpt]"],
+        ["test_load[llava]"],
+        [],
+    ]
+
+
+def test_a_test_that_fails_on_both_sides_once_is_no_outcome(folder: Path, sessions: Sessions) -> None:
+    sessions.failed = {"02_b": ("test_load[egpt]",), "04_a": ("test_load[egpt]",)}
+    assert main(["ab", "HEAD", *QUICKLY]) == 0
 
 
 def test_tests_that_fail_on_both_sides_are_noted_and_the_figures_judged(folder: Path, sessions: Sessions) -> None:
