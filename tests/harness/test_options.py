@@ -396,6 +396,5 @@ def test_what_changes_no_figure_is_where_files_are_and_how_figures_are_judged() 
 
 
 def test_options_as_json_are_json() -> None:
-    chosen = Options(dataset_dir=Path("a/b"), models=("egpt", "llava"))
-    found = json.loads(json.dumps(chosen.as_json()))
+    found = json.loads(json.dumps(Options(dataset_dir=Path("a/b"), models=("egpt", "llava")).as_json()))
     assert (found["dataset_dir"], found["models"], list(found)) == ("a/b", ["egpt", "llava"], NAMES)
