@@ -191,7 +191,7 @@ def _split(found: Comparison, tokens: float, pace: float) -> Text:
     total, names = found.stages[3].factor, ("stage3", found.target, found.engine)
     template = "Stage 3: {total} = {tokens} ({fewer} tokens) × {pace} ({faster} tokens)"
     if min(tokens, pace) > 1:
-        template += "; in logarithms, which add up, {of_tokens} % and {of_pace} % of it"
+        template += "; in logarithms, which add up, {of_tokens} % and {of_pace} % of the speedup"
     return text(
         template + ".",
         total=figure(times, total, "split", *names),

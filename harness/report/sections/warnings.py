@@ -81,7 +81,7 @@ def _few_samples(run: RunRecord) -> Iterator[Text]:
     fewest = min((len(each.records) for each in pass_figures(run)), default=FEW_SAMPLES)
     if fewest < FEW_SAMPLES:
         yield text(
-            "{least} or more samples are needed to generalise to other clips; a model here has {samples}.",
+            "Few samples ({samples}): {least} or more are needed to generalise to other clips.",
             samples=figure(whole, fewest, "fewest_samples"),
             least=str(FEW_SAMPLES),
         )

@@ -246,7 +246,9 @@ def test_sentences_about_synchronisation_and_tokens() -> None:
         fewer, whole = tokens[1] / tokens[0], theirs / draft
         words = ("fewer" if fewer >= 1 else "more", "faster" if whole / fewer >= 1 else "slower")
         of_tokens, pace = math.log(fewer) / math.log(whole), whole / fewer
-        in_logarithms = f"; in logarithms, which add up, {percent(of_tokens)} % and {percent(1 - of_tokens)} % of it"
+        in_logarithms = (
+            f"; in logarithms, which add up, {percent(of_tokens)} % and {percent(1 - of_tokens)} % of the speedup"
+        )
         assert sentences(section(ON_GPU, f"beside.{target}.{engine}")) == [
             f"Stage 3: {times(whole)} = {times(fewer)} ({words[0]} tokens) × {times(whole / fewer)} ({words[1]} tokens)"
             f"{in_logarithms if min(fewer, pace) > 1 else ''}.",

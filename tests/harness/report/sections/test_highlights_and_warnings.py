@@ -62,13 +62,13 @@ def test_an_interval_with_1_in_it_supports_no_direction() -> None:
 @pytest.mark.parametrize(("samples", "too_few"), [(FEW_SAMPLES - 1, True), (FEW_SAMPLES, False)])
 def test_few_samples_support_nothing_general(samples: int, too_few: bool) -> None:
     words = warned(run_of([1.0] * samples, [9.0] * samples))
-    told = f"10 or more samples are needed to generalise to other clips; a model here has {samples}."
+    told = f"Few samples ({samples}): 10 or more are needed to generalise to other clips."
     assert (told in words) is too_few
 
 
 def test_of_several_models_the_one_with_the_fewest_samples_is_told_of() -> None:
     run = run_of([1.0] * FEW_SAMPLES, [9.0] * FEW_SAMPLES)
-    assert "a model here has 7." in warned(msgspec.structs.replace(run, passes=run.passes[:-3]))
+    assert "Few samples (7): " in warned(msgspec.structs.replace(run, passes=run.passes[:-3]))
 
 
 def warned(run: RunRecord) -> str:
