@@ -42,6 +42,7 @@ def run(revisions: Sequence[str], resume: Path | None, pairs: int, arguments: Se
         listed = git(checkout.root, "rev-list", "--reverse", "--first-parent", f"{good}..{bad}").split()
         if not listed:
             raise RevisionError(f"no commit lies between {revisions[0]} and {revisions[1]}: the good one comes first")
+        make_plan(checkout, (good, bad), (None, None), arguments, pairs)  # refuses what no comparison could run
         plan = BisectPlan(FORMAT_VERSION, (good, *listed), (*arguments,), pairs)
         folder = unused_folder(checkout.root / RESULTS, "bisect_")
         make_folder(folder)

@@ -147,6 +147,10 @@ def test_a_bisection_as_a_user_types_it_is_resumed_where_it_was(tmp_path: Path) 
     assert backwards.returncode == 2
     assert "the good one comes first" in backwards.stderr
     assert typed(project, "HEAD").returncode == 2
+    few = typed(project, "HEAD~2", "HEAD", "--pairs=1", *PART)
+    assert few.returncode == 2
+    assert few.stderr == "python -m harness: --pairs takes a whole number from 2 up, not 1\n"
+    assert [*(project.folder / "results").glob("bisect_*")] == [folder]
 
 
 def test_a_slowdown_behind_a_broken_commit_is_told_with_the_reason_and_status_11(tmp_path: Path) -> None:
