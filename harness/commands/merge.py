@@ -22,8 +22,7 @@ def merge_folder(folder: Path, output_json: Path | None = None) -> int:
     of_ranks = world_size(run.header, run.attempts) > 1 or any(each.rank for each in run.passes)
     if of_ranks:
         run = judged(run)
-    legacy = derive_files(folder, run, output_json)
-    problem = derive_report(folder, run)
+    legacy, problem = derive_files(folder, run, output_json), derive_report(folder, run)
     if of_ranks:
         from harness.report.formatting import encodable
         from harness.report.terminal import summary
@@ -32,7 +31,8 @@ def merge_folder(folder: Path, output_json: Path | None = None) -> int:
     finished = sum(record.kind == "whole" and record.failure is None for record in run.passes)
     sys.stdout.write(f"{folder / RUN_FILE_NAME}\n{legacy or 'no legacy result file: no sample is finished'}\n")
     sys.stdout.write(f"advice: {problem}\n" if problem else f"{folder / PAGE}\n{folder / TEXT}\n")
-    sys.stdout.write(f"{finished} of {len(run.header.samples) * len(run.header.models)} planned passes are finished\n")
+    planned = len(run.header.samples) * len(run.header.models) * len(run.header.engines)
+    sys.stdout.write(f"{finished} of {planned} planned passes are finished\n")
     if not of_ranks and (run.end is None or run.end.exit_status in PYTEST_STATUSES):
         added = shlex.quote(f"--resume={folder}")
         sys.stdout.write(f"this run has not ended; the same command with {added} resumes it\n")

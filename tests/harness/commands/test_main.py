@@ -95,9 +95,13 @@ def _passes(lines: tuple[JournalLine, ...]) -> int:
 
 
 def test_merge_of_a_killed_run_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "journal.jsonl").write_bytes(msgspec.json.encode(header()) + b"\n")
+    begun = msgspec.structs.replace(header(("s1", "s2"), models=("egpt",)), engines=("eager", "static"))
+    lines = (begun, whole_pass("egpt", "s1"), whole_pass("egpt", "s1", engine="static"))
+    (tmp_path / "journal.jsonl").write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
     assert main(["merge", str(tmp_path)]) == 0
-    assert f"--resume={tmp_path} resumes it" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "\n2 of 4 planned passes are finished\n" in printed
+    assert f"--resume={tmp_path} resumes it" in printed
 
 
 def test_merge_says_what_is_wrong_and_ends_with_2_where_there_is_no_journal(tmp_path: Path) -> None:
