@@ -111,9 +111,7 @@ class Options:
         values.duration, "with --no_event_image, draw only this first part of each clip, as 50ms or 2s (default: all)"
     )
     video_reader: str = _figure(values.text, "how MP4 files are read: fast, legacy or torchcodec", "fast")
-    frame_cache: str = _figure(
-        values.text, "what the frame cache keeps of a clip: off (nothing), frames or pixels", "off"
-    )
+    frame_cache: str = _figure(values.text, "what the frame cache keeps: off (nothing), frames or pixels", "off")
     cache_dir: Path | None = _option(
         values.path,
         "folder of the frame cache (default: event-vlm-perf/frames in the user's cache folder)",
@@ -145,9 +143,7 @@ class Options:
         values.text_but_none, "weights in four or eight bits by bitsandbytes: nf4, int8 or none (default: none)"
     )
     attn: str = _figure(values.text, "attention kernel: sdpa or eager", "sdpa")
-    processor: str = _figure(
-        values.text, "preprocess images as torchvision does (torch) or as Pillow does (pil)", "torch"
-    )
+    processor: str = _figure(values.text, "preprocess images like torchvision (torch) or Pillow (pil)", "torch")
 
     query: str = _figure(values.text, "the question asked of every sample", DEFAULT_QUERY)
     temperature: float = _figure(values.temperature, "sampling temperature; 0 is greedy", 0.0)
@@ -204,9 +200,7 @@ class Options:
     output_json: Path | None = _option(
         values.path, "path of the legacy result JSON (default: in the run's folder)", names_output=True
     )
-    report: bool = _option(
-        values.switch, "write report.html and report.md at the end (default)", True, off_switch="no_report"
-    )
+    report: bool = _option(values.switch, "write report.html and report.md (default)", True, off_switch="no_report")
 
     resume: Path | None = _option(
         values.path, "resume an unfinished run: its folder, or latest (default: results/latest)", without_value="latest"
@@ -223,9 +217,7 @@ class Options:
         False,
     )
     baselines: Path | None = _option(values.path, "folder of the baselines (default: baselines beside pytest.ini)")
-    release: Path | None = _option(
-        values.path, "folder of a release's baselines, with which a gate compares figures too"
-    )
+    release: Path | None = _option(values.path, "folder of a release's baselines, which a gate compares with too")
     confirm: Path | None = _option(
         values.path, "a run's folder: measure its flagged figures again; `python -m harness gate` sets it"
     )

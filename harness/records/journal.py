@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import JSON_ERRORS, ResultFileError, RunFolderError
-from harness.records.lines import FORMAT_VERSION, AttemptRecord, Header, JournalLine, RunRecord
+from harness.records.lines import FORMAT_VERSION, AttemptRecord, Header, JournalLine, PassRecord, RunRecord
 from harness.records.merging import merged_record
 
 JOURNAL_NAME = "journal.jsonl"
@@ -128,7 +128,13 @@ def read_journal(path: Path) -> RunRecord:
     if not isinstance(header, Header):
         raise ResultFileError(f"{path}, line 1: must be the run's header; is this the journal of a run?")
     others = {each: _whole_lines(each) if each.exists() else [] for each in _of_other_ranks(path)}
-    run = merged_record(header, rest, [_records(each, found) for each, found in others.items()])
+    of_ranks = {each: _records(each, found) for each, found in others.items()}
+    planned = {sample.id for sample in header.samples}
+    for each, found in of_ranks.items():
+        strangers = {line.sample for line in found if isinstance(line, PassRecord)} - planned
+        if strangers:
+            raise ResultFileError(f"{each}: has passes of {min(strangers)!r}, which {path} does not plan; move it away")
+    run = merged_record(header, rest, [*of_ranks.values()])
     notes = [note for each, found in {path: lines, **others}.items() for note in _first_break(each, found)]
     return msgspec.structs.replace(run, notes=tuple(notes))
 

@@ -323,7 +323,7 @@ def test_a_journal_that_is_open_is_refused_to_another_and_free_when_it_is_closed
 
 
 def test_the_journals_of_all_ranks_are_read_and_those_of_another_run_are_not(tmp_path: Path) -> None:
-    begun = header(environment={"world_size": 12})
+    begun = header(("s1", "s2", "s11"), environment={"world_size": 12})
     path = write_journal(tmp_path / JOURNAL_NAME, begun, whole_pass("egpt", "s1"))
     for rank in (2, 11):
         attempt = AttemptRecord(STARTED_AT, {}, rank=rank, world_size=12)
@@ -333,6 +333,15 @@ def test_the_journals_of_all_ranks_are_read_and_those_of_another_run_are_not(tmp
     assert [(each.sample, each.rank) for each in run.passes] == [("s1", 0), ("s2", 2), ("s11", 11)]
     assert [each.rank for each in run.attempts] == [2, 11]
     assert run.end is None
+
+
+def test_passes_of_a_rank_over_samples_that_the_run_does_not_plan_are_of_another_run(tmp_path: Path) -> None:
+    path = write_journal(tmp_path / JOURNAL_NAME, header(("s1", "s2")))
+    write_journal(tmp_path / rank_file_name(1), *(whole_pass("egpt", each, rank=1) for each in ("s2", "s4", "s3")))
+    with pytest.raises(
+        ResultFileError, match=r"journal\.1\.jsonl: has passes of 's3', which .* not plan; move it away"
+    ):
+        read_journal(path)
 
 
 def test_damage_in_the_journal_of_a_rank_is_named_by_its_file(tmp_path: Path) -> None:
