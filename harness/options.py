@@ -171,9 +171,7 @@ class Options:
         values.seconds,
         "seconds to fill with each sample's rounds, by up to ten times --rounds (default: none; 1 under a gate)",
     )
-    stage_samples: int | None = _figure(
-        values.count, "maximum number of samples per stage test (default: 8; 1 for the set full)"
-    )
+    stage_samples: int | None = _figure(values.count, "maximum samples per stage test (default: 8; 1 for the set full)")
     work_ledger: bool = _option(
         values.switch,
         "count the work of each stage after a model's timed tests (default)",
@@ -185,18 +183,14 @@ class Options:
         "samples that warm up the whole pass untimed, on a CPU with short answers; the pass then times them too",
         1,
     )
-    throughput: bool = _option(
-        values.switch, "measure samples per second too, in a pass whose files are loaded ahead of the model", False
-    )
+    throughput: bool = _option(values.switch, "also measure samples/s, with files loaded ahead of the model", False)
     loader_workers: int = _figure(values.count, "threads that load files under --throughput", 2)
     prefetch: int | None = _figure(
         values.count,
         "maximum number of samples loaded ahead of the model under --throughput (default: twice --loader_workers)",
     )
 
-    output_dir: Path | None = _option(
-        values.path, "the run's folder (default: results/<date and time>)", names_output=True
-    )
+    output_dir: Path | None = _option(values.path, "run's folder (default: results/<date and time>)", names_output=True)
     output_json: Path | None = _option(
         values.path, "path of the legacy result JSON (default: in the run's folder)", names_output=True
     )

@@ -114,7 +114,5 @@ def stage_calls(pipeline: Pipeline, length: Length) -> dict[str, Callable[[Any],
         "preprocess": pipeline.preprocess,
         "vision": pipeline.encode_vision,
         "prefill": pipeline.prefill,
-        "decode": lambda prefilled: pipeline.decode(
-            prefilled, max_new_tokens=length.tokens, stop_at_eos=not length.fixed
-        ),
+        "decode": lambda given: pipeline.decode(given, max_new_tokens=length.tokens, stop_at_eos=not length.fixed),
     }

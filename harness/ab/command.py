@@ -26,9 +26,7 @@ USAGE = "python -m harness ab [options] [REVISION [REVISION]] [-- pytest argumen
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments; those behind `--` go to pytest."""
-    parser.add_argument(
-        "revisions", nargs="*", metavar="REVISION", help="A and B; with A alone, B is the working tree; see docs/ab.md"
-    )
+    parser.add_argument("revisions", nargs="*", metavar="REVISION", help="A and B; without B, the working tree")
     parser.add_argument("--a-args", metavar="ARGUMENTS", help='pytest arguments for A only: --a-args="--dtype float16"')
     parser.add_argument("--b-args", metavar="ARGUMENTS", help="pytest arguments for B only")
     parser.add_argument("--pairs", type=int, help=f"maximum of pairs of sessions (default: {MAX_PAIRS})")

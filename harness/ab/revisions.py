@@ -10,6 +10,7 @@ import msgspec
 
 from harness.errors import RevisionError
 from harness.processes import git
+from harness.records.quantities import counted
 
 MAX_NEW_BYTES = 256 * 1024 * 1024
 MAX_LIST = 8
@@ -58,7 +59,7 @@ class Checkout(msgspec.Struct, frozen=True):
             return Revision(head, f"the working tree (clean: {self._shown(head)})")
         commit = git(self.root, "commit-tree", tree, "-p", head, "-m", "The working tree", variables=AUTHOR)
         shown = _printable(", ".join(changed[:MAX_LIST]) + (", …" if len(changed) > MAX_LIST else ""))
-        files = f"{len(changed)} file{'s' if len(changed) > 1 else ''}"
+        files = counted(len(changed), "file")
         return Revision(commit, f"the working tree ({self._shown(head, '%h')} with {files} changed: {shown})")
 
     @contextlib.contextmanager

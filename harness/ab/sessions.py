@@ -20,10 +20,7 @@ LAST_LINES = 15
 
 
 class SessionFigures(msgspec.Struct, frozen=True):
-    """The figures of one session, and its failed tests.
-
-    `speeds`: logarithms of reference work's seconds; `conditions`: its fingerprint.
-    """
+    """The figures of one session, and its failed tests; `speeds`: logarithms of reference work's seconds."""
 
     pair: int
     side: str

@@ -10,6 +10,7 @@ from harness.gates.baselines import read_sessions, session_file
 from harness.gates.witnesses import causes, first_line
 from harness.records.fingerprint import differences, fingerprint
 from harness.records.lines import RunRecord
+from harness.records.quantities import counted
 from harness.report.blocks import Report, Section, Sentences, Table, figure, filled
 from harness.report.files import read_result
 from harness.report.formatting import milliseconds, percent
@@ -39,8 +40,8 @@ def explain(run: str, baseline: str, baselines: Path) -> None:
         *(Section("parts", "In parts", filled(_parts(name, found[name]))) for name in moved[:1]),
         Section("conditions", "Conditions", filled(Sentences(other, in_summary=True))),
     ]
-    sessions = f"{len(known)} session{'s' * (len(known) > 1)}"
-    sys.stdout.write(rendered(Report(f"{run} vs. {baseline}", run, [sessions], sections)))
+    conditions = [counted(len(known), "session")]
+    sys.stdout.write(rendered(Report(f"{run} vs. {baseline}", run, conditions, sections)))
 
 
 def _parts(name: str, cause: Cause) -> Table:

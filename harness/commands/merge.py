@@ -22,7 +22,8 @@ def merge_folder(folder: Path, output_json: Path | None = None) -> int:
     of_ranks = world_size(run.header, run.attempts) > 1 or any(each.rank for each in run.passes)
     if of_ranks:
         run = judged(run)
-    legacy, problem = derive_files(folder, run, output_json), derive_report(folder, run)
+    legacy = derive_files(folder, run, output_json)
+    problem = derive_report(folder, run)
     if of_ranks:
         from harness.report.formatting import encodable
         from harness.report.terminal import summary

@@ -85,9 +85,7 @@ def judge(limits: dict[str, float], run: RunRecord, test: str | None = None) -> 
 
 def measured(run: RunRecord) -> dict[str, Measured]:
     """Return every figure of the run that a limit can bound, by the limit's name."""
-    found = {
-        f"{engine}.{name}": figure for engine in run.header.engines for name, figure in _of_stage_tests(run, engine)
-    }
+    found = {f"{engine}.{name}": each for engine in run.header.engines for name, each in _of_stage_tests(run, engine)}
     for comparison in comparisons(run):
         place, basis = f"{comparison.engine}.speedup.{comparison.target}", counted(comparison.total.samples, "sample")
         versus = f"speedup of {run.header.draft} over {comparison.target}"

@@ -17,6 +17,7 @@ from harness.figures.summary import mean_of_faster_half
 from harness.gates import machine_speed
 from harness.grouping import grouped
 from harness.records.lines import GateRecord, RunRecord, StageRecord
+from harness.records.quantities import counted
 from harness.records.work import WatchedWork
 
 Runs = Sequence[RunRecord]
@@ -118,7 +119,7 @@ def headline(gates: Iterable[GateRecord]) -> str:
     worst = max(red, key=lambda gate: (gate.blame == "program", gate.cause != "", (gate.loss or 0) / (gate.limit or 1)))
     metric = Metric.of(*worst.metric.split(".", 1), value=0.0, rounds=0, minimum_effect=0.0)
     line = first_line(worst.metric, metric.format_change((worst.value or 0.0) - (worst.centre or 0.0)), worst)
-    return f"{line}; {len(red) - 1} more figure{'s' * (len(red) > 2)} got worse" if len(red) > 1 else line
+    return f"{line}; {counted(len(red) - 1, 'more figure')} got worse" if len(red) > 1 else line
 
 
 def first_line(metric: str, change: str, why: GateRecord | Cause) -> str:

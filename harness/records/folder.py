@@ -28,12 +28,14 @@ def planned_folder(root: Path, output_dir: Path | None) -> Path:
 
 
 def require_room_for(path: Path, option: str, *, is_file: bool = False) -> None:
-    """Raise RunFolderError where the folder or file that `option` names cannot be made."""
+    """Raise RunFolderError where the folder or file that `option` names cannot be made; make a file's folder."""
     if is_file and os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
         raise RunFolderError(f"{path}: is a folder; {option} names a file")
     above = next(each for each in path.absolute().parents if os.path.lexists(each))
     if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
         raise RunFolderError(f"{path}: cannot be made: {above} is not a writable folder; choose another {option}")
+    if is_file:
+        _make(path.parent, option)  # pytest-benchmark makes none
 
 
 def unused_folder(parent: Path, prefix: str = "") -> Path:
@@ -45,11 +47,15 @@ def unused_folder(parent: Path, prefix: str = "") -> Path:
 
 def make_folder(folder: Path) -> None:
     """Make the folder that was planned; raise RunFolderError where it cannot be made or another run has taken it."""
+    _make(folder, "--output-dir")
+    _require_unused(folder)
+
+
+def _make(folder: Path, option: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunFolderError(f"{folder}: cannot be made ({error.strerror}); choose another --output-dir") from error
-    _require_unused(folder)
+        raise RunFolderError(f"{folder}: cannot be made ({error.strerror}); choose another {option}") from error
 
 
 def point_latest_to(folder: Path) -> None:

@@ -7,6 +7,7 @@ from harness.figures.quantised import quantised_figures
 from harness.figures.speculation import speculation_figures
 from harness.legacy.token_pairs import read_answers
 from harness.records.lines import RunRecord
+from harness.records.quantities import counted
 from harness.report.blocks import Report, Text
 from harness.report.naming import label
 from harness.report.sections import answers, conditions, drafting, memory, recorded, roofline, speed, stage_tests
@@ -77,7 +78,7 @@ def _conditions(run: RunRecord) -> list[Text]:
         known.get("GPU") or known.get("CPU") or "",
         cores,
         *(f"{library} {libraries[library]}" for library in ("torch", "transformers") if libraries.get(library)),
-        f"{len(header.samples)} sample{'s' * (len(header.samples) != 1)}",
+        counted(len(header.samples), "sample"),
         conditions.started(header)[:17].replace("T", " ").rstrip(":"),
     ]
     return [each for each in found if each]

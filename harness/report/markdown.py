@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
+from harness.records.quantities import counted
 from harness.report.blocks import CAVEATS, Figure, Report, Sentences, Table, Text, joined, parts
 from harness.report.formatting import strip_control_characters
 
@@ -23,7 +24,7 @@ def _paragraphs(report: Report) -> Iterator[str]:
         yield f"{MARKS[report.verdict.tone]} **{report.verdict.label}** – {_escaped(report.verdict.reason)}"
     yield from _list(report.problems)
     if report.warnings:
-        yield f"{MARKS['doubt']} {len(report.warnings)} warning{'s' * (len(report.warnings) > 1)}"
+        yield f"{MARKS['doubt']} {counted(len(report.warnings), 'warning')}"
         yield from _list([joined([what, to_do] if to_do else [what], " ") for what, to_do in report.warnings])
     if report.tiles:
         rows = [(tile.label, tile.figure, joined(tile.details, "; ")) for tile in report.tiles]

@@ -62,7 +62,6 @@ def pytest_configure(config: pytest.Config) -> None:
         for option, file in outputs.items():
             if isinstance(file, Path):  # an older pytest-benchmark has opened it already
                 require_room_for(file, option, is_file=True)
-                file.parent.mkdir(parents=True, exist_ok=True)  # pytest-benchmark makes none
         folder, is_resumed = _folder(config, chosen, rank)
         terminal = open_terminal() if rank is None or rank.is_first else None
         is_spread_out = config.getoption("dist", "no") != "no" or hasattr(config, "workerinput")
@@ -78,7 +77,7 @@ def pytest_configure(config: pytest.Config) -> None:
             baselines = chosen.baselines or config.rootpath / DEFAULT_FOLDER
             ours.session_gate = SessionGate(baselines, chosen.confirm, chosen.release)
             ours.expects_figures = True
-    except (HarnessError, OSError) as error:
+    except HarnessError as error:
         raise pytest.UsageError(str(error)) from error
     given = {word.partition("=")[0] for word in config.invocation_params.args}
     ours.advice.extend(

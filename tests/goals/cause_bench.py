@@ -20,7 +20,7 @@ from harness.stages import Length, stage_calls
 ON_GPU = ("vision", "prefill", "decode")
 STAGES = ("load", "preprocess", *ON_GPU)
 TOKENS, ROUNDS = 12, 10
-# Whether on a GPU -> sessions of a baseline; a CPU needs more, since other programs use its cores.
+# Whether a stage runs on a GPU -> sessions of a baseline; a CPU needs more, since other programs use its cores.
 KNOWN = {False: 10, True: 3}
 
 
@@ -95,7 +95,7 @@ class Bench:
     def unchanged(self, stage: str) -> list[RunRecord]:
         """The sessions of one unchanged stage, measured on first use."""
         if stage not in self.known:
-            self.known[stage] = [self.session([stage]) for _ in range(KNOWN[self.on_gpu])]
+            self.known[stage] = [self.session([stage]) for _ in range(KNOWN[is_on_gpu(stage, self.device)])]
         return self.known[stage]
 
     def by(self, engine: str) -> Bench:

@@ -27,6 +27,7 @@ from harness.figures.metrics import minimum_effect_of_time, percent_change
 from harness.gates.gate import Baseline, flagged, judge_session, merged
 from harness.gates.witnesses import causes, first_line, verdict_text
 from harness.measuring import clock
+from harness.measuring.work import is_on_gpu
 from harness.records.lines import GateRecord, RunRecord
 from tests.goals import injected_work
 from tests.goals.cause_bench import KNOWN, ON_GPU, STAGES, Bench
@@ -35,7 +36,7 @@ from tests.goals.injected_causes import CAUSES, SHARES, InjectedCause, one_more,
 from tests.harness.gates.simulated_gates import share_found_at_the_edge
 
 ONE_MORE, BLAMED, PER_SHARE, UNCHANGED = 20, 15, 7, 34
-# Whether on a GPU -> number of pairs, and of judged sessions; a GPU's noise is small and its time expensive.
+# Whether on a GPU -> number of pairs, and of judged sessions of a stage; a GPU's noise is small and its time expensive.
 PAIRS, JUDGED = {False: 50, True: 25}, {False: 2, True: 1}
 # Log ratio of times above which the parts must add up to the difference.
 LARGE = math.log(1.05)
@@ -192,11 +193,12 @@ def _explained(bench: Bench, cause: InjectedCause) -> tuple[str, Cause, float]:
     where = bench.by(cause.engine) if cause.engine not in {"", bench.engine} else bench
     usual = median(where.unchanged(cause.stage)[-1].stages[0].round_s)
     before = cause.make(where.pipeline, usual, True)
-    count = KNOWN[bench.on_gpu]
+    stage_on_gpu = is_on_gpu(cause.stage, bench.device)
+    count = KNOWN[stage_on_gpu]
     known = [where.session([cause.stage], before) for _ in range(count - count // 2)]
     after = cause.make(where.pipeline, usual, False)
     try:
-        now = [where.session([cause.stage], after) for _ in range(JUDGED[bench.on_gpu])]
+        now = [where.session([cause.stage], after) for _ in range(JUDGED[stage_on_gpu])]
     finally:
         getattr(after, "undo", lambda: None)()
     # Baseline sessions before and after, so that a drift of the machine's speed cancels.
