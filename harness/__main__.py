@@ -39,13 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     replayed.add_argument("file", type=Path, help="a result file, of ours or of an older format")
     replayed.add_argument("--gamma", type=small_count, default=5, help="tokens of a first block (default: %(default)s)")
     replayed.set_defaults(work=lambda chosen: replay_file(chosen.file, chosen.gamma))
-    reporting = commands.add_parser("report", help="make report.html and report.md of results, several side by side")
-    reporting.add_argument("files", type=Path, nargs="+", metavar="FILE", help="a run's folder or a result file")
-    reporting.add_argument("--output-dir", "--output_dir", type=Path, help="folder (default: beside the first file)")
-    reporting.add_argument(
-        "--gamma", type=small_count, default=5, help="draft tokens per round of old files (default: 5)"
-    )
-    reporting.set_defaults(work=lambda chosen: report(chosen.files, chosen.output_dir, chosen.gamma))
+    making = commands.add_parser("report", help="make report.html and report.md of results, several side by side")
+    making.add_argument("files", type=Path, nargs="+", metavar="FILE", help="a run's folder or a result file")
+    making.add_argument("--output-dir", "--output_dir", type=Path, help="folder (default: beside the first file)")
+    making.add_argument("--gamma", type=small_count, default=5, help="draft tokens per round of old files (default: 5)")
+    making.set_defaults(work=lambda chosen: report(chosen.files, chosen.output_dir, chosen.gamma))
     judging = _measuring_command(commands, "gate", "measure, compare with the baseline, confirm", _GATE_STATUSES)
     judging.set_defaults(work=lambda _chosen: _command("gate").gate(pytests))
     _add_baseline_commands(commands.add_parser("baseline", help="record, add, replace, retire, list sessions"), pytests)

@@ -59,11 +59,8 @@ def measured(checkout: Checkout, folder: Path, begun: RevisionComparison) -> Rev
     """Measure pair by pair until every verdict is decided or the maximum is reached; write after each session."""
     plan, sessions = begun.plan, _whole_pairs(folder, begun.sessions)
     found = results.compare(plan, sessions)
-    with (
-        checkout.tree(plan.a.commit, folder / "tree_a") as tree_a,
-        checkout.tree(plan.b.commit, folder / "tree_b") as tree_b,
-    ):
-        sides = {"a": (plan.a, tree_a), "b": (plan.b, tree_b)}
+    with checkout.tree(plan.a.commit, folder / "tree_a") as a, checkout.tree(plan.b.commit, folder / "tree_b") as b:
+        sides = {"a": (plan.a, a), "b": (plan.b, b)}
         while found.pairs < plan.pairs and not found.is_decided:
             pair = found.pairs + 1
             for name in order(pair):

@@ -164,20 +164,18 @@ class _Comparison:
     def changes(self) -> list[Change]:
         """The counts that differ between all sessions of both sides: inputs, calls by name, and the others."""
         # A count that varies between the baseline's sessions has changed only if it lies beyond all of them.
-        counts: list[Change] = []
+        found: list[Change] = []
         for name in COUNTS:
             known = [work.counts[name] for work in self.known.works if name in work.counts]
             now = [work.counts[name] for work in self.now.works if name in work.counts]
             if known and now and _are_apart(known, now):
-                counts.append(Change(name, mode(known), mode(now)))
-        calls: list[Change] = []
+                found.append(Change(name, mode(known), mode(now)))
         for name, before, after in self._pairs():
             other_grids = before.count == after.count and not before.names & after.names
             if _are_apart(before.counts, after.counts) or other_grids:
                 what = f"{name} on other grids" if other_grids else name
-                calls.append(Change(what, before.count, after.count, is_call=True))
-        inputs = [each for each in counts if each.what in INPUTS]
-        return [*inputs, *calls, *(each for each in counts if each not in inputs)]
+                found.append(Change(what, before.count, after.count, is_call=True))
+        return sorted(found, key=lambda each: (each.is_call or each.what not in INPUTS, not each.is_call))
 
     @cached_property
     def parts(self) -> list[Part]:

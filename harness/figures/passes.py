@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from itertools import product
 from statistics import fmean, median
 
 import msgspec
@@ -103,11 +104,8 @@ def passes(run: RunRecord, kind: PassKind, model: str, engine: str) -> dict[str,
 
 def pass_figures(run: RunRecord) -> list[PassFigure]:
     """Return the whole passes by model and engine, in the order of the header."""
-    found = [
-        PassFigure(model, engine, tuple(passes(run, "whole", model, engine).values()))
-        for model in run.header.models
-        for engine in run.header.engines
-    ]
+    places = product(run.header.models, run.header.engines)
+    found = [PassFigure(model, engine, tuple(passes(run, "whole", model, engine).values())) for model, engine in places]
     return [figure for figure in found if figure.records]
 
 

@@ -153,21 +153,15 @@ def _judge(run: RunRecord, name: str, metric: Metric | None, baseline: Baseline,
     """Judge one figure; the first of several reasons against judging it counts."""
     known = baseline.metrics.get(name, [])
     if metric is None:
-        ended = [
-            f"{each.test} was {each.outcome} ({each.reason})" for each in run.outcomes if each.test in known[0].tests
-        ]
+        ended = [f"{one.test} was {one.outcome} ({one.reason})" for one in run.outcomes if one.test in known[0].tests]
         gone = f"{' and '.join(known[0].tests) or 'its test'} was not reached, or no longer exists"
         return GateRecord(name, "not run", f"not run: {'; '.join(ended) or gone}", known[0].tests)
     if len(known) < MIN_SESSIONS:
         has = f"the baseline has {len(known)} sessions of it" if known else "the baseline lacks this figure"
         return GateRecord(name, "missing baseline", f"{has}, {MIN_SESSIONS} are needed (better 10)", metric.tests)
     speeds = Speeds.during(run, metric, baseline.speeds[name])
-    expect = partial(
-        predict,
-        [each.value for each in known],
-        speeds=speeds.as_arrays,
-        tracks_machine_speed=metric.tracks_machine_speed,
-    )
+    values = [each.value for each in known]
+    expect = partial(predict, values, speeds=speeds.as_arrays, tracks_machine_speed=metric.tracks_machine_speed)
     effect = metric.effect_at_spread(float(expect(0.0).spread))
     prediction = expect(effect)
     by_ends = metric.depends_on_speed and not speeds.here

@@ -62,10 +62,8 @@ def is_ids(value: Any) -> bool:
 
 def why_refused(target: str, pairs: Sequence[TokenPair]) -> str:
     """Return why a target's pairs give no valid agreement; empty where they do."""
-    for whose, answers in (
-        ("the draft's", [each.draft for each in pairs]),
-        (f"{target}'s", [each.target for each in pairs]),
-    ):
+    sides = ("the draft's", [each.draft for each in pairs]), (f"{target}'s", [each.target for each in pairs])
+    for whose, answers in sides:
         for pair, ids in zip(pairs, answers, strict=True):
             longest = max(len(list(equal)) for _, equal in groupby(ids))
             if min(ids) < 0 or (longest >= MAX_REPEAT and len(set(ids)) > 2):

@@ -65,10 +65,8 @@ def _resize(_device: str) -> Workload:
     import torch
     from torch.nn.functional import interpolate
 
-    picture = torch.zeros(1, *FRAME, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
-    return _on_one_thread(
-        lambda: interpolate(picture, size=RESIZED, mode="bicubic", align_corners=False, antialias=True)
-    )
+    image = torch.zeros(1, *FRAME, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
+    return _on_one_thread(lambda: interpolate(image, size=RESIZED, mode="bicubic", align_corners=False, antialias=True))
 
 
 def _on_one_thread(work: Workload) -> Workload:

@@ -226,8 +226,5 @@ def measure_step_times(context: AlignedContext, *, turns: int = TURNS, longest: 
         ways.append((str(count), partial(context.verify, count)))
     seconds = seconds_in_turn(ways, turns, afterwards=context.restore)
     step_s, draft_step_s = seconds.pop("step"), seconds.pop("draft step")
-    return StepTimes(
-        tuple(each / STEPS_AT_ONCE for each in step_s),
-        tuple(draft_step_s),
-        {int(count): tuple(each) for count, each in seconds.items()},
-    )
+    verify_s = {int(count): tuple(each) for count, each in seconds.items()}
+    return StepTimes(tuple(each / STEPS_AT_ONCE for each in step_s), tuple(draft_step_s), verify_s)

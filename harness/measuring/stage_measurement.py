@@ -197,11 +197,8 @@ class StageRun:
         planned = len(self.result.round_s)
         for _ in range(max_other_states(planned)):
             kept = most_common_state(self.result.round_states)
-            in_kept_state = Counter(
-                sample
-                for sample, state in zip(self.result.round_samples, self.result.round_states, strict=True)
-                if state == kept
-            )
+            rounds = zip(self.result.round_samples, self.result.round_states, strict=True)
+            in_kept_state = Counter(sample for sample, state in rounds if state == kept)
             missing = Counter(self.result.round_samples[:planned]) - in_kept_state
             if not 0 < missing.total() <= max_other_states(planned):
                 return

@@ -272,12 +272,8 @@ class ReferenceWorkRecord(msgspec.Struct, frozen=True, tag_field="record", tag="
     @property
     def seconds_by_work(self) -> dict[str, tuple[float, ...]]:
         """All seconds by the name of the work."""
-        return {
-            "matrix product": self.product_s,
-            "copy": self.copy_s,
-            "cached read": self.read_s,
-            "resize": self.resize_s,
-        }
+        at_ends = {"matrix product": self.product_s, "copy": self.copy_s}
+        return at_ends | {"cached read": self.read_s, "resize": self.resize_s}
 
 
 class OutcomeRecord(msgspec.Struct, frozen=True, tag_field="record", tag="outcome"):
@@ -337,10 +333,8 @@ class EndRecord(msgspec.Struct, frozen=True, tag_field="record", tag="end"):
 
 _Beginning = Header | AttemptRecord | ModelRecord | MachineRecord | EngineRecord | ReferenceWorkRecord
 # Records of tests that a resumed run measures anew as a whole; passes are kept one by one.
-MeasuredAsAWhole = (
-    StageRecord | WatchedWork | SideBySideRecord | AgreementRecord | SpeculationRecord | SpeculationCostRecord
-)
-JournalLine = _Beginning | MeasuredAsAWhole | PassRecord | VerdictRecord | OutcomeRecord | GateRecord | EndRecord
+Remeasured = StageRecord | WatchedWork | SideBySideRecord | AgreementRecord | SpeculationRecord | SpeculationCostRecord
+JournalLine = _Beginning | Remeasured | PassRecord | VerdictRecord | OutcomeRecord | GateRecord | EndRecord
 
 
 class RunRecord(msgspec.Struct, frozen=True, rename={"reference_work": "sentinels"}):

@@ -49,12 +49,9 @@ def world_size(header: records.Header, own: Lines) -> int:
 
 def end_of(journal: Lines) -> records.EndRecord | None:
     """Return the end of a journal's latest attempt; None where it runs still, or was killed."""
-    for line in reversed(journal):
-        if isinstance(line, records.EndRecord):
-            return line
-        if isinstance(line, records.AttemptRecord):
-            return None
-    return None
+    kinds = records.EndRecord | records.AttemptRecord
+    latest = next((line for line in reversed(journal) if isinstance(line, kinds)), None)
+    return latest if isinstance(latest, records.EndRecord) else None
 
 
 def _of(kind: type[Line], lines: Iterable[records.JournalLine]) -> tuple[Line, ...]:
@@ -70,7 +67,7 @@ def _without_replaced(journals: Sequence[Lines]) -> list[records.JournalLine]:
         last: dict[tuple[type, str], int] = {
             (type(line), line.test): attempt
             for line, attempt in zip(journal, attempts, strict=True)
-            if isinstance(line, records.MeasuredAsAWhole)
+            if isinstance(line, records.Remeasured)
         }
         for place, (line, attempt) in enumerate(zip(journal, attempts, strict=True)):
             if last.get((type(line), getattr(line, "test", "")), attempt) != attempt:

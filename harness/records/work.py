@@ -10,17 +10,9 @@ from harness.records.quantities import SecondsOrNone
 REST = "rest"
 # In display order. A record holds those that could be counted.
 COUNTS = (
-    "launches",
-    "library_calls",
-    "allocations",
-    "allocated_bytes",
-    "copies",
-    "synchronisations",
-    "files",
-    "read_bytes",
-    "frames",
-    "tokens",
-)
+    "launches", "library_calls", "allocations", "allocated_bytes", "copies", "synchronisations", "files", "read_bytes",
+    "frames", "tokens",
+)  # fmt: skip
 
 
 class Call(msgspec.Struct, frozen=True):

@@ -78,13 +78,7 @@ Block = Sentences | Table | Chart | Answers
 
 def filled(*blocks: Block) -> list[Block]:
     """Return the blocks without empty sentences and tables."""
-
-    def is_filled(block: Block) -> bool:
-        if isinstance(block, Sentences):
-            return bool(block.lines)
-        return not isinstance(block, Table) or bool(block.rows)
-
-    return list(filter(is_filled, blocks))
+    return [each for each in blocks if getattr(each, "lines", True) and getattr(each, "rows", True)]
 
 
 class Section(msgspec.Struct, frozen=True):

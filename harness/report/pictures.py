@@ -16,14 +16,7 @@ SIDE = 220
 MAX_FILE = 32 << 20
 FORMATS = ("PNG", "JPEG")
 # Pillow's exceptions for damaged files, and for pictures that would fill the memory.
-UNREADABLE = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    RuntimeError,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
+DAMAGED = (OSError, ValueError, SyntaxError, RuntimeError, Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 def pictures_of(sample: PlannedSample, folder: Path) -> tuple[Picture, ...]:
@@ -62,6 +55,6 @@ def thumbnail(caption: str, path: Path, folder: Path) -> Picture:
         small.save(content, "JPEG", quality=80, optimize=True)
     except FileNotFoundError:
         return Picture(caption, problem="no longer exists")
-    except UNREADABLE as error:
+    except DAMAGED as error:
         return Picture(caption, problem=f"not a picture that can be read ({type(error).__name__})")
     return Picture(caption, "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode("ascii"))

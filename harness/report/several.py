@@ -59,6 +59,7 @@ def report_of_several(found: Sequence[tuple[Path, RunRecord | None]]) -> Report:
                 high_of=f"{fastest}, {high.target}",
             )
         )
+    oddities = [f"{each.title}: {note}" for each in results for note in each.run.notes]
     return Report(
         title=f"{len(results)} results side by side",
         source=", ".join(each.title for each in results),
@@ -66,11 +67,7 @@ def report_of_several(found: Sequence[tuple[Path, RunRecord | None]]) -> Report:
         highlights=ranges,
         warnings=[(f"{each.title}: no whole pass, so no row.", "") for each in results if not pass_figures(each.run)],
         caveats=[joined([each.title, line], ": ") for each in results for line in caveats(each.run)],
-        sections=[
-            *_speedups(results),
-            *_times(results),
-            *notes([f"{each.title}: {note}" for each in results for note in each.run.notes]),
-        ],
+        sections=[*_speedups(results), *_times(results), *notes(oddities)],
     )
 
 
@@ -152,14 +149,9 @@ def _by_length(title: str, whose: str, y_label: str, points: Sequence[tuple[str,
     if None in lengths or len(lengths) < 2:
         return []
     of_model = grouped((model, (each, value)) for model, each, value in points)
-    lines = [
-        charts.Group(
-            label(found[0][0].run, model),
-            colour(found[0][0].run, model),
-            [each.clip_s or 0.0 for each, _ in found],
-            [value for _, value in found],
-        )
-        for model, found in of_model.items()
-    ]
+    lines = []
+    for model, found in of_model.items():
+        run, x = found[0][0].run, [each.clip_s or 0.0 for each, _ in found]
+        lines.append(charts.Group(label(run, model), colour(run, model), x, [value for _, value in found]))
     title, x_label = f"{title} by length of the clips", "seconds of a clip, logarithmic"
     return [Chart(title, f"one line per {whose}", lambda: charts.curves(lines, x_label, y_label))]

@@ -62,16 +62,14 @@ def gate_lines(gates: Iterable[GateRecord]) -> str:
     """Return the verdicts as text, the worst last; of the passed ones, only the nearest to its limit."""
     known = list(gates)
     lines = ["", "gates", *(f"{'WARNING':17}{names[0]}: {work}" for work, names in hidden_changes(known).items())]
-    for state, group in gate_groups(known):
-        rows = [
-            f"{'':17}{gate.metric}: {figures_of(gate)}" for gate in group if gate.limit is None and figures_of(gate)
-        ]
+    for state, same in gate_groups(known):
+        rows = [f"{'':17}{gate.metric}: {figures_of(gate)}" for gate in same if gate.limit is None and figures_of(gate)]
         if rows:  # verdicts with a limit have the figures in their sentence
-            lines += [f"{state.upper():17}{group[0].sentence}", *rows]
+            lines += [f"{state.upper():17}{same[0].sentence}", *rows]
             continue
-        lines.append(f"{state.upper():17}{group[0].metric}: {verdict_text(group[0])}")
-        if len(group) > 1:
-            lines.append(f"{'':17}… and {len(group) - 1} more")
+        lines.append(f"{state.upper():17}{same[0].metric}: {verdict_text(same[0])}")
+        if len(same) > 1:
+            lines.append(f"{'':17}… and {len(same) - 1} more")
     return strip_control_characters("\n".join(lines) + "\n")
 
 
@@ -91,12 +89,12 @@ def _lines(report: Report, width: int, verbosity: int) -> Iterator[Line]:
             # Cut between words: half a figure would be a wrong figure.
             yield _line(textwrap.shorten(words, width, placeholder=" …", break_on_hyphens=False), "yellow")
         shown = report.problems if verbosity > 0 else report.problems[:MAX_PROBLEMS]
-        yield from (_whole(f"- {plain(each)}", "red") for each in shown)
+        yield from (_line(f"- {plain(each)}", "red", whole=True) for each in shown)
         if len(report.problems) > len(shown):
             yield _line(f"… and {len(report.problems) - len(shown)} more in report.md")
-        yield from (_whole(f"advice: {each}") for each in report.advice)
+        yield from (_line(f"advice: {each}", whole=True) for each in report.advice)
     if report.verdict:
-        yield _whole(f"{report.verdict.label} – {report.verdict.reason}", STYLES[report.verdict.tone])
+        yield _line(f"{report.verdict.label} – {report.verdict.reason}", STYLES[report.verdict.tone], whole=True)
 
 
 def _section(section: Section, width: int, *, everything: bool) -> Iterator[Line]:
@@ -148,10 +146,6 @@ def _widths(columns: list[list[str]], text_columns: int, width: int) -> list[int
     return found
 
 
-def _line(text: Text, style: str = "") -> rich.text.Text:
-    return rich.text.Text(strip_control_characters(plain(text)), style)
-
-
-def _whole(text: str, style: str = "") -> rich.text.Text:
-    """Return a line that the terminal wraps, so that it can be searched for and copied whole."""
-    return rich.text.Text(strip_control_characters(text), style, no_wrap=True)
+def _line(text: Text, style: str = "", *, whole: bool | None = None) -> rich.text.Text:
+    """Return a line; a `whole` one is wrapped by the terminal, so that it can be searched for and copied whole."""
+    return rich.text.Text(strip_control_characters(plain(text)), style, no_wrap=whole)

@@ -32,12 +32,8 @@ def pair_line(run: RunRecord, found: SpeculationFigures) -> Text:
         shares.append(text("lift {lift}", lift=figure(fraction, found.lift.value, "lift", place)))
     if shares:
         outcome.append(joined(shares, ", "))
-    return text(
-        "{draft} drafting for {target}: {outcome}",
-        draft=label(run, found.draft),
-        target=label(run, found.target, found.engine),
-        outcome=joined(outcome, "; "),
-    )
+    draft, target = label(run, found.draft), label(run, found.target, found.engine)
+    return text("{draft} drafting for {target}: {outcome}", draft=draft, target=target, outcome=joined(outcome, "; "))
 
 
 def pays(speedup: Interval) -> str:
@@ -87,9 +83,7 @@ def section(run: RunRecord, found: SpeculationFigures) -> Section:
     return Section(name("drafting", place), f"{draft} drafting for {target}", blocks, lead, brief=True)
 
 
-def _sentence(
-    place: str, template: str, *, words: Mapping[str, Text] | None = None, **figures: FigureSpec
-) -> Iterator[Text]:
+def _sentence(place: str, template: str, *, words: Mapping[str, Text] = {}, **figures: FigureSpec) -> Iterator[Text]:
     """Yield the template filled with words and figures, or nothing if a figure is None."""
     if all(value is not None for _, value, _ in figures.values()):
         shown = {
@@ -98,7 +92,7 @@ def _sentence(
             else figure(digits, value or 0.0, key, place)
             for where, (digits, value, key) in figures.items()
         }
-        yield text(template, **shown, **(words or {}))
+        yield text(template, **shown, **words)
 
 
 def _payoff(found: SpeculationFigures, place: str) -> Iterator[Text]:
@@ -148,14 +142,11 @@ def _lines(found: SpeculationFigures, place: str) -> Iterator[Text]:
             rate=(fraction, found.statistics.acceptance_rate, "acceptance_rate"),
             conditional=(fraction, found.statistics.conditional, "conditional"),
         )
+    ties = f", {found.near_ties} differ from it at a near tie" if found.near_ties else ""
     yield from sentence(
         "Wall clock from files to answer, target alone over pair: {speedup}. {slower} % of requests became slower. "
         "{identical} of {requests} answers are the target's own{ties}.",
-        words={
-            "identical": str(found.identical),
-            "requests": str(found.requests),
-            "ties": f", {found.near_ties} differ from it at a near tie" if found.near_ties else "",
-        },
+        words={"identical": str(found.identical), "requests": str(found.requests), "ties": ties},
         speedup=(times, found.speedup, "pair_speedup"),
         slower=(percent, found.slower_share, "slower_share"),
     )

@@ -30,11 +30,8 @@ def sections(run: RunRecord) -> Iterator[Section]:
         for place, (model, of) in enumerate(by_model.items())
     ]
     bandwidth = max(machine.read_bytes_per_s, machine.copy_bytes_per_s)
-    chart = Chart(
-        "Roofline",
-        "one point per stage: operations per second over operations per byte, below the device's two roofs",
-        lambda: charts.roofline(groups, bandwidth, machine.operations_per_s),
-    )
+    what = "one point per stage: operations per second over operations per byte, below the device's two roofs"
+    chart = Chart("Roofline", what, lambda: charts.roofline(groups, bandwidth, machine.operations_per_s))
     columns = ("stage", "model", "roofline ms", "% of roofline", "bound by", "GB/s", "TFLOP/s")
     table = Table(columns, [_row(run, each) for each in found], text_columns=2)
     lead = (

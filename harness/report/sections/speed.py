@@ -108,11 +108,8 @@ def _breakdown(run: RunRecord, figures: list[PassFigure]) -> Section:
         )
         for each in figures
     ]
-    chart = Chart(
-        "Mean time of a sample, by stage",
-        "one stacked bar per model; the line at the end is the 95 % interval of the total",
-        lambda: charts.bars(bars, "per sample"),
-    )
+    what = "one stacked bar per model; the line at the end is the 95 % interval of the total"
+    chart = Chart("Mean time of a sample, by stage", what, lambda: charts.bars(bars, "per sample"))
     lines = [_load_by_state(run, each) for each in figures if each.load_is_mixed]
     table = Table(["model", *stages, "total", "n"], rows, in_summary=True)
     blocks = filled(chart, table, Sentences(lines, in_summary=True), Sentences(list(synchronised(run))))

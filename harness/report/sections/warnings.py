@@ -80,11 +80,8 @@ def synchronised(run: RunRecord, least: float = -math.inf) -> Iterator[Text]:
 def _few_samples(run: RunRecord) -> Iterator[Text]:
     fewest = min((len(each.records) for each in pass_figures(run)), default=FEW_SAMPLES)
     if fewest < FEW_SAMPLES:
-        yield text(
-            "Few samples ({samples}): {least} or more are needed to generalise to other clips.",
-            samples=figure(whole, fewest, "fewest_samples"),
-            least=str(FEW_SAMPLES),
-        )
+        template = f"Few samples ({{samples}}): {FEW_SAMPLES} or more are needed to generalise to other clips."
+        yield text(template, samples=figure(whole, fewest, "fewest_samples"))
 
 
 def _noisy(run: RunRecord) -> Iterator[Text]:
