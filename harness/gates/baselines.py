@@ -123,11 +123,11 @@ def store(baselines: Path, run_folder: Path, arguments: Sequence[str] = (), *, a
     """Write a run into the baseline of its fingerprint, or in place of the session's file `at`; return its path."""
     run, content = load_run(run_folder)
     now = fingerprint(run)
+    alike = [each for each in read_sessions(baselines) if not differences(each.record.fingerprint, now)]
+    for each in alike:
+        if (each.record.run.header, each.record.run.stages) == (run.header, run.stages):
+            raise BaselineError(f"{run_folder}: is session {each.name} already")
     if at is None:
-        alike = [each for each in read_sessions(baselines) if not differences(each.record.fingerprint, now)]
-        for each in alike:
-            if (each.record.run.header, each.record.run.stages) == (run.header, run.stages):
-                raise BaselineError(f"{run_folder}: is session {each.name} already")
         folder = alike[0].path.parent if alike else baselines / readable_name(now)
         numbers = [int(path.name[:4]) for path in folder.glob("*.json") if is_session(path)]
         at = folder / f"{max(numbers, default=0) + 1:04}_{re.sub(r'[^0-9]', '', run.header.started_at[:10])}.json"

@@ -16,6 +16,7 @@ RESULTS = Path("results")
 LATEST = "latest"
 BENCHMARK_FILE_NAME = "benchmark.json"
 MAX_NAME_BYTES = 255
+_TIME = "%Y%m%d_%H%M%S"
 
 
 def planned_folder(root: Path, output_dir: Path | None) -> Path:
@@ -40,9 +41,19 @@ def require_room_for(path: Path, option: str, *, is_file: bool = False) -> None:
 
 def unused_folder(parent: Path, prefix: str = "") -> Path:
     """Return the path of a new folder in `parent`, named by `prefix`, date and time."""
-    name = prefix + datetime.now().astimezone().strftime("%Y%m%d_%H%M%S")
-    candidates = chain([parent / name], (parent / f"{name}_{number}" for number in count(2)))
-    return next(candidate for candidate in candidates if not candidate.exists())
+    return _unused(parent, prefix + datetime.now().astimezone().strftime(_TIME))
+
+
+def kept_name(path: Path) -> Path:
+    """Return a new name for a file whose place is needed, with the time of its last change."""
+    changed = datetime.fromtimestamp(path.stat().st_mtime).astimezone().strftime(_TIME)
+    stem = shortened(path.stem, len(os.fsencode(path.suffix)) + len(changed) + 6)
+    return _unused(path.parent, f"{stem}.{changed}", path.suffix)
+
+
+def _unused(parent: Path, stem: str, suffix: str = "") -> Path:
+    names = chain([stem], (f"{stem}_{number}" for number in count(2)))
+    return next(path for name in names if not (path := parent / f"{name}{suffix}").exists())
 
 
 def make_folder(folder: Path) -> None:

@@ -5,19 +5,24 @@ import shlex
 from pathlib import Path
 
 from harness.legacy.writing import legacy_file_name, legacy_records
-from harness.records.folder import write_json
+from harness.records.folder import kept_name, write_json
 from harness.records.lines import RunRecord
 
 RUN_FILE_NAME = "run.json"
 
 
 def derive_files(folder: Path, run: RunRecord, output_json: Path | None = None) -> Path | None:
-    """Write `run.json` and the legacy result file from a run's record; return the latter, if it has records."""
+    """Write `run.json` and the legacy result file from a run's record; return the latter, if it has records.
+
+    Another run's file in the place of `output_json` is renamed: no result is lost.
+    """
     write_json(folder / RUN_FILE_NAME, run)
     records = legacy_records(run)
     if not records:
         return None
     path = output_json or folder / legacy_file_name(run, len(records))
+    if path.is_file() and run.header.started_at.encode() not in path.read_bytes():
+        path.rename(kept_name(path))
     write_json(path, records, indent=2)
     if output_json is None:
         # The name holds the number of samples: this run's earlier files, of fewer samples, are deleted.

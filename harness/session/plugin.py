@@ -23,7 +23,7 @@ from harness.measuring.environment import machine_info
 from harness.measuring.progress import open_terminal
 from harness.measuring.stopping import orderly_stop, stop_if_asked
 from harness.option_values import require_utf8
-from harness.records.folder import BENCHMARK_FILE_NAME, planned_folder, require_room_for
+from harness.records.folder import BENCHMARK_FILE_NAME, kept_name, planned_folder, require_room_for
 from harness.records.lines import OutcomeRecord, Plan
 from harness.session.ranks import MEASURED_BY_RANKS, Rank, rank_of, use_share_of_cores
 from harness.session.recorder import Recorder
@@ -85,6 +85,9 @@ def pytest_configure(config: pytest.Config) -> None:
         for name in WITHOUT_EFFECT
         if f"--benchmark-{name}" in given
     )
+    if chosen.output_json and chosen.output_json.is_file() and not is_resumed:
+        kept = kept_name(chosen.output_json)
+        ours.advice.append(f"{chosen.output_json}: the file there before is renamed to {kept} when results are written")
     config.pluginmanager.register(_Outcomes(ours))
 
 
@@ -258,11 +261,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     from harness.report.formatting import encodable
     from harness.report.terminal import summary
 
-    writer, verbosity = terminalreporter._tw, terminalreporter.verbosity
+    tw, verbosity = terminalreporter._tw, terminalreporter.verbosity
     terminalreporter.section("event-vlm-perf")
-    text = summary(
-        ours.record, ours.folder, ours.files(), width=writer.fullwidth, color=writer.hasmarkup, verbosity=verbosity
-    )
+    text = summary(ours.record, ours.folder, ours.files(), width=tw.fullwidth, color=tw.hasmarkup, verbosity=verbosity)
     # Without this, pytest escapes the whole text where the terminal's encoding lacks one of the characters.
     terminalreporter.write(encodable(text, getattr(sys.stdout, "encoding", None) or "utf-8"))
 

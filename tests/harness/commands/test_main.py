@@ -144,6 +144,16 @@ def test_merge_writes_the_legacy_file_where_it_is_told(folder: Path, tmp_path: P
     assert not (folder / LEGACY_NAME).exists()
 
 
+def test_results_of_another_run_are_kept_where_new_ones_take_their_place(folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "results.json"
+    place.write_text('[{"id": "years ago"}]')
+    for _ in range(2):  # the second time it is the run's own file
+        assert main(["merge", str(folder), "--output_json", str(place)]) == 0
+    old, new = sorted(tmp_path.glob("results*.json"), key=lambda path: len(path.name), reverse=True)
+    assert (old.read_text(), new) == ('[{"id": "years ago"}]', place)
+    assert [each["id"] for each in json.loads(place.read_bytes())] == ["s1", "s2"]
+
+
 def test_merge_leaves_the_journal_as_it_is_and_may_be_repeated(folder: Path) -> None:
     before = (folder / "journal.jsonl").read_bytes()
     contents = []

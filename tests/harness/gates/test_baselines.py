@@ -63,6 +63,11 @@ def test_one_run_is_no_two_sessions(tmp_path: Path) -> None:
     path = store(tmp_path / "baselines", run)
     with pytest.raises(BaselineError, match=rf"run: is session {path.parent.name}/0001 already"):
         store(tmp_path / "baselines", run)
+    second = store(tmp_path / "baselines", measured(tmp_path / "second", session(2.0, end=ENDED)))
+    content = second.read_bytes()
+    with pytest.raises(BaselineError, match=rf"run: is session {path.parent.name}/0001 already"):
+        store(tmp_path / "baselines", run, at=second)
+    assert second.read_bytes() == content
 
 
 @pytest.mark.parametrize("name", ["tiny/", "tiny/0", "tiny/000", "tiny/0001_", "0001", ""])

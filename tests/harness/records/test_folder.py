@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from harness.errors import RunFolderError
 from harness.records.folder import (
     LATEST,
     RESULTS,
+    kept_name,
     make_folder,
     planned_folder,
     point_latest_to,
@@ -161,6 +163,22 @@ def test_a_folder_that_takes_no_files_is_refused_before_anything_is_measured(
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # whoever is root may write anywhere
     with pytest.raises(RunFolderError, match=re.escape(f"{tmp_path} is not a writable folder; choose")):
         planned_folder(tmp_path, tmp_path / "run")
+
+
+def test_a_file_whose_place_is_needed_keeps_its_name_with_its_time(tmp_path: Path) -> None:
+    file = tmp_path / "my results.json"
+    changed = datetime(2026, 1, 2, 3, 4, 5).astimezone().timestamp()
+    for name in ("my results.20260102_030405.json", "my results.20260102_030405_2.json"):
+        file.touch()
+        os.utime(file, (changed, changed))
+        assert kept_name(file) == tmp_path / name
+        file.rename(kept_name(file))
+
+
+def test_the_kept_name_of_a_file_with_the_longest_name_is_as_long(tmp_path: Path) -> None:
+    file = tmp_path / ("n" * 250 + ".json")
+    file.touch()
+    file.rename(kept_name(file))
 
 
 def test_latest_names_the_newest_run(tmp_path: Path) -> None:
