@@ -17,11 +17,12 @@ from fixtures.scenes.layout import KINDS
 from fixtures.selection import ENGINES, LIMIT_SETS, Selection, select
 from fixtures.system.atomic_files import default_cache_root
 from fixtures.system.devices import keep_freed_memory, use_threads_for
-from harness.errors import LimitsError
+from harness.errors import HarnessError
 from harness.gates.limits import Vocabulary, load_limits
 from harness.measuring.benchmark import is_switched_off
 from harness.measuring.model_slot import ModelSlot, recorded_loaders
 from harness.measuring.progress import Progress
+from harness.session.derived_files import require_other_file
 from harness.session.plugin import SESSION
 from harness.session.session import Session
 from harness.stages import Length
@@ -60,6 +61,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[EMBEDDED] = EmbeddedSpec.parse(options.embedded or selection.embedded)
         if options.dataset_dir is not None:
             config.stash[DATASET] = open_dataset(options.dataset_dir, options)
+            if options.output_json is not None:
+                require_other_file(options.output_json, config.stash[SESSION].folder, config.stash[DATASET].json_file)
         else:
             default_cache_root()  # raises here, not within the first test
             if options.dataset_json is not None:  # its folder is made in the first test
@@ -67,7 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
         vocabulary = Vocabulary(LIMIT_SETS, ENGINES, tuple(MODELS))
         limits_file = options.limits or config.rootpath / "limits.toml"
         config.stash[LIMITS] = load_limits(limits_file, vocabulary, selection.limit_set, selection.engines)
-    except (ChoiceError, DatasetError, LimitsError) as error:
+    except (ChoiceError, DatasetError, HarnessError) as error:
         raise pytest.UsageError(str(error)) from error
 
 

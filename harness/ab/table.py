@@ -29,8 +29,8 @@ def table(found: RevisionComparison, folder: Path, *, width: int = NARROWEST, co
         count = sum(figure.interval.at_equal_speed for figure in found.figures)
         speed = f"; {count} of {len(found.figures)} figures as of a machine equally fast for A and B" if count else ""
         reading = (
-            f"{1 - ALPHA:.0%} confidence that all intervals at all evaluations contain the true change "
-            f"({1 - each:.3%} for each by itself){speed}"
+            f"{100 - 100 * ALPHA:.0f} % confidence that all intervals at all evaluations contain the true change "
+            f"({100 - 100 * each:.3f} % for each by itself){speed}"
         )
         parts += [_rows(found), "", reading]
     parts += [f"note: {note}" for note in found.notes]
@@ -60,7 +60,7 @@ def _rows(found: RevisionComparison) -> Table:
             metric.format(figure.a),
             metric.format(figure.b),
             change(metric, interval.value),
-            f"{low.partition(' ')[0]} … {high}",
+            f"{low if high.endswith('x') else low.partition(' ')[0]} … {high}",
             change(metric, metric.minimum_effect if metric.lower_is_better else -metric.minimum_effect),
             str(interval.samples),
             Text(figure.verdict, style=STYLES[figure.verdict]),

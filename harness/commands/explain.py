@@ -33,7 +33,8 @@ def explain(run: str, baseline: str, baselines: Path) -> None:
         lines[MAX_LINES:] = [f"… and {len(lines) - MAX_LINES} more"]
     if len(moved) < len(found):
         by = ", by the same work" if all(each.parts for each in found.values()) else ""  # without ledgers, unknown
-        lines.append(f"{len(found) - len(moved)} of {len(found)} times are as before{by}.")
+        same = len(found) - len(moved)
+        lines.append(f"{same} of {counted(len(found), 'time')} {'is' if same == 1 else 'are'} as before{by}.")
     other = [f"condition: {each}" for each in differences(fingerprint(known[-1]), fingerprint(now[-1]))[:MAX_LINES]]
     sections = [
         Section("changes", "What changed", [Sentences(lines, in_summary=True)]),

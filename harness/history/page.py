@@ -124,14 +124,15 @@ def _lines(found: Sequence[Series], sessions: Sessions) -> Iterator[Section]:
 
 
 def _latest(found: Sequence[Series]) -> Section:
-    """Return the table of every figure's first and latest value, which Markdown has in place of charts."""
+    """Return the table of every figure's ends under its latest conditions, which Markdown has in place of charts."""
     rows: list[list[Text]] = []
     by_name = grouped((each.name, each) for each in sorted(found, key=lambda each: (each.name, each.places[-1])))
     for name, of in by_name.items():
-        ends = {"first": of[0].values[0], "latest": of[-1].values[-1]}
+        ends = {"first": of[-1].values[0], "latest": of[-1].values[-1]}
         shown = [Figure(f"{name}.{what}", each, of[-1].metric.format(each)) for what, each in ends.items()]
-        rows.append([name, str(sum(len(each.values) for each in of)), *shown])
-    return Section("latest", "First and latest", [Table(("figure", "sessions", "first", "latest"), rows)], brief=True)
+        rows.append([name, str(len(of[-1].values)), *shown])
+    table = Table(("figure", "sessions", "first", "latest"), rows)
+    return Section("latest", "First and latest", [table], "Of the sessions under the latest conditions.", brief=True)
 
 
 def _line(name: str, group: Sequence[Series], sessions: Sessions) -> Chart:
@@ -151,5 +152,5 @@ def _line(name: str, group: Sequence[Series], sessions: Sessions) -> Chart:
         if kind in LIMITS.get(metric.parts[0], metric.parts[:1]) and {*of} <= {*metric.parts[1:]} <= {*of, engine}:
             bounds["bad"] = bound
     breaks, unit = [line.x[0] - 0.5 for line in lines[1:]], UNITS.get(metric.unit, (1.0, metric.unit))[1]
-    ends = [metric.format(each) for each in (group[0].values[0], latest.values[-1])]
+    ends = [metric.format(each) for each in (latest.values[0], latest.values[-1])]
     return Chart(name, f"from {ends[0]} to {ends[1]}", lambda: charts.line(lines, unit, breaks, levels, bounds))

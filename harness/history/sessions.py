@@ -42,7 +42,8 @@ class Session:
     @property
     def words(self) -> str:
         """Start and commit of the session."""
-        return ", ".join(filter(None, (self.started_at[:16].replace("T", " "), self.commit[:8])))
+        date = "date not recorded" if self.started_at == NO_TIME else self.started_at[:16].replace("T", " ")
+        return ", ".join(filter(None, (date, self.commit[:8])))
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 from harness.errors import ResultFileError
 from harness.figures.agreement import TokenPair
 from harness.legacy.formats import DRAFT, OldFile, find, old_file, read_any_json, some
+from harness.records.quantities import counted
 
 BEGIN = 1  # the id that begins every text of the Llama family
 MAX_REPEAT = 32  # equal ids in a row; an expanded placeholder of visual tokens is hundreds of equal ids
@@ -35,16 +36,15 @@ def read_answers(path: Path) -> tuple[dict[str, list[TokenPair]], list[str]]:
 
 
 def pairs_of(file: OldFile) -> tuple[dict[str, list[TokenPair]], list[str]]:
-    """Return the pairs by target, and a sentence for each answer that is not a list of token ids."""
+    """Return the pairs by target, and a sentence for each key whose values are not lists of token ids."""
     pairs: dict[str, list[TokenPair]] = {}
-    broken: dict[str, None] = {}
+    broken: dict[str, list[tuple[str, Any]]] = {}
     for record in file.records:
         sides = {}
         for model in file.models:
             found = find(record, model, "token ids")
             if found and found.value and not is_ids(found.value):
-                what = f"token ids must be a list of whole numbers, not {found.value!r:.60}"
-                broken[f"sample {record['id']!r}: {found.key}: {what}"] = None
+                broken.setdefault(found.key, []).append((record["id"], found.value))
             elif found and found.value:
                 sides[model] = tuple(found.value)
         if DRAFT in sides:
@@ -52,7 +52,11 @@ def pairs_of(file: OldFile) -> tuple[dict[str, list[TokenPair]], list[str]]:
             for target, ids in sides.items():
                 pair = TokenPair(record["id"], draft, ids, str(record.get("query") or ""))
                 pairs.setdefault(target, []).append(pair)
-    return pairs, list(broken)
+    return pairs, [
+        f"{key}: token ids must be a list of whole numbers, not {of[0][1]!r:.60} (sample {of[0][0]!r})"
+        + f" and {counted(len(of) - 1, 'more sample')}" * (len(of) > 1)
+        for key, of in broken.items()
+    ]
 
 
 def is_ids(value: Any) -> bool:

@@ -44,8 +44,10 @@ def unused_folder(parent: Path, prefix: str = "") -> Path:
     return _unused(parent, prefix + datetime.now().astimezone().strftime(_TIME))
 
 
-def kept_name(path: Path) -> Path:
-    """Return a new name for a file whose place is needed, with the time of its last change."""
+def kept_name(path: Path) -> Path | None:
+    """Return a new name, with the time of its last change, for a file whose place is needed; None where none is."""
+    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises for a name that is too long
+        return None
     changed = datetime.fromtimestamp(path.stat().st_mtime).astimezone().strftime(_TIME)
     stem = shortened(path.stem, len(os.fsencode(path.suffix)) + len(changed) + 6)
     return _unused(path.parent, f"{stem}.{changed}", path.suffix)

@@ -35,14 +35,18 @@ class Result(NamedTuple):
 def report_of_several(found: Sequence[tuple[Path, RunRecord | None]]) -> Report:
     """Return the report of at least two results; raise ResultFileError for one that has no times."""
     results = []
-    for path, run in found:
+    places = [path.parent if path.name in {"journal.jsonl", "run.json"} else path for path, _ in found]
+    titles = [place.stem if place.is_file() else place.resolve().name for place in places]
+    for (path, run), place, title in zip(found, places, titles, strict=True):
+        if [each.resolve() for each in places].count(place.resolve()) > 1:
+            raise ResultFileError(f"{path}: is given twice; name each result once")
         if run is None:
             raise ResultFileError(f"{path}: has answers and no times; report it by itself")
         for machine, part in by_machine(run).items():
-            of_run, clip_s = path.name in {"journal.jsonl", "run.json"}, duration_s(path, run)
-            title = path.parent.name if of_run else path.stem if path.is_file() else path.name
-            title += f", {machine}" if part is not run else ""
-            results.append(Result(title, part, clip_s, "" if clip_s is None else f"{clip_s:g} s"))
+            clip_s = duration_s(path, run)
+            name = title if titles.count(title) == 1 else str(place)
+            name += f", {machine}" if part is not run else ""
+            results.append(Result(name, part, clip_s, "" if clip_s is None else f"{clip_s:g} s"))
     if all(each.clip_s is not None for each in results):
         results.sort(key=lambda each: each.clip_s or 0.0)
     known = [(each.title, found) for each in results for found in comparisons(each.run)]

@@ -4,11 +4,22 @@ import glob
 import shlex
 from pathlib import Path
 
+from harness.errors import RunFolderError
 from harness.legacy.writing import legacy_file_name, legacy_records
-from harness.records.folder import kept_name, write_json
+from harness.records.folder import BENCHMARK_FILE_NAME, kept_name, write_json
+from harness.records.journal import JOURNAL_NAME
 from harness.records.lines import RunRecord
+from harness.report import PAGE, TEXT
 
 RUN_FILE_NAME = "run.json"
+
+
+def require_other_file(path: Path, folder: Path, dataset: Path | None = None) -> None:
+    """Raise RunFolderError where `--output_json` names a file of the run itself, or the dataset's JSON."""
+    own = [folder.absolute() / name for name in (JOURNAL_NAME, RUN_FILE_NAME, BENCHMARK_FILE_NAME, PAGE, TEXT)]
+    if path.absolute() in own or (dataset and path.resolve() == dataset.resolve()):
+        whose = "the run writes this file itself" if path.absolute() in own else "this is the dataset's JSON"
+        raise RunFolderError(f"{path}: {whose}; name another file by --output_json")
 
 
 def derive_files(folder: Path, run: RunRecord, output_json: Path | None = None) -> Path | None:
@@ -21,8 +32,9 @@ def derive_files(folder: Path, run: RunRecord, output_json: Path | None = None) 
     if not records:
         return None
     path = output_json or folder / legacy_file_name(run, len(records))
-    if path.is_file() and run.header.started_at.encode() not in path.read_bytes():
-        path.rename(kept_name(path))
+    kept = kept_name(path)
+    if kept and run.header.started_at.encode() not in path.read_bytes():
+        path.rename(kept)
     write_json(path, records, indent=2)
     if output_json is None:
         # The name holds the number of samples: this run's earlier files, of fewer samples, are deleted.

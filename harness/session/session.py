@@ -7,7 +7,6 @@ from typing import IO, Any
 
 import msgspec
 
-from harness.figures.passes import passes
 from harness.gates.exit_status import FAILED, Status
 from harness.gates.limits import judge
 from harness.gates.session_gate import SessionGate
@@ -114,8 +113,12 @@ class Session:
     def answers(self, kind: records.PassKind, model: str, engine: str) -> dict[str, tuple[int, ...]]:
         """Return, by sample, the token ids of successful passes of this run on this machine."""
         here = self.attempt.machine if self.attempt else ""
-        found = passes(self.read(), kind, model, engine) if self.journal else {}
-        return {sample: each.token_ids for sample, each in found.items() if each.machine == here}
+        wanted = kind, model, engine, here, None
+        return {
+            each.sample: each.token_ids
+            for each in (self.read().passes if self.journal else ())
+            if (each.kind, each.model, each.engine, each.machine, each.failure) == wanted
+        }
 
     def indices(self, test: str, count: int) -> Iterable[int]:
         """Return the indices below `count` that this process takes in a test: all, or those that its rank claims."""

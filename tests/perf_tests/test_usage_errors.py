@@ -15,6 +15,15 @@ USAGE_ERRORS = {
 }
 
 
+def test_results_do_not_take_the_place_of_the_dataset(suite, dataset_folder):
+    dataset = dataset_folder / "EventGPT_Instruction_Subset.json"
+    before = dataset.read_bytes()
+    result = suite.run("--model-set=tiny", "--dataset_dir", str(dataset_folder), "--output_json", str(dataset))
+    assert result.returncode == 4, result.stdout
+    assert f"{dataset}: this is the dataset's JSON; name another file by --output_json" in result.stderr
+    assert dataset.read_bytes() == before
+
+
 @pytest.mark.parametrize("arguments", USAGE_ERRORS)
 def test_a_wrong_wish_is_a_usage_error_that_names_the_way_out(suite, arguments):
     result = suite.run(*arguments.split())

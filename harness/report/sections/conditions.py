@@ -54,6 +54,7 @@ def sections(run: RunRecord) -> Iterator[Section]:
     header = run.header
     found = {
         "started": started(header),
+        "resumed": ", ".join(each.started_at for each in run.attempts if not each.rank),
         "model set": header.model_set,
         "device": header.device,
         "engines": ", ".join(header.engines),

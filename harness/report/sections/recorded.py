@@ -6,8 +6,11 @@ from statistics import fmean
 from harness.figures.passes import Comparison, PassFigure, comparisons, paired, pass_figures, passes
 from harness.legacy.reading import NOT_RECORDED
 from harness.records.lines import PassRecord, RunRecord
-from harness.report.blocks import Section, Sentences, Table, Text, cell, figure, filled
+from harness.report.blocks import Section, Sentences, Table, Text, cell, figure, filled, text
 from harness.report.formatting import change, fraction, mebibytes, milliseconds, times
+
+TITLE = "As the old script recorded it"
+CONTRADICTS = 0.1  # largest relative difference without a warning; totals include some ms between the stages
 
 
 def sections(run: RunRecord) -> Iterator[Section]:
@@ -31,7 +34,20 @@ def sections(run: RunRecord) -> Iterator[Section]:
         f"draft's total over the target's; S is the old script's forecast at gamma {run.header.options.get('gamma')}, "
         "not a measurement."
     )
-    yield Section("recorded", "As the old script recorded it", blocks, lead, brief=True)
+    yield Section("recorded", TITLE, blocks, lead, brief=True)
+
+
+def contradictions(run: RunRecord) -> Iterator[tuple[Text, str]]:
+    """Yield a warning, with advice, per model whose recorded totals are not about the sums of its stages."""
+    for each in pass_figures(run) if run.header.engines == (NOT_RECORDED,) else []:
+        total = _mean_total(each.records)
+        apart = total / each.mean_total_s - 1
+        if total and abs(apart) > CONTRADICTS:
+            share = figure(change, apart, "contradicts_sum", each.model)
+            yield (
+                text("{model}: recorded totals are {share} % off the sums of stages.", model=each.model, share=share),
+                f"Figures here are of the sums; compare those under “{TITLE}”.",
+            )
 
 
 def notes(lines: Sequence[str]) -> list[Section]:

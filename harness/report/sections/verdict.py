@@ -85,11 +85,11 @@ def _times(run: RunRecord) -> Iterator[Tile]:
         yield _tile("total speedup", "", speedups, *([text("95 %: {ends}", ends=interval)] if interval else []))
     whole = latencies(run)
     for title, measure in (("time per sample", "end_to_end"), ("time to first token", "ttft")):
-        means = []
-        for each in whole:
-            if each.measure == measure:
-                mean = figure(duration, each.mean.value, "latency", measure, "mean", each.model, each.engine)
-                means.append((label(run, each.model, each.engine), mean))
+        means, of = [], [each for each in whole if each.measure == measure]
+        for each in of:
+            mean = figure(duration, each.mean.value, "latency", measure, "mean", each.model, each.engine)
+            n = f" ({counted(len(each.values), 'sample')})" if len({len(other.values) for other in of}) > 1 else ""
+            means.append((label(run, each.model, each.engine) + n, mean))
         if means:
             yield _tile(title, ", mean", means)
     if whole:

@@ -10,11 +10,13 @@ from harness.gates import machine_speed
 from harness.gates.gate import injections
 from harness.gates.witnesses import hidden_changes
 from harness.records.lines import RunRecord
+from harness.records.quantities import counted
 from harness.report.blocks import Text, ends, figure, text
 from harness.report.formatting import change, percent, whole
 from harness.report.naming import label
 from harness.report.sections.answers import unsound
 from harness.report.sections.by_machine import lines_of_each
+from harness.report.sections.recorded import contradictions
 
 NOISY = 0.10  # largest half interquartile range over the median without a warning
 WAITING = 0.05  # largest relative time that synchronising may add to a whole pass without a warning
@@ -29,6 +31,7 @@ def warnings(run: RunRecord) -> Iterator[tuple[Text, str]]:
     yield from ((note, "") for note in run.notes)
     yield from ((f"{each}.", REPEAT) for each in machine_speed.disturbances(run))
     yield from ((f"{each}.", "Not a measurement of the program: do not compare it.") for each in injections(run))
+    yield from contradictions(run)
     for moved_work, names in hidden_changes(run.gates).items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         yield (
@@ -56,7 +59,8 @@ def warnings(run: RunRecord) -> Iterator[tuple[Text, str]]:
         ),
     ):
         yield from ((line, way_out) for line in lines_of_each(run, lines))
-    if (run.header.environment.get("git") or {}).get("dirty"):
+    git = run.header.environment.get("git") or {}
+    if git.get("changes", git.get("dirty")):  # `dirty` counts new files that are no code, such as baselines
         yield "The code differed from its commit.", "Commit before you measure what you want to publish."
 
 
@@ -90,8 +94,8 @@ def _noisy(run: RunRecord) -> Iterator[Text]:
     if noisy:
         worst = max(noisy, key=lambda each: each.seconds.relative_spread)
         yield text(
-            "Rounds of {count} stage tests are noisy, most of all {stage} of {model}: ±{spread} %.",
-            count=f"{len(noisy)} of {len(figures)}",
+            "Rounds of {count} are noisy, most of all {stage} of {model}: ±{spread} %.",
+            count=f"{len(noisy)} of {counted(len(figures), 'stage test')}",
             stage=worst.stage,
             model=label(run, worst.model),
             spread=figure(percent, worst.seconds.relative_spread, "worst_spread"),

@@ -56,7 +56,7 @@ def test_a_row_has_both_figures_the_change_its_interval_what_counts_and_the_verd
     )
     # 5 % of misses are shared by two figures at one look, that of four pairs.
     assert (
-        "95% confidence that all intervals at all evaluations contain the true change (97.500% for each by itself)"
+        "95 % confidence that all intervals at all evaluations contain the true change (97.500 % for each by itself)"
         in text
     )
     assert lines["A"] == "A main (a1)"

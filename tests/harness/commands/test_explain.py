@@ -36,14 +36,14 @@ def test_any_two_results_are_explained(known: str, capsys: pytest.CaptureFixture
 def test_an_unchanged_run_has_nothing_to_explain(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "before", "tiny"]) == 0
     printed = capsys.readouterr().out
-    assert "1 of 1 times are as before, by the same work." in printed
+    assert "1 of 1 time is as before, by the same work." in printed
     assert "`" not in printed
 
 
 def test_without_a_ledger_nothing_is_said_of_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path / "bare", session(works=()))
     assert main(["explain", "bare", "tiny"]) == 0
-    assert "1 of 1 times are as before.\n" in capsys.readouterr().out
+    assert "1 of 1 time is as before.\n" in capsys.readouterr().out
 
 
 def test_a_change_of_unknown_cause_has_no_table_of_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -154,6 +154,16 @@ def test_results_of_another_run_are_kept_where_new_ones_take_their_place(folder:
     assert [each["id"] for each in json.loads(place.read_bytes())] == ["s1", "s2"]
 
 
+@pytest.mark.parametrize("name", ["journal.jsonl", "run.json", "report.md"])
+def test_results_take_the_place_of_no_other_file_of_the_run(
+    name: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (folder / "journal.jsonl").read_bytes()
+    assert main(["merge", str(folder), "--output_json", str(folder / name)]) == 2
+    assert f"{name}: the run writes this file itself; name another file by --output_json" in capsys.readouterr().err
+    assert (folder / "journal.jsonl").read_bytes() == before
+
+
 def test_merge_leaves_the_journal_as_it_is_and_may_be_repeated(folder: Path) -> None:
     before = (folder / "journal.jsonl").read_bytes()
     contents = []

@@ -16,8 +16,9 @@ from harness.figures.metrics import Metric
 from harness.figures.student import t_quantile
 from harness.history.change_points import ChangePoint
 from harness.history.page import report_of_history
-from harness.history.series import Series, creep_of
+from harness.history.series import Series, creep_of, series_of
 from harness.history.sessions import Session, Sessions, read_history
+from harness.legacy.reading import NO_TIME
 from harness.report.blocks import Table, plain
 from tests.harness.history.made_histories import session
 from tests.harness.made_files import write_run
@@ -118,3 +119,19 @@ def test_sessions_of_other_numbers_of_rounds_stand_in_lines_of_their_own(tmp_pat
     assert [each.conditions for each in found.ordered] == [0, 0, 1]
     assert "other conditions from session 3 on" in found.notes[0]
     assert found.notes[0].endswith("rounds of a sample was 10, is 20")
+
+
+def test_first_and_latest_are_of_the_same_conditions(tmp_path: Path) -> None:
+    for number, (rounds, factor) in enumerate(((10, 1.0), (20, 3.0), (20, 4.0))):
+        options = {"gamma": 5, "rounds": rounds}
+        write_run(tmp_path / str(number), session(number, {"load": factor}, options=options))
+    found = read_history([tmp_path])
+    drawn = report_of_history("x", found, series_of(found.ordered), [], [])
+    (latest,) = (each for each in drawn.sections if each.key == "latest")
+    (row,) = (row for row in latest.blocks[0].rows if row[0] == "time.load.egpt")
+    assert list(map(plain, row)) == ["time.load.egpt", "2", "300 ms", "400 ms"]
+
+
+def test_a_file_without_a_date_is_not_of_1970() -> None:
+    one = Sessions([Session(Path("old.json"), NO_TIME, "", {}, {}, {}, 0)])
+    assert report_of_history("x", one, [], [], []).conditions[-1] == "date not recorded"

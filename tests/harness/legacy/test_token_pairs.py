@@ -98,7 +98,12 @@ def test_one_short_answer_of_few_kinds_among_others_is_an_answer(tmp_path: Path)
 def test_a_sample_whose_ids_are_none_is_left_out_by_name(tmp_path: Path) -> None:
     pairs, notes = read_answers(written(tmp_path, records([DRAFT, "5 6"], [TARGET, TARGET])))
     assert [pair.sample for pair in pairs["videollava"]] == ["0"]
-    assert notes[-1].startswith("Left out: sample '1': egpt_token_ids: token ids must be a list of whole numbers")
+    assert notes[-1] == ("Left out: egpt_token_ids: token ids must be a list of whole numbers, not '5 6' (sample '1').")
+
+
+def test_many_samples_whose_ids_are_none_are_said_once(tmp_path: Path) -> None:
+    _, notes = read_answers(written(tmp_path, records([DRAFT, 10, 12, 11], [TARGET] * 4)))
+    assert notes[-1].endswith("not 10 (sample '1') and 2 more samples.")
 
 
 def test_answers_of_fewer_ids_than_words_are_pointed_out(tmp_path: Path) -> None:

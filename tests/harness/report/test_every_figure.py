@@ -118,8 +118,9 @@ def test_the_tiles() -> None:
 
     def models(measure: str, value: Callable[[PassRecord], float]) -> list[str]:
         shown = {(m, e): duration(fmean(map(value, passes(m, e).values()))) for m, e in EACH}
+        whose = {(m, e): f"{m} {e} ({len(passes(m, e))} samples)" for m, e in EACH}
         first, *others = shown
-        return [shown[first], f"{' '.join(first)}, {measure}", *(f"{shown[each]} {' '.join(each)}" for each in others)]
+        return [shown[first], f"{whose[first]}, {measure}", *(f"{shown[each]} {whose[each]}" for each in others)]
 
     found_pair = pair("videollava", "eager")
     acceptance, speedup = found_pair.acceptance, found_pair.speedup

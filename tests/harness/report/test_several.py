@@ -58,6 +58,24 @@ def test_one_speedup_has_no_range() -> None:
     assert not report_of_several(pair).highlights
 
 
+def test_results_of_one_name_are_told_apart_by_their_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("a", "b"):
+        Path(folder).mkdir()
+        old_file(Path(folder), name="results.json")
+        write_run(Path(folder) / "run", full_run())
+    named = ["a/results.json", "b/results.json", "a/run", "b/run/journal.jsonl"]
+    assert main(["report", *named, "--output-dir", "."]) == 0
+    source = Path("side_by_side_report.md").read_text(encoding="utf-8")
+    assert "a/results.json, b/results.json, a/run, b/run" in source
+
+
+def test_a_result_that_is_given_twice_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path / "run", full_run())
+    assert main(["report", str(tmp_path / "run"), str(tmp_path / "run" / "journal.jsonl")]) == 2
+    assert "run: is given twice; name each result once" in capsys.readouterr().err
+
+
 def test_without_lengths_there_is_a_table_and_no_curve(tmp_path: Path) -> None:
     files = [old_file(tmp_path, name=f"{name}.json") for name in ("one", "other")]
     assert main(["report", *map(str, files)]) == 0

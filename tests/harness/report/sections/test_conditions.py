@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from harness.measuring.environment import stable_environment, volatile_environment
-from harness.records.lines import RunRecord
+from harness.records.lines import AttemptRecord, RunRecord
 from harness.report.content import report_of
 from harness.report.markdown import markdown
 from harness.report.sections.conditions import ENVIRONMENT, environment
@@ -60,3 +60,9 @@ def test_the_power_cap_of_the_card_is_shown(recorded: dict[str, Any]) -> None:
 
 def test_what_was_not_recorded_has_no_row() -> None:
     assert environment({"gpu": None, "git": None}) == {}
+
+
+def test_a_run_that_was_resumed_says_when() -> None:
+    attempts = (AttemptRecord("2026-03-05T01:02:03+00:00", {}), AttemptRecord("2026-03-06T01:02:03+00:00", {}, rank=1))
+    assert "| resumed | 2026-03-05T01:02:03+00:00 |" in markdown(report_of(RunRecord(header(), attempts=attempts), "x"))
+    assert "resumed" not in markdown(report_of(RunRecord(header()), "x"))

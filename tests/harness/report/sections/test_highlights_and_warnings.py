@@ -92,8 +92,8 @@ SYNCHRONISED = tuple(
 )
 
 
-def dirty() -> Header:
-    return header(environment={"git": {"dirty": True}})
+def dirty(**more: str) -> Header:
+    return header(environment={"git": {"dirty": True, **more}})
 
 
 @pytest.mark.parametrize(
@@ -131,10 +131,15 @@ def dirty() -> Header:
             "Synchronising between the stages adds +25.0 %",
         ),
         (RunRecord(dirty()), "The code differed from its commit"),
+        (RunRecord(dirty(changes="sha256 1")), "The code differed from its commit"),
     ],
 )
 def test_each_warning_has_its_cause(run: RunRecord, warning: str) -> None:
     assert warning in warned(run)
+
+
+def test_new_files_that_are_no_code_are_no_warning() -> None:
+    assert "differed" not in warned(RunRecord(dirty(changes="")))
 
 
 def test_a_gap_within_the_noise_of_the_passes_is_no_warning() -> None:
