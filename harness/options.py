@@ -193,7 +193,7 @@ class Options:
     output_dir: Path | None = _option(values.path, "run's folder (default: results/<date and time>)", names_output=True)
     output_json: Path | None = _option(
         values.path,
-        "path of the legacy result JSON (default: in the run's folder); another run's file there is renamed",
+        "legacy result JSON (default: in the run's folder); another file there is renamed",
         names_output=True,
     )
     report: bool = _option(values.switch, "write report.html and report.md (default)", True, off_switch="no_report")

@@ -61,12 +61,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[EMBEDDED] = EmbeddedSpec.parse(options.embedded or selection.embedded)
         if options.dataset_dir is not None:
             config.stash[DATASET] = open_dataset(options.dataset_dir, options)
-            if options.output_json is not None:
-                require_other_file(options.output_json, config.stash[SESSION].folder, config.stash[DATASET].json_file)
         else:
             default_cache_root()  # raises here, not within the first test
             if options.dataset_json is not None:  # its folder is made in the first test
                 Dataset.of_entries(Path(), options.dataset_json, read_entries(options.dataset_json))
+        read = config.stash[DATASET].json_file if options.dataset_dir is not None else options.dataset_json
+        if options.output_json is not None and read is not None:
+            require_other_file(options.output_json, [read])
         vocabulary = Vocabulary(LIMIT_SETS, ENGINES, tuple(MODELS))
         limits_file = options.limits or config.rootpath / "limits.toml"
         config.stash[LIMITS] = load_limits(limits_file, vocabulary, selection.limit_set, selection.engines)

@@ -31,7 +31,7 @@ def record(baselines: Path, words: Sequence[str], sessions: int) -> None:
     known = max(alike, key=len, default=[])  # a folder holds one set of conditions
     if len(known) >= sessions:
         more = "a larger --sessions measures more, which begin a new baseline if models or data have changed"
-        sys.stdout.write(f"{known[0].path.parent} has {len(known)} sessions already; {more}\n")
+        sys.stdout.write(f"{known[0].path.parent} has {counted(len(known), 'session')} already; {more}\n")
         return
     have = len(known)
     if arguments.output_dir and sessions - have > 1:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -23,9 +24,9 @@ class BisectPlan(msgspec.Struct, frozen=True):
     """`commits` from the good one to the bad one, pytest's arguments, and the maximum of pairs per comparison."""
 
     format_version: int
-    commits: tuple[str, ...]
+    commits: Annotated[tuple[str, ...], msgspec.Meta(min_length=2)]
     arguments: tuple[str, ...]
-    pairs: int
+    pairs: Annotated[int, msgspec.Meta(ge=1)]
 
 
 def run(revisions: Sequence[str], resume: Path | None, pairs: int, arguments: Sequence[str]) -> int:

@@ -8,6 +8,7 @@ from typing import Self
 
 import msgspec
 
+from harness.errors import OptionError
 from harness.gates.baselines import DEFAULT_FOLDER
 from harness.options import GATED_ROUNDS, GATED_S, output_flags, with_tests, without_flags
 from harness.records.folder import planned_folder, require_room_for
@@ -30,6 +31,8 @@ class PytestArguments(msgspec.Struct, frozen=True):
         parser.add_argument("--output-dir", "--output_dir", type=Path)
         parser.add_argument("--baselines", type=Path, default=Path(DEFAULT_FOLDER))
         ours, others = parser.parse_known_args(list(words))
+        if any(word.partition("=")[0] == "--resume" for word in others):
+            raise OptionError("--resume cannot be given: each session of a gate or a baseline is a new run")
         sets_rounds = any(word.partition("=")[0] in _ROUNDS_FLAGS for word in others)
         return cls(with_tests(others, Path.cwd()), ours.output_dir, ours.baselines.absolute(), sets_rounds)
 

@@ -9,7 +9,7 @@ import msgspec
 
 from harness.commands.child_session import PytestArguments
 from harness.gates.baselines import sessions_by_folder, sessions_needed
-from harness.gates.exit_status import FAILED, NO_FIGURE, PYTEST_STATUSES, Status, exit_status
+from harness.gates.exit_status import FAILED, NO_FIGURE, NOT_DECIDED, PYTEST_STATUSES, Status, exit_status
 from harness.gates.gate import flagged
 from harness.gates.session_gate import confirmed_verdicts
 from harness.gates.witnesses import headline
@@ -44,17 +44,20 @@ def gate(words: Sequence[str]) -> int:
     # A session that could not write down its end exits with another status than its journal has.
     if run is None or run.end is None or code in PYTEST_STATUSES or code != run.end.exit_status:
         return _say(_without_verdict(code, folder)).code
-    gates, broken = list(run.gates), list[VerdictRecord]()
+    gates, broken, cut_short = list(run.gates), list[VerdictRecord](), False
     if flagged(gates):
         second = arguments.without_other_outputs().command(folder / CONFIRM, "--gate", f"--confirm={folder}", *quiet)
         code = run_to_end(second)
         if code in PYTEST_STATUSES:
             return _say(_without_verdict(code, folder / CONFIRM)).code
         confirming = read_finished_run(folder / CONFIRM)
+        cut_short = confirming is None
         gates = confirmed_verdicts(run, confirming, arguments.baselines)
         broken += [each for each in confirming.verdicts if each.state == "broken"] if confirming else []
     failed = FAILED if broken or run.end.exit_status == FAILED else 0
     status = exit_status(failed, expects_figures=True, figures=len(gates), gates={gate.state for gate in gates})
+    if cut_short and status.code == NOT_DECIDED:
+        status = Status(NOT_DECIDED, f"the second session was cut short (status {code}): run the gate again")
     if status.code == FAILED:
         others = problems(msgspec.structs.replace(run, gates=(), verdicts=(*run.verdicts, *broken)))
         status = Status(FAILED, headline(gates) or plain(next(others, status.reason)))

@@ -12,19 +12,19 @@ from harness.records.journal import JOURNAL_NAME, read_journal
 from harness.records.lines import EndRecord, RunRecord, timestamp
 from harness.records.merging import world_size
 from harness.report import PAGE, TEXT
-from harness.session.derived_files import RUN_FILE_NAME, derive_files, derive_report, require_other_file
+from harness.session.derived_files import RUN_FILE_NAME, derive_files, derive_report, files_of, require_other_file
 
 
 def merge_folder(folder: Path, output_json: Path | None = None) -> int:
     """Derive a run's files and print them; return the status of a run by ranks, else 0. Raises ResultFileError."""
     run = read_journal(folder / JOURNAL_NAME)
     if output_json is not None:
-        require_other_file(output_json, folder, Path(run.header.dataset))
+        require_other_file(output_json, [*files_of(folder), Path(run.header.dataset)])
     # No single rank could judge the run.
     of_ranks = world_size(run.header, run.attempts) > 1 or any(each.rank for each in run.passes)
     if of_ranks:
         run = judged(run)
-    legacy = derive_files(folder, run, output_json)
+    legacy = derive_files(folder, run, output_json, lambda line: sys.stdout.write(f"{line}\n"))
     problem = derive_report(folder, run)
     if of_ranks:
         from harness.report.formatting import encodable

@@ -4,6 +4,7 @@ A file is pytest-benchmark's JSON with our record inside, so that `--benchmark-c
 """
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,8 @@ class StoredSession:
 
 def read_sessions(folder: Path) -> list[StoredSession]:
     """Return every session under a folder of baselines; raise BaselineError naming a file that is not a session."""
+    if folder.is_file():
+        raise BaselineError(f"{folder}: is a file; --baselines names a folder")
     files = [path for path in sorted(folder.glob("*/*.json")) if is_session(path)]
     return [StoredSession(path, _read(path)) for path in files]
 
@@ -92,7 +95,8 @@ def find_baseline(stored: Iterable[StoredSession], run: RunRecord) -> Baseline |
 
 def why_no_baseline(stored: Sequence[StoredSession], run: RunRecord, folder: Path) -> str:
     """Return a sentence on why no baseline fits a run, and the way out."""
-    way_out = "record one: python -m harness baseline record --sessions 10 -- <pytest arguments>"
+    where = "" if folder.name == DEFAULT_FOLDER else f"--baselines {shlex.quote(str(folder))} "
+    way_out = f"record one: python -m harness baseline {where}record --sessions 10 -- <pytest arguments>"
     if not stored:
         return f"no baseline in {folder}; {way_out}"
     now = fingerprint(run)

@@ -63,11 +63,11 @@ def exit_status(
     """
     if pytests in PYTEST_STATUSES:
         return Status(pytests, why or PYTEST_STATUSES[pytests])
+    if "regressed" in gates:
+        return Status(FAILED, "a figure is worse than its baseline, in two sessions")
     if pytests == FAILED:
         in_vain = expects_figures and not figures and why
         return Status(pytests, f"no figure was recorded: {why}" if in_vain else "a test failed or a limit was broken")
-    if "regressed" in gates:
-        return Status(FAILED, "a figure is worse than its baseline, in two sessions")
     if expects_figures and not figures:
         return Status(NO_FIGURE, f"no figure was recorded: {why}")
     for code, state, reason in _GATE_STATUSES:

@@ -28,6 +28,7 @@ from harness.gates.prediction import (
 )
 from harness.gates.witnesses import with_causes
 from harness.records.lines import GateRecord, GateState, RunRecord
+from harness.records.quantities import counted
 from harness.stages import max_other_states
 
 # Key in a model's facts, under `extra`, where the goal tables have slowed the model down on purpose.
@@ -145,7 +146,7 @@ def injections(run: RunRecord) -> list[str]:
 
 def whole_session_problems(run: RunRecord) -> list[str]:
     """Return sentences on why no figure of a session counts: injected work, several processes, a disturbed GPU."""
-    shared = [f"the run was resumed, or shared, by {len(run.attempts)} further processes"] if run.attempts else []
+    shared = [f"the run was resumed or shared: {len(run.attempts) + 1} processes"] if run.attempts else []
     return [*injections(run), *shared, *machine_speed.disturbances(run)]
 
 
@@ -157,7 +158,7 @@ def _judge(run: RunRecord, name: str, metric: Metric | None, baseline: Baseline,
         gone = f"{' and '.join(known[0].tests) or 'its test'} was not reached, or no longer exists"
         return GateRecord(name, "not run", f"not run: {'; '.join(ended) or gone}", known[0].tests)
     if len(known) < MIN_SESSIONS:
-        has = f"the baseline has {len(known)} sessions of it" if known else "the baseline lacks this figure"
+        has = f"the baseline has {counted(len(known), 'session')} of it" if known else "the baseline lacks this figure"
         return GateRecord(name, "missing baseline", f"{has}, {MIN_SESSIONS} are needed (better 10)", metric.tests)
     speeds = Speeds.during(run, metric, baseline.speeds[name])
     values = [each.value for each in known]
@@ -253,7 +254,7 @@ def _target_only_note(metric: Metric, known: Sequence[Metric], *, slower: bool) 
 def _instability(metric: Metric, prediction: Prediction, effect: float) -> list[str]:
     found = []
     if is_too_noisy(prediction):
-        found.append(f"the baseline's sessions spread by {metric.format_change(float(prediction.spread))}")
+        found.append(f"the baseline's sessions spread by {metric.format_change(float(prediction.spread)).lstrip('+')}")
     if is_bimodal(prediction.residuals, effect):
         low, high = (metric.format(float(prediction.centre + end(prediction.residuals))) for end in (min, max))
         found.append(f"the baseline's sessions stand in two groups, from {low} to {high}")
@@ -267,7 +268,7 @@ def _fewer_rounds(run: RunRecord, metric: Metric, known: Sequence[Metric]) -> li
     if planned - metric.rounds > min(other_states, max_other_states(planned)):
         why = f"; {other_states} more found the file in another state" if other_states else ""
         return [f"measured in {metric.rounds} rounds, the baseline in {planned}{why}"]
-    return [f"{len(record.failures)} rounds of {record.test} failed" for record in records if record.failures]
+    return [f"{counted(len(each.failures), 'round')} of {each.test} failed" for each in records if each.failures]
 
 
 def _with_figures(metric: Metric, state: GateState, sentence: str, prediction: Prediction) -> GateRecord:

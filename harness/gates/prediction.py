@@ -108,7 +108,7 @@ def predict(
     values: Array = np.asarray(baseline, dtype=np.float64)
     count, mean = values.shape[-1], values.mean(axis=-1)
     residuals, centre, leverage = values - mean[..., None], mean, np.full_like(mean, 1 / count)
-    extrapolation_sd, freedom = np.zeros_like(mean), count - 1
+    outside_sd, freedom = np.zeros_like(mean), count - 1
     if speeds is not None:
         known, here = (np.asarray(each, dtype=np.float64) for each in speeds)
         readings = known.shape[-1]
@@ -124,18 +124,16 @@ def predict(
         residuals = residuals - (known @ slopes[..., None])[..., 0]
         centre = mean + (here * (presumed + slopes)).sum(axis=-1)
         leverage = leverage + _squared_length(here, gram)
-        extrapolation_sd = SLOPE_DEVIATION * np.sqrt(ridge * _squared_length(excess, gram))
+        outside_sd = SLOPE_DEVIATION * np.sqrt(ridge * _squared_length(excess, gram))
     spread = np.sqrt((residuals**2).sum(axis=-1) / freedom)
-    of_next = np.sqrt(spread**2 * (1 + leverage) + extrapolation_sd**2)
+    of_next = np.sqrt(spread**2 * (1 + leverage) + outside_sd**2)
     limit = np.maximum(minimum_effect, t_quantile(probability, freedom) * of_next)
-    of_mean = t_quantile(PROBABILITY_OF_MEAN, freedom) * np.sqrt(spread**2 * (1 / 2 + leverage) + extrapolation_sd**2)
+    of_mean = t_quantile(PROBABILITY_OF_MEAN, freedom) * np.sqrt(spread**2 * (1 / 2 + leverage) + outside_sd**2)
     limit_of_mean = np.maximum(minimum_effect, of_mean)
     found_in_each = limit + t_quantile(math.sqrt(POWER), freedom) * of_next
     found_in_mean = limit_of_mean + t_quantile(POWER, freedom) * of_next / math.sqrt(2)
     detectable = np.maximum(found_in_each, found_in_mean)
-    return Prediction(
-        count, centre, spread, residuals, leverage, extrapolation_sd, limit, limit_of_mean, detectable, freedom
-    )
+    return Prediction(count, centre, spread, residuals, leverage, outside_sd, limit, limit_of_mean, detectable, freedom)
 
 
 def creep(

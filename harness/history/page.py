@@ -124,7 +124,7 @@ def _lines(found: Sequence[Series], sessions: Sessions) -> Iterator[Section]:
 
 
 def _latest(found: Sequence[Series]) -> Section:
-    """Return the table of every figure's ends under its latest conditions, which Markdown has in place of charts."""
+    """Return the table of each figure's first and latest value, which Markdown has in place of charts."""
     rows: list[list[Text]] = []
     by_name = grouped((each.name, each) for each in sorted(found, key=lambda each: (each.name, each.places[-1])))
     for name, of in by_name.items():
@@ -132,7 +132,7 @@ def _latest(found: Sequence[Series]) -> Section:
         shown = [Figure(f"{name}.{what}", each, of[-1].metric.format(each)) for what, each in ends.items()]
         rows.append([name, str(len(of[-1].values)), *shown])
     table = Table(("figure", "sessions", "first", "latest"), rows)
-    return Section("latest", "First and latest", [table], "Of the sessions under the latest conditions.", brief=True)
+    return Section("latest", "First and latest", [table], "Each figure is under its own latest conditions.", brief=True)
 
 
 def _line(name: str, group: Sequence[Series], sessions: Sessions) -> Chart:

@@ -54,7 +54,7 @@ def pairs_of(file: OldFile) -> tuple[dict[str, list[TokenPair]], list[str]]:
                 pairs.setdefault(target, []).append(pair)
     return pairs, [
         f"{key}: token ids must be a list of whole numbers, not {of[0][1]!r:.60} (sample {of[0][0]!r})"
-        + f" and {counted(len(of) - 1, 'more sample')}" * (len(of) > 1)
+        + f", and so in {counted(len(of) - 1, 'more sample')}" * (len(of) > 1)
         for key, of in broken.items()
     ]
 

@@ -19,11 +19,9 @@ Loaded = TypeVar("Loaded", bound=Pipeline)
 class ModelSlot(Generic[Model]):
     """Owns the device's memory: `hold` frees all other models before it loads the requested ones."""
 
-    def __init__(
-        self, loaders: Mapping[str, Callable[[], Model]], release: Callable[[], None] = empty_gpu_cache
-    ) -> None:
+    def __init__(self, loaders: Mapping[str, Callable[[], Model]], clear: Callable[[], None] = empty_gpu_cache) -> None:
         self._loaders = loaders
-        self._release = release
+        self._clear = clear
         self._live: dict[str, Model] = {}
 
     @property
@@ -43,7 +41,7 @@ class ModelSlot(Generic[Model]):
         for key in leaving:
             del self._live[key]
         if leaving:
-            self._release()
+            self._clear()
         for key in keys:
             if key not in self._live:
                 self._live[key] = self._loaders[key]()

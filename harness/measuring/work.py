@@ -68,10 +68,7 @@ def is_on_gpu(stage: str, device: str) -> bool:
 
 
 def watch(call: Callable[[], object], stage: str, device: str) -> Watched:
-    """Run `call`, a stage on `device`, and return its work; where the profiler fails, files and seconds only.
-
-    Raises exceptions of `call` only.
-    """
+    """Run `call`, a stage on `device`; return its work, or only files and seconds if the profiler fails."""
     on_gpu = is_on_gpu(stage, device)
     profiler = _GpuProfiler(device) if on_gpu else _CpuProfiler(one_thread=stage in ON_DEVICE)
     reason = "PyTorch is not loaded, so none of its operations were called"
@@ -275,10 +272,7 @@ def _cuda_calls(events: Iterable[TraceEvent]) -> Counter[str]:
 
 
 def gpu_work(events: list[TraceEvent], own: Counter[str]) -> tuple[dict[str, int], dict[str, Call]]:
-    """Return counts and calls of a trace, without the profiler's `own` calls of CUDA.
-
-    Raises RuntimeError where no kernel was seen.
-    """
+    """Return counts and calls of a trace without the profiler's `own` calls; RuntimeError where no kernel was seen."""
     kernels: defaultdict[str, defaultdict[tuple[int, ...], list[float]]] = defaultdict(lambda: defaultdict(list))
     others: defaultdict[str, list[float]] = defaultdict(list)
     copies = 0

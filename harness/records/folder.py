@@ -44,13 +44,18 @@ def unused_folder(parent: Path, prefix: str = "") -> Path:
     return _unused(parent, prefix + datetime.now().astimezone().strftime(_TIME))
 
 
-def kept_name(path: Path) -> Path | None:
-    """Return a new name, with the time of its last change, for a file whose place is needed; None where none is."""
-    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises for a name that is too long
-        return None
-    changed = datetime.fromtimestamp(path.stat().st_mtime).astimezone().strftime(_TIME)
-    stem = shortened(path.stem, len(os.fsencode(path.suffix)) + len(changed) + 6)
-    return _unused(path.parent, f"{stem}.{changed}", path.suffix)
+def keep_aside(path: Path, own: bytes) -> Path | None:
+    """Rename a file, unless it is a JSON list with `own`; return its new path, if any. Raises RunFolderError."""
+    try:
+        if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises for a name that is too long
+            return None
+        if (content := path.read_bytes()).startswith(b"[") and own in content:
+            return None
+        changed = datetime.fromtimestamp(path.stat().st_mtime).astimezone().strftime(_TIME)
+        stem = shortened(path.name.removesuffix(".json"), len(changed) + 10)
+        return path.rename(_unused(path.parent, f"{stem}.{changed}", ".json"))
+    except OSError as error:
+        raise RunFolderError(f"{path}: cannot be renamed ({error.strerror}); name another --output_json") from error
 
 
 def _unused(parent: Path, stem: str, suffix: str = "") -> Path:

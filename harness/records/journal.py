@@ -115,7 +115,8 @@ def read_journal(path: Path) -> RunRecord:
     """
     lines = _whole_lines(path)
     if not lines:
-        raise ResultFileError(f"{path}: holds no finished line, not even a header: nothing was measured in this run")
+        problem = "holds no finished line, not even a header: nothing was measured in this run. Remove its folder"
+        raise ResultFileError(f"{path}: {problem}")
     version = FORMAT_VERSION
     with suppress(*JSON_ERRORS):  # `_records` raises for the same line, naming it
         version = msgspec.json.decode(lines[0], type=_Version).format_version

@@ -70,7 +70,7 @@ def _conditions(run: RunRecord) -> list[Text]:
     header = run.header
     known = conditions.environment(header.environment)
     libraries = header.environment.get("libraries") or {}
-    cores = f"{known['usable cores']} usable cores" if "GPU" not in known and "usable cores" in known else ""
+    cores = counted(int(known["usable cores"]), "usable core") if "GPU" not in known and "usable cores" in known else ""
     found = [
         f"model set {header.model_set} on {header.device}"
         if header.environment

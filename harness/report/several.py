@@ -17,7 +17,7 @@ from harness.report.blocks import Block, Chart, Report, Section, Table, Text, ce
 from harness.report.formatting import fraction, mebibytes, milliseconds, tenths, times, whole
 from harness.report.naming import colour, label
 from harness.report.sections.highlights import caveats
-from harness.report.sections.recorded import notes
+from harness.report.sections.recorded import contradictions, notes
 from harness.stages import LEGACY_STAGES
 
 _DURATION = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)(ms|s)(?![a-z0-9])")
@@ -63,13 +63,17 @@ def report_of_several(found: Sequence[tuple[Path, RunRecord | None]]) -> Report:
                 high_of=f"{fastest}, {high.target}",
             )
         )
+    warnings: list[tuple[Text, str]] = []
+    for each in results:
+        warnings += [] if pass_figures(each.run) else [(f"{each.title}: no whole pass, so no row.", "")]
+        warnings += [(joined([each.title, line], ": "), way_out) for line, way_out in contradictions(each.run)]
     oddities = [f"{each.title}: {note}" for each in results for note in each.run.notes]
     return Report(
         title=f"{len(results)} results side by side",
         source=", ".join(each.title for each in results),
         conditions=["as each file has them: machines and options may differ"],
         highlights=ranges,
-        warnings=[(f"{each.title}: no whole pass, so no row.", "") for each in results if not pass_figures(each.run)],
+        warnings=warnings,
         caveats=[joined([each.title, line], ": ") for each in results for line in caveats(each.run)],
         sections=[*_speedups(results), *_times(results), *notes(oddities)],
     )

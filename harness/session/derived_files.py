@@ -1,12 +1,14 @@
 """The files that are derived from a run's record: `run.json`, the legacy result file, the report."""
 
 import glob
+import os
 import shlex
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from harness.errors import RunFolderError
 from harness.legacy.writing import legacy_file_name, legacy_records
-from harness.records.folder import BENCHMARK_FILE_NAME, kept_name, write_json
+from harness.records.folder import BENCHMARK_FILE_NAME, keep_aside, write_json
 from harness.records.journal import JOURNAL_NAME
 from harness.records.lines import RunRecord
 from harness.report import PAGE, TEXT
@@ -14,27 +16,31 @@ from harness.report import PAGE, TEXT
 RUN_FILE_NAME = "run.json"
 
 
-def require_other_file(path: Path, folder: Path, dataset: Path | None = None) -> None:
-    """Raise RunFolderError where `--output_json` names a file of the run itself, or the dataset's JSON."""
-    own = [folder.absolute() / name for name in (JOURNAL_NAME, RUN_FILE_NAME, BENCHMARK_FILE_NAME, PAGE, TEXT)]
-    if path.absolute() in own or (dataset and path.resolve() == dataset.resolve()):
-        whose = "the run writes this file itself" if path.absolute() in own else "this is the dataset's JSON"
-        raise RunFolderError(f"{path}: {whose}; name another file by --output_json")
+def files_of(folder: Path) -> list[Path]:
+    """Return the files that a run writes into its folder, those of its ranks where they exist."""
+    own = (JOURNAL_NAME, RUN_FILE_NAME, BENCHMARK_FILE_NAME, PAGE, TEXT)
+    return [*(folder / name for name in own), *folder.glob("*.jsonl"), *folder.glob("benchmark.*.json")]
 
 
-def derive_files(folder: Path, run: RunRecord, output_json: Path | None = None) -> Path | None:
-    """Write `run.json` and the legacy result file from a run's record; return the latter, if it has records.
+def require_other_file(path: Path, used: Iterable[Path], option: str = "--output_json") -> None:
+    """Raise RunFolderError where an option names one of the files that are used; `--output_json` also for a device."""
+    if path.resolve() in {each.resolve() for each in used}:
+        raise RunFolderError(f"{path}: the run uses this file itself; name another one by {option}")
+    if option == "--output_json" and os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
+        raise RunFolderError(f"{path}: is no regular file; name another one by {option}")
 
-    Another run's file in the place of `output_json` is renamed: no result is lost.
-    """
+
+def derive_files(
+    folder: Path, run: RunRecord, output_json: Path | None = None, say: Callable[[str], object] = lambda _line: None
+) -> Path | None:
+    """Write `run.json` and the legacy result file; return the latter, if any. `say` hears of a file renamed for it."""
     write_json(folder / RUN_FILE_NAME, run)
     records = legacy_records(run)
     if not records:
         return None
     path = output_json or folder / legacy_file_name(run, len(records))
-    kept = kept_name(path)
-    if kept and run.header.started_at.encode() not in path.read_bytes():
-        path.rename(kept)
+    if kept := keep_aside(path, run.header.started_at.encode()):
+        say(f"the file that was {path} before is {kept} now")
     write_json(path, records, indent=2)
     if output_json is None:
         # The name holds the number of samples: this run's earlier files, of fewer samples, are deleted.

@@ -23,9 +23,9 @@ from harness.measuring.environment import machine_info
 from harness.measuring.progress import open_terminal
 from harness.measuring.stopping import orderly_stop, stop_if_asked
 from harness.option_values import require_utf8
-from harness.records.folder import BENCHMARK_FILE_NAME, kept_name, planned_folder, require_room_for
+from harness.records.folder import BENCHMARK_FILE_NAME, planned_folder, require_room_for
 from harness.records.lines import OutcomeRecord, Plan
-from harness.session.derived_files import require_other_file
+from harness.session.derived_files import files_of, require_other_file
 from harness.session.ranks import MEASURED_BY_RANKS, Rank, rank_of, use_share_of_cores
 from harness.session.recorder import Recorder
 from harness.session.resume import resuming_command, unfinished_run
@@ -59,13 +59,16 @@ def pytest_configure(config: pytest.Config) -> None:
             raise OptionError("--benchmark-histogram needs pygal: pip install pygal pygaljs, or leave it out")
         require_utf8(map(str, config.invocation_params.args))
         chosen, rank = options.read(config), rank_of()
-        folder, is_resumed = _folder(config, chosen, rank)
-        if chosen.output_json is not None:
-            require_other_file(chosen.output_json, folder)
         outputs = {"--output_json": chosen.output_json, "--benchmark-json": config.getoption("benchmark_json", None)}
         for option, file in outputs.items():
             if isinstance(file, Path):  # an older pytest-benchmark has opened it already
                 require_room_for(file, option, is_file=True)
+        folder, is_resumed = _folder(config, chosen, rank)
+        for option, file in outputs.items():
+            if isinstance(file, Path) and (rank is None or rank.is_first):
+                place = ("--benchmark-json", BENCHMARK_FILE_NAME)
+                used = [each for each in files_of(folder) if (option, each.name) != place]
+                require_other_file(file, used, option)
         terminal = open_terminal() if rank is None or rank.is_first else None
         is_spread_out = config.getoption("dist", "no") != "no" or hasattr(config, "workerinput")
         measures = not is_spread_out and not _forbids_measuring(config)
@@ -88,8 +91,6 @@ def pytest_configure(config: pytest.Config) -> None:
         for name in WITHOUT_EFFECT
         if f"--benchmark-{name}" in given
     )
-    if chosen.output_json and not is_resumed and (kept := kept_name(chosen.output_json)):
-        ours.advice.append(f"{chosen.output_json}: the file there before is renamed to {kept} when results are written")
     config.pluginmanager.register(_Outcomes(ours))
 
 

@@ -273,15 +273,11 @@ def _stage_extra_info(record: records.StageRecord) -> dict[str, Any]:
     """Return `extra_info` of a stage test in pytest-benchmark's file: the sample of each round, cold times, memory."""
     peak = MemoryPeak.highest(record.memory.values())
     return {
-        "model": record.model,
-        "engine": record.engine,
-        "stage": record.stage,
-        "variant": record.variant,
+        name: getattr(record, name) for name in ("model", "engine", "stage", "variant", "cold_s", "cold_states")
+    } | {
         "samples": [sample for sample, _ in comparable_rounds(record)],
-        "cold_s": record.cold_s,
         "sources": list(record.sources),
         "state": most_common_state(record.round_states) if record.round_states else "",
-        "cold_states": record.cold_states,
         "host_peak_mib": peak.host_bytes and peak.host_bytes / MIB,
         "device_peak_allocated_mib": peak.device_allocated_bytes and peak.device_allocated_bytes / MIB,
         "ms_per_token": median_ms_per_token(record),

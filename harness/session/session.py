@@ -144,7 +144,8 @@ class Session:
         kept = {each.limit for each in run.verdicts if each.test == test and each.state == "pass"}
         self.judged_limits -= {each.limit for each in verdicts if each.limit in kept and each.state == "broken"}
         run = self._record_verdicts(run, verdicts)
-        derive_files(self.folder, run, self.options.output_json)
+        if self.rank is None or self.rank.is_first:
+            derive_files(self.folder, run, self.options.output_json, self.advice.append)
         broken = [verdict.sentence for verdict in run.verdicts if verdict.test == test and verdict.state == "broken"]
         self.has_broken_limit |= bool(broken)
         return broken + (self.session_gate.regressions(run, test) if self.session_gate else [])
@@ -172,7 +173,7 @@ class Session:
         self._append_all([end])
         self.journal.close()
         if self.record is not None:
-            derive_files(self.folder, self.record, self.options.output_json)
+            derive_files(self.folder, self.record, self.options.output_json, self.advice.append)
             problem = derive_report(self.folder, self.record) if self.options.report else None
             self.advice.extend([problem] if problem else [])
 

@@ -15,12 +15,14 @@ USAGE_ERRORS = {
 }
 
 
-def test_results_do_not_take_the_place_of_the_dataset(suite, dataset_folder):
+@pytest.mark.parametrize("option", ["--dataset_dir", "--dataset_json"])
+def test_results_do_not_take_the_place_of_the_dataset(suite, dataset_folder, option):
     dataset = dataset_folder / "EventGPT_Instruction_Subset.json"
     before = dataset.read_bytes()
-    result = suite.run("--model-set=tiny", "--dataset_dir", str(dataset_folder), "--output_json", str(dataset))
+    given = dataset_folder if option == "--dataset_dir" else dataset
+    result = suite.run("--model-set=tiny", option, str(given), "--output_json", str(dataset))
     assert result.returncode == 4, result.stdout
-    assert f"{dataset}: this is the dataset's JSON; name another file by --output_json" in result.stderr
+    assert f"{dataset}: the run uses this file itself; name another one by --output_json" in result.stderr
     assert dataset.read_bytes() == before
 
 

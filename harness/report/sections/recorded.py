@@ -40,14 +40,14 @@ def sections(run: RunRecord) -> Iterator[Section]:
 def contradictions(run: RunRecord) -> Iterator[tuple[Text, str]]:
     """Yield a warning, with advice, per model whose recorded totals are not about the sums of its stages."""
     for each in pass_figures(run) if run.header.engines == (NOT_RECORDED,) else []:
-        total = _mean_total(each.records)
-        apart = total / each.mean_total_s - 1
-        if total and abs(apart) > CONTRADICTS:
-            share = figure(change, apart, "contradicts_sum", each.model)
-            yield (
-                text("{model}: recorded totals are {share} % off the sums of stages.", model=each.model, share=share),
-                f"Figures here are of the sums; compare those under “{TITLE}”.",
-            )
+        total, template = (
+            _mean_total(each.records),
+            "{model}: recorded totals differ from the sums of stages by {share} %.",
+        )
+        if total and abs(total / each.mean_total_s - 1) > CONTRADICTS:
+            share = figure(change, total / each.mean_total_s - 1, "contradicts_sum", each.model)
+            advice = f"All figures add the stages up; “{TITLE}” has the totals."
+            yield text(template, model=each.model, share=share), advice
 
 
 def notes(lines: Sequence[str]) -> list[Section]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
+from harness.__main__ import main
 from harness.ab.bisection import bisect
 from harness.ab.results import RevisionComparison
 from harness.errors import SessionError
@@ -168,3 +171,15 @@ def test_a_slowdown_behind_a_broken_commit_is_told_with_the_reason_and_status_11
     elsewhere = typed(project, "HEAD~1", "HEAD", "--pairs=2", *PART)
     assert elsewhere.returncode == 2
     assert "ended with exit status 4" in elsewhere.stderr
+
+
+@pytest.mark.parametrize("spoilt", [{"commits": []}, {"commits": ["a"]}, {"pairs": 0}])
+def test_a_plan_that_was_changed_by_hand_is_refused_by_its_name(
+    spoilt: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = SuiteInGit(tmp_path / "project")
+    monkeypatch.chdir(project.folder)
+    plan = {"format_version": 1, "commits": ["a", "b"], "arguments": [], "pairs": 2} | spoilt
+    (tmp_path / "bisect.json").write_text(json.dumps(plan))
+    assert main(["bisect", "--resume", str(tmp_path)]) == 2
+    assert "bisect.json: is not a bisection: Expected" in capsys.readouterr().err

@@ -37,6 +37,12 @@ def test_a_verdict_is_whole_beside_a_long_name_and_a_wide_interval() -> None:
     assert "undecided" in table(RevisionComparison(1, PLAN, (), (row,), ()), Path("x"))
 
 
+def test_an_interval_that_ends_in_a_factor_has_the_unit_of_its_other_end() -> None:
+    wide = Interval(2, 0.0, math.log(0.8), math.log(200))
+    row = PairedFigure(TIME.name, TIME, 0.0, 0.0, wide, "undecided")
+    assert "-20.0 % … 2e+02x" in table(RevisionComparison(1, PLAN, (), (row,), ()), Path("x"))
+
+
 def test_a_row_has_both_figures_the_change_its_interval_what_counts_and_the_verdict() -> None:
     times = PairedFigure(
         TIME.name,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.commands.child_session import PytestArguments
-from harness.errors import RunFolderError
+from harness.errors import OptionError, RunFolderError
 from tests import ROOT
 
 
@@ -70,3 +70,9 @@ def test_rounds_that_were_given_stay(words: list[str]) -> None:
 def test_a_second_session_leaves_the_files_of_the_first_alone() -> None:
     words = ["perf_tests", "--benchmark-json", "mine.json", "--output_json=mine", "--benchmark-autosave", "-k", "load"]
     assert PytestArguments.parse(words).without_other_outputs().words == ("perf_tests", "-k", "load")
+
+
+@pytest.mark.parametrize("word", ["--resume", "--resume=results/latest"])
+def test_a_session_of_a_gate_resumes_no_run(word: str) -> None:
+    with pytest.raises(OptionError, match="--resume cannot be given"):
+        PytestArguments.parse(["perf_tests", word])

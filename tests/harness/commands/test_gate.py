@@ -28,16 +28,21 @@ def made(seconds: float, status: int, *verdicts: VerdictRecord) -> RunRecord:
 
 @pytest.fixture
 def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Run the command on sessions made by hand, which exit with their own status or `exits`; return its status."""
+    """Run the command on sessions made by hand; return its status.
+
+    They exit with their own status or `exits`; one that is None is killed before it writes a line.
+    """
     monkeypatch.chdir(tmp_path)
     write_baseline(tmp_path / "baselines" / "tiny", *[made(1.0, 0)] * 10)
 
-    def gate(*sessions: RunRecord, exits: int | None = None) -> int:
+    def gate(*sessions: RunRecord | None, exits: int | None = None) -> int:
         left = list(sessions)
 
         def run(words: Sequence[str], **_how: Any) -> int:
             (folder,) = (Path(word.partition("=")[2]) for word in words if word.startswith("--output-dir="))
             measured = left.pop(0)
+            if measured is None:
+                return -9
             gates = tuple(SessionGate(tmp_path / "baselines").verdicts(measured))
             write_run(folder, msgspec.structs.replace(measured, gates=gates))
             assert measured.end is not None
@@ -99,3 +104,12 @@ def test_a_session_that_could_not_write_down_its_end_is_red_and_not_judged(
     end = read_journal(Path("out") / JOURNAL_NAME).end
     assert end is not None
     assert end.exit_status == status
+
+
+def test_a_confirming_session_that_is_killed_leaves_the_figure_undecided_and_says_so(
+    gate: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gate(made(1.2, 0), None) == 11
+    assert "gate: exit status 11: the second session was cut short (status -9): run the gate again\n" in (
+        capsys.readouterr().out
+    )

@@ -144,24 +144,40 @@ def test_merge_writes_the_legacy_file_where_it_is_told(folder: Path, tmp_path: P
     assert not (folder / LEGACY_NAME).exists()
 
 
-def test_results_of_another_run_are_kept_where_new_ones_take_their_place(folder: Path, tmp_path: Path) -> None:
+def test_results_of_another_run_are_kept_where_new_ones_take_their_place(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     place = tmp_path / "results.json"
     place.write_text('[{"id": "years ago"}]')
     for _ in range(2):  # the second time it is the run's own file
         assert main(["merge", str(folder), "--output_json", str(place)]) == 0
+    assert capsys.readouterr().out.count(f"the file that was {place} before is {tmp_path}/results.") == 1
     old, new = sorted(tmp_path.glob("results*.json"), key=lambda path: len(path.name), reverse=True)
     assert (old.read_text(), new) == ('[{"id": "years ago"}]', place)
     assert [each["id"] for each in json.loads(place.read_bytes())] == ["s1", "s2"]
 
 
-@pytest.mark.parametrize("name", ["journal.jsonl", "run.json", "report.md"])
+@pytest.mark.parametrize(
+    "name", ["journal.jsonl", "run.json", "report.md", "../{}/journal.jsonl", "link", "journal.1.jsonl"]
+)
 def test_results_take_the_place_of_no_other_file_of_the_run(
     name: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (folder / "journal.jsonl").read_bytes()
+    name = name.format(folder.name)
+    (folder / "link").symlink_to("journal.jsonl")
+    if name == "journal.1.jsonl":
+        (folder / name).write_bytes(before)
     assert main(["merge", str(folder), "--output_json", str(folder / name)]) == 2
-    assert f"{name}: the run writes this file itself; name another file by --output_json" in capsys.readouterr().err
+    assert f"{name}: the run uses this file itself; name another one by --output_json" in capsys.readouterr().err
     assert (folder / "journal.jsonl").read_bytes() == before
+
+
+def test_results_replace_no_device(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert main(["merge", str(folder), "--output_json", str(tmp_path / "pipe")]) == 2
+    assert "pipe: is no regular file; name another one by --output_json" in capsys.readouterr().err
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_merge_leaves_the_journal_as_it_is_and_may_be_repeated(folder: Path) -> None:

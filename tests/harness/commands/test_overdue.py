@@ -63,13 +63,17 @@ def test_a_benchmark_without_stages_and_passes_is_looked_for_too(
     assert f"has not run for 7 days: {record.test} of tiny on cpu, not once" in capsys.readouterr().out
 
 
-def test_without_a_baseline_the_runs_themselves_say_what_there_is(tmp_path: Path) -> None:
+def test_without_a_baseline_the_runs_themselves_say_what_there_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_run(tmp_path / "night" / "one", run_on(10))
     assert overdue(tmp_path / "baselines", [tmp_path / "night"], 7, NOW) == 1
+    assert f"no baseline in {tmp_path / 'baselines'}: only benchmarks of these runs" in capsys.readouterr().out
     assert overdue(tmp_path / "baselines", [tmp_path / "night"], 11, NOW) == 0
 
 
 def test_nothing_at_all_is_red(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "night").mkdir()
     nights = [str(tmp_path / "night"), str(write_run(tmp_path / "failed", session(stages=(), works=())))]
     assert main(["baseline", f"--baselines={tmp_path / 'baselines'}", "overdue", "--days=3", *nights]) == 1
     assert f"no figure in {', '.join([str(tmp_path / 'baselines'), *nights])}\n" in capsys.readouterr().out
@@ -80,3 +84,16 @@ def test_a_damaged_journal_counts_as_no_run_and_is_named(tmp_path: Path, capsys:
     (write_run(tmp_path / "night", run_on(19)) / "journal.jsonl").write_text("{}\n")
     assert overdue(tmp_path / "baselines", [tmp_path / "night"], 7, NOW) == 1
     assert capsys.readouterr().out.startswith("left out: ")
+
+
+def test_folders_that_are_none_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    given = [str(tmp_path / name) for name in ("file", "nowhere")]
+    assert main(["baseline", "overdue", *given]) == 2
+    assert f"{', '.join(given)}: is no folder; name one with runs in it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("days", ["0", "1001"])
+def test_days_are_a_number_that_a_date_can_lie_back(days: str, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["baseline", "overdue", str(tmp_path), "--days", days])

@@ -85,6 +85,18 @@ def test_of_baselines_of_other_conditions_the_nearest_is_named(tmp_path: Path) -
     assert "The nearest, near/0001: device was cuda, is cpu; record one" in words
 
 
+def test_the_way_out_names_the_folder_of_baselines_unless_it_is_the_usual_one(tmp_path: Path) -> None:
+    assert "python -m harness baseline record" in why_no_baseline([], session(), tmp_path / "baselines")
+    words = why_no_baseline([], session(), tmp_path / "my own")
+    assert f"python -m harness baseline --baselines '{tmp_path / 'my own'}' record" in words
+
+
+def test_a_file_is_no_folder_of_baselines(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BaselineError, match="file: is a file; --baselines names a folder"):
+        read_sessions(tmp_path / "file")
+
+
 @pytest.mark.parametrize(
     ("have", "words"),
     [

@@ -79,3 +79,8 @@ def test_of_several_states_the_reason_is_that_of_the_first(gates: Any, reason: s
 
 def test_status_is_a_plain_number_that_a_journal_can_hold() -> None:
     assert type(exit_status(pytest.ExitCode.OK, expects_figures=False, figures=0).code) in {int, pytest.ExitCode}
+
+
+def test_what_regressed_is_the_reason_though_its_test_failed() -> None:
+    status = exit_status(1, expects_figures=True, figures=1, gates={"regressed", "flagged"})
+    assert (status.code, status.reason) == (1, "a figure is worse than its baseline, in two sessions")

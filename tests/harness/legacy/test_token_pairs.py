@@ -103,7 +103,7 @@ def test_a_sample_whose_ids_are_none_is_left_out_by_name(tmp_path: Path) -> None
 
 def test_many_samples_whose_ids_are_none_are_said_once(tmp_path: Path) -> None:
     _, notes = read_answers(written(tmp_path, records([DRAFT, 10, 12, 11], [TARGET] * 4)))
-    assert notes[-1].endswith("not 10 (sample '1') and 2 more samples.")
+    assert notes[-1].endswith("not 10 (sample '1'), and so in 2 more samples.")
 
 
 def test_answers_of_fewer_ids_than_words_are_pointed_out(tmp_path: Path) -> None:

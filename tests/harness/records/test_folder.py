@@ -12,7 +12,7 @@ from harness.errors import RunFolderError
 from harness.records.folder import (
     LATEST,
     RESULTS,
-    kept_name,
+    keep_aside,
     make_folder,
     planned_folder,
     point_latest_to,
@@ -169,16 +169,37 @@ def test_a_file_whose_place_is_needed_keeps_its_name_with_its_time(tmp_path: Pat
     file = tmp_path / "my results.json"
     changed = datetime(2026, 1, 2, 3, 4, 5).astimezone().timestamp()
     for name in ("my results.20260102_030405.json", "my results.20260102_030405_2.json"):
-        file.touch()
+        file.write_bytes(b"another run's")
         os.utime(file, (changed, changed))
-        assert kept_name(file) == tmp_path / name
-        file.rename(kept_name(file))
+        assert keep_aside(file, b"2026") == tmp_path / name
+        assert (file.exists(), (tmp_path / name).read_bytes()) == (False, b"another run's")
 
 
-def test_the_kept_name_of_a_file_with_the_longest_name_is_as_long(tmp_path: Path) -> None:
-    file = tmp_path / ("n" * 250 + ".json")
-    file.touch()
-    file.rename(kept_name(file))
+def test_a_file_of_the_run_itself_and_what_is_no_file_stay(tmp_path: Path) -> None:
+    (tmp_path / "own").write_text("[2026]")
+    for name in ("own", ".", "missing", "n" * 300):
+        assert keep_aside(tmp_path / name, b"2026") is None
+    assert names_in(tmp_path) == ["own"]
+
+
+@pytest.mark.parametrize("name", ["n" * 250 + ".json", "a." + "n" * 250])
+def test_the_longest_names_are_shortened_where_they_get_a_time(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    kept = keep_aside(tmp_path / name, b"2026")
+    assert kept is not None
+    assert kept.exists()
+
+
+def test_a_file_that_cannot_be_renamed_is_an_error_with_a_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    (tmp_path / "a.json").touch()
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(RunFolderError, match=r"a\.json: cannot be renamed \(Operation not permitted\); name another"):
+        keep_aside(tmp_path / "a.json", b"2026")
 
 
 def test_latest_names_the_newest_run(tmp_path: Path) -> None:

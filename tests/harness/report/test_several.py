@@ -15,6 +15,7 @@ from harness.figures.passes import pass_s
 from harness.figures.stages import peak_bytes
 from harness.records.lines import PassRecord, RunRecord
 from harness.report.blocks import Figure, Table, Text, parts, plain
+from harness.report.files import read_result
 from harness.report.several import duration_s, report_of_several
 from harness.stages import STAGES
 from tests.harness.made_files import write_run
@@ -68,6 +69,14 @@ def test_results_of_one_name_are_told_apart_by_their_folders(tmp_path: Path, mon
     assert main(["report", *named, "--output-dir", "."]) == 0
     source = Path("side_by_side_report.md").read_text(encoding="utf-8")
     assert "a/results.json, b/results.json, a/run, b/run" in source
+
+
+def test_totals_that_contradict_the_stages_are_a_warning_beside_others_too(tmp_path: Path) -> None:
+    wrong = [record | {"egpt_time": record["egpt_time"] + 4.0} for record in old_records()]
+    files = [old_file(tmp_path, records, name) for records, name in ((wrong, "wrong.json"), (old_records(), "ok.json"))]
+    report = report_of_several([(file, read_result(file, 5)) for file in files])
+    ((warning, _),) = report.warnings
+    assert plain(warning).startswith("wrong: egpt: recorded totals differ from the sums of stages by +")
 
 
 def test_a_result_that_is_given_twice_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

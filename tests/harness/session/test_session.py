@@ -15,7 +15,7 @@ from harness.options import Options
 from harness.records.journal import read_journal
 from harness.records.lines import AttemptRecord, RunRecord
 from harness.session import session as session_module
-from harness.session.derived_files import derive_files
+from harness.session.derived_files import derive_files, files_of, require_other_file
 from harness.session.session import Session
 from tests.harness.made_runs import STARTED_AT, failed_pass, full_run, header, loaded, stage_test, whole_pass
 
@@ -245,3 +245,14 @@ def test_two_runs_never_share_a_folder(tmp_path: Path, run_in: BeginRun) -> None
     run_in(tmp_path)
     with pytest.raises(RunFolderError, match="is not empty"):
         run_in(tmp_path)
+
+
+@pytest.mark.parametrize("option", ["--output_json", "--benchmark-json"])
+def test_a_file_that_the_run_uses_takes_no_results(option: str, tmp_path: Path) -> None:
+    (tmp_path / "benchmark.1.json").touch()
+    for name in ("journal.jsonl", "run.json", "benchmark.json", "report.html", "benchmark.1.json"):
+        with pytest.raises(RunFolderError, match=rf"{name}: the run uses this file itself; .* by {option}"):
+            require_other_file(tmp_path / "x" / ".." / name, files_of(tmp_path), option)
+    require_other_file(tmp_path / "mine.json", files_of(tmp_path), option)
+    if option == "--benchmark-json":
+        require_other_file(Path("/dev/null"), files_of(tmp_path), option)
