@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -256,3 +257,12 @@ def test_a_file_that_the_run_uses_takes_no_results(option: str, tmp_path: Path) 
     require_other_file(tmp_path / "mine.json", files_of(tmp_path), option)
     if option == "--benchmark-json":
         require_other_file(Path("/dev/null"), files_of(tmp_path), option)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_of_several_ranks_only_the_first_derives_files(is_first: bool, tmp_path: Path, run_in: BeginRun) -> None:
+    run = run_in(tmp_path)
+    run.rank = SimpleNamespace(is_first=is_first, number=1)  # type: ignore[assignment]
+    run.append(whole_pass("egpt", "s1"))
+    run.judge_test("one")
+    assert ("run.json" in names_in(run.folder)) == is_first
