@@ -16,11 +16,11 @@ GIT_TIES = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJ
 GIT_TIMEOUT_S = 600.0
 
 
-def git(folder: Path, *arguments: str, extra: Mapping[str, str] | None = None, timeout_s: float = GIT_TIMEOUT_S) -> str:
-    """Return git's output for `folder`, whatever checkout a hook works on; `extra`: variables. Raises RevisionError."""
+def git(folder: Path, *arguments: str, env: Mapping[str, str] | None = None, timeout_s: float = GIT_TIMEOUT_S) -> str:
+    """Return git's output for `folder`, whatever hook surrounds it; `env`: more variables. Raises RevisionError."""
     # No hooks: those of git-lfs or pre-commit may fail, or write into the checkout.
     command = ["git", "-c", f"core.hooksPath={os.devnull}", "-C", str(folder), *arguments]
-    environment = environment_without_git_ties() | dict(extra or {})
+    environment = environment_without_git_ties() | dict(env or {})
     try:
         done = subprocess.run(command, capture_output=True, check=False, env=environment, timeout=timeout_s)  # noqa: S603
     except OSError as error:

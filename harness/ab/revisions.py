@@ -51,13 +51,13 @@ class Checkout(msgspec.Struct, frozen=True):
         self._require_small_new_files()
         with tempfile.TemporaryDirectory() as folder:
             index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
-            git(self.root, "read-tree", "HEAD", extra=index)
-            git(self.root, "add", "--all", extra=index)
-            tree = git(self.root, "write-tree", extra=index)
+            git(self.root, "read-tree", "HEAD", env=index)
+            git(self.root, "add", "--all", env=index)
+            tree = git(self.root, "write-tree", env=index)
         changed = git(self.root, "diff-tree", "--name-only", "-r", "-z", head, tree).split("\0")[:-1]
         if not changed:
             return Revision(head, f"the working tree (clean: {self._shown(head)})")
-        commit = git(self.root, "commit-tree", tree, "-p", head, "-m", "The working tree", extra=AUTHOR)
+        commit = git(self.root, "commit-tree", tree, "-p", head, "-m", "The working tree", env=AUTHOR)
         shown = _printable(", ".join(changed[:MAX_LIST]) + (", …" if len(changed) > MAX_LIST else ""))
         files = counted(len(changed), "file")
         return Revision(commit, f"the working tree ({self._shown(head, '%h')} with {files} changed: {shown})")

@@ -78,7 +78,11 @@ Block = Sentences | Table | Chart | Answers
 
 def filled(*blocks: Block) -> list[Block]:
     """Return the blocks without empty sentences and tables."""
-    return [each for each in blocks if getattr(each, "lines", True) and getattr(each, "rows", True)]
+    return [
+        each
+        for each in blocks
+        if (each.lines if isinstance(each, Sentences) else each.rows if isinstance(each, Table) else True)
+    ]
 
 
 class Section(msgspec.Struct, frozen=True):
